@@ -1,0 +1,42 @@
+# Every command a newcomer needs. Each sets up .venv first, from requirements-dev.txt, if that changed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test check up down deploy clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   the whole pipeline on the real flights file, then everything is gone again"
+	@echo "make up     the embedded cloud stays up: then  source .rowmill/env"
+	@echo "make down   stop it and remove what it left"
+	@echo "make test   checks and every test this machine can run"
+	@echo "make check  format, lint, types, import order"
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Rowmill needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .venv
+	@echo "installing into .venv (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m infra.demo
+
+up: $(READY)
+	@$(BIN)/python -m infra.local up
+
+down: $(READY)
+	@$(BIN)/python -m infra.local down
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: check
+	@$(BIN)/python -m pytest
+
+clean: down
+	@rm -rf .venv .rowmill

@@ -1,0 +1,143 @@
+"""The doors: every route, queue and schedule of Rowmill, a statement or two each.
+
+Read it as the table of contents. HTTP doors answer JSON under /v1 and never do the slow work; queue doors
+move a file one stage on; the clock mends. chalicelib/__init__.py tells which module is which step.
+"""
+
+from typing import Any
+
+from chalice.app import Chalice, CloudWatchEvent, Rate, Response, SQSEvent
+
+from chalicelib import accounts, admit, catalog, edge, load, mend, report, settle, split
+from chalicelib.journey import Number
+from chalicelib.settings import settings
+
+app = Chalice(app_name="rowmill")
+edge.guard(app)
+here = settings()
+
+# ---- accounts --------------------------------------------------------------------------------------------
+
+
+@app.route("/healthz", methods=["GET"])
+def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@app.route("/v1/auth/signup", methods=["POST"])
+def signup() -> Response:
+    return edge.answer(201, accounts.signup(edge.body(app)))
+
+
+@app.route("/v1/auth/login", methods=["POST"])
+def login() -> Response:
+    return edge.answer(200, accounts.login(edge.body(app)))
+
+
+# ---- datasets and their rows -----------------------------------------------------------------------------
+
+
+@app.route("/v1/datasets", methods=["GET"])
+def list_datasets() -> Response:
+    return edge.page(app, catalog.listing(edge.tenant(app), edge.query(app, "cursor", "limit")))
+
+
+@app.route("/v1/datasets/{name}", methods=["PUT"])
+def put_dataset(name: str) -> Response:
+    created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app))
+    return edge.answer(201 if created else 200, dataset)
+
+
+@app.route("/v1/datasets/{name}", methods=["GET"])
+def get_dataset(name: str) -> Response:
+    return edge.answer(200, catalog.get(edge.tenant(app), edge.name(name)))
+
+
+@app.route("/v1/datasets/{name}/rows", methods=["GET"])
+def list_rows(name: str) -> Response:
+    asked = edge.query(app, "upload", "cursor", "limit")
+    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), asked))
+
+
+# ---- uploads ---------------------------------------------------------------------------------------------
+
+
+@app.route("/v1/uploads", methods=["POST"])
+def create_upload() -> Response:
+    item, form = admit.create(
+        edge.tenant(app), edge.body(app), edge.header(app, "idempotency-key"), edge.request_id(app)
+    )
+    upload = report.resource(item) | {"upload": form}
+    return edge.answer(201, upload, {"Location": f"/v1/uploads/{upload['id']}"})
+
+
+@app.route("/v1/uploads", methods=["GET"])
+def list_uploads() -> Response:
+    asked = edge.query(app, "state", "dataset", "cursor", "limit")
+    return edge.page(app, report.uploads(edge.tenant(app), asked))
+
+
+@app.route("/v1/uploads/{upload_id}", methods=["GET"])
+def get_upload(upload_id: str) -> Response:
+    return edge.cached(app, report.upload(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/chunks", methods=["GET"])
+def list_chunks(upload_id: str) -> Response:
+    return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
+
+
+@app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
+def list_rejects(upload_id: str) -> Response:
+    return edge.page(app, report.rejects(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
+
+
+# ---- the journey of a file: queues -------------------------------------------------------------------------
+
+
+def onward(number: Number | None) -> Number | None:
+    """What follows every step of an upload: its end, if that was the last one, and the status."""
+    return report.project(settle.finish(number))
+
+
+@app.on_sqs_message(queue=here.intake_queue, batch_size=1, name="split")
+def split_file(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(split.file(message)))
+
+
+@app.on_sqs_message(queue=here.high_queue, batch_size=1, name="load_high")
+def load_high(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(load.chunk(message)))
+
+
+@app.on_sqs_message(queue=here.medium_queue, batch_size=1, name="load_medium")
+def load_medium(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(load.chunk(message)))
+
+
+@app.on_sqs_message(queue=here.low_queue, batch_size=1, name="load_low")
+def load_low(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(load.chunk(message)))
+
+
+@app.on_sqs_message(queue=here.settle_queue, batch_size=1, name="settle")
+def settle_upload(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(settle.contested(message)))
+
+
+@app.on_sqs_message(queue=here.dead_queue, batch_size=1, name="bury")
+def bury(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, lambda message: onward(mend.bury(message)))
+
+
+# ---- the clock, and the one function that may change tables ------------------------------------------------
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
+def sweep(event: CloudWatchEvent) -> dict[str, int]:
+    return edge.logged(lambda: mend.sweep(onward))
+
+
+@app.lambda_function(name="define")
+def define(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return edge.called(event, catalog.define)

@@ -1,0 +1,13 @@
+"""Rowmill: a file in S3 becomes typed rows in Postgres, each exactly once.
+
+The journey, and the file that is each step:
+
+1. admit    writes the upload's status item, then hands out a presigned URL
+2. split    S3 says the object is there: detect the dialect, plan once, cut into chunks, fan them out
+3. load     one chunk, one transaction: rows, rejects, counts and the proof that they are there
+4. settle   when every chunk is in: replay rows that contested a key, then one terminal state
+5. report   the status projection, chunks, rejects
+6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
+
+accounts and catalog hold logins, tenants, datasets and their rows; edge is where HTTP and SQS end.
+"""

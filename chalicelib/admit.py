@@ -1,0 +1,160 @@
+"""Step 1: a client says what it will upload; the status item is written, then a presigned form handed out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ulid import ULID
+
+from chalicelib.aws import dynamodb, s3
+from chalicelib.datasets import read_mode
+from chalicelib.errors import Refused
+from chalicelib.formats import Dialect
+from chalicelib.journey import UPLOAD_SECONDS, Tenant, UploadId, object_key
+from chalicelib.postgres import people
+from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
+
+_FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
+_OPTIONS: Final = frozenset({"mode", "dialect"})
+_CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
+Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the form
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
+
+
+def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
+    """A new upload that waits for its file, and the form to send it. Raises Refused.
+
+    The same Idempotency-Key with the same body answers the same upload again, with a form that is fresh.
+    """
+    wanted = _read(tenant, body)
+    now = datetime.now(UTC)
+    upload_id = UploadId(f"upl_{ULID()}")
+    item = {
+        "tenant": tenant,
+        "upload_id": upload_id,
+        "state": "awaiting_upload",
+        "rank": 0,
+        "waiting": dynamodb.WAITING,
+        "created_at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "closes_at": int((now + timedelta(seconds=UPLOAD_SECONDS)).timestamp()),
+        "correlation_id": request_id,
+        **wanted,
+    }
+    key = _idempotency(tenant, idempotency_key, body, upload_id, now)
+    if not dynamodb.admit(item, key):
+        item = _replayed(tenant, key)
+    return item, _form(item)
+
+
+def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as the item keeps it. Raises Refused naming the field."""
+    if unknown := sorted(body.keys() - _FIELDS):
+        raise _invalid(unknown[0], "is not a field of an upload")
+    dataset, filename, size = body.get("dataset"), body.get("filename", ""), body.get("size")
+    if not isinstance(dataset, str):
+        raise _invalid("dataset", "must be the name of a dataset")
+    if not isinstance(filename, str) or len(filename) > 1024:
+        raise _invalid("filename", "must be a string of at most 1,024 characters")
+    if type(size) is not int or size < 0:
+        raise _invalid("size", "must be the file's size in bytes")
+    if size > settings().max_upload_bytes:
+        detail = f"The file has {size} bytes; the limit is {settings().max_upload_bytes}."
+        raise Refused("file_too_large", detail, status=413)
+    content_type = body.get("content_type", "text/csv")
+    if not isinstance(content_type, str) or not _CONTENT_TYPE(content_type):
+        raise _invalid("content_type", "must be a media type such as text/csv")
+    return {
+        "dataset": dataset,
+        "filename": filename,
+        "size": size,
+        "content_type": content_type,
+        "checksum": _checksum(body.get("checksum")),
+        **_read_options(tenant, dataset, body.get("options", {})),
+    }
+
+
+def _read_options(tenant: str, dataset: str, options: Any) -> dict[str, Any]:
+    if not isinstance(options, dict):
+        raise _invalid("options", "must be an object")
+    if unknown := sorted(options.keys() - _OPTIONS):
+        raise _invalid(f"options.{unknown[0]}", "is not an option")
+    found = people.find_dataset(connection(), tenant, dataset)
+    if found is None:
+        raise Refused("unknown_dataset", "There is no dataset of this name.", errors=[_at("dataset", "is not known")])
+    mode = read_mode(options.get("mode", found.dataset.mode), found.dataset.schema)
+    dialect = options.get("dialect", {})
+    if not isinstance(dialect, dict):
+        raise _invalid("options.dialect", "must be an object")
+    Dialect.from_options(dialect)
+    return {"mode": mode, "dialect": json.dumps(dialect)}
+
+
+def _checksum(value: Any) -> str | None:
+    """A SHA-256 in base64, as S3 takes it."""
+    if value is None:
+        return None
+    try:
+        if len(base64.b64decode(value, validate=True)) == hashlib.sha256().digest_size:
+            return str(value)
+    except (binascii.Error, TypeError, ValueError):
+        pass
+    raise _invalid("checksum", "must be the file's SHA-256 in base64")
+
+
+def _idempotency(
+    tenant: str, key: str | None, body: Mapping[str, Any], upload_id: UploadId, now: datetime
+) -> dict[str, Any] | None:
+    if key is None:
+        return None
+    if not _KEY(key):
+        raise Refused("idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible characters.", status=400)
+    return {
+        "tenant": tenant,
+        "upload_id": "key#" + hashlib.sha256(key.encode()).hexdigest(),
+        "body": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+        "made": upload_id,
+        "expires_at": int(now.timestamp()) + dynamodb.KEPT_SECONDS,
+    }
+
+
+def _replayed(tenant: str, key: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The upload that this Idempotency-Key made. Raises Refused if its body was another."""
+    kept = dynamodb.find(tenant, key["upload_id"]) if key else None
+    if key is None or kept is None:
+        raise Refused("idempotency_conflict", "A request with this Idempotency-Key is under way.", status=409)
+    if kept["body"] != key["body"]:
+        raise Refused("idempotency_key_reused", "This Idempotency-Key came with another body before.")
+    item = dynamodb.find(tenant, kept["made"])
+    if item is None:
+        raise Refused("upload_not_found", "The upload of this Idempotency-Key is gone.", status=404)
+    return item
+
+
+def _form(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The presigned POST, good for as long as the upload waits."""
+    left = max(1, item["closes_at"] - int(datetime.now(UTC).timestamp()))
+    url, fields = s3.presign_form(
+        object_key(Tenant(item["tenant"]), item["upload_id"]),
+        item["size"],
+        item["content_type"],
+        item.get("checksum"),
+        left,
+    )
+    closes = datetime.fromtimestamp(item["closes_at"], UTC).isoformat().replace("+00:00", "Z")
+    return {"method": "POST", "url": url, "fields": fields, "expires_at": closes}
+
+
+def _invalid(field: str, detail: str) -> Refused:
+    return Refused("body_invalid", f"{field} {detail}.", errors=[_at(field, detail)])
+
+
+def _at(field: str, detail: str) -> dict[str, str]:
+    return {"code": "field_invalid", "column": field, "detail": detail}

@@ -1,0 +1,156 @@
+"""The status table: one item an upload (hash tenant, range upload_id), and one an Idempotency-Key.
+
+The item owns the state until the splitter has put the upload into Postgres; after that it is a projection,
+written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem, Query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from chalicelib.aws import client, code
+from chalicelib.aws.s3 import Stored
+from chalicelib.settings import settings
+
+WAITING: Final = "1"  # the one hash value of the sparse index of uploads that wait for their file
+KEPT_SECONDS: Final = 24 * 3600  # of an Idempotency-Key
+
+Item = dict[str, Any]
+
+
+def admit(item: Mapping[str, Any], idempotency: Mapping[str, Any] | None) -> bool:
+    """Write a new upload's item, and its Idempotency-Key's with it; False if that key was there already."""
+    puts = [one for one in (item, idempotency) if one is not None]
+    condition = "attribute_not_exists(upload_id)"
+    writes = [
+        {"Put": {"TableName": settings().uploads_table, "Item": _pack(one), "ConditionExpression": condition}}
+        for one in puts
+    ]
+    try:
+        client("dynamodb").transact_write_items(TransactItems=writes)
+    except ClientError as error:
+        reasons = error.response.get("CancellationReasons", [])
+        if any(reason.get("Code") in ("ConditionalCheckFailed", "TransactionConflict") for reason in reasons):
+            return False
+        raise
+    return True
+
+
+def find(tenant: str, upload_id: str) -> Item | None:
+    """An item as it is now."""
+    found = client("dynamodb").get_item(
+        TableName=settings().uploads_table, Key=_key(tenant, upload_id), ConsistentRead=True
+    )
+    return _unpack(found["Item"]) if "Item" in found else None
+
+
+def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
+    """Tie an upload to the first object version that arrived; False if another one came first."""
+    return _update(
+        tenant,
+        upload_id,
+        "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank",
+        "attribute_not_exists(etag) AND #state = :awaiting OR etag = :etag AND version_id = :version",
+        {
+            ":etag": stored.etag,
+            ":version": stored.version_id or "null",
+            ":uploaded": "uploaded",
+            ":awaiting": "awaiting_upload",
+            ":rank": 1,
+        },
+    )
+
+
+def expire(tenant: str, upload_id: str, rank: int, forget_at: int) -> bool:
+    """End an upload whose file never came."""
+    return _update(
+        tenant,
+        upload_id,
+        "SET #state = :expired, #rank = :rank, expires_at = :forget REMOVE waiting",
+        "#state = :awaiting",
+        {":expired": "expired", ":awaiting": "awaiting_upload", ":rank": rank, ":forget": forget_at},
+    )
+
+
+def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> bool:
+    """Show this progress, unless something at least as new is shown."""
+    return _update(
+        tenant,
+        upload_id,
+        "SET #state = :state, #rank = :rank, progress = :progress REMOVE waiting",
+        "attribute_exists(upload_id) AND #rank < :rank",
+        {":state": state, ":rank": rank, ":progress": json.dumps(progress)},
+    )
+
+
+def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[Item]:
+    """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute."""
+    values = {":tenant": tenant, ":before": before} | {f":{n}": v for n, v in filters.items()}
+    query: dict[str, Any] = {
+        "TableName": settings().uploads_table,
+        "KeyConditionExpression": "tenant = :tenant AND upload_id < :before",
+        "ExpressionAttributeValues": _pack(values),
+        "ScanIndexForward": False,
+    }
+    if filters:
+        query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
+        query["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
+    # Idempotency-Keys lie in the same partition and sort below every upload.
+    yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
+
+
+def waiting(created_before: str) -> Iterator[Item]:
+    """Keys of the uploads that have waited for their file since before then, the oldest first."""
+    yield from _pages(
+        {
+            "TableName": settings().uploads_table,
+            "IndexName": "waiting",
+            "KeyConditionExpression": "waiting = :waiting AND created_at < :before",
+            "ExpressionAttributeValues": _pack({":waiting": WAITING, ":before": created_before}),
+        }
+    )
+
+
+def _pages(query: dict[str, Any]) -> Iterator[Item]:
+    while True:
+        answer = client("dynamodb").query(**query)
+        yield from map(_unpack, answer["Items"])
+        if "LastEvaluatedKey" not in answer:
+            return
+        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _update(tenant: str, upload_id: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
+    names = {f"#{name}": name for name in ("state", "rank") if f"#{name}" in change + condition}
+    try:
+        client("dynamodb").update_item(
+            TableName=settings().uploads_table,
+            Key=_key(tenant, upload_id),
+            UpdateExpression=change,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=_pack(values),
+        )
+    except ClientError as error:
+        if code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def _key(tenant: str, upload_id: str) -> dict[str, Any]:
+    return {"tenant": {"S": tenant}, "upload_id": {"S": upload_id}}
+
+
+def _pack(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Strings and integers are all this table holds."""
+    return {k: {"N": str(v)} if isinstance(v, int) else {"S": v} for k, v in item.items() if v is not None}
+
+
+def _unpack(item: Mapping[str, Any]) -> Item:
+    return {k: int(v["N"]) if "N" in v else v["S"] for k, v in item.items()}

@@ -1,0 +1,119 @@
+"""The uploads bucket: presigned forms for clients, pinned reads for the stages.
+
+Permissions: s3:PutObject (admit signs for it), s3:GetObject and s3:GetObjectVersion (split, load, settle),
+s3:ListBucket (a HEAD that answers 404 instead of 403). Nothing is ever written here by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from chalicelib.aws import client, code, s3_config
+from chalicelib.errors import Refused, Unavailable
+from chalicelib.settings import settings
+
+BLOCK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as S3 describes it."""
+
+    version_id: str | None
+    etag: str
+    size: int
+    stored_at: datetime
+
+
+def presign_form(
+    key: str, size: int, content_type: str, sha256: str | None, seconds: int
+) -> tuple[str, Mapping[str, str]]:
+    """A POST form for exactly this key, size and type, and this SHA-256 (base64) if one is given."""
+    fields = {"Content-Type": content_type}
+    if sha256 is not None:
+        fields |= {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": sha256}
+    conditions: list[Any] = [{name: value} for name, value in fields.items()]
+    conditions.append(["content-length-range", size, size])
+    form = _public().generate_presigned_post(
+        settings().bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds
+    )
+    return form["url"], form["fields"]
+
+
+@cache
+def _public() -> Any:
+    """A client that signs for the host clients reach: the host is part of the signature."""
+    endpoint = settings().public_endpoint
+    return boto3.client("s3", endpoint_url=endpoint, config=s3_config()) if endpoint else client("s3")
+
+
+def decode_key(key: str) -> str:
+    """A key as an S3 event encodes it: blanks come as + from AWS, as %20 from LocalStack."""
+    return unquote_plus(key)
+
+
+def head(key: str) -> Stored | None:
+    """What is stored under a key, or None."""
+    try:
+        found = client("s3").head_object(Bucket=settings().bucket, Key=key)
+    except ClientError as error:
+        if code(error) in ("404", "NoSuchKey"):
+            return None
+        raise
+    return Stored(found.get("VersionId"), found["ETag"], found["ContentLength"], found["LastModified"])
+
+
+def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:
+    """The pinned object's bytes from `start` to its end, in blocks. Raises Refused if it was replaced."""
+    if start >= size:
+        return
+    body = _get(key, etag, start, size)["Body"]
+    seen = start
+    try:
+        for block in body.iter_chunks(BLOCK_BYTES):
+            seen += len(block)
+            yield block
+    except (BotoCoreError, HTTPError) as error:
+        raise Unavailable("object_cut", "The object's body ended early.") from error
+    if seen != size:
+        raise Unavailable("object_cut", f"The object's body ended at byte {seen} of {size}.")
+
+
+def read(key: str, etag: str, start: int, end: int) -> bytes:
+    """Bytes start to end (exclusive) of the pinned object, all of them."""
+    if start >= end:
+        return b""
+    try:
+        data: bytes = _get(key, etag, start, end)["Body"].read()
+    except (BotoCoreError, HTTPError) as error:
+        raise Unavailable("object_cut", "The object's body ended early.") from error
+    if len(data) != end - start:
+        raise Unavailable("object_cut", f"Asked for {end - start} bytes, got {len(data)}.")
+    return data
+
+
+def _get(key: str, etag: str, start: int, end: int) -> Any:
+    """A ranged GET pinned by ETag.
+
+    By ETag and not by VersionId: ministack 1.5.33 ignores Range beside a VersionId and answers the whole object.
+    """
+    try:
+        answer = client("s3").get_object(
+            Bucket=settings().bucket, Key=key, IfMatch=etag, Range=f"bytes={start}-{end - 1}"
+        )
+    except ClientError as error:
+        if code(error) in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+            raise Refused("object_replaced", "The uploaded object was replaced or deleted.") from error
+        raise
+    if answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+        raise Unavailable("range_ignored", "The object store answered a range with something else.")
+    return answer

@@ -1,0 +1,51 @@
+"""Queues by name. Bodies are JSON and carry ids only; the records they name are looked up.
+
+Permissions: sqs:GetQueueUrl and sqs:SendMessage, sqs:GetQueueAttributes (sweep, on the tiers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from chalicelib.aws import client
+
+MAX_DELAY_SECONDS: Final = 900
+BATCH: Final = 10
+
+
+@cache
+def _url(queue: str) -> str:
+    return str(client("sqs").get_queue_url(QueueName=queue)["QueueUrl"])
+
+
+def send(queue: str, body: Mapping[str, Any], *, delay: int = 0) -> None:
+    """One message, visible after `delay` seconds."""
+    client("sqs").send_message(
+        QueueUrl=_url(queue), MessageBody=json.dumps(body), DelaySeconds=min(delay, MAX_DELAY_SECONDS)
+    )
+
+
+def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> None:
+    """Messages in batches of ten; entries that SQS turns down are sent again one by one.
+
+    `group` (the tenant) makes a standard queue fair: one tenant's backlog does not delay another's.
+    """
+    for first in range(0, len(bodies), BATCH):
+        batch = bodies[first : first + BATCH]
+        entries = [
+            {"Id": str(place), "MessageBody": json.dumps(body), "MessageGroupId": group}
+            for place, body in enumerate(batch)
+        ]
+        answer = client("sqs").send_message_batch(QueueUrl=_url(queue), Entries=entries)
+        for failed in answer.get("Failed", []):
+            send(queue, batch[int(failed["Id"])])
+
+
+def is_idle(queue: str) -> bool:
+    """Whether no message waits, is delayed or is being worked on (approximately, as SQS counts)."""
+    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+    answer = client("sqs").get_queue_attributes(QueueUrl=_url(queue), AttributeNames=names)
+    return all(int(answer["Attributes"].get(name, 0)) == 0 for name in names)

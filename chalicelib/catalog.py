@@ -1,0 +1,140 @@
+"""Datasets and the rows loaded into them. Only `define` changes tables, and it runs in its own function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import psycopg
+
+from chalicelib.aws import functions
+from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, read_mode, read_schema
+from chalicelib.errors import Refused
+from chalicelib.journey import Number
+from chalicelib.paging import Asked, Page, decode, fill
+from chalicelib.postgres import ledger, people, tables
+from chalicelib.postgres.connection import Connection, connection
+from chalicelib.settings import settings
+
+DATASET_NOT_FOUND: Final = "There is no dataset of this name."
+
+
+def put(tenant: str, name: str, body: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Create or change a dataset; whether it is new, and the dataset. Raises Refused."""
+    descriptor = dict(body)
+    mode = read_mode(descriptor.pop("mode", "insert"), read_schema(descriptor))
+    _check_name(name)
+    event = {"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor}
+    answer = functions.call(settings().define_function, event)
+    if refused := answer.get("refused"):
+        raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])
+    return answer["created"], get(tenant, name)
+
+
+def define(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Make or change the table of a dataset, in one transaction. Repeating it changes nothing."""
+    tenant, name, descriptor = event["tenant"], event["name"], dict(event["descriptor"])
+    schema = read_schema(descriptor)
+    mode = read_mode(event["mode"], schema)
+    db = connection()
+    try:
+        with db.transaction():
+            db.execute("SET LOCAL lock_timeout = '2s'")
+            known = people.find_dataset(db, tenant, name)
+            if known is None:
+                number = people.add_dataset(db, tenant, name, mode, descriptor)
+                tables.create(db, tenant, name, tables.Table(number, 1, schema))
+            elif (known.dataset.descriptor, known.dataset.mode) != (descriptor, mode):
+                _change(db, tenant, known.dataset, schema)
+                people.change_dataset(db, known.dataset.number, mode, descriptor)
+    except psycopg.errors.UniqueViolation:
+        return define(event)  # another request made it first: look again
+    except psycopg.errors.LockNotAvailable:
+        raise Refused("dataset_busy", "The dataset is in use; try again later.", status=409) from None
+    return {"created": known is None}
+
+
+def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> None:
+    """A table that holds nothing may take any schema; one with rows keeps its own."""
+    if schema == dataset.schema:
+        return
+    table = tables.Table(dataset.number, dataset.version, dataset.schema)
+    if ledger.has_active_uploads(db, dataset.number):
+        raise Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
+    if not tables.is_empty(db, table):
+        raise Refused("dataset_incompatible", "The dataset has rows; its schema cannot be changed.", status=409)
+    tables.drop(db, table)
+    tables.create(db, tenant, dataset.name, tables.Table(dataset.number, dataset.version + 1, schema))
+
+
+def get(tenant: str, name: str) -> dict[str, Any]:
+    """A dataset as the API shows it. Raises Refused `dataset_not_found` (404)."""
+    return _shown(_find(tenant, name))
+
+
+def listing(tenant: str, asked: Asked) -> Page:
+    """The tenant's datasets by name."""
+    found = people.list_datasets(connection(), tenant, decode(asked.cursor, str, ""), asked.limit + 1)
+    return fill(found, asked.limit, _shown, lambda one: one.dataset.name)
+
+
+def rows(tenant: str, name: str, asked: Asked) -> Page:
+    """Loaded rows in file order, of one upload or of all. Raises Refused (404)."""
+    dataset = _find(tenant, name).dataset
+    upload = _upload_number(tenant, asked.filters.get("upload"))
+    after = decode(asked.cursor, int, -1)
+    table = tables.Table(dataset.number, dataset.version, dataset.schema)
+    names = dataset.schema.names
+    return fill(
+        tables.read(connection(), table, after, upload, asked.limit + 1),
+        asked.limit,
+        lambda row: dict(zip(names, map(_json, row), strict=False)),
+        lambda row: row[-1],
+    )
+
+
+def _find(tenant: str, name: str) -> people.Catalogued:
+    found = people.find_dataset(connection(), tenant, name)
+    if found is None:
+        raise Refused("dataset_not_found", DATASET_NOT_FOUND, status=404)
+    return found
+
+
+def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
+    if upload_id is None:
+        return None
+    number = ledger.number_of(connection(), tenant, upload_id)
+    if number is None:
+        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
+    return number
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name.encode()) > MAX_IDENTIFIER_BYTES or not name.isprintable():
+        raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
+
+
+def _shown(found: people.Catalogued) -> dict[str, Any]:
+    dataset = found.dataset
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "mode": dataset.mode,
+        "schema": dataset.descriptor,
+        "created_at": found.created_at,
+    }
+
+
+def _json(value: object) -> object:
+    """A cell in JSON: exact decimals as strings, moments in UTC as RFC 3339."""
+    match value:
+        case Decimal():
+            return {"Infinity": "INF", "-Infinity": "-INF"}.get(str(value), format(value, "f"))
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case _:
+            return value

@@ -1,0 +1,171 @@
+"""Where to cut a file: record-aligned byte ranges, found while the bytes stream past.
+
+The cuts depend on the bytes and the two sizes alone, never on how the bytes arrive in blocks: a splitter that
+starts again finds the same chunks. Memory is one block and one record, at most `max_record_bytes`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chalicelib.errors import Refused
+from chalicelib.formats.dialect import Dialect
+from chalicelib.formats.grammar import PROVABLE, Region, line_count, scan, tokens
+
+MAX_RECORD_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The bytes [byte_start, byte_end) of a file: whole records, and the blank lines before each.
+
+    n, first_record and first_line count from 1; a record's number does not depend on where the cuts are.
+    """
+
+    n: int
+    byte_start: int
+    byte_end: int
+    first_record: int
+    records: int
+    first_line: int
+
+
+class _Point(NamedTuple):
+    """A place in the file between two lines: its offset, and the numbers of the next record and line."""
+
+    byte: int
+    record: int
+    line: int
+
+
+def cut(
+    blocks: Iterable[bytes],
+    dialect: Dialect,
+    *,
+    offset: int,
+    first_line: int,
+    chunk_bytes: int,
+    chunk_records: int,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Chunk]:
+    """The chunks of the data that blocks hold, each as soon as it is known.
+
+    `offset` and `first_line` say where in the file the first block begins: at a record's start. A chunk ends
+    after the first record that reaches `chunk_bytes`, or after `chunk_records` records, whichever is first.
+    Blank lines at the end of the file belong to the last chunk; a file without a record has no chunk.
+    Raises Refused("record_too_large") for a record, less its line end, of more than `max_record_bytes`.
+    """
+    cutter = _Cutter(_Point(offset, 1, first_line), chunk_bytes, chunk_records)
+    feed = _Feed(blocks)
+    usual = size = min(PROVABLE, max_record_bytes + 1)
+    while window := feed.window(size):
+        region = scan(window, dialect, feed.is_last(window))
+        if len(window) > max_record_bytes:
+            _refuse_long(window, dialect, cutter.here, max_record_bytes)
+        feed.skip(len(region.data))
+        yield from cutter.take(region)
+        size = usual if region.data else min(2 * size, max_record_bytes + 2)
+    yield from cutter.rest()
+
+
+def _refuse_long(window: bytes, dialect: Dialect, here: _Point, limit: int) -> None:
+    """Refuse the window's first record if it is too long; no later one in a window of limit + 2 bytes can be."""
+    start, end, _ = next(tokens(window, dialect), (0, 0, 0))
+    if end - start > limit:
+        line, byte = here.line + line_count(window[:start]), here.byte + start
+        where = f"record {here.record}, which begins at line {line}, byte {byte},"
+        hint = "a quote in it may never be closed"
+        raise Refused("record_too_large", f"{where} is longer than {limit} bytes; {hint}")
+
+
+class _Feed:
+    """Windows over a stream of blocks of any size; each byte is copied a bounded number of times."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._held = b""
+        self._at = 0
+        self._ended = False
+
+    def window(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only at the end of the file."""
+        if len(self._held) - self._at < size and not self._ended:
+            self._fill(size)
+        return self._held[self._at : self._at + size]
+
+    def is_last(self, window: bytes) -> bool:
+        """Whether the file is known to end where the window does."""
+        return self._ended and self._at + len(window) == len(self._held)
+
+    def skip(self, count: int) -> None:
+        self._at += count
+
+    def _fill(self, size: int) -> None:
+        pieces = [self._held[self._at :]]
+        missing = size - len(pieces[0])
+        while missing > 0:
+            block = next(self._blocks, None)
+            if block is None:
+                self._ended = True
+                break
+            pieces.append(block)
+            missing -= len(block)
+        self._held, self._at = b"".join(pieces), 0
+
+
+class _Cutter:
+    """The open chunk. It stays open, though full, until another record shows that it is not the last."""
+
+    def __init__(self, start: _Point, chunk_bytes: int, chunk_records: int) -> None:
+        self.here = start
+        self._start = start
+        self._full: _Point | None = None
+        self._n = 1
+        self._chunk_bytes = chunk_bytes
+        self._chunk_records = chunk_records
+
+    def take(self, region: Region) -> Iterator[Chunk]:
+        """The chunks that are known to be complete once the region is read."""
+        end = _Point(
+            self.here.byte + len(region.data),
+            self.here.record + region.records,
+            self.here.line + region.lines,
+        )
+        if region.records and (self._full or self._reaches(end)):
+            yield from self._cuts(region)
+        self.here = end
+
+    def rest(self) -> Iterator[Chunk]:
+        """The last chunk, up to the end of the file."""
+        if self.here.record > self._start.record:
+            yield self._close(self.here)
+
+    def _reaches(self, end: _Point) -> bool:
+        """Whether the open chunk may be full at `end`, or before it."""
+        if end.record >= self._start.record + self._chunk_records:
+            return True
+        return end.byte >= self._start.byte + self._chunk_bytes
+
+    def _cuts(self, region: Region) -> Iterator[Chunk]:
+        borders = region.borders()
+        done, line = 0, self.here.line
+        while done < len(borders):
+            if self._full:
+                yield self._close(self._full)
+            by_records = self._start.record + self._chunk_records - self.here.record - 1
+            by_bytes = bisect_left(borders, self._start.byte + self._chunk_bytes - self.here.byte, lo=done)
+            last = min(by_records, by_bytes)
+            if last >= len(borders):
+                return
+            begun = borders[done - 1] if done else 0
+            line += line_count(region.data[begun : borders[last]])
+            done = last + 1
+            self._full = _Point(self.here.byte + borders[last], self.here.record + done, line)
+
+    def _close(self, end: _Point) -> Chunk:
+        start, n = self._start, self._n
+        self._start, self._full, self._n = end, None, n + 1
+        return Chunk(n, start.byte, end.byte, start.record, end.record - start.record, start.line)

@@ -1,0 +1,266 @@
+"""Where HTTP and SQS end: requests in, JSON and problem+json out; messages in, partial batch answers out.
+
+Nothing below this module knows Chalice. Every error becomes a named answer here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote, urlencode
+
+from aws_lambda_powertools import Logger
+from chalice.app import (
+    BadRequestError,
+    Chalice,
+    ChaliceViewError,
+    Request,
+    Response,
+    SQSEvent,
+    SQSRecord,
+)
+
+from chalicelib import accounts, aws
+from chalicelib.aws import sqs
+from chalicelib.errors import Refused, RowmillError, Unavailable
+from chalicelib.journey import TERMINAL
+from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
+from chalicelib.postgres import connection
+
+logger = Logger(service="rowmill", utc=True, log_uncaught_exceptions=False)
+
+MAX_BODY_BYTES: Final = 4_000_000
+MAX_LIMIT: Final = 5000
+MAX_TRIES: Final = 12  # delayed copies of a message before it is left to the queue's own retries
+_OPEN_TO_ALL: Final = ("/healthz", "/v1/auth/signup", "/v1/auth/login")
+
+Answer = Callable[[Request], Response]
+Headers = dict[str, str | list[str]]
+
+
+# HTTP
+
+
+def guard(app: Chalice) -> None:
+    """Put every route behind authentication, error answers and one log line."""
+    app.middleware("http")(_answering(app))
+
+
+def _answering(app: Chalice) -> Callable[[Request, Answer], Response]:
+    def middleware(request: Request, get_response: Answer) -> Response:
+        logger.set_correlation_id(request_id(app))
+        try:
+            _admit(app, request)
+            response = get_response(request)
+        except Exception as error:
+            response = problem(error, request_id(app))
+        if response.status_code == 400 and isinstance(response.body, dict) and "Code" in response.body:
+            response = problem(Refused("request_invalid", str(response.body.get("Message")), status=400), "")
+        logger.info("answered", method=request.method, route=_route(request), status=response.status_code)
+        return response
+
+    return middleware
+
+
+def _route(request: Request) -> str:
+    return str((request.context or {}).get("resourcePath", request.path))
+
+
+def _admit(app: Chalice, request: Request) -> None:
+    """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
+    if _route(request) not in _OPEN_TO_ALL:
+        request.context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
+    if len(request.raw_body or b"") > MAX_BODY_BYTES:
+        raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
+
+
+def problem(error: Exception, instance: str) -> Response:
+    """RFC 9457. An error that is not ours answers 500 with the request's id and nothing else."""
+    ours = _known(error)
+    if ours is None:
+        logger.exception("unexpected error")
+        ours = RowmillError("internal", "Something went wrong on our side.")
+    body: dict[str, Any] = {
+        "type": f"https://rowmill.dev/problems/{ours.code}",
+        "title": ours.code.replace("_", " "),
+        "status": ours.status,
+        "code": ours.code,
+        "detail": ours.detail,
+    }
+    if ours.errors:
+        body["errors"] = ours.errors
+    if instance:
+        body["instance"] = f"urn:request:{instance}"
+    return Response(
+        json.dumps(body),
+        headers={"Content-Type": "application/problem+json", **ours.headers},
+        status_code=ours.status,
+    )
+
+
+def _known(error: Exception) -> RowmillError | None:
+    if isinstance(error, RowmillError):
+        return error
+    if isinstance(error, ChaliceViewError):
+        return Refused("request_invalid", str(error), status=error.STATUS_CODE)
+    if connection.is_transient(error) or aws.is_transient(error):
+        return Unavailable("unavailable", "A service behind this one is not answering; try again.")
+    return None
+
+
+def request_id(app: Chalice) -> str:
+    """The id that ties a request to everything it starts."""
+    context = app.current_request.context if app.current_request else {}
+    return str(context.get("requestId", ""))
+
+
+def _request(app: Chalice) -> Request:
+    assert app.current_request is not None
+    return app.current_request
+
+
+def header(app: Chalice, name: str) -> str | None:
+    """A request header."""
+    value = _request(app).headers.get(name)
+    return str(value) if value is not None else None
+
+
+def tenant(app: Chalice) -> str:
+    """Whose request this is."""
+    return str(_request(app).context["rowmill_tenant"])
+
+
+def name(value: str) -> str:
+    """A path parameter as the client meant it."""
+    return unquote(value)
+
+
+def body(app: Chalice) -> dict[str, Any]:
+    """The request's JSON object. Raises Refused `body_invalid` with status 400."""
+    try:
+        parsed = json.loads(_request(app).raw_body or b"", parse_constant=_no_constant)
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except (ValueError, RecursionError, BadRequestError):
+        parsed = None
+    if not isinstance(parsed, dict) or "\\u0000" in json.dumps(parsed):
+        raise Refused("body_invalid", "The body must be a JSON object of valid text.", status=400)
+    return parsed
+
+
+def _no_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def query(app: Chalice, *allowed: str) -> Asked:
+    """The query parameters, each one of `allowed`. Raises Refused with status 400."""
+    given: Mapping[str, str] = dict(_request(app).query_params or {})
+    if unknown := sorted(given.keys() - set(allowed)):
+        raise Refused("query_invalid", f"Unknown query parameter {unknown[0]}.", status=400)
+    filters = {key: value for key, value in given.items() if key not in ("cursor", "limit")}
+    return Asked(filters, given.get("cursor"), _limit(given.get("limit", str(DEFAULT_LIMIT))))
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
+        raise Refused("query_invalid", f"limit must be a number from 1 to {MAX_LIMIT}.", status=400)
+    return int(text)
+
+
+def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = None) -> Response:
+    """A JSON answer."""
+    return Response(
+        json.dumps(payload),
+        headers={"Content-Type": "application/json", **(headers or {})},
+        status_code=status,
+    )
+
+
+def page(app: Chalice, listed: Page) -> Response:
+    """A page of a listing, with the next one as a Link."""
+    headers: Headers = {}
+    if listed.next_cursor:
+        given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
+        headers["Link"] = f'<?{urlencode(given)}>; rel="next"'
+    return answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+
+
+def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
+    """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
+    tag = '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'
+    headers: Headers = {"ETag": tag}
+    if resource["state"] not in TERMINAL:
+        headers["Retry-After"] = "1"
+    if header(app, "if-none-match") == tag:
+        return Response("", headers=headers, status_code=304)
+    return answer(200, resource, headers)
+
+
+# Queues, the clock and direct calls
+
+
+def each(event: SQSEvent, handle: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Handle the batch's messages one by one; those that failed go back to their queue alone."""
+    failed = [record.to_dict()["messageId"] for record in event if not _handled(record, handle)]
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+
+
+def _handled(record: SQSRecord, handle: Callable[[dict[str, Any]], object]) -> bool:
+    message = _message(record.body)
+    logger.set_correlation_id(record.to_dict()["messageId"])
+    try:
+        result = handle(message)
+    except Exception as error:
+        return _retried(record, message, error)
+    logger.info("handled", upload=result, chunk=message.get("chunk"))
+    return True
+
+
+def _message(text: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bool:
+    """A passing fault becomes a delayed copy and spends no delivery; any other goes back to the queue."""
+    known = _known(error)
+    tries = int(message.get("tries", 0)) + 1
+    if isinstance(known, Unavailable) and tries <= MAX_TRIES:
+        delay = random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS)
+        queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
+        sqs.send(queue, {**message, "tries": tries}, delay=round(delay))
+        logger.warning("put off", code=known.code, tries=tries, delay=round(delay))
+        return True
+    # The exception's own text may hold row data (Postgres repeats values), so only its kind is logged.
+    logger.error("failed", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+    return False
+
+
+def logged(run: Callable[[], dict[str, int]]) -> dict[str, int]:
+    """Run a scheduled job and log what it did."""
+    done = run()
+    logger.info("swept", extra=done)
+    return done
+
+
+def called(event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Answer a direct call; a refusal travels as data and is raised again by the caller."""
+    logger.set_correlation_id(str(event.get("correlation_id", "")))
+    try:
+        result = handle(event)
+    except RowmillError as error:
+        result = {
+            "refused": {
+                "code": error.code,
+                "detail": error.detail,
+                "status": error.status,
+                "errors": error.errors,
+            }
+        }
+    logger.info("called", refused=result.get("refused", {}).get("code"))
+    return result

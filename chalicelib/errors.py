@@ -1,0 +1,45 @@
+"""The one error tree. Refused: asking again changes nothing. Unavailable: asking later may succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class RowmillError(Exception):
+    """What Rowmill raises on purpose. `code` is stable and documented; `detail` is for people."""
+
+    status = 500
+    code = "internal"
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status or type(self).status
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+class Refused(RowmillError):
+    """The request, file or row is at fault; a retry meets the same answer."""
+
+    status = 422
+
+
+class Unavailable(RowmillError):
+    """A service behind us is at fault; a retry may succeed."""
+
+    status = 503
+
+    def __init__(self, code: str, detail: str, *, retry_after: int = 2) -> None:
+        super().__init__(code, detail, headers={"Retry-After": str(retry_after)})
+        self.retry_after = retry_after

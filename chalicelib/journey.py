@@ -1,0 +1,130 @@
+"""The words of the protocol: states, the moves between them, chunks as they travel, how rows are numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NewType
+
+UploadId = NewType("UploadId", str)  # "upl_" + ULID: sortable by creation
+Tenant = NewType("Tenant", str)  # "ten_" + ULID
+Number = NewType("Number", int)  # an upload's number in Postgres
+
+State = Literal[
+    "awaiting_upload",
+    "uploaded",
+    "scanning",
+    "splitting",
+    "queued",
+    "processing",
+    "completed",
+    "completed_with_errors",
+    "failed",
+    "expired",
+]
+Mode = Literal["insert", "skip", "upsert"]
+Tier = Literal["high", "medium", "low"]
+MODES: Final[tuple[Mode, ...]] = ("insert", "skip", "upsert")
+TIERS: Final[tuple[Tier, ...]] = ("high", "medium", "low")
+
+TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
+    "awaiting_upload": ("uploaded", "expired"),
+    "uploaded": ("scanning",),
+    "scanning": ("splitting", "failed"),
+    "splitting": ("queued", "processing", "completed", "completed_with_errors", "failed"),
+    "queued": ("processing", "completed", "completed_with_errors", "failed"),
+    "processing": ("completed", "completed_with_errors", "failed"),
+    "completed": (),
+    "completed_with_errors": (),
+    "failed": (),
+    "expired": (),
+}
+TERMINAL: Final = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
+LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may commit
+
+STATUS: Final[Mapping[State, str]] = {
+    "awaiting_upload": "pending",
+    "uploaded": "pending",
+    "scanning": "processing",
+    "splitting": "processing",
+    "queued": "processing",
+    "processing": "processing",
+    "completed": "success",
+    "completed_with_errors": "partial",
+    "failed": "failed",
+    "expired": "failed",
+}
+
+RECORD_BITS: Final = 32
+MAX_ATTEMPTS: Final = 4  # the first and three retries
+LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this
+UPLOAD_SECONDS: Final = 3600  # how long a presigned URL is good for
+
+
+def sources(state: State) -> list[State]:
+    """The states from which `state` may be entered."""
+    return [source for source, onward in TRANSITIONS.items() if state in onward]
+
+
+def rank(state: State, generation: int, chunks_done: int) -> int:
+    """A number that only grows along the journey, so that a late write of the projection loses."""
+    order = 99 if state in TERMINAL else list(TRANSITIONS).index(state)
+    return generation * 10**12 + order * 10**10 + chunks_done
+
+
+def lineage(number: int, record: int) -> int:
+    """`_row` of a loaded row: the upload's number, then the record's place in the file (1-based)."""
+    return number << RECORD_BITS | record
+
+
+def object_key(tenant: str, upload_id: str) -> str:
+    """Where the client's file goes. Made by the server; the client never chooses a key."""
+    return f"uploads/{tenant}/{upload_id}/source"
+
+
+def from_key(key: str) -> tuple[Tenant, UploadId] | None:
+    """The upload an object belongs to, or None for an object that is not an upload's source."""
+    match key.split("/"):
+        case ["uploads", tenant, upload_id, "source"]:
+            return Tenant(tenant), UploadId(upload_id)
+        case _:
+            return None
+
+
+def tier(rows: int) -> Tier:
+    """The queue for a file of about this many rows: <1,000 high, up to 5,000 medium, above low."""
+    return "high" if rows < 1000 else "medium" if rows <= 5000 else "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A byte range of the file that begins and ends at record borders; the n-th, counted from 0.
+
+    `first_record` is the 1-based data record, `first_line` the 1-based physical line it begins with.
+    """
+
+    n: int
+    byte_start: int
+    byte_end: int
+    first_record: int
+    records: int
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that does not load: 1-based record, physical line, every error, the bytes as uploaded."""
+
+    record: int
+    line: int
+    errors: tuple[CellError, ...]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """Why a cell (or, with column None, a whole row) does not load. Codes are stable and documented."""
+
+    column: str | None
+    code: str
+    detail: str

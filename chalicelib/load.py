@@ -1,0 +1,211 @@
+"""Step 3: one chunk. Outside the transaction read, parse, check; inside it rows, rejects, counts and the proof.
+
+Delivered twice, at once or days later, a chunk loads once: the claim on its row decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import psycopg
+
+from chalicelib import aws, checking, formats
+from chalicelib.aws import s3
+from chalicelib.datasets import Field, Schema, read_schema
+from chalicelib.errors import Refused, RowmillError, Unavailable
+from chalicelib.formats import Dialect
+from chalicelib.journey import LOAD_SECONDS, MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
+from chalicelib.postgres import ledger, tables
+from chalicelib.postgres.connection import connection, is_transient
+from chalicelib.postgres.replay import DETAILS, IN_DATABASE
+
+DEADLOCK_TRIES: Final = 5
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def chunk(message: Mapping[str, Any]) -> Number | None:
+    """Load the chunk a message names; its upload, unless there is no such chunk."""
+    number, n = message.get("upload"), message.get("chunk")
+    upload = ledger.find(connection(), number) if type(number) is int and type(n) is int else None
+    if upload is None or type(n) is not int:
+        return None
+    work = ledger.take(connection(), upload.number, n)
+    if work is None:
+        _pass_over(upload.number, n)
+    else:
+        _attempt(upload, work)
+    return upload.number
+
+
+def _pass_over(number: Number, n: int) -> None:
+    """A chunk that cannot be taken is done, or out of attempts."""
+    spent = ledger.is_spent(connection(), number, n, LOAD_SECONDS)
+    if spent:
+        ledger.bury(connection(), number, n)
+    elif spent is False:
+        raise Unavailable("chunk_busy", "The chunk's last attempt may still be running.", retry_after=LOAD_SECONDS)
+
+
+def _attempt(upload: ledger.Upload, work: ledger.Work) -> None:
+    """Load, and give the fault to whom it belongs: the services (try later), the file, or the chunk."""
+    try:
+        _load(upload, work)
+    except Exception as error:
+        if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
+            ledger.give_back(connection(), upload.number, work.n)
+            raise
+        ledger.note_fault(connection(), upload.number, work.n, _fault(error))
+        if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
+            raise
+        ledger.bury(connection(), upload.number, work.n)
+
+
+def _fault(error: Exception) -> str:
+    """The kind of a fault without its text, which may hold row data."""
+    if isinstance(error, RowmillError):
+        return error.code
+    return type(error).__name__ + (f" {error.sqlstate}" if isinstance(error, psycopg.Error) else "")
+
+
+def _load(upload: ledger.Upload, work: ledger.Work) -> None:
+    data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
+    prepared = prepare(upload, work, data)
+    for left in reversed(range(DEADLOCK_TRIES)):
+        try:
+            _commit(upload, work, prepared)
+            return
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            if not left:
+                raise
+
+
+def _commit(upload: ledger.Upload, work: ledger.Work, prepared: Prepared) -> None:
+    db = connection()
+    table = tables.Table(upload.dataset, upload.dataset_version, prepared.schema)
+    with db.transaction():
+        ledger.lock_upload(db, upload.number, shared=True)
+        if not ledger.claim(db, upload.number, work.n):
+            return
+        outcome = tables.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
+        rejections = prepared.rejections(outcome, upload.mode)
+        ledger.add_rejections(db, upload.number, rejections)
+        ledger.add_contested(db, upload.number, prepared.contested(outcome))
+        counts = _count(work.records, outcome, len(rejections), upload.mode)
+        ledger.record_loaded(db, upload.number, work.n, counts, prepared.sha256)
+
+
+def _count(records: int, outcome: tables.Outcome, rejected: int, mode: Mode) -> ledger.Counts:
+    updated, contested = len(outcome.updated), len(outcome.contested)
+    skipped = len(outcome.in_database) if mode == "skip" else 0
+    loaded = records - rejected - skipped - updated - contested
+    return ledger.Counts(loaded, updated, skipped, rejected, contested)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chunk read and checked. `lines` are its good rows as tables.load takes them.
+
+    A place is a record's index in the chunk; where records lie in the bytes is only found out if asked.
+    """
+
+    data: bytes
+    dialect: Dialect
+    schema: Schema
+    number: int
+    first_record: int
+    first_line: int
+    checked: checking.Checked
+    lines: list[str]
+
+    @cached_property
+    def sha256(self) -> bytes:
+        """Of the chunk's bytes."""
+        return hashlib.sha256(self.data).digest()
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int, int]]:
+        return list(formats.spans(self.data, self.dialect))
+
+    def rejections(self, outcome: tables.Outcome, mode: Mode) -> list[Rejection]:
+        """Every row that does not load, in file order."""
+        errors: dict[int, Sequence[CellError]] = dict(self.checked.bad)
+        for row, reason in outcome.refused:
+            errors[self._place(row)] = [CellError(None, "db_rejected", reason)]
+        if mode == "insert":
+            for row, key in outcome.in_database:
+                errors[self._place(row)] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
+        return [self._rejection(place, errors[place]) for place in sorted(errors)]
+
+    def contested(self, outcome: tables.Outcome) -> Iterator[ledger.Contested]:
+        """Rows that settling decides on, with their checked values."""
+        for place in sorted(map(self._place, outcome.contested)):
+            good = bisect_left(self.checked.places, place)
+            cells = [column[good] for column in self.checked.columns]
+            yield ledger.Contested(self.first_record + place, self._line(place), cells, self._raw(place))
+
+    def rejection(self, record: int, error: CellError) -> Rejection:
+        """The rejection of one of this chunk's records."""
+        return self._rejection(record - self.first_record, [error])
+
+    def _rejection(self, place: int, errors: Sequence[CellError]) -> Rejection:
+        return Rejection(self.first_record + place, self._line(place), tuple(errors), self._raw(place))
+
+    def _place(self, row: int) -> int:
+        return row - lineage(self.number, self.first_record)
+
+    def _line(self, place: int) -> int:
+        return self.first_line + self._spans[place][2]
+
+    def _raw(self, place: int) -> bytes:
+        start, end, _ = self._spans[place]
+        return self.data[start:end]
+
+
+def prepare(upload: ledger.Upload, work: ledger.Work, data: bytes) -> Prepared:
+    """Read and check a chunk's bytes. Pure; raises Refused if the reader and the splitter disagree."""
+    plan = upload.plan or {}
+    dialect = Dialect.from_options(plan["dialect"])
+    schema = read_schema(upload.descriptor)
+    rows = list(formats.records(data, dialect))
+    if len(rows) != work.records:
+        raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
+    checked = checking.check(rows, schema, plan["positions"], plan["width"])
+    lines = _lines(checked, schema, lineage(upload.number, work.first_record))
+    return Prepared(data, dialect, schema, upload.number, work.first_record, work.first_line, checked, lines)
+
+
+def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:
+    """The good rows in COPY's text format, sorted by the first key."""
+    columns = [_escaped(spec, column) for spec, column in zip(schema.fields, checked.columns, strict=True)]
+    columns.append([str(first + place) for place in checked.places])
+    lines = list(map("\t".join, zip(*columns, strict=True)))
+    if not schema.keys:
+        return lines
+    order = _sort_keys(checked, schema)
+    return [lines[index] for index in sorted(range(len(lines)), key=order.__getitem__)]
+
+
+def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
+    """What orders rows as the first key's index does, nearly: close pages, the same order in every worker."""
+    parts: list[Sequence[Any]] = []
+    for position in schema.key_positions()[0]:
+        column = checked.columns[position]
+        if schema.fields[position].type == "integer":
+            parts.append([int(value or 0) for value in column])
+        else:
+            parts.append([value or "" for value in column])
+    return parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
+
+
+def _escaped(spec: Field, column: Sequence[checking.Value]) -> Sequence[str]:
+    """A column as COPY's text format spells it."""
+    if spec.type == "string":
+        joined = "".join(value for value in column if value is not None)
+        if any(special in joined for special in "\\\t\n\r"):
+            column = [value if value is None else value.translate(_ESCAPES) for value in column]
+    return ["\\N" if value is None else value for value in column]

@@ -1,0 +1,76 @@
+"""One connection a process, reused between invocations; and which errors are whose fault."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from chalicelib.errors import Unavailable
+from chalicelib.settings import settings
+
+Connection = psycopg.Connection[TupleRow]
+
+# Statements of a load run inside a 30 s function; a lock that waits longer is better retried.
+_OPTIONS: Final = (
+    "-c timezone=UTC -c statement_timeout=280000 -c lock_timeout=20000"
+    " -c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\\ committed"
+    # Look keys up in the index rather than hash a whole table for each chunk.
+    " -c random_page_cost=1.1 -c jit=off"
+)
+_ROW_FAULTS: Final = ("22", "23", "54")  # data, constraint, and a value too long for an index
+_PASSING: Final = ("40", "53", "55", "57", "58", "08")
+
+_local = threading.local()
+
+
+def connection() -> Connection:
+    """This thread's connection, opened anew if the last one broke. Raises Unavailable."""
+    kept: Connection | None = getattr(_local, "connection", None)
+    if kept is None or kept.closed or kept.broken:
+        _local.connection = kept = _connect()
+    elif kept.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        kept.rollback()
+    return kept
+
+
+def close() -> None:
+    """Close this thread's connection, if it has one."""
+    kept: Connection | None = getattr(_local, "connection", None)
+    if kept is not None:
+        kept.close()
+        _local.connection = None
+
+
+def _connect() -> Connection:
+    url = settings().database_url
+    if not url:
+        raise Unavailable("database_unconfigured", "DATABASE_URL is not set.", retry_after=60)
+    try:
+        return psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=5,
+            options=_OPTIONS,
+            application_name="rowmill",
+            keepalives=1,
+        )
+    except psycopg.OperationalError as error:
+        raise Unavailable("database_unavailable", "The database cannot be reached.") from error
+
+
+def is_row_fault(error: psycopg.Error) -> bool:
+    """Whether a row's own content raised this: repeat without that row."""
+    return (error.sqlstate or "").startswith(_ROW_FAULTS)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same statement may succeed later: connection lost, deadlock, shutdown, out of slots."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    state: Any = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return str(state).startswith(_PASSING)

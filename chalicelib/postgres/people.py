@@ -1,0 +1,98 @@
+"""Tenants, accounts and the catalogue of datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from chalicelib.datasets import Dataset, read_schema
+from chalicelib.errors import Refused
+from chalicelib.journey import Mode
+from chalicelib.postgres.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may act for a tenant. `password_hash` is an argon2id PHC string."""
+
+    user_id: str
+    tenant: str
+    username: str
+    password_hash: str
+
+
+def add_account(connection: Connection, account: Account) -> None:
+    """A new tenant with its first account. Raises Refused `username_taken`."""
+    try:
+        with connection.transaction():
+            connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s)", (account.tenant,))
+            connection.execute(
+                "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, %s)",
+                (account.user_id, account.tenant, account.username, account.password_hash),
+            )
+    except psycopg.errors.UniqueViolation:
+        raise Refused("username_taken", "This username is taken.", status=409) from None
+
+
+def find_account(connection: Connection, username: str) -> Account | None:
+    """The account with this name, whatever its case."""
+    row = connection.execute(
+        "SELECT user_id, tenant, username, password_hash FROM rowmill.account WHERE lower(username) = lower(%s)",
+        (username,),
+    ).fetchone()
+    return Account(*row) if row else None
+
+
+_DATASET = "number, name, version, mode, descriptor, created_at::text"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogued:
+    """A dataset and when it was made (RFC 3339)."""
+
+    dataset: Dataset
+    created_at: str
+
+
+def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued | None:
+    """The tenant's dataset of this name."""
+    row = connection.execute(
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s", (tenant, name)
+    ).fetchone()
+    return _catalogued(row) if row else None
+
+
+def list_datasets(connection: Connection, tenant: str, after: str, limit: int) -> Iterator[Catalogued]:
+    """The tenant's datasets by name, those after `after`."""
+    rows = connection.execute(
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s",
+        (tenant, after, limit),
+    )
+    return map(_catalogued, rows)
+
+
+def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
+    """The number of a new dataset, or raises UniqueViolation if the name is taken."""
+    row = connection.execute(
+        "INSERT INTO rowmill.dataset (tenant, name, mode, descriptor) VALUES (%s, %s, %s, %s) RETURNING number",
+        (tenant, name, mode, Jsonb(descriptor)),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def change_dataset(connection: Connection, number: int, mode: Mode, descriptor: dict[str, Any]) -> None:
+    """A new version of a dataset."""
+    connection.execute(
+        "UPDATE rowmill.dataset SET version = version + 1, mode = %s, descriptor = %s WHERE number = %s",
+        (mode, Jsonb(descriptor), number),
+    )
+
+
+def _catalogued(row: tuple[Any, ...]) -> Catalogued:
+    number, name, version, mode, descriptor, created_at = row
+    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), created_at)

@@ -1,0 +1,254 @@
+"""Settling: contested rows, and the loaded rows that share a key with them, replayed in line order.
+
+Insert and skip keep the lowest line of a key, upsert the highest, so the table and the rejects come out the
+same whatever order the chunks were loaded in. Runs in one transaction that holds the upload exclusively.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg import sql
+
+from chalicelib.datasets import POSTGRES_TYPES
+from chalicelib.errors import Unavailable
+from chalicelib.journey import Mode
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.tables import Names, Table, identifiers, make_staging
+
+IN_FILE: Final = "duplicate_in_file"
+IN_DATABASE: Final = "duplicate_in_db"
+DETAILS: Final = {
+    IN_FILE: "another row of this file has the same key",
+    IN_DATABASE: "a row loaded before has the same key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The correction of the totals, and loaded rows that lost their seat: (`_row`, key)."""
+
+    counts: ledger.Counts
+    displaced: Sequence[tuple[int, str]]
+
+
+def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Settled:
+    """Settle an upload's contested rows and empty them; rejects of displaced rows are left to the caller."""
+    names = Names(table, upload)
+    make_staging(connection, table)
+    _stage_contested(connection, names, upload)
+    if mode == "upsert":
+        _upsert_last(connection, names)
+        updated = ledger.clear_contested(connection, upload)
+        return Settled(ledger.Counts(updated=updated, contested=-updated), ())
+    return _seat(connection, names, upload, mode)
+
+
+def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
+    cells = sql.SQL(", ").join(
+        sql.SQL("cells[{}]::{}").format(
+            sql.Literal(place), sql.Identifier("pg_catalog", _plain(POSTGRES_TYPES[f.type]))
+        )
+        for place, f in enumerate(names.table.schema.fields, 1)
+    )
+    connection.execute(
+        names.format(
+            """
+            INSERT INTO {staging} ({columns})
+            SELECT {cells}, {low} + record FROM rowmill.contested WHERE upload = {upload}
+            """,
+            cells=cells,
+            low=sql.Literal(names.low),
+            upload=sql.Literal(upload),
+        )
+    )
+    connection.execute(names.format("ANALYZE {staging}"))
+
+
+def _plain(name: str) -> str:
+    return {"bigint": "int8", "boolean": "bool"}.get(name, name)
+
+
+def _upsert_last(connection: Connection, names: Names) -> None:
+    """Of each key the highest line wins, over this upload's loaded row too."""
+    (key,) = names.keys
+    fields = names.table.schema.names
+    connection.execute(
+        names.format(
+            """
+            INSERT INTO {table} AS t ({columns})
+            SELECT DISTINCT ON ({key}) {columns} FROM {staging} ORDER BY {key}, _row DESC
+            ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({values})
+            WHERE excluded._row > t._row OR NOT ({own})
+            """,
+            key=identifiers(key),
+            values=identifiers([*fields, "_row"], "excluded"),
+        )
+    )
+
+
+def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Settled:
+    """Insert and skip: in line order, a row is seated if no seated row has one of its keys."""
+    connection.execute("CREATE TEMP TABLE fate (_row bigint PRIMARY KEY, code text, key text) ON COMMIT DROP")
+    _lose_to_others(connection, names)
+    _add_seated(connection, names)
+    while _undecided(connection, names):
+        _win_lowest(connection, names)
+        _lose_to_winners(connection, names)
+    displaced = _unseat(connection, names)
+    inserted = _seat_winners(connection, names, upload)
+    if mode == "insert":
+        _reject_losers(connection, names, upload)
+    return _count(ledger.clear_contested(connection, upload), inserted, displaced, mode)
+
+
+def _count(contested: int, inserted: int, displaced: Sequence[tuple[int, str]], mode: Mode) -> Settled:
+    lost = contested - inserted + len(displaced)
+    counts = ledger.Counts(
+        loaded=inserted - len(displaced),
+        skipped=lost if mode == "skip" else 0,
+        rejected=lost if mode == "insert" else 0,
+        contested=-contested,
+    )
+    return Settled(counts, displaced)
+
+
+def _lose_to_others(connection: Connection, names: Names) -> None:
+    for key in names.keys:
+        connection.execute(
+            names.format(
+                """
+                INSERT INTO fate SELECT DISTINCT s._row, {code}, {label} FROM {staging} s JOIN {table} t ON {same}
+                WHERE NOT ({own}) ON CONFLICT DO NOTHING
+                """,
+                code=sql.Literal(IN_DATABASE),
+                label=sql.Literal(", ".join(key)),
+                same=names.matches(key),
+            )
+        )
+
+
+def _add_seated(connection: Connection, names: Names) -> None:
+    """Loaded rows of this upload that share a key with a contested one take part in the replay."""
+    for key in names.keys:
+        connection.execute(
+            names.format(
+                """
+                INSERT INTO {staging} ({columns})
+                SELECT {columns} FROM {table} t
+                WHERE {own} AND EXISTS (SELECT FROM {staging} s WHERE {same})
+                  AND t._row NOT IN (SELECT _row FROM {staging})
+                """,
+                same=names.matches(key),
+            )
+        )
+    connection.execute(names.format("ANALYZE {staging}"))
+
+
+def _undecided(connection: Connection, names: Names) -> bool:
+    row = connection.execute(
+        names.format(
+            "SELECT EXISTS (SELECT FROM {staging} s WHERE NOT EXISTS (SELECT FROM fate f WHERE f._row = s._row))"
+        )
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _win_lowest(connection: Connection, names: Names) -> None:
+    """Rows that are the lowest undecided line of each of their keys win: nobody before them is left."""
+    lowest = [
+        sql.SQL("(NOT {} OR min(_row) OVER (PARTITION BY {}) = _row)").format(names.complete(key), identifiers(key))
+        for key in names.keys
+    ]
+    connection.execute(
+        names.format(
+            """
+            INSERT INTO fate SELECT _row, NULL, NULL FROM (
+                SELECT _row, {lowest} AS wins FROM {staging} s
+                WHERE NOT EXISTS (SELECT FROM fate f WHERE f._row = s._row)
+            ) undecided WHERE wins
+            """,
+            lowest=sql.SQL(" AND ").join(lowest),
+        )
+    )
+
+
+def _lose_to_winners(connection: Connection, names: Names) -> None:
+    for key in names.keys:
+        connection.execute(
+            names.format(
+                """
+                INSERT INTO fate
+                SELECT DISTINCT s._row, {code}, {label}
+                FROM {staging} s JOIN {staging} t ON {same} JOIN fate w ON w._row = t._row AND w.code IS NULL
+                WHERE s._row <> t._row AND NOT EXISTS (SELECT FROM fate f WHERE f._row = s._row)
+                ON CONFLICT DO NOTHING
+                """,
+                code=sql.Literal(IN_FILE),
+                label=sql.Literal(", ".join(key)),
+                same=names.matches(key),
+            )
+        )
+
+
+def _unseat(connection: Connection, names: Names) -> list[tuple[int, str]]:
+    """Delete loaded rows that lost. They are found by key: `_row` has no B-tree."""
+    displaced: list[tuple[int, str]] = []
+    for key in names.keys:
+        rows = connection.execute(
+            names.format(
+                """
+                DELETE FROM {table} t USING {staging} s JOIN fate f ON f._row = s._row
+                WHERE {same} AND t._row = s._row AND f.code = {code} RETURNING t._row, f.key
+                """,
+                same=names.matches(key),
+                code=sql.Literal(IN_FILE),
+            )
+        )
+        displaced += [(row[0], row[1]) for row in rows]
+    return displaced
+
+
+def _seat_winners(connection: Connection, names: Names, upload: int) -> int:
+    """Insert the contested rows that won. Raises Unavailable if another upload just took a key."""
+    winners = """
+        FROM {staging} s JOIN fate f ON f._row = s._row
+        JOIN rowmill.contested c ON c.upload = {upload} AND c.record = s._row - {low}
+        WHERE f.code IS NULL
+    """
+    filled = {"upload": sql.Literal(upload), "low": sql.Literal(names.low)}
+    expected = connection.execute(names.format("SELECT count(*)" + winners, **filled)).fetchone()
+    inserted = connection.execute(
+        names.format(
+            "INSERT INTO {table} ({columns}) SELECT {values}" + winners + "ORDER BY {order} ON CONFLICT DO NOTHING",
+            values=identifiers([*names.table.schema.names, "_row"], "s"),
+            order=identifiers(names.keys[0], "s"),
+            **filled,
+        )
+    ).rowcount
+    if expected is None or inserted != expected[0]:
+        raise Unavailable("settle_again", "Another upload took a key while this one was being settled.")
+    return inserted
+
+
+def _reject_losers(connection: Connection, names: Names, upload: int) -> None:
+    connection.execute(
+        names.format(
+            """
+            INSERT INTO rowmill.reject (upload, record, line, errors, raw)
+            SELECT c.upload, c.record, c.line, jsonb_build_array(jsonb_build_object(
+                       'column', f.key, 'code', f.code, 'detail', CASE f.code WHEN {code} THEN {file} ELSE {db} END)),
+                   c.raw
+            FROM rowmill.contested c JOIN fate f ON f._row = {low} + c.record
+            WHERE c.upload = {upload} AND f.code IS NOT NULL
+            """,
+            code=sql.Literal(IN_FILE),
+            file=sql.Literal(DETAILS[IN_FILE]),
+            db=sql.Literal(DETAILS[IN_DATABASE]),
+            low=sql.Literal(names.low),
+            upload=sql.Literal(upload),
+        )
+    )

@@ -1,0 +1,64 @@
+"""What this deployment is called and where its parts are: read once from the environment, then frozen.
+
+Every value has a default that is safe at import, so that `chalice package` and the tests can import
+app.py without a cloud. A missing DATABASE_URL or JWT_SECRET is an error only where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment. Names follow `rowmill-{stage}-{what}` unless the stack says otherwise."""
+
+    stage: str
+    bucket: str
+    uploads_table: str
+    intake_queue: str
+    high_queue: str
+    medium_queue: str
+    low_queue: str
+    settle_queue: str
+    dead_queue: str
+    define_function: str
+    database_url: str
+    jwt_secret: str
+    public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
+    aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
+    max_upload_bytes: int
+
+    def tier_queue(self, tier: str) -> str:
+        """The queue name of a tier: high, medium or low."""
+        return {"high": self.high_queue, "medium": self.medium_queue, "low": self.low_queue}[tier]
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    env = os.environ
+    stage = env.get("ROWMILL_STAGE", "local")
+
+    def named(variable: str, what: str) -> str:
+        return env.get(variable, f"rowmill-{stage}-{what}")
+
+    return Settings(
+        stage=stage,
+        bucket=named("ROWMILL_BUCKET", "uploads"),
+        uploads_table=named("ROWMILL_UPLOADS_TABLE", "uploads"),
+        intake_queue=named("ROWMILL_INTAKE_QUEUE", "intake"),
+        high_queue=named("ROWMILL_HIGH_QUEUE", "high"),
+        medium_queue=named("ROWMILL_MEDIUM_QUEUE", "medium"),
+        low_queue=named("ROWMILL_LOW_QUEUE", "low"),
+        settle_queue=named("ROWMILL_SETTLE_QUEUE", "settle"),
+        dead_queue=named("ROWMILL_DEAD_QUEUE", "dead"),
+        define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
+        database_url=env.get("DATABASE_URL", ""),
+        jwt_secret=env.get("JWT_SECRET", ""),
+        public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,
+        aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,
+        max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000)),
+    )

@@ -1,0 +1,84 @@
+"""Step 4: the end of an upload. Contested rows are replayed in line order, then one terminal state is drawn.
+
+Every load, the splitter, bury and sweep call `finish`; nobody has to be the last one, and one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chalicelib import formats
+from chalicelib.aws import s3, sqs
+from chalicelib.datasets import read_schema
+from chalicelib.formats import Dialect
+from chalicelib.journey import RECORD_BITS, CellError, Number, Rejection, State
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import Connection, connection
+from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
+from chalicelib.postgres.tables import Table
+from chalicelib.settings import settings
+
+
+def finish(number: Number | None) -> Number | None:
+    """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs."""
+    if number is None or not ledger.is_all_in(connection(), number):
+        return number
+    if ledger.has_contested(connection(), number):
+        sqs.send(settings().settle_queue, {"upload": number})
+    else:
+        _end(connection(), number)
+    return number
+
+
+def _end(db: Connection, number: Number) -> None:
+    with db.transaction():
+        ledger.lock_upload(db, number, shared=False)
+        seen = ledger.snapshot(db, number)
+        if seen is not None and ledger.is_all_in(db, number):
+            ledger.end(db, number, *_verdict(seen))
+
+
+def _verdict(seen: Mapping[str, Any]) -> tuple[State, int | None, dict[str, str] | None]:
+    """The terminal state that the counts amount to, and why it is not a clean one."""
+    given_up = seen["unprocessed"] + seen["contested"]
+    if not given_up:
+        return ("completed_with_errors" if seen["rejected"] else "completed"), None, None
+    error = {"code": "records_unprocessed", "detail": f"{given_up} records could not be processed."}
+    arrived = any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
+    return ("completed_with_errors" if arrived else "failed"), None, error
+
+
+def contested(message: Mapping[str, Any]) -> Number | None:
+    """Settle the upload a message names, in one transaction; a repeat finds nothing to do."""
+    number = message.get("upload")
+    upload = ledger.find(connection(), number) if type(number) is int else None
+    if upload is None:
+        return None
+    db = connection()
+    with db.transaction():
+        ledger.lock_upload(db, upload.number, shared=False)
+        if ledger.is_all_in(db, upload.number) and ledger.has_contested(db, upload.number):
+            _replay(db, upload)
+    return upload.number
+
+
+def _replay(db: Connection, upload: ledger.Upload) -> None:
+    table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
+    settled = replay(db, table, upload.number, upload.mode)
+    if upload.mode == "insert" and settled.displaced:
+        ledger.add_rejections(db, upload.number, _displaced(db, upload, settled.displaced))
+    ledger.record_settled(db, upload.number, settled.counts)
+
+
+def _displaced(db: Connection, upload: ledger.Upload, displaced: Sequence[tuple[int, str]]) -> Iterator[Rejection]:
+    """Rejections of rows that were loaded before a lower line claimed their key: read from the file again."""
+    keys = {row & ((1 << RECORD_BITS) - 1): key for row, key in displaced}
+    dialect = Dialect.from_options((upload.plan or {})["dialect"])
+    for work, records in ledger.chunks_of_records(db, upload.number, sorted(keys)):
+        data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
+        spans = list(formats.spans(data, dialect))
+        for record in records:
+            start, end, lines = spans[record - work.first_record]
+            error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
+            yield Rejection(record, work.first_line + lines, (error,), data[start:end])

@@ -1,0 +1,207 @@
+"""Step 2: an object has arrived. Pin it, plan once, cut it into chunks at record borders, fan them out.
+
+A UTF-8 file is never copied: a chunk is a byte range. Everything here may run twice or be cut off anywhere;
+the plan makes the second run cut where the first did, and chunk rows are there before their messages.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from chalicelib import chunking, formats
+from chalicelib.aws import dynamodb, s3, sqs
+from chalicelib.datasets import Schema, read_schema
+from chalicelib.errors import Refused
+from chalicelib.formats import Dialect
+from chalicelib.journey import Chunk, Number, Tenant, UploadId, from_key, object_key, tier
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
+
+SPLITTER_VERSION: Final = 1
+SAMPLE_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 4 << 20  # about 43,000 rows of contacts or flights; a worker stays below 200 MB
+CHUNK_RECORDS: Final = 100_000
+FLUSH_SECONDS: Final = 0.2
+
+
+def file(message: Mapping[str, Any]) -> Number | None:
+    """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep."""
+    named = _named(message)
+    for tenant, upload_id in named[1:]:
+        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+    return _split(*named[0]) if named else None
+
+
+def _named(message: Mapping[str, Any]) -> list[tuple[Tenant, UploadId]]:
+    """Nothing but the key is believed, and only if the status table knows it."""
+    if "upload_id" in message:
+        return [(Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"])))]
+    keys = [s3.decode_key(record["s3"]["object"]["key"]) for record in message.get("Records", [])]
+    return [found for key in keys if (found := from_key(key))]
+
+
+def _split(tenant: Tenant, upload_id: UploadId) -> Number | None:
+    upload = _open(tenant, upload_id)
+    if upload is None or upload.state not in ("scanning", "splitting"):
+        return upload.number if upload else None
+    db = connection()
+    # Whoever holds the lock keeps its own message until it is done, so this one may go.
+    if not ledger.try_split_lock(db, upload.number):
+        return None
+    try:
+        _scan(upload)
+    except Refused as refused:
+        ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
+    finally:
+        if not db.closed:
+            ledger.free_split_lock(db, upload.number)
+    return upload.number
+
+
+def _open(tenant: Tenant, upload_id: UploadId) -> ledger.Upload | None:
+    """Pin the object's first version and hand the state over to Postgres."""
+    item = dynamodb.find(tenant, upload_id)
+    stored = s3.head(object_key(tenant, upload_id)) if item else None
+    if item is None or stored is None or item["state"] == "expired":
+        return None
+    if not dynamodb.pin(tenant, upload_id, stored):
+        item = dynamodb.find(tenant, upload_id) or item
+        if "etag" not in item:
+            return None
+    return ledger.open_upload(
+        connection(),
+        {
+            "upload_id": upload_id,
+            "tenant": tenant,
+            "dataset": item["dataset"],
+            "mode": item["mode"],
+            "dialect": json.loads(item["dialect"]),
+            "correlation_id": item["correlation_id"],
+            "object_key": object_key(tenant, upload_id),
+            "version_id": item.get("version_id", stored.version_id),
+            "etag": item.get("etag", stored.etag),
+            "bytes_total": stored.size,
+            "stored_at": stored.stored_at,
+        },
+    )
+
+
+def _scan(upload: ledger.Upload) -> None:
+    db = connection()
+    plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))
+    ledger.move(db, upload.number, "splitting")
+    chunks_total, rows_total = _fan_out(upload, plan)
+    ledger.end_scan(db, upload.number, chunks_total, rows_total)
+
+
+def _plan(upload: ledger.Upload) -> dict[str, Any]:
+    """Everything the cuts and the loads depend on, decided once."""
+    size = upload.bytes_total
+    if size == 0:
+        raise Refused("file_empty", "The file has no bytes, not even a header.")
+    sample = s3.read(upload.object_key, upload.etag, 0, min(size, SAMPLE_BYTES))
+    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample))
+    dialect = detected.dialect
+    schema = read_schema(upload.descriptor)
+    header = formats.header(sample, dialect, truncated=size > len(sample))
+    start = header.end
+    positions = match(header.names, schema) if dialect.header else list(range(len(schema.fields)))
+    rows = _estimate_rows(sample[start:], size - start)
+    return {
+        "splitter": SPLITTER_VERSION,
+        "dataset_version": upload.dataset_version,
+        "dialect": asdict(dialect),
+        "shown": {**asdict(dialect), "encoding": "utf-8", "detected": _evidence(detected)},
+        "positions": positions,
+        "width": len(positions),
+        "data_start": start,
+        "first_line": 1 + header.lines,
+        "chunk_bytes": _equal_chunks(size - start),
+        "chunk_records": CHUNK_RECORDS,
+        "tier": tier(rows),
+    }
+
+
+def _evidence(detected: formats.Detected) -> dict[str, Any]:
+    """How sure the detection is: so many of the sample's records have as many cells as the first."""
+    return {
+        "declared": list(detected.declared),
+        "records": detected.records,
+        "agreeing": detected.agreeing,
+        "columns": detected.columns,
+    }
+
+
+def match(header: Sequence[str], schema: Schema) -> list[int]:
+    """Where each field of the schema stands in the header. Raises Refused naming every column that is off."""
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    missing = [name for name in schema.names if name not in header]
+    unknown = [name for name in header if name not in schema.names]
+    for code, names, detail in (
+        ("columns_repeated", repeated, "The header names a column twice."),
+        ("columns_missing", missing, "The header lacks columns of the dataset."),
+        ("columns_unknown", unknown, "The header has columns the dataset does not know."),
+    ):
+        if names:
+            listed = ", ".join(names[:20])
+            errors = [{"column": name, "code": code, "detail": detail} for name in names[:100]]
+            raise Refused(code, f"{detail[:-1]}: {listed}.", errors=errors)
+    return [header.index(name) for name in schema.names]
+
+
+def _estimate_rows(sample: bytes, size: int) -> int:
+    """About how many rows `size` bytes hold, by the line ends of a sample."""
+    lines = max(sample.count(b"\n"), sample.count(b"\r"))
+    return size * lines // len(sample) if sample else 0
+
+
+def _equal_chunks(size: int) -> int:
+    """Chunks of equal size and, above one, even number: two workers then end together."""
+    chunks = -(-size // CHUNK_BYTES)
+    return max(1, -(-size // (chunks + chunks % 2))) if chunks > 1 else CHUNK_BYTES
+
+
+def _fan_out(upload: ledger.Upload, plan: Mapping[str, Any]) -> tuple[int, int]:
+    """Send chunks out while the scan runs; how many chunks and records there are."""
+    chunks = records = 0
+    for batch in _batches(_cut(upload, plan)):
+        send(upload.number, upload.tenant, plan["tier"], ledger.add_chunks(connection(), upload.number, batch))
+        chunks += len(batch)
+        records += sum(chunk.records for chunk in batch)
+    return chunks, records
+
+
+def _cut(upload: ledger.Upload, plan: Mapping[str, Any]) -> Iterator[Chunk]:
+    start = plan["data_start"]
+    return chunking.cut(
+        s3.stream(upload.object_key, upload.etag, start, upload.bytes_total),
+        Dialect.from_options(plan["dialect"]),
+        offset=start,
+        first_line=plan["first_line"],
+        chunk_bytes=plan["chunk_bytes"],
+        chunk_records=plan["chunk_records"],
+    )
+
+
+def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
+    """The first chunk at once, so that loading starts; then ten at a time or what 0.2 s brought."""
+    batch: list[Chunk] = []
+    due = 0.0
+    for chunk in chunks:
+        batch.append(chunk)
+        if len(batch) == sqs.BATCH or time.monotonic() >= due:
+            yield batch
+            batch, due = [], time.monotonic() + FLUSH_SECONDS
+    if batch:
+        yield batch
+
+
+def send(number: Number, tenant: str, tier: str, places: Sequence[int]) -> None:
+    """Send chunks to their tier's queue, then note that they were sent."""
+    sqs.send_all(settings().tier_queue(tier), [{"upload": number, "chunk": n} for n in places], tenant)
+    ledger.mark_sent(connection(), number, places)

@@ -1,0 +1,33 @@
+"""The typed Python client of Rowmill: upload files, wait for them, read back rows and rejects. HTTP only.
+
+with Rowmill(api, token) as rowmill:
+    upload = rowmill.upload(Path("books.csv"), "books")
+    for reject in rowmill.iterate_rejects(upload["id"]):
+        print(reject["line"], reject["errors"])
+"""
+
+from .api import Rowmill
+from .errors import ApiError, Fault, RowmillError, StillRunning, StorageRefused, Unreachable, Unusable
+from .resources import AT_REST, TERMINAL, Chunk, Dataset, Mode, Reject, Row, Session, Upload
+from .transport import Patience
+
+__all__ = [
+    "AT_REST",
+    "TERMINAL",
+    "ApiError",
+    "Chunk",
+    "Dataset",
+    "Fault",
+    "Mode",
+    "Patience",
+    "Reject",
+    "Row",
+    "Rowmill",
+    "RowmillError",
+    "Session",
+    "StillRunning",
+    "StorageRefused",
+    "Unreachable",
+    "Unusable",
+    "Upload",
+]

@@ -1,0 +1,47 @@
+"""`rowmill signup` and `rowmill login`: a name and a password become a stored token."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from . import configuration, output
+from .api import Rowmill
+from .configuration import Credentials
+from .errors import Unusable
+from .resources import Session
+
+Username = Annotated[str | None, typer.Argument(help="Asked for when absent.")]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+Api = Annotated[str | None, typer.Option(help="Base URL that /v1 is appended to [env: ROWMILL_API].")]
+
+
+def signup(username: Username = None, api: Api = None, password_stdin: PasswordStdin = False) -> None:
+    """Create an account and stay logged in."""
+    base, username, password = _identity(username, api, password_stdin, confirm=True)
+    with Rowmill(base, patience=configuration.patience()) as rowmill:
+        _keep(base, rowmill.signup(username, password))
+
+
+def login(username: Username = None, api: Api = None, password_stdin: PasswordStdin = False) -> None:
+    """Log in; the token is kept for later commands."""
+    base, username, password = _identity(username, api, password_stdin, confirm=False)
+    with Rowmill(base, patience=configuration.patience()) as rowmill:
+        _keep(base, rowmill.login(username, password))
+
+
+def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool) -> tuple[str, str, str]:
+    base = configuration.api_url(api)
+    if stdin and username is None:
+        raise Unusable("--password-stdin needs the user name as an argument")
+    name = username or str(typer.prompt("User name", err=True))
+    if stdin:
+        return base, name, sys.stdin.readline().rstrip("\r\n")
+    return base, name, str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def _keep(api: str, session: Session) -> None:
+    path = configuration.store(Credentials(api, session["access"], session["username"]))
+    output.note(f"logged in to {api} as {session['username']}; kept in {path}")

@@ -1,0 +1,211 @@
+"""The API as methods: one per call, and three that make a journey of them (upload, send_file, wait)."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from . import storage
+from .errors import ApiError, StillRunning, Unusable
+from .resources import AT_REST, Chunk, Dataset, Descriptor, Mode, Reject, Row, Session, Upload
+from .storage import Progress
+from .transport import Patience, Transport, document, retry_after
+
+PAGE: Final = 5000  # the most the API gives at once; it ends a page earlier when its items are long
+POLL_SECONDS: Final = 1.0  # where the server does not say
+SHORTEST_POLL_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """One look at an upload; `upload` is None when nothing has changed since `etag`."""
+
+    upload: Upload | None
+    etag: str
+    pause: float
+
+
+class Rowmill:
+    """A client of one API. `token` may be empty until `signup` or `login` has given one."""
+
+    def __init__(self, api: str, token: str = "", patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._transport = Transport(api, token, self._patience)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    # Accounts
+
+    def signup(self, username: str, password: str) -> Session:
+        """Create an account and its tenant; later calls are made with its token."""
+        return self._enter("signup", username, password)
+
+    def login(self, username: str, password: str) -> Session:
+        """Later calls are made with the token this gives."""
+        return self._enter("login", username, password)
+
+    def _enter(self, door: str, username: str, password: str) -> Session:
+        body = {"username": username, "password": password}
+        session = cast(Session, document(self._transport.call("POST", f"auth/{door}", body=body)))
+        self._transport.token = session["access"]
+        return session
+
+    # Datasets
+
+    def put_dataset(self, name: str, descriptor: Descriptor, mode: Mode | None = None) -> Dataset:
+        """Create the dataset, or change it to this Table Schema."""
+        body = descriptor if mode is None else {**descriptor, "mode": mode}
+        answer = self._transport.call("PUT", _path("datasets", name), body=body, again=True)
+        return cast(Dataset, document(answer))
+
+    def get_dataset(self, name: str) -> Dataset:
+        return cast(Dataset, self._get(_path("datasets", name)))
+
+    def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
+        return cast(Iterator[Dataset], self._items("datasets", {}, limit))
+
+    def iterate_rows(
+        self, dataset: str, upload: str | None = None, limit: int | None = None
+    ) -> Iterator[Row]:
+        """The loaded rows in file order, a page in memory at a time."""
+        path = _path("datasets", dataset, "rows")
+        return cast(Iterator[Row], self._items(path, {"upload": upload}, limit))
+
+    # Uploads
+
+    def create_upload(
+        self,
+        path: Path,
+        dataset: str,
+        options: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Upload:
+        """Announce the file. The answer's `upload` is the ticket for `send_file`.
+
+        Safe to repeat under the same `idempotency_key`; without one, every call is a new upload.
+        """
+        file = storage.measure(path)
+        body = {
+            "dataset": dataset,
+            "filename": file.filename,
+            "size": file.size,
+            "content_type": file.content_type,
+            "checksum": file.checksum,
+            "options": dict(options or {}),
+        }
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        answer = self._transport.call("POST", "uploads", body=body, headers=headers, again=True)
+        return cast(Upload, document(answer))
+
+    def send_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
+        """Stream the file to the storage. Raises StorageRefused with the storage's own code."""
+        storage.send(upload["upload"], path, on_progress, self._patience)
+
+    def upload(
+        self,
+        path: Path,
+        dataset: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        on_progress: Progress | None = None,
+        on_change: Callable[[Upload], None] | None = None,
+        timeout: float | None = None,
+    ) -> Upload:
+        """The whole way: announce, send, wait. Returns the upload at rest, whatever state that is."""
+        created = self.create_upload(path, dataset, options)
+        self.send_file(created, path, on_progress)
+        return self.wait(created["id"], on_change, timeout)
+
+    def get_upload(self, upload_id: str) -> Upload:
+        return cast(Upload, self._get(_path("uploads", upload_id)))
+
+    def wait(
+        self,
+        upload_id: str,
+        on_change: Callable[[Upload], None] | None = None,
+        timeout: float | None = None,
+    ) -> Upload:
+        """The upload at rest. Polls as often as the server asks; raises StillRunning after `timeout` s."""
+        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        etag = ""
+        while True:
+            poll = self._poll(upload_id, etag)
+            etag = poll.etag
+            if poll.upload:
+                if on_change:
+                    on_change(poll.upload)
+                if poll.upload["state"] in AT_REST:
+                    return poll.upload
+            if time.monotonic() + poll.pause > give_up:
+                raise StillRunning(f"upload {upload_id} was still running after {timeout} s")
+            time.sleep(poll.pause)
+
+    def _poll(self, upload_id: str, etag: str) -> _Poll:
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = self._transport.call("GET", _path("uploads", upload_id), headers=headers, again=True)
+        asked = retry_after(answer)
+        pause = POLL_SECONDS if asked is None else max(asked, SHORTEST_POLL_SECONDS)
+        if answer.status_code == httpx.codes.NOT_MODIFIED:
+            return _Poll(None, etag, pause)
+        return _Poll(cast(Upload, document(answer)), answer.headers.get("etag", ""), pause)
+
+    def iterate_uploads(
+        self, state: str | None = None, dataset: str | None = None, limit: int | None = None
+    ) -> Iterator[Upload]:
+        """Uploads as the server lists them."""
+        return cast(Iterator[Upload], self._items("uploads", {"state": state, "dataset": dataset}, limit))
+
+    def iterate_chunks(self, upload_id: str, limit: int | None = None) -> Iterator[Chunk]:
+        return cast(Iterator[Chunk], self._items(_path("uploads", upload_id, "chunks"), {}, limit))
+
+    def iterate_rejects(self, upload_id: str, limit: int | None = None) -> Iterator[Reject]:
+        """The rows that were not loaded, in file order."""
+        return cast(Iterator[Reject], self._items(_path("uploads", upload_id, "rejects"), {}, limit))
+
+    # Reading
+
+    def _get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> dict[str, Any]:
+        return document(self._transport.call("GET", path, query=query, again=True))
+
+    def _items(
+        self, path: str, query: Mapping[str, str | None], limit: int | None
+    ) -> Iterator[dict[str, Any]]:
+        size = PAGE if limit is None else min(limit, PAGE)
+        return islice(self._every_item(path, {**query, "limit": size}), limit)
+
+    def _every_item(self, path: str, query: Mapping[str, str | int | None]) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = self._get(path, {**query, "cursor": cursor})
+            yield from page["items"]
+            before, cursor = cursor, page.get("next_cursor")
+            if not cursor:
+                return
+            if cursor == before:
+                raise ApiError(200, "cursor_stuck", f"the API answered the same page of {path} twice")
+
+
+def _path(*parts: str) -> str:
+    # These would not name a resource but another path: the listing, or the parent.
+    if not {"", ".", ".."}.isdisjoint(parts):
+        raise Unusable("a dataset or upload needs a name")
+    return "/".join(quote(part, safe="") for part in parts)

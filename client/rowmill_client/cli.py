@@ -1,0 +1,59 @@
+"""The `rowmill` command: every word it knows, and how it ends.
+
+Exit codes: 0 done; 1 the API, the storage or the network said no; 2 usage; 130 interrupted. Of an upload
+that was waited for: 0 completed, 3 completed_with_errors, 4 any other end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from . import account_commands, dataset_commands, output, row_commands, upload_commands
+from .errors import RowmillError
+
+
+class OneLineErrors(TyperGroup):
+    """Turns what the commands raise into a message and an exit code: a user never sees a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RowmillError as fault:
+            output.complain(fault)
+            raise typer.Exit(fault.exit_code) from fault
+        except KeyboardInterrupt as stop:
+            output.note("interrupted")
+            output.remind(stop)
+            raise typer.Exit(130) from stop
+        except BrokenPipeError:
+            raise  # typer ends quietly when a pager or `head` has seen enough
+        except OSError as fault:
+            output.complain(fault)
+            raise typer.Exit(1) from fault
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="Load CSV files of any size into typed tables, and see what became of every row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+dataset_app = typer.Typer(help="Declare and look up datasets.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(account_commands.signup)
+app.command()(account_commands.login)
+app.add_typer(dataset_app, name="dataset")
+dataset_app.command("put")(dataset_commands.put_dataset)
+dataset_app.command("get")(dataset_commands.get_dataset)
+dataset_app.command("list")(dataset_commands.list_datasets)
+app.command()(upload_commands.upload)
+app.command()(upload_commands.status)
+app.command()(upload_commands.uploads)
+app.command()(upload_commands.chunks)
+app.command()(upload_commands.rejects)
+app.command()(row_commands.rows)
+app.command("export")(row_commands.export_rows)

@@ -1,0 +1,102 @@
+"""Which API and which token: the environment first, then what the last login left on disk.
+
+The only room that reads the environment. A stored token is never sent to an API that did not give it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import Unusable
+from .transport import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user of one API. `username` is empty when the environment gave the token."""
+
+    api: str
+    token: str
+    username: str = ""
+
+
+def credentials() -> Credentials:
+    """Whom to be and where. Raises Unusable with what to do when that is not known."""
+    api = api_url(None)
+    token = os.environ.get("ROWMILL_TOKEN", "").strip()
+    if token:
+        return Credentials(api, _printable(token))
+    kept = stored()
+    if kept is None or kept.api != api:
+        raise Unusable(f"not logged in to {api}: run `rowmill login`, or set ROWMILL_TOKEN")
+    return kept
+
+
+def api_url(asked: str | None) -> str:
+    """The base URL: as asked for, from ROWMILL_API, or of the last login. Raises Unusable without one."""
+    kept = stored() if not asked and not os.environ.get("ROWMILL_API") else None
+    url = asked or os.environ.get("ROWMILL_API") or (kept.api if kept else "")
+    if not url.strip():
+        raise Unusable("no API configured: run `rowmill login --api URL`, or set ROWMILL_API")
+    return url.strip().rstrip("/")
+
+
+def patience() -> Patience:
+    """How long to keep trying; ROWMILL_RETRY_SECONDS shortens or lengthens the half minute."""
+    text = os.environ.get("ROWMILL_RETRY_SECONDS")
+    if not text:
+        return Patience()
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise Unusable(f"ROWMILL_RETRY_SECONDS must be a number of seconds, not {text!r}")
+    return Patience(seconds)
+
+
+def stored() -> Credentials | None:
+    """What the last login stored, or None. Raises Unusable when the file is there but not readable."""
+    path = credentials_path()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Credentials(str(found["api"]), _printable(str(found["token"])), str(found["username"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise Unusable(f"{path} is not readable: run `rowmill login` again, or delete it") from fault
+
+
+def store(found: Credentials) -> Path:
+    """Keep it for later commands, readable by this user alone. Returns where."""
+    path = credentials_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # mkstemp creates with mode 0600, so the token is at no time readable by others.
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".credentials-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(found), file)
+        Path(draft).replace(path)
+    except OSError as fault:
+        raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
+    return path
+
+
+def credentials_path() -> Path:
+    """`$XDG_CONFIG_HOME/rowmill/credentials.json`, by default under ~/.config."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    # The XDG rules tell programs to ignore a relative path here.
+    if not base.is_absolute():
+        base = Path.home() / ".config"
+    return base / "rowmill" / "credentials.json"
+
+
+def _printable(token: str) -> str:
+    if not (token.isascii() and token.isprintable()):
+        raise Unusable("the token holds characters that no token has; was it copied in full?")
+    return token

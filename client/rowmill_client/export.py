@@ -1,0 +1,126 @@
+"""Rows back into CSV: header and columns in schema order, values spelled as the schema spells them.
+
+RFC 4180 quoting with a bare newline as line end, UTF-8; one page of rows in memory at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import Unusable
+from .resources import Descriptor, Row, Value
+
+Spelling = Callable[[Value], str]
+
+
+class Sink(Protocol):
+    """Where text goes."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+def write_csv(rows: Iterable[Row], schema: Descriptor, sink: Sink) -> None:
+    """The header and every row."""
+    fields = schema["fields"]
+    columns = [(field["name"], _spelling(field, schema)) for field in fields]
+    # The writer quotes a lone carriage return only if it occurs in its own line end: so CRLF, cut below.
+    writer = csv.writer(_NewlineEnds(sink), lineterminator="\r\n")
+    writer.writerow([name for name, _ in columns])
+    writer.writerows([spell(row[name]) for name, spell in columns] for row in rows)
+
+
+@contextmanager
+def destination(path: Path | None) -> Iterator[Sink]:
+    """Standard output, or a file that appears under its name only when it is complete."""
+    if path is None:
+        with _standard_output() as sink:
+            yield sink
+    elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("w", encoding="utf-8", newline="") as device:
+            yield device
+    else:
+        with _whole_file(path.resolve()) as sink:
+            yield sink
+
+
+@contextmanager
+def _standard_output() -> Iterator[Sink]:
+    sys.stdout.flush()
+    sink = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+    try:
+        yield sink
+        sink.flush()
+    finally:
+        sink.detach()  # or the wrapper would close standard output when it goes
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Sink]:
+    handle, draft = _draft(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as sink:
+            yield sink
+        draft.chmod(_mode(path))
+        draft.replace(path)
+    except BaseException:
+        draft.unlink()
+        raise
+
+
+def _draft(path: Path) -> tuple[int, Path]:
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    except OSError as fault:
+        raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
+    return handle, Path(draft)
+
+
+def _mode(path: Path) -> int:
+    """The mode of the file to be replaced, or of any new file: drafts are private, exports are not."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+class _NewlineEnds:
+    """Takes the lines of a csv writer, one a call, and ends them as Unix does."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, line: str) -> object:
+        return self._sink.write(line.removesuffix("\r\n") + "\n")
+
+
+def _spelling(field: Mapping[str, Any], schema: Descriptor) -> Spelling:
+    null = _first(field.get("missingValues", schema.get("missingValues")), "")
+    true, false = _first(field.get("trueValues"), "true"), _first(field.get("falseValues"), "false")
+
+    def spell(value: Value) -> str:
+        if value is None:
+            return null
+        if isinstance(value, bool):
+            return true if value else false
+        # Everything else arrives as exact text or as an integer; a nested value can only be JSON.
+        return value if isinstance(value, str) else json.dumps(value)
+
+    return spell
+
+
+def _first(spellings: list[Any] | None, default: str) -> str:
+    if not spellings:
+        return default
+    first = spellings[0]
+    return str(first["value"]) if isinstance(first, dict) else str(first)

@@ -1,0 +1,44 @@
+"""`--option dialect.delimiter=';'`: dotted names and plain words become the nested options of an upload."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import Unusable
+
+
+def nest(pairs: Iterable[str]) -> dict[str, Any]:
+    """Nested options of `name=value` pairs. Raises Unusable for one that is none or contradicts another."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        parts = name.split(".")
+        if not equals or not all(parts):
+            raise Unusable(f"option {pair!r} is not of the form name=value")
+        _place(options, parts, typed(value), name)
+    return options
+
+
+def typed(text: str) -> Any:
+    """A boolean, number or list where the text is one in JSON, else the text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
+    return value if isinstance(value, bool | int | float | list) else text
+
+
+def _place(options: dict[str, Any], parts: list[str], value: Any, name: str) -> None:
+    inner = options
+    for part in parts[:-1]:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise Unusable(f"option {name} contradicts another that sets {part}")
+    if parts[-1] in inner:
+        raise Unusable(f"option {name} is given twice")
+    inner[parts[-1]] = value

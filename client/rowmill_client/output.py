@@ -1,0 +1,115 @@
+"""What commands print: JSON for programs, tables for people, tab-separated lines for pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from .errors import ApiError
+from .resources import Upload
+
+COUNTS: Final = ("rows_total", "loaded", "updated", "skipped", "rejected", "unprocessed")
+SCREENFUL: Final = 500  # rows laid out together: a listing of millions must not be held to be aligned
+
+
+def json_document(value: object) -> None:
+    """One JSON document and a newline."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def json_array(items: Iterable[object]) -> None:
+    """One JSON array, an item a line, written as the items arrive."""
+    before = "["
+    for item in items:
+        sys.stdout.write(before + json.dumps(item))
+        before = ",\n"
+    sys.stdout.write("[]\n" if before == "[" else "]\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns on a terminal; elsewhere a header and a line a row, between tabs."""
+    lines = iter(rows)
+    if sys.stdout.isatty():
+        _aligned(columns, lines)
+        return
+    # The first page is asked for before the header is written: a refusal leaves stdout empty.
+    first = list(islice(lines, 1))
+    for row in chain([columns], first, lines):
+        sys.stdout.write("\t".join(map(cell, row)) + "\n")
+
+
+def listing(columns: Sequence[str], items: Iterable[Mapping[str, Any]]) -> None:
+    """A table of resources, by the names of their fields."""
+    table(columns, ([item.get(column) for column in columns] for item in items))
+
+
+def cell(value: object) -> str:
+    """A value on one line. Control characters are escaped: files are foreign, and terminals obey."""
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def summary(upload: Upload) -> str:
+    """The counts and the state in one line that is easy to cut."""
+    counts = " ".join(f"{name}={_count(upload, name)}" for name in COUNTS)
+    return f"{counts} state={upload['state']}"
+
+
+def conclusion(upload: Upload) -> None:
+    """The summary on stdout; on stderr why it failed and where to look on."""
+    failure = upload.get("error")
+    if failure:
+        note(f"{failure.get('code')}: {failure.get('detail')}")
+    if upload.get("rejected"):
+        note(f"see the rejected rows with: rowmill rejects {upload['id']}")
+    sys.stdout.write(summary(upload) + "\n")
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal; never on stdout."""
+    sys.stderr.write(cell(text) + "\n")
+
+
+def complain(fault: BaseException) -> None:
+    """An error as a line, then its problem document's errors, then what was under way."""
+    note(f"rowmill: {fault}")
+    for line in fault.faults if isinstance(fault, ApiError) else ():
+        note(f"  {line}")
+    remind(fault)
+
+
+def remind(fault: BaseException) -> None:
+    """What was under way when it happened."""
+    for text in getattr(fault, "__notes__", ()):
+        note(text)
+
+
+def _count(upload: Upload, name: str) -> object:
+    count = upload.get(name)
+    return "unknown" if count is None else count
+
+
+def _heading(name: str) -> Column:
+    return Column(Text(cell(name)))
+
+
+def _aligned(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
+    console = Console()
+    batch = list(islice(rows, SCREENFUL))
+    while True:
+        grid = Table(*map(_heading, columns), box=None, pad_edge=False)
+        for row in batch:
+            grid.add_row(*(Text(cell(value)) for value in row))
+        console.print(grid)
+        batch = list(islice(rows, SCREENFUL))
+        if not batch:
+            return

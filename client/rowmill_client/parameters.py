@@ -1,0 +1,23 @@
+"""What several commands share: the spelling of their parameters, and the client they talk through."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import configuration
+from .api import Rowmill
+from .resources import Mode
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Stop after so many; all without it.")]
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
+UploadId = Annotated[str, typer.Argument(metavar="UPLOAD", help="The upload's id (upl_…).")]
+KeyMode = Annotated[Mode | None, typer.Option(help="What to do with a key that is there already.")]
+
+
+def connect() -> Rowmill:
+    """A client as the environment or the last login has it."""
+    found = configuration.credentials()
+    return Rowmill(found.api, found.token, configuration.patience())

@@ -1,0 +1,111 @@
+"""The API's resources as typed dictionaries: what the server sent, untouched; new fields pass through."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
+
+Mode = Literal["insert", "skip", "upsert"]
+Descriptor: TypeAlias = dict[str, Any]
+Value: TypeAlias = str | int | bool | None
+Row: TypeAlias = dict[str, Value]
+
+TERMINAL: Final = frozenset(
+    {"completed", "completed_with_errors", "failed", "quarantined", "expired", "canceled", "reverted"}
+)
+# needs_review is not an end, but nothing moves until somebody confirms: waiting on would be for ever.
+AT_REST: Final = TERMINAL | {"needs_review"}
+
+
+class Session(TypedDict):
+    """What signup and login answer."""
+
+    access: str
+    user_id: str
+    username: str
+    tenant_id: str
+
+
+class Dataset(TypedDict):
+    """A dataset and its Table Schema."""
+
+    name: str
+    version: int
+    mode: Mode
+    schema: Descriptor
+    created_at: str
+
+
+class Ticket(TypedDict):
+    """Leave to send one file to the storage: every field goes into the form, before the file."""
+
+    method: str
+    url: str
+    fields: dict[str, str]
+    expires_at: str
+
+
+class Failure(TypedDict):
+    """Why an upload as a whole ended badly."""
+
+    code: str
+    detail: str
+
+
+class Upload(TypedDict):
+    """An upload. Counts are absolute; `rows_total` is None until the whole file has been scanned."""
+
+    id: str
+    dataset: str
+    filename: str
+    size: NotRequired[int]
+    state: str
+    status: str
+    mode: Mode
+    created_at: str
+    rows_total: int | None
+    loaded: int
+    updated: int
+    skipped: int
+    rejected: int
+    unprocessed: int
+    bytes_total: int
+    percent: float
+    chunks_total: int | None
+    chunks_done: int
+    dialect: dict[str, Any]
+    timings: dict[str, Any]
+    error: Failure | None
+    upload: NotRequired[Ticket]
+
+
+class Chunk(TypedDict):
+    """One byte range of the file and what became of its records."""
+
+    n: int
+    state: str
+    byte_start: int
+    byte_end: int
+    first_record: int
+    records: int
+    loaded: int
+    updated: int
+    skipped: int
+    rejected: int
+    attempts: int
+
+
+class CellError(TypedDict):
+    """Why a cell (or, without a column, a whole row) was not loaded."""
+
+    column: str | None
+    code: str
+    detail: str
+
+
+class Reject(TypedDict):
+    """A row that was not loaded, as it stood in the file."""
+
+    row: int
+    line: int
+    raw: str
+    errors: list[CellError]

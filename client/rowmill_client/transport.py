@@ -1,0 +1,187 @@
+"""Requests to the API: problem documents become ApiError, and what is safe to repeat is repeated for a while.
+
+Only calls marked `again=True` are retried, so a login is never sent twice.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from .errors import ApiError, Fault, RowmillError, Unreachable, Unusable
+
+T = TypeVar("T")
+TIMEOUT: Final = httpx.Timeout(35.0, connect=10.0)  # API Gateway gives up after 29 s
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to keep trying once something has failed, and how far apart the tries are."""
+
+    seconds: float = 30.0
+    first_pause: float = 0.25
+    longest_pause: float = 5.0
+
+    def pause(self, tries: int, retry_after: float | None) -> float:
+        """Seconds until the next try: what the server asked for, or a doubling pause with jitter."""
+        if retry_after is not None:
+            return retry_after
+        most = min(self.longest_pause, self.first_pause * 2.0 ** min(tries, 20))
+        return most * random.uniform(0.5, 1.0)
+
+    def keep_trying(self, attempt: Callable[[], T]) -> T:
+        """The result of `attempt`, repeated on transient errors. Raises the last one when time is up."""
+        give_up = math.inf
+        tries = 0
+        while True:
+            try:
+                return attempt()
+            except RowmillError as fault:
+                give_up = min(give_up, time.monotonic() + self.seconds)
+                pause = self.pause(tries, fault.retry_after)
+                if not fault.transient or time.monotonic() + pause > give_up:
+                    raise
+            time.sleep(pause)
+            tries += 1
+
+
+class Transport:
+    """One connection pool to one API, with one token."""
+
+    def __init__(self, api: str, token: str, patience: Patience) -> None:
+        self.token = token
+        self._api = _base(api)
+        self._patience = patience
+        self._http = connections(TIMEOUT)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> httpx.Response:
+        """A 2xx or 304 answer. Raises ApiError or Unreachable."""
+        request = self._http.build_request(
+            method,
+            f"{self._api}/v1/{path}",
+            json=body,
+            params={name: value for name, value in (query or {}).items() if value is not None},
+            headers={**self._authorization(), **(headers or {})},
+        )
+        if not again:
+            return self._send(request)
+        return self._patience.keep_trying(lambda: self._send(request))
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = self._http.send(request)
+        except httpx.HTTPError as fault:
+            raise Unreachable(f"{self._api} cannot be reached: {reason(fault)}") from fault
+        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
+            return response
+        raise _problem(response)
+
+
+def connections(timeout: httpx.Timeout) -> httpx.Client:
+    """A connection pool of its own, with the certificates that all of them share."""
+    return httpx.Client(timeout=timeout, verify=_certificates(), headers={"User-Agent": "rowmill-client"})
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    # Reading the bundle takes 38 ms, which httpx would spend for every client.
+    return httpx.create_ssl_context()
+
+
+def document(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer. Raises ApiError `answer_invalid`: most often the base URL is wrong."""
+    found = _json_object(response)
+    if found is None:
+        detail = f"{response.url} did not answer with a JSON object; is it a Rowmill API?"
+        raise ApiError(response.status_code, "answer_invalid", detail)
+    return found
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After header: a number, fractions too, or an HTTP date. None if unreadable."""
+    text = response.headers.get("retry-after", "")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _seconds_until(text)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def reason(fault: httpx.HTTPError) -> str:
+    """A fault of the network in words; httpx leaves some of them without a message."""
+    return str(fault) or type(fault).__name__
+
+
+def _seconds_until(text: str) -> float:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return math.nan
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _base(api: str) -> str:
+    try:
+        url = httpx.URL(api)
+    except httpx.InvalidURL as fault:
+        raise Unusable(f"the API URL {api!r} is not valid: {fault}") from fault
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Unusable(f"the API URL {api!r} must start with http:// or https:// and name a host")
+    return api.rstrip("/")
+
+
+def _problem(response: httpx.Response) -> ApiError:
+    found = _json_object(response) or {}
+    # The gateway in front of the API answers for itself with `message` alone.
+    detail = found.get("detail") or found.get("message") or found.get("Message") or found.get("title")
+    code = found.get("code") or found.get("Code") or "unknown"
+    said = response.reason_phrase or "no reason given"
+    faults = found.get("errors")
+    return ApiError(
+        response.status_code,
+        str(code),
+        str(detail or said),
+        tuple(map(_fault, faults)) if isinstance(faults, list) else (),
+        retry_after(response),
+    )
+
+
+def _fault(entry: object) -> Fault:
+    if not isinstance(entry, dict):
+        return Fault("", str(entry))
+    return Fault(
+        str(entry.get("code", "")), str(entry.get("detail", "")), entry.get("row"), entry.get("column")
+    )
+
+
+def _json_object(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        found = response.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

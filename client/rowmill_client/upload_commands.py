@@ -1,0 +1,136 @@
+"""`rowmill upload` and what is asked about an upload afterwards: status, chunks, rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from . import output
+from .api import Rowmill
+from .errors import RowmillError, Unusable
+from .options import nest
+from .parameters import Json, KeyMode, Limit, UploadId, connect
+from .progress import watching
+from .resources import Upload
+
+EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
+
+
+def upload(
+    file: Annotated[str, typer.Argument(metavar="FILE")],
+    *,
+    dataset: Annotated[str, typer.Option(help="Where the rows go.")],
+    mode: KeyMode = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Such as dialect.delimiter=';'; repeatable.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a file and wait until every row is loaded or rejected."""
+    if not file:
+        raise Unusable("the path of the file is empty")
+    options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
+    with connect() as rowmill:
+        final = _journey(rowmill, Path(file), dataset, options, wait=not no_wait)
+    if as_json:
+        output.json_document(final)
+    elif no_wait:
+        output.note(f"follow it with: rowmill status {final['id']} --wait")
+        typer.echo(final["id"])
+    else:
+        output.conclusion(final)
+    if not no_wait:
+        raise typer.Exit(EXIT_CODES.get(final["state"], 4))
+
+
+def _journey(rowmill: Rowmill, path: Path, dataset: str, options: dict[str, Any], wait: bool) -> Upload:
+    with watching() as display:
+        created = rowmill.create_upload(path, dataset, options)
+        display.created(created)
+        with _reminding(f"upload {created['id']} was created, but its file may not have arrived whole"):
+            rowmill.send_file(created, path, display.sent)
+        with _under_way(created["id"]):
+            return rowmill.wait(created["id"], display.moved) if wait else rowmill.get_upload(created["id"])
+
+
+def _under_way(upload_id: str) -> AbstractContextManager[None]:
+    return _reminding(f"upload {upload_id} goes on; follow it with: rowmill status {upload_id} --wait")
+
+
+@contextmanager
+def _reminding(text: str) -> Iterator[None]:
+    try:
+        yield
+    except (RowmillError, KeyboardInterrupt) as fault:
+        fault.add_note(text)
+        raise
+
+
+def status(
+    upload_id: UploadId,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is at rest; the exit code tells.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where an upload stands."""
+    with connect() as rowmill:
+        found = _waited(rowmill, upload_id) if wait else rowmill.get_upload(upload_id)
+    if as_json:
+        output.json_document(found)
+    else:
+        output.conclusion(found)
+    if wait:
+        raise typer.Exit(EXIT_CODES.get(found["state"], 4))
+
+
+def _waited(rowmill: Rowmill, upload_id: str) -> Upload:
+    with watching() as display, _under_way(upload_id):
+        return rowmill.wait(upload_id, display.moved)
+
+
+def uploads(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only those into this dataset.")] = None,
+    as_json: Json = False,
+    limit: Limit = None,
+) -> None:
+    """List uploads."""
+    columns = ["id", "state", "dataset", "filename", "rows_total", "loaded", "rejected", "created_at"]
+    with connect() as rowmill:
+        found = rowmill.iterate_uploads(state, dataset, limit)
+        _list(columns, found, as_json)
+
+
+def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
+    """List the pieces an upload was cut into."""
+    columns = ["n", "state", "byte_start", "byte_end", "first_record", "records"]
+    columns += ["loaded", "updated", "skipped", "rejected", "attempts"]
+    with connect() as rowmill:
+        found = rowmill.iterate_chunks(upload_id, limit)
+        _list(columns, found, as_json)
+
+
+def rejects(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
+    """List the rows that were not loaded, and why."""
+    with connect() as rowmill:
+        found = rowmill.iterate_rejects(upload_id, limit)
+        if as_json:
+            output.json_array(found)
+            return
+        causes = (
+            [reject["row"], reject["line"], cause.get("column"), cause["code"], cause["detail"]]
+            for reject in found
+            for cause in reject["errors"]
+        )
+        output.table(["row", "line", "column", "code", "detail"], causes)
+
+
+def _list(columns: list[str], items: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.json_array(items)
+    else:
+        output.listing(columns, items)

@@ -1,0 +1,30 @@
+"""Fixtures for every test: one real Postgres a run, and AWS credentials that can reach nothing real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    AWS_ACCESS_KEY_ID="test",
+    AWS_SECRET_ACCESS_KEY="test",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+    JWT_SECRET="a secret that only the tests know, long enough",
+    POWERTOOLS_DEV="0",
+)
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database of this run."""
+    from infra.local import instance
+    from infra.migrate import migrate
+
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    with instance.running(folder, deployed=False) as here:
+        migrate(here.database_url)
+        yield here.database_url

@@ -1,0 +1,798 @@
+"""The client and the `rowmill` command against a real HTTP server that speaks like the API and the storage.
+
+The server below keeps the contract's promises (problem documents, cursors, ETag, Idempotency-Key, a form
+whose file comes last) and answers 4xx when the client does not keep its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import rowmill_client
+from rowmill_client import ApiError, Patience, Rowmill, StillRunning, StorageRefused, Unusable
+from rowmill_client.cli import app
+from rowmill_client.options import nest
+from typer.testing import CliRunner, Result
+
+TOKEN = "a-token"
+BOOKS = {
+    "fields": [
+        {"name": "isbn", "type": "string"},
+        {"name": "pages", "type": "integer"},
+        {"name": "price", "type": "number"},
+        {"name": "lent", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+        {"name": "new", "type": "boolean"},
+    ],
+    "primaryKey": "isbn",
+}
+COUNTS = {"rows_total": 4, "loaded": 4, "updated": 0, "skipped": 0, "rejected": 0, "unprocessed": 0}
+PARTIAL = {**COUNTS, "loaded": 3, "rejected": 1}
+REJECTS = [
+    {
+        "row": 2,
+        "line": 3,
+        "raw": "x,\x1b[31m",
+        "errors": [
+            {"column": "pages", "code": "type_invalid", "detail": "'\x1b[31m' is no integer"},
+            {"column": None, "code": "width_mismatch", "detail": "2 cells, 5 columns"},
+        ],
+    }
+]
+
+
+def xml(code: str, message: str) -> bytes:
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    return f"{head}<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> bytes:
+    document = {"type": f"urn:{code}", "title": code, "status": status, "code": code, "detail": detail}
+    return json.dumps({**document, **more}).encode()
+
+
+@dataclass
+class Fault:
+    """An answer given instead of the real one, to the next request that starts like this."""
+
+    start: str
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    unread: bool = False
+    after: bool = False  # do the work, then lose the answer
+
+
+class Cloud(ThreadingHTTPServer):
+    """API and storage on one port. `journey` is what successive looks at the upload find."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Door)
+        self.api = f"http://127.0.0.1:{self.server_port}/api"
+        self.requests: list[tuple[str, str]] = []
+        self.faults: deque[Fault] = deque()
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.by_key: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, bytes] = {}
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.journey: list[dict[str, Any]] = [{"state": "completed", "percent": 100.0, **COUNTS}]
+        self.looks = 0
+        self.not_modified = 0
+        self.first_bytes = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def resource(self, upload_id: str) -> dict[str, Any]:
+        return {**self.uploads[upload_id], **self.journey[min(self.looks, len(self.journey) - 1)]}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is part of these tests."""
+
+
+class Door(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: Cloud
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *args: Any) -> None:
+        """Silence: pytest shows what matters."""
+
+    def answer(self, status: int, body: Any = b"", **headers: str) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if status not in (204, 304):
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content if status not in (204, 304) else b"")
+
+    def do_GET(self) -> None:
+        self.route()
+
+    do_POST = do_PUT = do_GET
+
+    def route(self) -> None:
+        self.server.requests.append((self.command, self.path))
+        faults = self.server.faults
+        fault = faults[0] if faults and f"{self.command} {self.path}".startswith(faults[0].start) else None
+        if fault:
+            faults.popleft()
+            self.fail(fault)
+            return
+        if self.path == "/bucket":
+            self.store()
+            return
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length) or b"null")
+        url = urlsplit(self.path)
+        if not url.path.startswith("/api/v1/"):
+            self.answer(404, {"message": "Missing Authentication Token"})
+            return
+        parts = url.path.removeprefix("/api/v1/").split("/")
+        if parts[0] != "auth" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.answer(401, problem(401, "token_invalid", "The token is not valid."))
+            return
+        self.called(self.command, parts, dict(parse_qsl(url.query)), body)
+
+    def fail(self, fault: Fault) -> None:
+        if fault.after:
+            kept, self.wfile = self.wfile, BytesIO()
+            self.route()
+            self.wfile = kept
+        elif not fault.unread:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not fault.status:
+            self.close_connection = True
+            return
+        self.close_connection = fault.unread
+        self.answer(fault.status, fault.body, **fault.headers)
+
+    def called(self, method: str, parts: Sequence[str], query: dict[str, str], body: Any) -> None:
+        match method, *parts:
+            case "POST", "auth", ("signup" | "login") as door:
+                self.enter(door, body)
+            case "PUT", "datasets", name:
+                self.put(name, body)
+            case "GET", "datasets":
+                self.page(list(self.server.datasets.values()), query)
+            case "GET", "datasets", name if name in self.server.datasets:
+                self.answer(200, self.server.datasets[name])
+            case "GET", "datasets", _, "rows":
+                self.page(self.server.rows, query)
+            case "POST", "uploads":
+                self.create(body)
+            case "GET", "uploads":
+                self.page([self.server.resource(name) for name in self.server.uploads], query)
+            case "GET", "uploads", name if name in self.server.uploads:
+                self.show(name)
+            case "GET", "uploads", _, "chunks":
+                self.page([{"n": n, "state": "loaded", "records": 2} for n in range(3)], query)
+            case "GET", "uploads", _, "rejects":
+                self.page(REJECTS, query)
+            case _:
+                self.answer(404, problem(404, "not_found", "There is no such thing."))
+
+    def enter(self, door: str, body: dict[str, str]) -> None:
+        if body["password"] != "correct horse":
+            self.answer(401, problem(401, "login_invalid", "Name or password is wrong."))
+            return
+        who = {"access": TOKEN, "user_id": "usr_1", "username": body["username"], "tenant_id": "ten_1"}
+        self.answer(201 if door == "signup" else 200, who)
+
+    def put(self, name: str, body: dict[str, Any]) -> None:
+        if "fields" not in body:
+            lines = [{"column": "pages", "code": "type_unknown", "detail": "'int' is no type"}]
+            self.answer(422, problem(422, "schema_invalid", "The schema is wrong.", errors=lines))
+            return
+        mode = body.pop("mode", "insert")
+        made = {
+            "name": name,
+            "version": 1,
+            "mode": mode,
+            "schema": body,
+            "created_at": "2026-01-01T00:00:00Z",
+        }
+        self.server.datasets[name] = made
+        self.answer(201, made)
+
+    def page(self, items: list[Any], query: dict[str, str]) -> None:
+        start, size = int(query.get("cursor", "c0")[1:]), min(int(query["limit"]), 2)
+        more = start + size < len(items)
+        self.answer(
+            200, {"items": items[start : start + size], "next_cursor": f"c{start + size}" if more else None}
+        )
+
+    def create(self, body: dict[str, Any]) -> None:
+        key = self.headers["Idempotency-Key"]
+        if key not in self.server.by_key:
+            self.server.by_key[key] = self.made(body)
+        self.answer(201, self.server.by_key[key])
+
+    def made(self, body: dict[str, Any]) -> dict[str, Any]:
+        assert set(body) == {"dataset", "filename", "size", "content_type", "checksum", "options"}
+        upload_id = f"upl_{len(self.server.uploads) + 1}"
+        ticket = {
+            "method": "POST",
+            "url": f"http://127.0.0.1:{self.server.server_port}/bucket",
+            "fields": {"key": upload_id, "Content-Type": body["content_type"], "checksum": body["checksum"]},
+            "expires_at": "2026-01-01T00:00:00Z",
+        }
+        resource = {
+            "id": upload_id,
+            "state": "awaiting_upload",
+            "status": "pending",
+            "percent": 0.0,
+            "created_at": "2026-01-01T00:00:00Z",
+            "error": None,
+            **dict.fromkeys(COUNTS, 0),
+            "rows_total": None,
+            **body,
+        }
+        self.server.uploads[upload_id] = resource
+        return {**resource, "upload": ticket}
+
+    def show(self, upload_id: str) -> None:
+        resource = self.server.resource(upload_id)
+        etag = f'"{resource["state"]}"'
+        self.server.looks += 1
+        if self.headers.get("If-None-Match") == etag:
+            self.server.not_modified += 1
+            self.answer(304, ETag=etag, Retry_After="0.01")
+            return
+        self.answer(200, resource, ETag=etag, Retry_After="0.01")
+
+    def store(self) -> None:
+        """Take the form as S3 does: fields first, the file last, no token, a length, the right checksum."""
+        if "Authorization" in self.headers or "Content-Length" not in self.headers:
+            self.answer(400, xml("InvalidArgument", "Unsupported Authorization Type"))
+            return
+        content = self.received(int(self.headers["Content-Length"]))
+        boundary = b"--" + self.headers["Content-Type"].partition("boundary=")[2].encode()
+        parts = [part[2:-2].partition(b"\r\n\r\n") for part in content.split(boundary)[1:-1]]
+        names = [found[1] for head, _, _ in parts for found in [re.search(rb'name="([^"]*)"', head)] if found]
+        values = [value for _, _, value in parts]
+        if names != [b"key", b"Content-Type", b"checksum", b"file"]:
+            self.answer(400, xml("InvalidArgument", f"fields {names}"))
+            return
+        if base64.b64encode(hashlib.sha256(values[3]).digest()) != values[2]:
+            self.answer(400, xml("BadDigest", "The checksum did not match."))
+            return
+        self.server.objects[values[0].decode()] = values[3]
+        self.answer(204)
+
+    def received(self, length: int) -> bytes:
+        first = self.rfile.read(min(length, 65536))
+        self.server.first_bytes.set()
+        self.server.go_on.wait(5)
+        return first + self.rfile.read(length - len(first))
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with Cloud() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    path = tmp_path / "books.csv"
+    path.write_bytes(b"isbn,pages\r\n1,10\r\n2,x\r\n3,30\r\n4,40\r\n")
+    return path
+
+
+@pytest.fixture
+def environment(cloud: Cloud, tmp_path: Path) -> dict[str, str]:
+    return {
+        "ROWMILL_API": cloud.api,
+        "ROWMILL_TOKEN": TOKEN,
+        "ROWMILL_RETRY_SECONDS": "5",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+class Shell:
+    """Runs `rowmill` in this process, as a shell without a terminal would."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Result:
+        env = {**self.environment, **environment}
+        return CliRunner().invoke(app, list(arguments), input=stdin, env=env)
+
+    def started(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        home = str(Path(rowmill_client.__file__).parents[1])
+        env = {**os.environ, **self.environment, "PYTHONPATH": home, "COLUMNS": "120", "TERM": "xterm"}
+        command = [sys.executable, "-m", "rowmill_client", *arguments]
+        return subprocess.Popen(command, env=env, **streams)
+
+
+@pytest.fixture
+def rowmill(environment: dict[str, str]) -> Shell:
+    return Shell(environment)
+
+
+@pytest.fixture
+def client(cloud: Cloud) -> Iterator[Rowmill]:
+    with Rowmill(cloud.api, TOKEN, Patience(seconds=5, first_pause=0.01)) as client:
+        yield client
+
+
+# The end of an upload
+
+
+def test_a_file_arrives_whole_and_a_complete_load_exits_0(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.journey = [
+        {"state": "queued", "percent": 0.0, "rows_total": None},
+        {"state": "queued", "percent": 0.0, "rows_total": None},
+        {"state": "processing", "percent": 50.0, **COUNTS, "loaded": 2},
+        {"state": "completed", "percent": 100.0, **COUNTS},
+    ]
+    ended = rowmill("upload", str(books), "--dataset", "books", "--mode", "upsert")
+    assert ended.exit_code == 0, ended.output
+    assert cloud.objects == {"upl_1": books.read_bytes()}
+    assert cloud.uploads["upl_1"]["options"] == {"mode": "upsert"}
+    assert cloud.uploads["upl_1"]["content_type"] == "text/csv"
+    assert ended.stdout == (
+        "rows_total=4 loaded=4 updated=0 skipped=0 rejected=0 unprocessed=0 state=completed\n"
+    )
+    assert ended.stderr.splitlines() == [
+        "upload upl_1 created",
+        "sent 35 bytes",
+        "queued 0%",
+        "processing 50%",
+        "completed 100%",
+    ]
+    assert cloud.not_modified == 1
+
+
+def test_rejected_rows_exit_3_and_name_the_command_that_shows_them(
+    cloud: Cloud, rowmill: Shell, books: Path
+) -> None:
+    cloud.journey = [{"state": "completed_with_errors", "percent": 100.0, **PARTIAL}]
+    ended = rowmill("upload", str(books), "--dataset", "books")
+    assert ended.exit_code == 3
+    assert ended.stdout.endswith(
+        "loaded=3 updated=0 skipped=0 rejected=1 unprocessed=0 state=completed_with_errors\n"
+    )
+    assert "rowmill rejects upl_1" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "state", ["failed", "quarantined", "expired", "canceled", "reverted", "needs_review"]
+)
+def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books: Path, state: str) -> None:
+    error = {"code": "header_missing", "detail": "No column is called isbn."}
+    cloud.journey = [{"state": state, "percent": 0.0, "error": error}]
+    ended = rowmill("upload", str(books), "--dataset", "books")
+    assert ended.exit_code == 4
+    assert "header_missing: No column is called isbn." in ended.stderr
+    assert ended.stdout.startswith("rows_total=unknown loaded=0 ")
+
+
+def test_json_is_one_document_and_nothing_else(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.journey = [{"state": "completed_with_errors", "percent": 100.0, **PARTIAL}]
+    ended = rowmill("upload", str(books), "--dataset", "books", "--json")
+    assert ended.exit_code == 3
+    assert json.loads(ended.stdout) == cloud.resource("upl_1")
+    assert ended.stdout.count("\n") == 1
+
+
+def test_no_wait_prints_the_id_and_status_waits_later(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.journey = [
+        {"state": "queued", "percent": 0.0},
+        {"state": "processing", "percent": 5.0},
+        {"state": "completed_with_errors", "percent": 100.0, **PARTIAL},
+    ]
+    sent = rowmill("upload", str(books), "--dataset", "books", "--no-wait")
+    assert (sent.exit_code, sent.stdout) == (0, "upl_1\n")
+    assert rowmill("status", "upl_1").exit_code == 0
+    waited = rowmill("status", "upl_1", "--wait", "--json")
+    assert waited.exit_code == 3
+    assert json.loads(waited.stdout)["state"] == "completed_with_errors"
+
+
+def test_a_terminal_gets_bars_and_stdout_still_only_json(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.journey = [
+        {"state": "processing", "percent": 50.0, **COUNTS, "loaded": 2},
+        {"state": "completed", "percent": 100.0, **COUNTS},
+    ]
+    keyboard, screen = pty.openpty()
+    arguments = ("upload", str(books), "--dataset", "books", "--json")
+    running = rowmill.started(*arguments, stdout=subprocess.PIPE, stderr=screen)
+    os.close(screen)
+    stdout, _ = running.communicate(timeout=20)
+    shown = os.read(keyboard, 65536).decode()
+    os.close(keyboard)
+    assert running.returncode == 0
+    assert json.loads(stdout)["state"] == "completed"
+    assert "\x1b[" in shown
+    assert "sending" in shown
+    assert "35 bytes of 35 bytes" in shown
+    assert "4 of 4 rows" in shown
+
+
+def test_a_terminal_gets_a_table_that_holds_no_foreign_escapes(rowmill: Shell) -> None:
+    keyboard, screen = pty.openpty()
+    running = rowmill.started("rejects", "upl_1", stdout=screen)
+    os.close(screen)
+    assert running.wait(20) == 0
+    shown = os.read(keyboard, 65536).decode()
+    os.close(keyboard)
+    assert [line.split()[:3] for line in shown.splitlines()[1:]] == [
+        ["2", "3", "pages"],
+        ["2", "3", "width_mismatch"],
+    ]
+    assert "\x1b[31m" not in shown
+
+
+def test_an_interrupt_exits_130_and_names_what_goes_on(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.journey = [{"state": "processing", "percent": 5.0}]
+    running = rowmill.started("upload", str(books), "--dataset", "books", stderr=subprocess.PIPE)
+    assert running.stderr
+    for line in running.stderr:
+        if b"processing" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    rest = running.stderr.read().decode()
+    running.stderr.close()
+    assert running.wait(20) == 130
+    assert rest.splitlines() == [
+        "interrupted",
+        "upload upl_1 goes on; follow it with: rowmill status upl_1 --wait",
+    ]
+
+
+# The way to the storage
+
+
+def test_a_large_file_is_streamed_while_it_is_read(cloud: Cloud, client: Rowmill, tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    size = 48 << 20
+    with path.open("wb") as file:
+        file.truncate(size)
+    seen: list[int] = []
+    cloud.go_on.clear()
+    created = client.create_upload(path, "books")
+    sending = threading.Thread(
+        target=client.send_file, args=(created, path, lambda done, _: seen.append(done))
+    )
+    sending.start()
+    assert cloud.first_bytes.wait(5)
+    time.sleep(0.1)
+    # The server has stopped reading: a client that streams is stuck behind it, one that buffers is not.
+    assert 0 < seen[-1] < size
+    cloud.go_on.set()
+    sending.join()
+    assert seen[-1] == size
+    assert seen == sorted(seen)
+    assert len(cloud.objects["upl_1"]) == size
+
+
+def test_a_refused_file_shows_the_code_of_the_storage(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    cloud.faults.append(
+        Fault("POST /bucket", 403, xml("AccessDenied", "Invalid according to Policy: Policy expired."))
+    )
+    ended = rowmill("upload", str(books), "--dataset", "books", "--json")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "(AccessDenied, HTTP 403)" in ended.stderr
+    assert "the time to send it has passed" in ended.stderr
+    assert "upload upl_1 was created" in ended.stderr
+
+
+def test_a_storage_that_answers_before_it_has_read_is_still_heard(
+    cloud: Cloud, client: Rowmill, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(16 << 20)
+    answer = xml("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+    cloud.faults.append(Fault("POST /bucket", 400, answer, unread=True))
+    created = client.create_upload(path, "books")
+    with pytest.raises(StorageRefused) as refused:
+        client.send_file(created, path)
+    assert (refused.value.code, refused.value.status) == ("EntityTooLarge", 400)
+    assert "larger than this upload allows" in str(refused.value)
+
+
+def test_a_storage_that_is_busy_or_drops_the_line_gets_the_whole_file_again(
+    cloud: Cloud, client: Rowmill, books: Path
+) -> None:
+    cloud.faults += [
+        Fault("POST /bucket", 503, xml("SlowDown", "Reduce your rate")),
+        Fault("POST /bucket", 0),
+    ]
+    created = client.create_upload(books, "books")
+    client.send_file(created, books)
+    assert cloud.objects == {"upl_1": books.read_bytes()}
+
+
+def test_a_file_that_changed_after_it_was_announced_is_refused(
+    cloud: Cloud, client: Rowmill, books: Path
+) -> None:
+    created = client.create_upload(books, "books")
+    books.write_bytes(b"other")
+    with pytest.raises(StorageRefused, match="changed while it was being sent"):
+        client.send_file(created, books)
+
+
+# The line to the API
+
+
+def test_a_busy_api_is_asked_again_when_it_said(cloud: Cloud, client: Rowmill) -> None:
+    busy = problem(503, "unavailable", "Later.")
+    cloud.faults += [
+        Fault("GET /api/v1/datasets", 503, busy, {"Retry-After": "0.3"}),
+        Fault("GET /api/v1/datasets", 429, busy, {"Retry-After": "0"}),
+        Fault("GET /api/v1/datasets", 0),
+    ]
+    began = time.monotonic()
+    assert list(client.iterate_datasets()) == []
+    assert time.monotonic() - began >= 0.3
+    assert len(cloud.requests) == 4
+
+
+def test_patience_ends_at_once_when_the_api_asks_for_more_than_there_is(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.faults.append(
+        Fault("GET", 503, problem(503, "unavailable", "Back in an hour."), {"Retry-After": "3600"})
+    )
+    ended = rowmill("dataset", "list")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr == "rowmill: Back in an hour. (unavailable, HTTP 503)\n"
+
+
+def test_an_upload_whose_answer_was_lost_is_created_once(cloud: Cloud, client: Rowmill, books: Path) -> None:
+    cloud.faults.append(Fault("POST /api/v1/uploads", 0, after=True))
+    assert client.create_upload(books, "books")["id"] == "upl_1"
+    assert list(cloud.uploads) == ["upl_1"]
+    assert client.create_upload(books, "books")["id"] == "upl_2"
+
+
+def test_a_login_is_never_sent_twice(cloud: Cloud, client: Rowmill) -> None:
+    cloud.faults.append(Fault("POST /api/v1/auth", 503, problem(503, "unavailable", "Later.")))
+    with pytest.raises(ApiError):
+        client.login("ada", "correct horse")
+    assert len(cloud.requests) == 1
+
+
+def test_an_api_that_is_not_there_is_one_line_and_exit_1(rowmill: Shell) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+        ended = rowmill("uploads", ROWMILL_API=nobody, ROWMILL_RETRY_SECONDS="0")
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith(f"rowmill: {nobody} cannot be reached: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_something_else_than_the_api_is_named_as_that(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.faults.append(Fault("GET", 200, b"<html>Welcome</html>"))
+    assert "is it a Rowmill API?" in rowmill("uploads").stderr
+    missing = rowmill("uploads", ROWMILL_API=cloud.api.removesuffix("/api"))
+    assert missing.stderr == "rowmill: Missing Authentication Token (unknown, HTTP 404)\n"
+
+
+def test_waiting_ends_after_the_time_given(cloud: Cloud, client: Rowmill, books: Path) -> None:
+    cloud.journey = [{"state": "processing", "percent": 5.0}]
+    created = client.create_upload(books, "books")
+    with pytest.raises(StillRunning, match="upl_1"):
+        client.wait(created["id"], timeout=0.1)
+
+
+# Accounts and configuration
+
+
+def test_signup_stores_the_token_for_this_user_alone(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    anonymous = {"ROWMILL_API": "", "ROWMILL_TOKEN": ""}
+    arguments = ("signup", "ada", "--api", cloud.api + "/", "--password-stdin")
+    assert rowmill(*arguments, stdin="correct horse\n", **anonymous).exit_code == 0
+    path = tmp_path / "config" / "rowmill" / "credentials.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text()) == {"api": cloud.api, "token": TOKEN, "username": "ada"}
+    assert rowmill("dataset", "list", "--json", **anonymous).stdout == "[]\n"
+    # A token goes only to the API that gave it.
+    elsewhere = rowmill("dataset", "list", ROWMILL_API="http://127.0.0.1:1", ROWMILL_TOKEN="")
+    assert elsewhere.exit_code == 2
+    assert "not logged in to http://127.0.0.1:1" in elsewhere.stderr
+    # The environment wins.
+    assert rowmill("dataset", "list", ROWMILL_TOKEN="other").exit_code == 1
+
+
+def test_login_asks_for_what_it_was_not_told(rowmill: Shell, tmp_path: Path) -> None:
+    ended = rowmill("login", stdin="ada\ncorrect horse\n")
+    assert ended.exit_code == 0
+    assert "correct horse" not in ended.output
+    assert (tmp_path / "config" / "rowmill" / "credentials.json").exists()
+
+
+def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_path: Path) -> None:
+    ended = rowmill("login", "ada", "--password-stdin", stdin="wrong")
+    assert ended.exit_code == 1
+    assert ended.stderr == "rowmill: Name or password is wrong. (login_invalid, HTTP 401)\n"
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (["upload", "absent.csv", "--dataset", "b"], {}, "absent.csv: No such file or directory"),
+        (["upload", "", "--dataset", "b"], {}, "the path of the file is empty"),
+        (["upload", "/", "--dataset", "b"], {}, "/ is not a regular file"),
+        (["upload", "/dev/null", "--dataset", "b"], {}, "/dev/null is not a regular file"),
+        (["upload", "f", "--dataset", "b", "--option", "x"], {}, "option 'x' is not of the form name=value"),
+        (
+            ["upload", "f", "--dataset", "b", "--mode", "skip", "--option", "mode=skip"],
+            {},
+            "mode is given twice",
+        ),
+        (["status", ""], {}, "a dataset or upload needs a name"),
+        (["uploads"], {"ROWMILL_API": ""}, "no API configured"),
+        (["uploads"], {"ROWMILL_API": "localhost:8000"}, "must start with http:// or https://"),
+        (["uploads"], {"ROWMILL_TOKEN": ""}, "not logged in to"),
+        (["uploads"], {"ROWMILL_TOKEN": "to\nken"}, "the token holds characters"),
+        (["login", "--password-stdin"], {}, "needs the user name"),
+    ],
+)
+def test_a_wrong_use_is_one_line_and_exit_2(
+    rowmill: Shell, arguments: list[str], variables: dict[str, str], said: str
+) -> None:
+    ended = rowmill(*arguments, **variables)
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("rowmill: ")
+    assert ended.stderr.count("\n") == 1
+    assert said in ended.stderr
+
+
+def test_dotted_options_nest_and_only_json_words_are_typed() -> None:
+    pairs = ["dialect.delimiter=;", "dialect.header=false", "max_errors=10", "dialect.quote=", "sheet=nan"]
+    assert nest([*pairs, 'dialect.null_values=["NA", ""]', "notify.email=a=b@c.de", "x=null"]) == {
+        "dialect": {"delimiter": ";", "header": False, "quote": "", "null_values": ["NA", ""]},
+        "max_errors": 10,
+        "sheet": "nan",
+        "notify": {"email": "a=b@c.de"},
+        "x": "null",
+    }
+    with pytest.raises(Unusable, match="contradicts"):
+        nest(["dialect=excel", "dialect.header=true"])
+
+
+# Datasets, listings, rows
+
+
+def test_a_dataset_is_put_listed_and_read_back(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    schema = tmp_path / "books.json"
+    schema.write_text(json.dumps(BOOKS))
+    put = rowmill("dataset", "put", "books", str(schema), "--mode", "upsert")
+    assert put.exit_code == 0, put.output
+    assert json.loads(rowmill("dataset", "get", "books").stdout) == cloud.datasets["books"]
+    listed = rowmill("dataset", "list")
+    assert listed.stdout == put.stdout
+    assert listed.stdout.splitlines()[1] == "books\t1\tupsert\t2026-01-01T00:00:00Z"
+
+
+def test_every_line_of_a_problem_is_printed(rowmill: Shell, tmp_path: Path) -> None:
+    schema = tmp_path / "books.json"
+    schema.write_text("{}")
+    ended = rowmill("dataset", "put", "books", str(schema))
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
+        "rowmill: The schema is wrong. (schema_invalid, HTTP 422)",
+        "  column pages: type_unknown: 'int' is no type",
+    ]
+
+
+def test_listings_follow_the_cursor_to_the_end(cloud: Cloud, rowmill: Shell) -> None:
+    assert [chunk["n"] for chunk in json.loads(rowmill("chunks", "upl_1", "--json").stdout)] == [0, 1, 2]
+    assert len(cloud.requests) == 2
+    cloud.rows = [{"a": n} for n in range(7)]
+    assert rowmill("rows", "books", "--limit", "3", "--upload", "upl_1").stdout == "a\n0\n1\n2\n"
+    assert all("upload=upl_1" in path for _, path in cloud.requests[2:])
+
+
+def test_a_rejected_row_is_a_line_per_cause_and_cannot_command_the_terminal(rowmill: Shell) -> None:
+    assert rowmill("rejects", "upl_1").stdout == (
+        "row\tline\tcolumn\tcode\tdetail\n"
+        "2\t3\tpages\ttype_invalid\t'\\x1b[31m' is no integer\n"
+        "2\t3\t\twidth_mismatch\t2 cells, 5 columns\n"
+    )
+    assert json.loads(rowmill("rejects", "upl_1", "--json").stdout) == REJECTS
+
+
+EXPORTED = (
+    "isbn,pages,price,lent,new\n"
+    '"a,""b""",1,0.10,yes,true\n'
+    '"two\nlines",9007199254740993,-1e400,no,false\n'
+    '"lone\rreturn",,,,\n'
+    "käse ☃ ,0,1,yes,\n"
+    "'=1+1,-7,2,no,true\n"
+)
+
+
+def loaded(cloud: Cloud, **schema: Any) -> None:
+    names = ["new", "isbn", "pages", "price", "lent"]  # not the schema's order
+    values: list[list[Any]] = [
+        [True, 'a,"b"', 1, "0.10", True],
+        [False, "two\nlines", 9007199254740993, "-1e400", False],
+        [None, "lone\rreturn", None, None, None],
+        [None, "käse ☃ ", 0, "1", True],
+        [True, "'=1+1", -7, "2", False],
+    ]
+    cloud.datasets["books"] = {"name": "books", "schema": {**BOOKS, **schema}}
+    cloud.rows = [dict(zip(names, row, strict=True)) for row in values]
+
+
+def test_an_export_is_exact_to_the_byte(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    loaded(cloud)
+    assert rowmill("export", "books").stdout_bytes == EXPORTED.encode()
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    assert rowmill("export", "books", "-o", str(target), "--upload", "upl_1").exit_code == 0
+    assert target.read_bytes() == EXPORTED.encode()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert cloud.requests[-1][1].endswith("rows?upload=upl_1&limit=5000&cursor=c4")
+
+
+def test_nulls_are_spelled_as_the_schema_spells_them_first(cloud: Cloud, rowmill: Shell) -> None:
+    loaded(cloud, missingValues=["N/A", ""])
+    assert b'"lone\rreturn",N/A,N/A,N/A,N/A\n' in rowmill("export", "books").stdout_bytes
+
+
+def test_a_null_alone_in_its_row_is_not_an_empty_line(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.datasets["one"] = {"schema": {"fields": [{"name": "a"}]}}
+    cloud.rows = [{"a": None}, {"a": "b"}]
+    assert rowmill("export", "one").stdout_bytes == b'a\n""\nb\n'
+
+
+def test_an_export_that_breaks_off_leaves_the_old_file(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    loaded(cloud)
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    cloud.faults.append(Fault("GET /api/v1/datasets/books/rows?limit=5000&cursor=c2", 500))
+    ended = rowmill("export", "books", "-o", str(target))
+    assert (ended.exit_code, target.read_text()) == (1, "old")
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out.csv"]
+
+
+def test_a_reader_that_has_seen_enough_causes_no_traceback(cloud: Cloud, rowmill: Shell) -> None:
+    loaded(cloud)
+    cloud.rows = [{**cloud.rows[0], "isbn": "x" * 100_000}] * 6
+    running = rowmill.started("export", "books", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout
+    assert running.stderr
+    running.stdout.read(10)
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    running.stderr.close()
+    running.wait(20)

@@ -1,0 +1,387 @@
+"""The embedded cloud as its users may rely on it: only ours, only local, durable, and gone without a trace.
+
+Real servers throughout. None of these tests needs the deployment, so all instances are bare.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import psycopg
+import pytest
+from botocore.config import Config
+
+from infra.local import cloud, database, instance, processes
+from infra.local.place import MARK, Place
+from infra.local.record import Instance, note
+from infra.local.server import ApiGate, Message
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOOPBACK = "0100007F"
+LISTEN = "0A"
+Seen = TypeVar("Seen")
+ONLY_LOGS = {"logs", "logs/cloud.log", "logs/postgres.log"}
+NAP = """
+import tempfile, time
+
+def handler(event, context):
+    tempfile.mkstemp(prefix="napping-")
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    with instance.running(tmp_path_factory.mktemp("shared"), deployed=False) as found:
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for one instance, taken away whatever the test left in it."""
+    yield tmp_path / "instance"
+    instance.down(tmp_path / "instance")
+
+
+# Only local
+
+
+def test_it_listens_on_loopback_only(shared: Instance) -> None:
+    addresses = [address for process in _all_of(shared) for address in _listening(process)]
+    assert addresses
+    assert {address.split(":")[0] for address in addresses} == {LOOPBACK}
+
+
+def test_each_server_listens_on_one_port(shared: Instance) -> None:
+    ports = {address.split(":")[1] for process in _all_of(shared) for address in _listening(process)}
+    assert ports == {f"{_port(shared.endpoint):04X}", f"{_port(shared.database_url):04X}"}
+
+
+def test_two_instances_share_nothing(shared: Instance, folder: Path) -> None:
+    with instance.running(folder, deployed=False) as other:
+        _client(shared, "s3").create_bucket(Bucket="only-in-the-first")
+        assert _client(other, "s3").list_buckets()["Buckets"] == []
+        stranger = other.database_url.replace(str(_port(other.database_url)), str(_port(shared.database_url)))
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(stranger)
+    assert shared.alive
+    _client(shared, "s3").head_bucket(Bucket="only-in-the-first")
+
+
+# Durable, and without rights of its own
+
+
+def test_the_database_keeps_the_durability_of_production(shared: Instance) -> None:
+    expected = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "TimeZone": "UTC"}
+    with psycopg.connect(shared.database_url) as connection:
+        found = {name: connection.execute(f"SHOW {name}").fetchone() for name in expected}
+    assert found == {name: (value,) for name, value in expected.items()}
+
+
+def test_text_sorts_by_its_bytes(shared: Instance) -> None:
+    with psycopg.connect(shared.database_url) as connection:
+        rows = connection.execute(
+            "SELECT t FROM unnest(ARRAY['b', 'é', 'A', 'a', 'B']) t ORDER BY t"
+        ).fetchall()
+    assert [row[0] for row in rows] == ["A", "B", "a", "b", "é"]
+
+
+def test_a_password_is_needed(shared: Instance) -> None:
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(
+            f"postgresql://rowmill@127.0.0.1:{_port(shared.database_url)}/rowmill", passfile="/dev/null"
+        )
+
+
+def test_no_user_is_added_and_no_folder_of_others_is_opened(folder: Path) -> None:
+    before = _users(), _modes(folder)
+    with instance.running(folder, deployed=False):
+        assert (_users(), _modes(folder)) == before
+    assert (_users(), _modes(folder)) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_root_without_namespaces_runs_the_database_as_nobody(folder: Path) -> None:
+    place = Place.new(folder)
+    server = database.start(place, database.as_nobody(place))
+    try:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+    finally:
+        database.stop(server.process)
+        subprocess.run(["rm", "-r", place.refuge], check=True)
+    assert f"Uid:\t{database.NOBODY}\t{database.NOBODY}" in status
+    assert "Groups:\t \n" in status
+
+
+# Gone without a trace
+
+
+def test_up_twice_is_one_instance_and_down_twice_is_no_error(folder: Path) -> None:
+    first = _command("up", "--bare", folder=folder)
+    again = _command("up", "--bare", folder=folder)
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert again.stdout == first.stdout.replace("is up", "was up already")
+    assert _command("status", folder=folder).returncode == 0
+    assert _command("down", folder=folder).returncode == 0
+    assert _command("down", folder=folder).stdout == "nothing was up\n"
+    assert _command("status", folder=folder).returncode == 3
+
+
+def test_after_down_only_the_logs_are_left(folder: Path) -> None:
+    found = instance.up(folder, deployed=False)
+    _busy_functions(found, 1)
+    everything = _all_of(found)
+    instance.down(folder)
+    assert not any(process.alive for process in everything)
+    assert not list(processes.marked(found.place.mark))
+    assert _files(folder) == ONLY_LOGS
+
+
+def test_secrets_are_readable_by_their_owner_only(shared: Instance) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (shared.place.env_file, shared.place.record)}
+    assert modes == {"env": 0o600, "instance.json": 0o600}
+
+
+def test_the_env_file_gives_a_shell_what_a_client_needs(shared: Instance) -> None:
+    script = f'source {shared.place.env_file}; echo "$DATABASE_URL $AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID"'
+    shell = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert shell.stdout.split() == [shared.database_url, shared.endpoint, "test"]
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["guard", "server"])
+def test_lambda_processes_die_with_the_killed_server(folder: Path, victim: int) -> None:
+    with instance.running(folder, deployed=False) as found:
+        _busy_functions(found, 2)
+        assert found.cloud
+        emulator = processes.family(found.cloud)
+        assert len(emulator) == 4
+        os.kill(emulator[victim].pid, signal.SIGKILL)
+        assert processes.wait_gone(emulator, seconds=5)
+
+
+def test_the_next_start_takes_away_a_killed_instance(folder: Path) -> None:
+    """Even what notices neither: a PostgreSQL backend in a loop works on after its server was killed."""
+    assert _command("up", "--bare", folder=folder).returncode == 0
+    killed = instance.find(folder)
+    assert killed and killed.cloud and killed.database
+    connection = psycopg.connect(killed.database_url)
+    connection.pgconn.send_query(b"DO $$ BEGIN LOOP END LOOP; END $$")
+    left = _all_of(killed)
+    (folder / "tmp" / "ministack-lambda-left").mkdir()
+    processes.destroy([*processes.family(killed.cloud), killed.database])
+
+    assert instance.find(folder) is None
+    with instance.running(folder, deployed=False) as found:
+        assert found.place.mark != killed.place.mark
+        assert not any(process.alive for process in left)
+        assert not (folder / "tmp" / "ministack-lambda-left").exists()
+    connection.close()
+
+
+def test_an_instance_ends_with_the_process_that_holds_it(folder: Path) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from infra.local.instance import running
+with running(Path({str(folder)!r}), deployed=False):
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=CHECKOUT) as holder:
+        found = _eventually(lambda: instance.find(folder))
+        everything = _all_of(found)
+        holder.kill()
+    assert processes.wait_gone(everything, seconds=15)
+    _eventually(lambda: not found.place.record.exists())
+    assert _files(folder) == ONLY_LOGS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "infra.local", "up", "--bare", "--folder", str(folder)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.DEVNULL) as starting:
+        record = folder / "instance.json"
+        _eventually(lambda: record.exists() and json.loads(record.read_text())["cloud"])
+        mark = json.loads(record.read_text())["place"]["mark"]
+        starting.send_signal(number)
+    assert starting.returncode == 128 + number
+    assert not list(processes.marked(mark))
+    assert _files(folder) <= ONLY_LOGS
+
+
+def test_a_process_that_only_has_the_pid_of_ours_is_left_alone(folder: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        imposter = processes.Process(bystander.pid, started=1)
+        folder.mkdir()
+        stale = Instance(Place.new(folder), database=imposter, cloud=imposter)
+        note(stale)
+        assert instance.find(folder) is None
+        instance.down(folder)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_process_of_ours_is_found_even_if_its_start_was_never_recorded(folder: Path) -> None:
+    folder.mkdir()
+    fresh = note(Instance(Place.new(folder)))
+    with subprocess.Popen(["sleep", "60"], env={MARK: fresh.place.mark}) as unrecorded:
+        instance.down(folder)
+        assert unrecorded.wait(5) == -signal.SIGKILL
+
+
+def test_an_instance_that_is_up_cannot_be_borrowed(shared: Instance) -> None:
+    with pytest.raises(instance.AlreadyUp), instance.running(shared.place.folder, deployed=False):
+        pass
+    assert shared.alive
+
+
+def test_another_version_of_the_emulator_is_refused() -> None:
+    with pytest.raises(cloud.CloudFailed, match=r"ministack 0\.0\.1 is needed, found: 1\.5\.33"):
+        cloud.require_version("0.0.1")
+
+
+# The gate before deployed APIs
+
+
+def test_api_requests_above_the_limit_wait_for_a_slot() -> None:
+    seen = asyncio.run(_requests_through_gate(2, ["/restapis/a/v1/_user_request_/x"] * 7))
+    assert seen == {"answered": 7, "at once": 2}
+
+
+@pytest.mark.parametrize("path", ["/bucket/key", "/restapis/a/resources", "/_ministack/health"])
+def test_other_requests_pass_the_gate_untouched(path: str) -> None:
+    assert asyncio.run(_requests_through_gate(2, [path] * 7)) == {"answered": 7, "at once": 7}
+
+
+def test_a_failed_request_gives_its_slot_back() -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError
+
+    async def three_times() -> None:
+        gate = ApiGate(fail, limit=1)
+        for _ in range(3):
+            with contextlib.suppress(ValueError):
+                await asyncio.wait_for(gate(_scope("/restapis/a/v1/_user_request_/x"), _receive, _send), 1)
+
+    asyncio.run(three_times())
+
+
+def test_the_lifespan_reaches_the_application() -> None:
+    reached = []
+
+    async def app(scope: Message, *_: object) -> None:
+        reached.append(scope["type"])
+
+    asyncio.run(ApiGate(app, limit=1)({"type": "lifespan"}, _receive, _send))
+    assert reached == ["lifespan"]
+
+
+async def _requests_through_gate(limit: int, paths: list[str]) -> dict[str, int]:
+    running, most, answered = 0, 0, 0
+
+    async def app(*_: object) -> None:
+        nonlocal running, most, answered
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        answered += 1
+
+    gate = ApiGate(app, limit)
+    await asyncio.gather(*(gate(_scope(path), _receive, _send) for path in paths))
+    return {"answered": answered, "at once": most}
+
+
+def _scope(path: str) -> Message:
+    return {"type": "http", "path": path}
+
+
+async def _receive() -> Message:
+    return {}
+
+
+async def _send(_: Message) -> None:
+    return None
+
+
+def _command(name: str, *options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "infra.local", name, *options, "--folder", str(folder)]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+
+
+def _client(found: Instance, service: str) -> Any:
+    session = boto3.Session("test", "test", region_name=cloud.REGION)
+    return session.client(
+        service, endpoint_url=found.endpoint, config=Config(retries={"total_max_attempts": 1})
+    )
+
+
+def _busy_functions(found: Instance, count: int) -> None:
+    """Start `count` Lambda processes that will work for a minute, and return when all of them do."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as package:
+        package.writestr("nap.py", NAP)
+    functions = _client(found, "lambda")
+    functions.create_function(
+        FunctionName="nap",
+        Runtime="python3.11",
+        Role="arn:aws:iam::000000000000:role/nap",
+        Handler="nap.handler",
+        Code={"ZipFile": code.getvalue()},
+        Timeout=90,
+    )
+    for _ in range(count):
+        functions.invoke(FunctionName="nap", InvocationType="Event", Payload=b"{}")
+    _eventually(lambda: len(list(found.place.temp.glob("napping-*"))) == count)
+
+
+def _all_of(found: Instance) -> list[processes.Process]:
+    assert found.database and found.cloud
+    return processes.family(found.database) + processes.family(found.cloud)
+
+
+def _listening(process: processes.Process) -> list[str]:
+    """Local addresses, in the kernel's hexadecimal, of the sockets on which a process accepts connections."""
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()]
+    addresses = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and f"socket:[{fields[9]}]" in links:
+                addresses.append(fields[1])
+    return addresses
+
+
+def _port(url: str) -> int:
+    return int(url.partition("127.0.0.1:")[2].partition("/")[0])
+
+
+def _users() -> str:
+    return Path("/etc/passwd").read_text() + Path("/etc/group").read_text()
+
+
+def _modes(folder: Path) -> list[int]:
+    packages = Path(psycopg.__file__).resolve()
+    return [each.stat().st_mode for each in (*folder.parents, *packages.parents)]
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def _eventually(look: Callable[[], Seen | None], seconds: float = 15) -> Seen:
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return seen

@@ -1,0 +1,172 @@
+"""A pipeline in one process: the real stages and a real Postgres, with moto's S3, SQS and DynamoDB.
+
+Nothing moves until a test moves it, so a test decides the order of deliveries, repeats and crashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+from moto import mock_aws
+from psycopg.rows import dict_row
+from ulid import ULID
+
+from chalicelib import accounts, admit, aws, catalog, load, mend, report, settle, split
+from chalicelib.aws import functions, s3, sqs
+from chalicelib.paging import Asked
+from chalicelib.postgres import connection
+from chalicelib.settings import settings
+
+CONTACTS = {
+    "fields": [
+        {"name": "email", "type": "string", "constraints": {"required": True, "unique": True}},
+        {"name": "name", "type": "string"},
+        {"name": "age", "type": "integer"},
+    ]
+}
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead")
+
+
+@pytest.fixture
+def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """A fresh account on fresh AWS."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    for cached in (settings, aws.client, sqs._url, s3._public):
+        cached.cache_clear()
+    with mock_aws():
+        _make_aws()
+        pipeline = Pipeline()
+        # The one hop that moto cannot make: API function -> define function. Same JSON, same process.
+        monkeypatch.setattr(functions, "call", pipeline.call)
+        yield pipeline
+    connection.close()
+    for cached in (settings, aws.client, sqs._url, s3._public):
+        cached.cache_clear()
+
+
+def _make_aws() -> None:
+    here = settings()
+    boto3.client("s3").create_bucket(Bucket=here.bucket)
+    boto3.client("s3").put_bucket_versioning(Bucket=here.bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name in QUEUES:
+        boto3.client("sqs").create_queue(QueueName=f"rowmill-local-{name}")
+    boto3.client("dynamodb").create_table(
+        TableName=here.uploads_table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("tenant", "upload_id", "waiting", "created_at")
+        ],
+        KeySchema=[
+            {"AttributeName": "tenant", "KeyType": "HASH"},
+            {"AttributeName": "upload_id", "KeyType": "RANGE"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "waiting",
+                "KeySchema": [
+                    {"AttributeName": "waiting", "KeyType": "HASH"},
+                    {"AttributeName": "created_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+    )
+
+
+class Pipeline:
+    """One tenant's view of the running system."""
+
+    def __init__(self) -> None:
+        session = accounts.signup({"username": f"user-{ULID()}", "password": "correct horse"})
+        self.tenant = accounts.authenticate(f"Bearer {session['access']}")
+        self.url = settings().database_url
+
+    def call(self, function: str, event: Any) -> dict[str, Any]:
+        from chalicelib import edge
+
+        assert function == settings().define_function
+        answer: dict[str, Any] = json.loads(json.dumps(edge.called(json.loads(json.dumps(event)), catalog.define)))
+        return answer
+
+    def dataset(self, schema: dict[str, Any] = CONTACTS, name: str = "contacts", mode: str = "insert") -> str:
+        catalog.put(self.tenant, name, {**schema, "mode": mode})
+        return name
+
+    def create(self, body: bytes, dataset: str = "contacts", **options: Any) -> str:
+        """Admit an upload and put its bytes where the form says; no event yet."""
+        asked = {
+            "dataset": dataset,
+            "filename": "a.csv",
+            "size": len(body),
+            "checksum": base64.b64encode(hashlib.sha256(body).digest()).decode(),
+            "options": options,
+        }
+        item, form = admit.create(self.tenant, asked, None, "request-1")
+        boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
+        return str(item["upload_id"])
+
+    def event(self, upload_id: str) -> dict[str, Any]:
+        """What S3 says of the upload's object."""
+        key = f"uploads/{self.tenant}/{upload_id}/source"
+        return {"Records": [{"eventName": "ObjectCreated:Post", "s3": {"object": {"key": key}}}]}
+
+    def split(self, upload_id: str) -> None:
+        onward(split.file(self.event(upload_id)))
+
+    def messages(self, *queues: str) -> list[dict[str, Any]]:
+        """Take every message out of these queues (default: the tiers')."""
+        taken: list[dict[str, Any]] = []
+        client = boto3.client("sqs")
+        for queue in queues or ("high", "medium", "low"):
+            url = client.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
+            while found := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+                for message in found:
+                    client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                    taken.append(json.loads(message["Body"]))
+        return taken
+
+    def load(self, messages: Sequence[dict[str, Any]]) -> None:
+        for message in messages:
+            onward(load.chunk(message))
+
+    def settle(self) -> None:
+        for message in self.messages("settle"):
+            onward(settle.contested(message))
+
+    def sweep(self) -> dict[str, int]:
+        return mend.sweep(onward)
+
+    def run(self, body: bytes, dataset: str = "contacts", **options: Any) -> dict[str, Any]:
+        """The whole journey; the upload as the API shows it."""
+        upload_id = self.create(body, dataset, **options)
+        self.split(upload_id)
+        self.load(self.messages())
+        self.settle()
+        return self.upload(upload_id)
+
+    def upload(self, upload_id: str) -> dict[str, Any]:
+        return report.upload(self.tenant, upload_id)
+
+    def rejects(self, upload_id: str) -> list[dict[str, Any]]:
+        return report.rejects(self.tenant, upload_id, Asked({}, None, 5000)).items
+
+    def rows(self, dataset: str = "contacts") -> list[dict[str, Any]]:
+        return catalog.rows(self.tenant, dataset, Asked({}, None, 5000)).items
+
+    def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Look, or tamper, behind the stages' back."""
+        with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as other:
+            cursor = other.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+
+def onward(number: Any) -> None:
+    """As app.py composes it."""
+    report.project(settle.finish(number))

@@ -1,0 +1,47 @@
+"""Files through the stages, one process: what loads, what is rejected, and that the sums add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib import load, settle, split
+
+from .conftest import CONTACTS, Pipeline
+
+SUMS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
+
+
+def adds_up(upload: dict[str, Any]) -> bool:
+    return bool(upload["rows_total"] == sum(upload[name] for name in SUMS))
+
+
+def test_a_clean_file_is_loaded_and_completed(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,\n")
+    assert (upload["state"], upload["status"], upload["rows_total"], upload["loaded"]) == ("completed", "success", 2, 2)
+    assert upload["percent"] == 100.0
+    assert pipeline.rows() == [
+        {"email": "a@x.org", "name": "Ada", "age": 36},
+        {"email": "b@x.org", "name": "Bob", "age": None},
+    ]
+
+
+def test_bad_rows_come_back_with_row_line_column_code_and_the_record(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(
+        b'email,name,age\na@x.org,"two\nlines",1\n,Nobody,2\nc@x.org,Cy,old\nd@x.org,too,many,cells\na@x.org,Again,3\n'
+    )
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 1, 4)
+    assert adds_up(upload)
+    found = [
+        (r["row"], r["line"], [(e["column"], e["code"]) for e in r["errors"]], r["raw"])
+        for r in pipeline.rejects(upload["id"])
+    ]
+    assert found == [
+        (2, 4, [("email", "required_missing")], ",Nobody,2"),
+        (3, 5, [("age", "type_invalid")], "c@x.org,Cy,old"),
+        (4, 6, [(None, "width_mismatch")], "d@x.org,too,many,cells"),
+        (5, 7, [("email", "duplicate_in_file")], "a@x.org,Again,3"),
+    ]
