@@ -6,22 +6,21 @@ move a file one stage on; the clock mends. chalicelib/__init__.py tells which mo
 
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, Rate, Response, SQSEvent
+from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 
 from chalicelib import accounts, admit, catalog, edge, load, mend, report, settle, split
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
-app = Chalice(app_name="rowmill")
-edge.guard(app)
+app = edge.App(app_name="rowmill")
 here = settings()
 
 # ---- accounts --------------------------------------------------------------------------------------------
 
 
 @app.route("/healthz", methods=["GET"])
-def healthz() -> dict[str, str]:
-    return {"status": "ok"}
+def healthz() -> Response:
+    return edge.answer(200, {"status": "ok"})
 
 
 @app.route("/v1/auth/signup", methods=["POST"])

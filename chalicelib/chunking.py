@@ -76,9 +76,9 @@ def _refuse_long(window: bytes, dialect: Dialect, here: _Point, limit: int) -> N
     start, end, _ = next(tokens(window, dialect), (0, 0, 0))
     if end - start > limit:
         line, byte = here.line + line_count(window[:start]), here.byte + start
-        where = f"record {here.record}, which begins at line {line}, byte {byte},"
-        hint = "a quote in it may never be closed"
-        raise Refused("record_too_large", f"{where} is longer than {limit} bytes; {hint}")
+        where = f"Record {here.record}, which begins at line {line}, byte {byte},"
+        hint = "A quote in it may never be closed."
+        raise Refused("record_too_large", f"{where} is longer than {limit} bytes. {hint}")
 
 
 class _Feed:
@@ -134,7 +134,7 @@ class _Cutter:
             self.here.record + region.records,
             self.here.line + region.lines,
         )
-        if region.records and (self._full or self._reaches(end)):
+        if region.records and self._reaches(end):
             yield from self._cuts(region)
         self.here = end
 
@@ -144,7 +144,7 @@ class _Cutter:
             yield self._close(self.here)
 
     def _reaches(self, end: _Point) -> bool:
-        """Whether the open chunk may be full at `end`, or before it."""
+        """Whether the open chunk is full at `end`, or before it."""
         if end.record >= self._start.record + self._chunk_records:
             return True
         return end.byte >= self._start.byte + self._chunk_bytes

@@ -5,14 +5,16 @@ Nothing below this module knows Chalice. Every error becomes a named answer here
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlencode
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 from chalice.app import (
     BadRequestError,
     Chalice,
@@ -37,43 +39,49 @@ MAX_LIMIT: Final = 5000
 MAX_TRIES: Final = 12  # delayed copies of a message before it is left to the queue's own retries
 _OPEN_TO_ALL: Final = ("/healthz", "/v1/auth/signup", "/v1/auth/login")
 
-Answer = Callable[[Request], Response]
+View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
 
 
 # HTTP
 
 
-def guard(app: Chalice) -> None:
-    """Put every route behind authentication, error answers and one log line."""
-    app.middleware("http")(_answering(app))
+class App(Chalice):
+    """Chalice, with every route behind authentication, one log line and problem+json for errors.
+
+    In the routes and not in a middleware: Chalice makes a plain 500 of an exception before middleware sees it.
+    """
+
+    def route(self, path: str, **options: Any) -> Callable[[View], View]:
+        """Declare a route. Any content type gets in: `body` refuses the wrong ones as problem+json."""
+        register = super().route(path, content_types=["*/*"], **options)
+
+        def declare(view: View) -> View:
+            @functools.wraps(view)
+            def guarded(**parameters: Any) -> Response:
+                return _answered(self, path, lambda: view(**parameters))
+
+            return cast(View, register(guarded))
+
+        return declare
 
 
-def _answering(app: Chalice) -> Callable[[Request, Answer], Response]:
-    def middleware(request: Request, get_response: Answer) -> Response:
-        logger.set_correlation_id(request_id(app))
-        try:
-            _admit(app, request)
-            response = get_response(request)
-        except Exception as error:
-            response = problem(error, request_id(app))
-        if response.status_code == 400 and isinstance(response.body, dict) and "Code" in response.body:
-            response = problem(Refused("request_invalid", str(response.body.get("Message")), status=400), "")
-        logger.info("answered", method=request.method, route=_route(request), status=response.status_code)
-        return response
-
-    return middleware
+def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Response:
+    logger.set_correlation_id(request_id(app))
+    try:
+        _admit(app, path)
+        response = answer()
+    except Exception as error:
+        response = problem(error, request_id(app))
+    logger.info("answered", method=_request(app).method, route=path, status=response.status_code)
+    return response
 
 
-def _route(request: Request) -> str:
-    return str((request.context or {}).get("resourcePath", request.path))
-
-
-def _admit(app: Chalice, request: Request) -> None:
+def _admit(app: Chalice, path: str) -> None:
     """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
-    if _route(request) not in _OPEN_TO_ALL:
-        request.context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
-    if len(request.raw_body or b"") > MAX_BODY_BYTES:
+    if path not in _OPEN_TO_ALL:
+        _request(app).context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
+    if len(_request(app).raw_body or b"") > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
 
 
@@ -139,7 +147,9 @@ def name(value: str) -> str:
 
 
 def body(app: Chalice) -> dict[str, Any]:
-    """The request's JSON object. Raises Refused `body_invalid` with status 400."""
+    """The request's JSON object. Raises Refused `body_invalid` (400) or `content_type_invalid` (415)."""
+    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused("content_type_invalid", "Send application/json.", status=415)
     try:
         parsed = json.loads(_request(app).raw_body or b"", parse_constant=_no_constant)
         json.dumps(parsed, ensure_ascii=False).encode()
@@ -237,8 +247,15 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
         logger.warning("put off", code=known.code, tries=tries, delay=round(delay))
         return True
     # The exception's own text may hold row data (Postgres repeats values), so only its kind is logged.
-    logger.error("failed", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+    logger.error("failed", error=_named(error))
     return False
+
+
+def _named(error: Exception) -> str:
+    detail = getattr(error, "sqlstate", None) or getattr(error, "code", None)
+    if isinstance(error, ClientError):
+        detail = f"{error.operation_name} {aws.code(error)}"
+    return f"{type(error).__name__} {detail or ''}".rstrip()
 
 
 def logged(run: Callable[[], dict[str, int]]) -> dict[str, int]:

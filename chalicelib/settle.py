@@ -67,7 +67,7 @@ def _replay(db: Connection, upload: ledger.Upload) -> None:
     table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     settled = replay(db, table, upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
-        ledger.add_rejections(db, upload.number, _displaced(db, upload, settled.displaced))
+        ledger.add_rejections(db, upload.number, list(_displaced(db, upload, settled.displaced)))
     ledger.record_settled(db, upload.number, settled.counts)
 
 

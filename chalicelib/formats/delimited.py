@@ -45,9 +45,9 @@ def header(sample: bytes, dialect: Dialect, truncated: bool) -> Header:
     text = sample[bom:]
     first = next(tokens(text.removesuffix(b"\r") if truncated else text, dialect), None)
     if truncated and (first is None or first[1] == first[2]):
-        raise Refused("header_too_long", f"the header does not end within the first {len(sample)} bytes")
+        raise Refused("header_too_long", f"The header does not end within the first {len(sample)} bytes.")
     if first is None:
-        raise Refused("header_missing", "the file holds no record, not even a header")
+        raise Refused("header_missing", "The file holds no record, not even a header.")
     start, end, after = first
     return Header(_names(text[start:end], dialect), bom + after, line_count(text[:after]))
 
@@ -56,7 +56,7 @@ def _names(record: bytes, dialect: Dialect) -> tuple[str, ...]:
     try:
         record.decode()
     except UnicodeDecodeError:
-        raise Refused("encoding_unsupported", "the header is not UTF-8; save the file as UTF-8") from None
+        raise Refused("encoding_unsupported", "The header is not UTF-8; save the file as UTF-8.") from None
     return tuple(next(records(record, dialect)))
 
 

@@ -27,7 +27,7 @@ class Dialect:
         """The dialect that a client declared; what it left out keeps its default."""
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
-            _refuse(f"dialect has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
+            _refuse(f"A dialect has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}.")
         dialect = cls(**options)
         _check(dialect)
         return dialect
@@ -35,13 +35,13 @@ class Dialect:
 
 def _check(dialect: Dialect) -> None:
     if not _is_mark(dialect.delimiter):
-        _refuse("dialect.delimiter must be one ASCII character, no line end and no NUL")
+        _refuse("dialect.delimiter must be one ASCII character, no line end and no NUL.")
     if dialect.quote is not None and not _is_mark(dialect.quote):
-        _refuse("dialect.quote must be null or one ASCII character, no line end and no NUL")
+        _refuse("dialect.quote must be null or one ASCII character, no line end and no NUL.")
     if dialect.quote == dialect.delimiter:
-        _refuse("dialect.quote and dialect.delimiter must differ")
+        _refuse("dialect.quote and dialect.delimiter must differ.")
     if not isinstance(dialect.header, bool):
-        _refuse("dialect.header must be true or false")
+        _refuse("dialect.header must be true or false.")
 
 
 def _is_mark(value: object) -> bool:

@@ -19,7 +19,9 @@ from itertools import accumulate
 
 from chalicelib.formats.dialect import Dialect
 
-# Every repetition is possessive and none can match what the next one could: linear time, no backtracking.
+# Every record matches and its repetitions are possessive: time is linear and no way back is remembered.
+# Before Python 3.11.5 a possessive group kept what a failed repetition had taken (python/cpython#100061), so a
+# group is possessive only where a repetition that has begun cannot fail.
 _LINE_END = rb"(?:\r\n?|\n|\Z)"
 PROVABLE = 1 << 18  # bytes; the proof holds the window in pieces, which in a large one could be millions
 _UNQUOTED = re.compile(rb"([^\r\n]*+)" + _LINE_END)
@@ -35,16 +37,16 @@ def _record(delimiter: str, quote: str) -> re.Pattern[bytes]:
 
 @cache
 def _well_quoted(delimiter: str, quote: str) -> re.Pattern[bytes]:
-    """A run of plain text and well-formed quoted cells of one line, then perhaps one of many lines (group 1).
+    """A run of plain text and quoted cells of one line, then perhaps one cell of many lines (group 1).
 
-    Well-formed: opens at a field's start and closes at a field's end. A doubled quote closes and opens at once.
+    Each opening quote is at a field's start; a doubled quote closes and opens at once. After a closing quote
+    anything may follow: another quote in that field would be an opening one that is not at a field's start.
     """
     d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
     opening = rb"(?<![^%b%b\r\n])%b" % (d, q, q)
-    closing = rb"%b(?=[%b%b\r\n])" % (q, d, q)
     plain = rb"[^%b]*+" % q
-    line = rb"%b[^%b\r\n]*+%b" % (opening, q, closing)
-    return re.compile(rb"(?:%b%b)*+%b(%b%b%b)?+" % (plain, line, plain, opening, plain, closing))
+    line = rb"%b[^%b\r\n]*+%b" % (opening, q, q)
+    return re.compile(rb"%b(?:%b%b)*(%b%b%b)?" % (plain, line, plain, opening, plain, q))
 
 
 def tokens(data: bytes, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
@@ -122,14 +124,14 @@ def _tokenized(window: bytes, dialect: Dialect, final: bool) -> Region:
 
 
 def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
-    """The region up to the last border before the first quote that is not well-formed; None if there is none.
+    """The region up to the last border before the first quote that is out of place; None if there is none.
 
     Lines are counted for the whole region at once. A text of many lines then is one line too often per line end
     in it, and blank lines are left out, of the texts' own as well.
     """
     if len(window) > PROVABLE:
         return None
-    reach, texts = _well_quoted_reach(window, dialect)
+    reach, texts = _well_quoted_part(window, dialect)
     end = reach if final and reach == len(window) else _last_border(window, reach, dialect)
     while texts and texts[-1][0] >= end:
         texts.pop()
@@ -140,15 +142,15 @@ def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
     return Region(window[:end], records, len(lines), dialect, None if blank else texts) if end else None
 
 
-def _well_quoted_reach(window: bytes, dialect: Dialect) -> tuple[int, list[tuple[int, int]]]:
-    """How far all quotes are well-formed, and the cells of many lines up to there: at most 512, for speed."""
+def _well_quoted_part(window: bytes, dialect: Dialect) -> tuple[int, list[tuple[int, int]]]:
+    """How far no quote is out of place, and the cells of many lines up to there: at most 512, for speed."""
     texts: list[tuple[int, int]] = []
     if dialect.quote is None or dialect.quote.encode() not in window:
         return len(window), texts
     run, reach = _well_quoted(dialect.delimiter, dialect.quote), 0
-    while match := run.match(window, reach):
+    while len(texts) < 512 and (match := run.match(window, reach)):
         reach = match.end()
-        if match[1] is None or len(texts) == 512:
+        if match[1] is None:
             break
         texts.append(match.span(1))
     return reach, texts
@@ -159,12 +161,12 @@ def _last_border(window: bytes, reach: int, dialect: Dialect) -> int:
 
     0 when a text of many lines stands before it: looking at each of its lines would cost more than `tokens`.
     """
-    line_end = b"\n" if b"\n" in window[:reach] else b"\r"
-    quote, odd, end = (dialect.quote or "\n").encode(), 0, reach
+    line_end = b"\n" if window.find(b"\n", 0, reach) >= 0 else b"\r"
+    quotes, end = 0, reach
     for _ in range(64):
         border = window.rfind(line_end, 0, end) + 1
-        odd ^= window.count(quote, border, end) & 1
-        if border == 0 or not odd:
+        quotes += window.count(dialect.quote.encode(), border, end) if dialect.quote else 0
+        if border == 0 or quotes % 2 == 0:
             return border
         end = border - 1
     return 0

@@ -62,12 +62,12 @@ def refuse_binary(sample: bytes) -> None:
     """Raise Refused for what cannot be UTF-8 text, named so that its owner knows what to save instead."""
     for magic, kind in _NOT_TEXT.items():
         if sample.startswith(magic):
-            raise Refused("file_type_unsupported", f"the file is {kind}, not delimited text")
+            raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
     for mark, encoding in _OTHER_BOMS.items():
         if sample.startswith(mark):
-            raise Refused("encoding_unsupported", f"the file is {encoding}; save it as UTF-8")
+            raise Refused("encoding_unsupported", f"The file is {encoding}; save it as UTF-8.")
     if sample.count(0) > len(sample) // 3:  # ASCII letters in UTF-16 are every second byte NUL
-        raise Refused("encoding_unsupported", "the file looks like UTF-16 without a mark; save it as UTF-8")
+        raise Refused("encoding_unsupported", "The file looks like UTF-16 without a mark; save it as UTF-8.")
 
 
 def _tried(text: bytes, dialect: Dialect, truncated: bool) -> Detected:

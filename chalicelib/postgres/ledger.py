@@ -314,8 +314,8 @@ def mark_clashes(connection: Connection, number: int) -> None:
     connection.execute("UPDATE rowmill.upload SET has_clashes = true WHERE number = %s AND NOT has_clashes", (number,))
 
 
-def add_rejections(connection: Connection, number: int, rejections: Iterable[Rejection]) -> None:
-    """Keep rejected records with their reasons."""
+def add_rejections(connection: Connection, number: int, rejections: Sequence[Rejection]) -> None:
+    """Keep rejected records with their reasons. A sequence: nothing may be asked of a connection that copies."""
     columns = "(upload, record, line, errors, raw)"
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.reject {columns} FROM STDIN") as copy:
         for one in rejections:
@@ -430,7 +430,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    c.chunks_done, c.bytes_done, c.loaded, c.updated, c.skipped, c.rejected, c.first_started_at,
                    c.contested, c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 ELSE c.contested END AS unprocessed
             FROM rowmill.upload u CROSS JOIN LATERAL (
-                SELECT count(*) FILTER (WHERE state <> 'queued') AS chunks_done,
+                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass = 'load') AS chunks_done,
                        coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
                        coalesce(sum(loaded), 0)::bigint AS loaded, coalesce(sum(updated), 0)::bigint AS updated,
                        coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,

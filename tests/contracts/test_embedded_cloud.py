@@ -42,8 +42,19 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    with instance.running(tmp_path_factory.mktemp("shared"), deployed=False) as found:
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("embedded")
+
+
+@pytest.fixture(scope="module")
+def untouched(parent: Path) -> tuple[str, list[int]]:
+    """The machine's users and the modes of the folders on the way to ours, from before the first start."""
+    return _users(), _modes(parent)
+
+
+@pytest.fixture(scope="module")
+def shared(parent: Path, untouched: tuple[str, list[int]]) -> Iterator[Instance]:
+    with instance.running(parent / "shared", deployed=False) as found:
         yield found
 
 
@@ -91,24 +102,17 @@ def test_the_database_keeps_the_durability_of_production(shared: Instance) -> No
 
 def test_text_sorts_by_its_bytes(shared: Instance) -> None:
     with psycopg.connect(shared.database_url) as connection:
-        rows = connection.execute(
-            "SELECT t FROM unnest(ARRAY['b', 'é', 'A', 'a', 'B']) t ORDER BY t"
-        ).fetchall()
+        rows = connection.execute("SELECT t FROM unnest(ARRAY['b', 'é', 'A', 'a', 'B']) t ORDER BY t").fetchall()
     assert [row[0] for row in rows] == ["A", "B", "a", "b", "é"]
 
 
 def test_a_password_is_needed(shared: Instance) -> None:
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-        psycopg.connect(
-            f"postgresql://rowmill@127.0.0.1:{_port(shared.database_url)}/rowmill", passfile="/dev/null"
-        )
+        psycopg.connect(f"postgresql://rowmill@127.0.0.1:{_port(shared.database_url)}/rowmill", passfile="/dev/null")
 
 
-def test_no_user_is_added_and_no_folder_of_others_is_opened(folder: Path) -> None:
-    before = _users(), _modes(folder)
-    with instance.running(folder, deployed=False):
-        assert (_users(), _modes(folder)) == before
-    assert (_users(), _modes(folder)) == before
+def test_no_user_is_added_and_no_folder_of_others_is_opened(untouched: tuple[str, list[int]], shared: Instance) -> None:
+    assert (_users(), _modes(shared.place.folder.parent)) == untouched
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
@@ -316,14 +320,12 @@ async def _send(_: Message) -> None:
 
 def _command(name: str, *options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "infra.local", name, *options, "--folder", str(folder)]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
 
 
 def _client(found: Instance, service: str) -> Any:
     session = boto3.Session("test", "test", region_name=cloud.REGION)
-    return session.client(
-        service, endpoint_url=found.endpoint, config=Config(retries={"total_max_attempts": 1})
-    )
+    return session.client(service, endpoint_url=found.endpoint, config=Config(retries={"total_max_attempts": 1}))
 
 
 def _busy_functions(found: Instance, count: int) -> None:
@@ -372,7 +374,7 @@ def _users() -> str:
 
 def _modes(folder: Path) -> list[int]:
     packages = Path(psycopg.__file__).resolve()
-    return [each.stat().st_mode for each in (*folder.parents, *packages.parents)]
+    return [each.stat().st_mode for each in (folder, *folder.parents, *packages.parents)]
 
 
 def _files(folder: Path) -> set[str]:

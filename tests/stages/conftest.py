@@ -40,6 +40,8 @@ def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
     monkeypatch.setenv("DATABASE_URL", database_url)
     for cached in (settings, aws.client, sqs._url, s3._public):
         cached.cache_clear()
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute("TRUNCATE rowmill.tenant CASCADE")  # what other tests left open would be swept here
     with mock_aws():
         _make_aws()
         pipeline = Pipeline()

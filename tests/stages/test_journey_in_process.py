@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from chalicelib import load, settle, split
-
-from .conftest import CONTACTS, Pipeline
+from tests.stages.conftest import Pipeline
 
 SUMS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 

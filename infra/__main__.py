@@ -1,0 +1,83 @@
+"""`python -m infra up|package|migrate|down --stage STAGE`: the commands behind `make up` and a release."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.cloud import DeployError
+from infra.deploy import deploy, remove
+from infra.migrate import migrate
+from infra.package import package
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 1 and a sentence on stderr where it stopped."""
+    asked = _parser().parse_args(arguments)
+    try:
+        asked.run(asked)
+    except (DeployError, BotoCoreError, ClientError, psycopg.OperationalError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="deploy this checkout; a second time changes nothing")
+    up.add_argument("--stage", required=True, type=_stage)
+    up.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="as functions reach it")
+    up.add_argument("--migrate-url", help="as this machine reaches it, or the owner's role; default: the same")
+    up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
+    up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
+    up.set_defaults(run=_up)
+
+    pack = commands.add_parser("package", help="write template and zip, say where")
+    pack.add_argument("--stage", required=True, type=_stage)
+    pack.set_defaults(run=lambda asked: print(package(asked.stage).directory))
+
+    move = commands.add_parser("migrate", help="apply waiting migrations only")
+    move.add_argument("--database-url", default=os.environ.get("DATABASE_URL"))
+    move.set_defaults(run=lambda asked: print(f"migrations: {migrate(_database(asked.database_url))} applied"))
+
+    down = commands.add_parser("down", help="delete a stage with its files; never prod")
+    down.add_argument("--stage", required=True, type=_stage)
+    down.set_defaults(run=lambda asked: remove(asked.stage))
+    return parser
+
+
+def _up(asked: argparse.Namespace) -> None:
+    deployment = deploy(
+        asked.stage,
+        database_url=_database(asked.database_url),
+        public_endpoint=asked.public_endpoint,
+        migrate_url=asked.migrate_url,
+        allowed_origin=asked.allowed_origin,
+    )
+    if not deployment.changed:
+        print("nothing to change")
+    print(deployment.api_url)
+
+
+def _stage(text: str) -> str:
+    """Stages become part of names everywhere; the shortest limit is a bucket's 63 characters."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,19}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 2 to 20 of a-z, 0-9 and -")
+    return text
+
+
+def _database(url: str | None) -> str:
+    if not url:
+        raise DeployError("no database: give --database-url or set DATABASE_URL")
+    return url
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Processes as the kernel knows them. Linux only: it reads /proc.
+
+The one thing to know: pids are reused, so no bare number is ever signalled. A process is ours if the start
+time noted with its pid still matches, or if it carries the instance's mark in its environment.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from infra.local.place import MARK
+
+PROC = Path("/proc")
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Those this interpreter started: only the parent can collect an ended child, else it stays as a zombie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    state: str
+    parent: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    started: int
+    """Clock ticks between boot and its start."""
+
+    @property
+    def alive(self) -> bool:
+        if child := _children.get(self.pid):
+            child.poll()
+        stat = _stat(self.pid)
+        return stat is not None and stat.started == self.started and stat.state not in "ZX"
+
+    def send(self, number: signal.Signals) -> None:
+        if self.alive:
+            _signal(self.pid, number)
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    folder: Path,
+    user: int | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start a process that leads its own session, so that a Ctrl-C in our terminal does not reach it."""
+    with appending(log) as output:
+        child = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            user=user,
+            group=user,
+            extra_groups=no_groups(user),
+        )
+    _children[child.pid] = child
+    stat = _stat(child.pid)
+    assert stat is not None, "a child stays visible until its parent collects it"
+    return Process(child.pid, stat.started)
+
+
+def no_groups(user: int | None) -> list[int] | None:
+    """For subprocess: a child that runs as another user must not keep our groups."""
+    return None if user is None else []
+
+
+def appending(log: Path) -> BinaryIO:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")
+
+
+def marked(mark: str) -> Iterator[Process]:
+    """Every living process that was started with this instance's mark, and what those started in turn."""
+    wanted = f"{MARK}={mark}".encode()
+    for pid in _pids():
+        try:
+            found = wanted in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if found and (stat := _stat(pid)):
+            yield Process(pid, stat.started)
+
+
+def inside(folder: Path) -> Iterator[Process]:
+    """PostgreSQL's processes that work below `folder`: all but the first overwrite their environment."""
+    for pid in _pids():
+        try:
+            works_in = (PROC / str(pid) / "cwd").readlink()
+            program = (PROC / str(pid) / "exe").readlink()
+        except OSError:
+            continue
+        stat = _stat(pid)
+        if stat and program.name == "postgres" and works_in.is_relative_to(folder):
+            yield Process(pid, stat.started)
+
+
+def family(process: Process) -> list[Process]:
+    """The process and all that descend from it."""
+    if not process.alive:
+        return []
+    stats = {pid: stat for pid in _pids() if (stat := _stat(pid))}
+    found = [process]
+    for each in found:
+        found += [Process(pid, stat.started) for pid, stat in stats.items() if stat.parent == each.pid]
+    return found
+
+
+def destroy(processes: Iterable[Process]) -> None:
+    """Kill at once and return when they are gone."""
+    doomed = list(processes)
+    for each in doomed:
+        each.send(signal.SIGKILL)
+    wait_gone(doomed, seconds=10)
+
+
+def wait_gone(processes: Iterable[Process], seconds: float) -> bool:
+    """True as soon as none of them lives, False if one still does after `seconds`."""
+    waiting = list(processes)
+    deadline = time.monotonic() + seconds
+    while waiting := [each for each in waiting if each.alive]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def _stat(pid: int) -> Stat | None:
+    """Fields 3, 4 and 22 of proc(5) stat; the name before them may itself hold blanks and brackets."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Stat(state=fields[0], parent=int(fields[1]), started=int(fields[19]))

@@ -1,0 +1,105 @@
+"""The process that serves the emulator; `infra.local.cloud` starts it with an inherited, bound socket.
+
+It is two processes, a guard and the server, and whichever is left when the other dies kills their common
+process group. So Lambda processes end at the moment the server is killed, not when their work is done.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+BACKLOG = 4096
+"""Hypercorn's 100 refuses connections when some hundred clients arrive together."""
+API_PROCESSES = 4
+PR_SET_PDEATHSIG = 1
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class ApiGate:
+    """ASGI wrapper that lets `limit` requests to deployed APIs run at once; the others wait in order.
+
+    The emulator starts one more Lambda process for each request that finds none idle, so a burst of a
+    hundred would start a hundred interpreters. All other requests pass untouched.
+    """
+
+    def __init__(self, app: Application, limit: int) -> None:
+        self._app = app
+        self._slots = asyncio.Semaphore(limit)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        async with self._slots if _runs_api(scope) else contextlib.nullcontext():
+            await self._app(scope, receive, send)
+
+
+def _runs_api(scope: Message) -> bool:
+    """Calls of a deployed API, not those that manage one: a function may make them while it holds a slot."""
+    if scope["type"] != "http":
+        return False
+    path = str(scope["path"])
+    return path.startswith("/restapis/") and "/_user_request_" in path
+
+
+def main() -> None:
+    descriptor = int(sys.argv[1])
+    _split_off_guard(descriptor)
+    _raise_descriptor_limit()
+    limit = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
+    emulator: Application = importlib.import_module("ministack.app").app
+    asyncio.run(serve(ApiGate(emulator, limit), _config(descriptor)))  # type: ignore[arg-type]
+
+
+def _config(descriptor: int) -> Config:
+    config = Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.backlog = BACKLOG
+    config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
+    return config
+
+
+def _split_off_guard(descriptor: int) -> None:
+    """Returns in the server alone. The guard leads the session; if one dies, the other ends all."""
+    guard = os.getpid()
+    server = os.fork()
+    if server == 0:
+        _watch(guard)
+        return
+    os.close(descriptor)
+    signal.signal(signal.SIGTERM, _end_all)
+    os.waitpid(server, 0)
+    _end_all()
+
+
+def _watch(guard: int) -> None:
+    signal.signal(signal.SIGHUP, _end_all)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
+    if os.getppid() != guard:
+        _end_all()
+
+
+def _end_all(*_: object) -> None:
+    """Kill the whole process group, Lambda processes and this one included."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()

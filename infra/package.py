@@ -1,0 +1,118 @@
+"""app.py, chalicelib and resources.yaml as one SAM template and one zip, made once per content.
+
+The result lives in `.rowmill/build/<digest>`; the digest covers everything that goes in, so a directory that
+exists is right and is reused. Chalice runs in a process of its own on a copy of the sources: it writes into
+the project it packages, and it imports app.py under the stage's names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.cloud import DeployError
+
+ROOT = Path(__file__).resolve().parent.parent
+_CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What a deploy sends. `template` points at `code` by a relative path until it is uploaded."""
+
+    digest: str
+    directory: Path
+
+    @property
+    def template(self) -> Path:
+        return self.directory / "sam.yaml"
+
+    @property
+    def code(self) -> Path:
+        return self.directory / "deployment.zip"
+
+    def read(self) -> dict[str, Any]:
+        """The merged template, intrinsics in their long form."""
+        loaded: dict[str, Any] = yaml.safe_load(self.template.read_text())
+        return loaded
+
+
+def package(stage: str, *, vendored: bool = True, root: Path = ROOT) -> Package:
+    """The package of a stage. `vendored=False` leaves requirements out of the zip, for a cloud whose
+    functions run on this interpreter: wheels built for Lambda's Linux would not load on every machine."""
+    digest = _digest(stage, vendored, root)
+    built = Package(digest, root / ".rowmill" / "build" / digest)
+    if not built.template.exists():
+        _build(stage, vendored, root, built.directory)
+    return built
+
+
+def _digest(stage: str, vendored: bool, root: Path) -> str:
+    tools = f"{version('chalice')} {sys.version_info[:2]} {stage} {vendored}"
+    digest = hashlib.sha256(tools.encode())
+    for path in _sources(root):
+        digest.update(f"\n{path.relative_to(root)} ".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    yield root / "app.py"
+    yield root / "requirements.txt"
+    yield root / "infra" / "resources.yaml"
+    yield from sorted((root / ".chalice").glob("*.json"))
+    yield from sorted(p for p in (root / "chalicelib").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as scratch:
+        project, out = Path(scratch, "project"), Path(scratch, "out")
+        _copy(root, project, vendored)
+        _run_chalice(stage, project, out)
+        try:
+            out.rename(target)
+        except OSError:
+            if not target.exists():  # otherwise another process built the same content meanwhile
+                raise
+
+
+def _copy(root: Path, project: Path, vendored: bool) -> None:
+    """Only what ships, and nothing of what Chalice kept from an earlier run."""
+    for source in _sources(root):
+        copy = project / source.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, copy)
+    if not vendored:
+        (project / "requirements.txt").write_text("")
+
+
+def _run_chalice(stage: str, project: Path, out: Path) -> None:
+    arguments = ["package", "--stage", stage, "--merge-template", "infra/resources.yaml", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", _CHALICE, *arguments],
+        cwd=project,
+        env=_environment(stage),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DeployError(f"chalice package failed:\n{done.stdout}{done.stderr}")
+
+
+def _environment(stage: str) -> dict[str, str]:
+    """This environment without what it says of another deployment: queue names end up in the template."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWMILL_")}
+    return {"AWS_DEFAULT_REGION": "us-east-1"} | kept | {"ROWMILL_STAGE": stage}

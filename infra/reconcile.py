@@ -1,0 +1,173 @@
+"""What a cloud may drop of the template, set by API and read back.
+
+Emulators accept a stack and forget parts of it (table options, bucket rules, reserved concurrency). Each such
+part is a Setting: wanted as the template says it, read, written only where it differs, read again. On AWS the
+stack has done all of it and nothing is written. What a cloud cannot keep is reported, never hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.cloud import Cloud
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option of one resource. `read` answers in the terms of `wanted`, None where it is not set."""
+
+    name: str
+    wanted: object
+    read: Callable[[], object]
+    write: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Names of settings that were written, and of those that the cloud did not keep."""
+
+    written: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def reconcile(settings: Iterable[Setting]) -> Outcome:
+    """Make every setting hold. A second run writes only what the cloud loses each time."""
+    written: list[str] = []
+    lost: list[str] = []
+    for setting in settings:
+        if _now(setting) != setting.wanted:
+            (written if _set(setting) else lost).append(setting.name)
+    return Outcome(tuple(written), tuple(lost))
+
+
+def _set(setting: Setting) -> bool:
+    try:
+        setting.write()
+    except ClientError as error:
+        _raise_if_forbidden(error)
+        return False
+    return _now(setting) == setting.wanted
+
+
+def _now(setting: Setting) -> object:
+    """AWS answers an option that was never set by an error, each with a code of its own."""
+    try:
+        return setting.read()
+    except ClientError as error:
+        _raise_if_forbidden(error)
+        return None
+
+
+def _raise_if_forbidden(error: ClientError) -> None:
+    """Not being allowed to look says nothing of what the cloud can keep."""
+    if error.response.get("Error", {}).get("Code", "").startswith(("AccessDenied", "Unauthorized")):
+        raise error
+
+
+def settings(cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str, str]) -> Iterator[Setting]:
+    """Everything of the stack that some cloud was seen to drop."""
+    stage, resources = parameters["Stage"], template["Resources"]
+    table = resources["UploadsTable"]["Properties"]
+    bucket = resources["UploadsBucket"]["Properties"]
+    yield from _table(cloud.client("dynamodb"), f"rowmill-{stage}-uploads", table)
+    yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket)
+    reserved = {"define": int(resources["Define"]["Properties"]["ReservedConcurrentExecutions"])}
+    if api := int(parameters["ApiConcurrency"]):
+        reserved["api"] = api
+    for what, count in reserved.items():
+        yield _reserved(cloud.client("lambda"), f"rowmill-{stage}-{what}", count)
+
+
+def _table(dynamodb: Any, name: str, properties: Mapping[str, Any]) -> Iterator[Setting]:
+    expiry = properties["TimeToLiveSpecification"]
+
+    def expires_by() -> object:
+        seen = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        return seen.get("AttributeName") if seen["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
+
+    def recovery() -> object:
+        seen = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        return seen["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
+
+    def encryption() -> object:
+        seen = dynamodb.describe_table(TableName=name)["Table"].get("SSEDescription", {})
+        return "ENABLED" if seen.get("Status") in {"ENABLED", "ENABLING", "UPDATING"} else None
+
+    yield Setting(
+        f"{name}: time to live",
+        expiry["AttributeName"],
+        expires_by,
+        lambda: dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry),
+    )
+    yield Setting(
+        f"{name}: point-in-time recovery",
+        "ENABLED",
+        recovery,
+        lambda: dynamodb.update_continuous_backups(
+            TableName=name,
+            PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"],
+        ),
+    )
+    yield Setting(
+        f"{name}: encryption",
+        "ENABLED",
+        encryption,
+        lambda: dynamodb.update_table(TableName=name, SSESpecification={"Enabled": True}),
+    )
+
+
+def _bucket(s3: Any, name: str, properties: Mapping[str, Any]) -> Iterator[Setting]:
+    ciphers = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    cipher = ciphers[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    rules = [_lifecycle_rule(rule) for rule in properties["LifecycleConfiguration"]["Rules"]]
+    blocked = properties["PublicAccessBlockConfiguration"]
+
+    def encryption() -> object:
+        seen = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+        return seen[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+
+    yield Setting(
+        f"{name}: encryption",
+        cipher,
+        encryption,
+        lambda: s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=_encrypted_by(cipher)),
+    )
+    yield Setting(
+        f"{name}: lifecycle",
+        rules,
+        lambda: [_essence(rule) for rule in s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]],
+        lambda: s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules}),
+    )
+    yield Setting(
+        f"{name}: public access block",
+        blocked,
+        lambda: s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"],
+        lambda: s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=blocked),
+    )
+
+
+def _encrypted_by(cipher: str) -> dict[str, Any]:
+    return {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": cipher}}]}
+
+
+def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule of the template in the words of the API, which wants `ID` and always a filter."""
+    return {"ID": rule["Id"], "Filter": {"Prefix": ""}, **{key: rule[key] for key in rule if key != "Id"}}
+
+
+def _essence(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as read, with the one spelling of 'every object' that we write."""
+    return {**{key: rule[key] for key in rule if key != "Prefix"}, "Filter": {"Prefix": ""}}
+
+
+def _reserved(functions: Any, name: str, count: int) -> Setting:
+    return Setting(
+        f"{name}: reserved concurrency",
+        count,
+        lambda: functions.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions"),
+        lambda: functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=count),
+    )

@@ -1,0 +1,132 @@
+"""One CloudFormation stack: create or update by change set, wait, and say what went wrong.
+
+A change set without changes is success. A first creation that rolled back leaves a stack that can only be
+deleted; it holds nothing, so the next deploy deletes it by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from infra.cloud import DeployError
+
+_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]  # roles; the SAM transform is a macro
+_UNCHANGED = ("didn't contain changes", "No updates are to be performed")
+_PATIENCE = 30 * 60
+
+T = TypeVar("T")
+
+
+def apply(cloudformation: Any, name: str, template_url: str, parameters: Mapping[str, str]) -> bool:
+    """Bring the stack to the template; False when there was nothing to do."""
+    first = _ready_for_creation(cloudformation, name)
+    change_set = cloudformation.create_change_set(
+        StackName=name,
+        ChangeSetName=f"deploy-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
+        ChangeSetType="CREATE" if first else "UPDATE",
+        TemplateURL=template_url,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=_CAPABILITIES,
+    )["Id"]
+    if not _has_changes(cloudformation, change_set):
+        cloudformation.delete_change_set(ChangeSetName=change_set)
+        return False
+    before = _newest_event(cloudformation, name)
+    cloudformation.execute_change_set(ChangeSetName=change_set)
+    _settle(cloudformation, name, before, {"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+    return True
+
+
+def delete(cloudformation: Any, name: str) -> bool:
+    """Delete the stack with all it holds; False when there is none."""
+    stack = describe(cloudformation, name)
+    if stack is None:
+        return False
+    before = _newest_event(cloudformation, stack["StackId"])
+    cloudformation.delete_stack(StackName=stack["StackId"])
+    _settle(cloudformation, stack["StackId"], before, {"DELETE_COMPLETE"})
+    return True
+
+
+def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
+    """The stack as CloudFormation tells it, or None."""
+    try:
+        stack: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return stack
+
+
+def outputs(cloudformation: Any, name: str) -> dict[str, str]:
+    stack = describe(cloudformation, name) or {}
+    return {entry["OutputKey"]: entry["OutputValue"] for entry in stack.get("Outputs", [])}
+
+
+def _ready_for_creation(cloudformation: Any, name: str) -> bool:
+    status = (describe(cloudformation, name) or {}).get("StackStatus")
+    if status in {"ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED"}:
+        delete(cloudformation, name)
+        return True
+    return status in {None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
+
+
+def _has_changes(cloudformation: Any, change_set: str) -> bool:
+    def made() -> dict[str, Any] | None:
+        seen: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set)
+        return seen if seen["Status"] in {"CREATE_COMPLETE", "FAILED"} else None
+
+    seen = _poll(made)
+    reason = seen.get("StatusReason", "")
+    if seen["Status"] == "FAILED" and not any(text in reason for text in _UNCHANGED):
+        raise DeployError(f"change set refused: {reason}")
+    return bool(seen["Status"] != "FAILED")
+
+
+def _settle(cloudformation: Any, name: str, before: str, good: set[str]) -> None:
+    def ended() -> str | None:
+        status: str = (describe(cloudformation, name) or {"StackStatus": "DELETE_COMPLETE"})["StackStatus"]
+        return None if status.endswith("_IN_PROGRESS") else status
+
+    status = _poll(ended)
+    if status not in good:
+        failures = "\n".join(_failures(cloudformation, name, before))
+        raise DeployError(f"stack {name} ended {status}\n{failures}")
+
+
+def _failures(cloudformation: Any, name: str, before: str) -> Iterator[str]:
+    """What failed after event `before`, oldest first: the first line is the cause, others follow from it."""
+    since = itertools.takewhile(lambda event: event["EventId"] != before, _events(cloudformation, name))
+    failed = [event for event in since if event["ResourceStatus"].endswith("_FAILED")]
+    for event in reversed(failed):
+        reason = event.get("ResourceStatusReason", "")
+        yield f"  {event['LogicalResourceId']} {event['ResourceStatus']}: {reason}"
+
+
+def _newest_event(cloudformation: Any, name: str) -> str:
+    newest: dict[str, str] = next(_events(cloudformation, name), {"EventId": ""})
+    return newest["EventId"]
+
+
+def _events(cloudformation: Any, name: str) -> Iterator[dict[str, Any]]:
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=name)
+    return (event for page in pages for event in page["StackEvents"])
+
+
+def _poll(look: Callable[[], T | None]) -> T:
+    """The first answer of `look`: asked often at first (a cloud in memory takes a second), then every 5 s."""
+    deadline = time.monotonic() + _PATIENCE
+    for pause in itertools.chain([0.1] * 20, [0.5] * 20, itertools.repeat(5.0)):
+        if (seen := look()) is not None:
+            return seen
+        if time.monotonic() > deadline:
+            raise DeployError(f"CloudFormation did not end within {_PATIENCE // 60} minutes")
+        time.sleep(pause)
+    raise AssertionError("unreachable")

@@ -1,0 +1,303 @@
+"""Chunks cover a file, cut it only between records, and read as the whole file reads.
+
+The judge is a state machine that looks at one byte at a time and shares no code with the product, and csv.reader.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.chunking import Chunk, cut
+from chalicelib.errors import Refused
+from chalicelib.formats import Dialect, records
+
+CHUNK_BYTES = (1, 7, 64, 512, 4096)
+BLOCK_BYTES = (1, 3, 64, 1 << 20)
+UNLIMITED = 1 << 40
+COMMAS = Dialect()
+DIALECTS = st.sampled_from([Dialect(), Dialect(delimiter=";"), Dialect(delimiter="\t", quote="'"), Dialect(quote=None)])
+
+
+class Record(NamedTuple):
+    """Where a record lies: its bytes, the offset after its line end, and its physical line."""
+
+    start: int
+    end: int
+    after: int
+    line: int
+
+
+def judged(data: bytes, dialect: Dialect) -> list[Record]:
+    """Every record of the data, by the grammar as a person would read it aloud."""
+    delimiter, quote = ord(dialect.delimiter), dialect.quote and ord(dialect.quote)
+    found: list[Record] = []
+    at = start = 0
+    line = first_line = 1
+    state = "field start"
+    while at < len(data):
+        byte, ends_line = data[at], data[at] in b"\r\n"
+        width = 2 if data[at : at + 2] == b"\r\n" else 1
+        line += ends_line
+        if state == "quoted":
+            state = "quote in quoted" if byte == quote else state
+        elif state == "quote in quoted" and byte == quote:
+            state = "quoted"
+        elif ends_line:
+            if at > start:
+                found.append(Record(start, at, at + width, first_line))
+            start, first_line, state = at + width, line, "field start"
+        elif byte == delimiter:
+            state = "field start"
+        elif state == "field start" and byte == quote:
+            state = "quoted"
+        else:
+            state = "field"
+        at += width if ends_line else 1
+    if at > start:
+        found.append(Record(start, at, at, first_line))
+    return found
+
+
+def in_blocks(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def chunks_of(
+    data: bytes,
+    dialect: Dialect = COMMAS,
+    chunk_bytes: int = UNLIMITED,
+    chunk_records: int = UNLIMITED,
+    block: int = 1 << 20,
+    offset: int = 0,
+    first_line: int = 1,
+    max_record_bytes: int = 16 << 20,
+) -> list[Chunk]:
+    return list(
+        cut(
+            in_blocks(data, block),
+            dialect,
+            offset=offset,
+            first_line=first_line,
+            chunk_bytes=chunk_bytes,
+            chunk_records=chunk_records,
+            max_record_bytes=max_record_bytes,
+        )
+    )
+
+
+def expected(data: bytes, dialect: Dialect, chunk_bytes: int, chunk_records: int) -> list[Chunk]:
+    """The chunks that the rule of `cut` asks for, one record after the other."""
+    cuts: list[Chunk] = []
+    start, first, line, count = 0, 1, 1, 0
+    found = judged(data, dialect)
+    for number, record in enumerate(found, 1):
+        count += 1
+        last = number == len(found)
+        if last or record.after - start >= chunk_bytes or count >= chunk_records:
+            end = len(data) if last else record.after
+            cuts.append(Chunk(len(cuts) + 1, start, end, first, count, line))
+            line += physical_lines(data[start:end])
+            start, first, count = end, number + 1, 0
+    return cuts
+
+
+def physical_lines(data: bytes) -> int:
+    return len(io.StringIO(data.decode(errors="surrogateescape"), newline="").readlines())
+
+
+def rows_by_csv(data: bytes, dialect: Dialect) -> list[list[str]]:
+    """The whole file as the standard library reads it, blank lines left out."""
+    text = io.StringIO(data.decode(errors="surrogateescape"), newline="")
+    quoting = csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL
+    rows = csv.reader(text, delimiter=dialect.delimiter, quotechar=dialect.quote, quoting=quoting)
+    return [row for row in rows if row]
+
+
+Cutter = Callable[..., Iterable[Chunk]]
+
+
+def reads_the_same(cutter: Cutter, data: bytes, dialect: Dialect, chunk_bytes: int) -> bool:
+    """Whether the chunks, read one by one, give the rows of the whole file."""
+    chunks = cutter([data], dialect, offset=0, first_line=1, chunk_bytes=chunk_bytes, chunk_records=UNLIMITED)
+    rows: list[list[str]] = []
+    for chunk in chunks:
+        rows.extend(records(data[chunk.byte_start : chunk.byte_end], dialect))
+    return rows == rows_by_csv(data, dialect)
+
+
+ATOMS = ["a", '"', '""', "'", ",", ";", "\t", "\n", "\r", "\r\n", "é", "\0", "\u2028", '"a,"', '\n"', '",', "\ufeff"]
+NASTY = st.lists(st.sampled_from([*map(str.encode, ATOMS), b"\xff"]), max_size=60).map(b"".join)
+
+
+def written(rows: list[list[str]], line_end: str) -> bytes:
+    """Rows as a careful program writes them; the proof in the scanner lives on such files."""
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator=line_end).writerows(rows)
+    return file.getvalue().encode()
+
+
+CELLS = st.text(st.sampled_from('ab ,"\n\ré'), max_size=6)
+TIDY = st.builds(
+    written,
+    st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=20),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+FILES = st.one_of(NASTY, TIDY, st.builds(bytes.__add__, TIDY, NASTY), st.builds(bytes.__add__, NASTY, TIDY))
+
+
+@given(FILES, DIALECTS)
+@settings(max_examples=300, deadline=None)
+def test_the_judge_and_csv_reader_agree_on_what_a_record_is(data: bytes, dialect: Dialect) -> None:
+    assert len(judged(data, dialect)) == len(rows_by_csv(data, dialect))
+
+
+@given(FILES, DIALECTS)
+@settings(max_examples=300, deadline=None)
+def test_the_cuts_are_those_of_the_rule_whatever_the_blocks(data: bytes, dialect: Dialect) -> None:
+    for chunk_bytes, block in itertools.product(CHUNK_BYTES, BLOCK_BYTES):
+        assert chunks_of(data, dialect, chunk_bytes, block=block) == expected(data, dialect, chunk_bytes, UNLIMITED)
+
+
+@given(FILES, DIALECTS, st.integers(1, 5), st.integers(1, 80), st.sampled_from(BLOCK_BYTES))
+@settings(max_examples=500, deadline=None)
+def test_the_cuts_are_those_of_the_rule_whatever_the_window(
+    data: bytes, dialect: Dialect, chunk_records: int, chunk_bytes: int, block: int
+) -> None:
+    longest = max((record.end - record.start for record in judged(data, dialect)), default=1)
+    wanted = expected(data, dialect, chunk_bytes, chunk_records)
+    for limit in (longest, longest + 1, longest + 40):  # the scanner's window is never larger than this
+        got = chunks_of(data, dialect, chunk_bytes, chunk_records, block, max_record_bytes=limit)
+        assert got == wanted
+
+
+@given(FILES, DIALECTS, st.integers(1, 80))
+@settings(max_examples=300, deadline=None)
+def test_chunks_cover_the_file_without_gap_or_overlap(data: bytes, dialect: Dialect, chunk_bytes: int) -> None:
+    chunks = chunks_of(data, dialect, chunk_bytes)
+    edges = [0, *(chunk.byte_end for chunk in chunks)]
+    assert [chunk.byte_start for chunk in chunks] == edges[:-1]
+    assert edges[-1] == (len(data) if chunks else 0)
+    assert all(chunk.records for chunk in chunks)
+    assert [chunk.n for chunk in chunks] == list(range(1, len(chunks) + 1))
+
+
+@given(FILES, DIALECTS, st.sampled_from(CHUNK_BYTES))
+@settings(max_examples=500, deadline=None)
+def test_reading_chunk_by_chunk_is_reading_the_whole(data: bytes, dialect: Dialect, chunk_bytes: int) -> None:
+    assert reads_the_same(cut, data, dialect, chunk_bytes)
+
+
+def cut_by_parity(blocks: Iterable[bytes], dialect: Dialect, **sizes: int) -> Iterator[Chunk]:
+    """Wrong on purpose: ends a record at any line end with an even number of quotes before it."""
+    data, start, quotes = b"".join(blocks), 0, 0
+    for at, byte in enumerate(data):
+        quotes += byte == ord('"')
+        border = byte == ord("\n") and quotes % 2 == 0
+        if at + 1 == len(data) or (border and at + 1 - start >= sizes["chunk_bytes"]):
+            yield Chunk(0, start, at + 1, 0, 0, 0)
+            start = at + 1
+
+
+def test_the_property_catches_a_cutter_that_counts_quotes() -> None:
+    def differs(data: bytes) -> bool:
+        return not reads_the_same(cut_by_parity, data, Dialect(), 1)
+
+    caught = find(FILES, differs, settings=settings(max_examples=5000, database=None))
+    assert reads_the_same(cut, caught, Dialect(), 1)
+
+
+def test_a_stray_quote_is_a_plain_character() -> None:
+    data = b'1,5" pipe\n2,6 pipe\n3,"a\nb"\n4,x",y"\n'
+    assert [chunk.byte_end for chunk in chunks_of(data, chunk_bytes=1)] == [10, 19, 27, len(data)]
+
+
+def test_numbers_and_offsets_go_on_from_where_the_data_begin() -> None:
+    chunks = chunks_of(b'\n1,"a\r\nb"\r2\n\n3\n\n', chunk_records=1, offset=100, first_line=7)
+    assert chunks == [
+        Chunk(1, 100, 110, 1, 1, 7),
+        Chunk(2, 110, 112, 2, 1, 10),
+        Chunk(3, 112, 116, 3, 1, 11),
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\r\n\r\n", b"\r", b"\n\r\r\n"])
+def test_a_file_without_a_record_has_no_chunk(data: bytes) -> None:
+    assert chunks_of(data, block=1) == []
+
+
+def test_a_byte_order_mark_inside_the_data_is_data() -> None:
+    assert chunks_of(b'\xef\xbb\xbf"a\nb"\n', chunk_bytes=1)[0].byte_end == 6
+
+
+def test_a_chunk_is_known_before_the_file_has_ended() -> None:
+    def endless() -> Iterator[bytes]:
+        yield from itertools.repeat(b"some,cells\n" * 1000)
+
+    chunks = cut(endless(), Dialect(), offset=0, first_line=1, chunk_bytes=1 << 20, chunk_records=UNLIMITED)
+    assert [chunk.n for chunk in itertools.islice(chunks, 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n", b"\r", b"\nmore\n"])
+@pytest.mark.parametrize("block", [1, 3, 1 << 20])
+def test_the_longest_allowed_record_passes_and_one_byte_more_is_refused(tail: bytes, block: int) -> None:
+    head = b"ok\n\n"
+    assert chunks_of(head + b"x" * 50 + tail, block=block, max_record_bytes=50)
+    with pytest.raises(Refused) as refused:
+        chunks_of(head + b"x" * 51 + tail, block=block, max_record_bytes=50, offset=9, first_line=2)
+    assert refused.value.code == "record_too_large"
+    assert "Record 2, which begins at line 4, byte 13" in refused.value.detail
+
+
+@pytest.mark.parametrize("block", [1000, 1 << 16, 1 << 20])
+def test_a_quote_that_never_closes_is_refused_without_reading_on(block: int) -> None:
+    taken = 0
+
+    def file() -> Iterator[bytes]:
+        nonlocal taken
+        for piece in itertools.chain([b'id,name\n1,"open\n'], itertools.repeat(b"2,x\n" * (block // 4))):
+            taken += len(piece)
+            yield piece
+
+    limit = 1 << 20
+    with pytest.raises(Refused, match="Record 2, which begins at line 2, byte 8"):
+        list(
+            cut(
+                file(),
+                Dialect(),
+                offset=0,
+                first_line=1,
+                chunk_bytes=1 << 20,
+                chunk_records=10,
+                max_record_bytes=limit,
+            )
+        )
+    assert taken <= 16 + limit + 2 + block
+
+
+def test_a_record_far_longer_than_a_window_is_one_record() -> None:
+    data = b'1,a\n2,"' + b'line ""x"",\n' * 100_000 + b'"\n3,c\n'
+    chunks = chunks_of(data, chunk_records=1, block=70_000)
+    assert [chunk.byte_end for chunk in chunks] == [4, len(data) - 4, len(data)]
+    assert [chunk.first_line for chunk in chunks] == [1, 2, 100_003]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("stray", ["", '5" pipe', '","", x"', "\n\n"])
+def test_a_file_of_many_windows_is_cut_by_the_same_rule(line_end: str, stray: str) -> None:
+    dice = random.Random(20240229)
+    cells = ["", "plain", "7.5", 'said "so"', "a,b", f"two{line_end}lines", f"gap{line_end}{line_end}"]
+    rows = [[str(number), *dice.choices(cells, k=4)] for number in range(20_000)]
+    data = written(rows, line_end)
+    data = data.replace(b",7.5,7.5,", f",{stray},7.5,".encode()) if stray else data
+    for chunk_bytes, chunk_records in ((100_000, UNLIMITED), (UNLIMITED, 777)):
+        wanted = expected(data, Dialect(), chunk_bytes, chunk_records)
+        assert chunks_of(data, Dialect(), chunk_bytes, chunk_records, block=300_000) == wanted

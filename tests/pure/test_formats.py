@@ -1,0 +1,216 @@
+"""What a file is taken for, its header, its cells, and where its records lie."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.errors import Refused
+from chalicelib.formats import Dialect, bom_length, detect, header, records, spans
+
+BOM = b"\xef\xbb\xbf"
+COMMAS = Dialect()
+DIALECTS = st.sampled_from(
+    [Dialect(), Dialect(delimiter=";"), Dialect(delimiter="\x1c", quote="'"), Dialect(quote=None)]
+)
+ATOMS = ["a", " ", '"', '""', "'", ",", ";", "\n", "\r", "\r\n", "é", "\0", "\v", "\x1c", "\x85", "\u2028", "\ufeff"]
+NASTY = st.lists(st.sampled_from([*map(str.encode, ATOMS), b"\xff", b"\xe9"]), max_size=60).map(b"".join)
+
+
+def rows(chunk: bytes, dialect: Dialect = COMMAS) -> list[list[str]]:
+    return list(records(chunk, dialect))
+
+
+def rows_by_csv(data: bytes, dialect: Dialect) -> list[list[str]]:
+    text = io.StringIO(data.decode(errors="surrogateescape"), newline="")
+    quoting = csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL
+    read = csv.reader(text, delimiter=dialect.delimiter, quotechar=dialect.quote, quoting=quoting)
+    return [row for row in read if row]
+
+
+@given(NASTY, DIALECTS)
+@settings(max_examples=1000, deadline=None)
+def test_records_are_what_csv_reader_reads_less_the_blank_lines(data: bytes, dialect: Dialect) -> None:
+    assert rows(data, dialect) == rows_by_csv(data, dialect)
+
+
+@given(NASTY, DIALECTS)
+@settings(max_examples=1000, deadline=None)
+def test_each_span_holds_the_record_of_its_place_and_nothing_else(data: bytes, dialect: Dialect) -> None:
+    found = list(spans(data, dialect))
+    assert [rows(data[start:end], dialect) for start, end, _ in found] == [[row] for row in rows(data, dialect)]
+    gaps = zip([0, *(end for _, end, _ in found)], [*(start for start, _, _ in found), len(data)], strict=True)
+    assert all(set(data[start:end]) <= set(b"\r\n") for start, end in gaps)
+
+
+@given(NASTY, DIALECTS)
+@settings(max_examples=500, deadline=None)
+def test_lines_before_a_span_count_lf_crlf_and_lone_cr_once_each(data: bytes, dialect: Dialect) -> None:
+    for start, _, lines in spans(data, dialect):
+        before = io.StringIO(data[:start].decode("latin-1"), newline="").readlines()
+        assert lines == len(before)
+
+
+def test_a_blank_line_is_no_record_but_a_quoted_empty_cell_is() -> None:
+    assert rows(b'a\n\n""\n\r\nb') == [["a"], [""], ["b"]]
+
+
+def test_only_the_cell_with_broken_bytes_is_marked() -> None:
+    assert rows(b"caf\xc3\xa9,caf\xe9,x\xff\xfe\nok,ok,ok\n") == [
+        ["café", "caf\udce9", "x\udcff\udcfe"],
+        ["ok", "ok", "ok"],
+    ]
+
+
+def test_a_cell_may_be_longer_than_the_csv_module_likes() -> None:
+    assert len(rows(b'"' + b"x" * 200_000 + b'"\n')[0][0]) == 200_000
+
+
+def test_without_a_quote_character_quotes_are_plain() -> None:
+    assert rows(b'"a,b"\n"', Dialect(quote=None)) == [['"a', 'b"'], ['"']]
+
+
+# The header
+
+
+def test_the_data_begin_after_the_header_the_blank_lines_and_the_byte_order_mark() -> None:
+    found = header(BOM + b'\r\n\n"a\nb",c\r\n1,2\r\n', Dialect(), truncated=False)
+    assert (found.names, found.end, found.lines) == (("a\nb", "c"), 15, 4)
+
+
+def test_a_file_declared_without_header_begins_at_once() -> None:
+    found = header(BOM + b"1,2\n", Dialect(header=False), truncated=False)
+    assert (found.names, found.end, found.lines) == ((), 3, 0)
+
+
+@pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
+def test_a_file_that_is_only_a_header_has_its_data_at_its_end(line_end: bytes) -> None:
+    found = header(b"id,name" + line_end, Dialect(), truncated=False)
+    assert (found.names, found.end) == (("id", "name"), 7 + len(line_end))
+
+
+@pytest.mark.parametrize("sample", [b"", BOM, b"\n\r\n", BOM + b"\r"])
+def test_a_file_without_a_record_has_no_header(sample: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        header(sample, Dialect(), truncated=False)
+    assert refused.value.code == "header_missing"
+
+
+@pytest.mark.parametrize("sample", [b"id,name", b'"id\n', b"\n\n", b"id\r", b'id,"name"'])
+def test_a_header_must_end_within_the_sample(sample: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        header(sample, Dialect(), truncated=True)
+    assert refused.value.code == "header_too_long"
+
+
+def test_a_header_that_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(Refused) as refused:
+        header(b"pr\xe9nom,nom\n", Dialect(), truncated=False)
+    assert refused.value.code == "encoding_unsupported"
+
+
+# What a file is taken for
+
+
+@pytest.mark.parametrize(
+    ("sample", "delimiter"),
+    [
+        (b"a,b\n1,2\n", ","),
+        (b"a;b;c\n1,5;2,5;3,5\n", ";"),
+        (b"a\tb\n1,x\t2\n", "\t"),
+        (b"id,tags\n1,a|b\n2,c|d\n", ","),
+        (b"id|text\n1|so, it goes\n2|well, yes, no\n", "|"),
+        (b'a;b\n"x,y";2\n"z,w";3\n', ";"),
+        (b"name\nAda\n", ","),
+        (b"this|that\nAda\nBob\n", ","),
+        (b"text\nwell; yes\nno; no\n", ","),
+        (BOM + b"a;b\n1;2\n", ";"),
+        (b"", ","),
+    ],
+)
+def test_the_delimiter_is_the_one_that_splits_all_records_alike(sample: bytes, delimiter: str) -> None:
+    assert detect(sample, {}, truncated=False).dialect == Dialect(delimiter=delimiter)
+
+
+def test_a_record_that_the_sample_cuts_off_is_no_evidence() -> None:
+    found = detect(b"a;b;c\n1;2;3\n4;5", {}, truncated=True)
+    assert (found.records, found.agreeing, found.columns) == (2, 2, 3)
+
+
+def test_what_the_client_declared_wins() -> None:
+    found = detect(b"a;b\n1;2\n", {"delimiter": ",", "header": False}, truncated=False)
+    assert found.dialect == Dialect(delimiter=",", header=False)
+    assert found.declared == ("delimiter", "header")
+
+
+def test_a_declared_quote_is_not_tried_as_delimiter() -> None:
+    assert detect(b"a|b\n", {"quote": "|"}, truncated=False).dialect == Dialect(quote="|")
+
+
+@pytest.mark.parametrize(
+    ("sample", "code"),
+    [
+        (b"\xff\xfea\0,\0b\0", "encoding_unsupported"),
+        (b"\xfe\xff\0a\0,", "encoding_unsupported"),
+        (b"\xff\xfe\0\0a\0\0\0", "encoding_unsupported"),
+        (b"\0\0\xfe\xff\0\0\0a", "encoding_unsupported"),
+        ("id,name\n".encode("utf-16-le"), "encoding_unsupported"),
+        (b"\x1f\x8b\x08\0", "file_type_unsupported"),
+        (b"PK\x03\x04\x14\0", "file_type_unsupported"),
+        (b"%PDF-1.7\n", "file_type_unsupported"),
+        (b"\x7fELF\x02\x01", "file_type_unsupported"),
+        (b"\x89PNG\r\n\x1a\n\0", "file_type_unsupported"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "file_type_unsupported"),
+    ],
+)
+def test_what_is_no_utf_8_text_is_refused_by_name(sample: bytes, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        detect(sample, {}, truncated=True)
+    assert refused.value.code == code
+
+
+def test_one_broken_cell_does_not_refuse_the_file() -> None:
+    assert detect(b"a,b\ncaf\xe9,\0\n", {}, truncated=False).dialect == Dialect()
+
+
+def test_only_the_utf_8_mark_at_the_very_start_counts() -> None:
+    assert [bom_length(sample) for sample in (BOM + b"a", b"a" + BOM, b"\xef\xbb", b"")] == [3, 0, 0, 0]
+
+
+# The dialect that a client declares
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"separator": ","},
+        {"delimiter": ""},
+        {"delimiter": ",,"},
+        {"delimiter": "\n"},
+        {"delimiter": "\0"},
+        {"delimiter": "é"},
+        {"delimiter": None},
+        {"delimiter": 44},
+        {"quote": ""},
+        {"quote": "\r"},
+        {"quote": ","},
+        {"quote": ["'"]},
+        {"header": "no"},
+        {"header": None},
+        {"header": 1},
+    ],
+)
+def test_a_dialect_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        Dialect.from_options(options)
+    assert refused.value.code == "dialect_invalid"
+
+
+def test_a_dialect_keeps_what_is_declared_and_defaults_the_rest() -> None:
+    assert Dialect.from_options({}) == Dialect(",", '"', True)
+    assert Dialect.from_options({"delimiter": "\t", "quote": None}) == Dialect("\t", None, True)

@@ -1,0 +1,152 @@
+"""Keys that clash: inside a chunk, across chunks, with rows loaded before; in every mode and every order."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from chalicelib import split
+from tests.stages.conftest import Pipeline, onward
+from tests.stages.test_journey_in_process import adds_up
+
+FILE = b"""email,name,age
+a@x.org,A1,1
+b@x.org,B2,2
+a@x.org,A3,3
+c@x.org,C4,4
+b@x.org,B5,5
+a@x.org,A6,6
+"""
+TWO_KEYS = {
+    "fields": [
+        {"name": "id", "type": "integer"},
+        {"name": "email", "type": "string", "constraints": {"unique": True}},
+        {"name": "note", "type": "string"},
+    ],
+    "primaryKey": "id",
+}
+
+
+@pytest.fixture
+def one_row_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every record in a chunk of its own."""
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 1)
+
+
+def load_in_order(pipeline: Pipeline, body: bytes, order: list[int], dataset: str, **options: Any) -> dict[str, Any]:
+    upload_id = pipeline.create(body, dataset, **options)
+    pipeline.split(upload_id)
+    messages = {message["chunk"]: message for message in pipeline.messages()}
+    chunks = sorted(messages)
+    pipeline.load([messages[chunks[place]] for place in order])
+    pipeline.settle()
+    return pipeline.upload(upload_id)
+
+
+def outcome(pipeline: Pipeline, upload: dict[str, Any], dataset: str) -> tuple[Any, ...]:
+    rejects = [
+        (r["row"], r["line"], r["raw"], r["errors"][0]["column"], r["errors"][0]["code"])
+        for r in pipeline.rejects(upload["id"])
+    ]
+    counts = tuple(upload[name] for name in ("state", "loaded", "updated", "skipped", "rejected", "unprocessed"))
+    return counts, rejects, pipeline.rows(dataset)
+
+
+@pytest.mark.usefixtures("one_row_chunks")
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_any_order_of_chunks_gives_the_same_table_and_rejects(pipeline: Pipeline, mode: str) -> None:
+    orders = random.Random(7).sample(list(itertools.permutations(range(6))), 12)
+    outcomes = []
+    for place, order in enumerate(orders):
+        name = pipeline.dataset(name=f"contacts{place}", mode=mode)
+        pipeline.run(b"email,name,age\nc@x.org,Old,0\n", name)
+        outcomes.append(outcome(pipeline, load_in_order(pipeline, FILE, list(order), name), name))
+    assert all(each == outcomes[0] for each in outcomes), orders
+    counts, rejects, rows = outcomes[0]
+    names = [row["name"] for row in rows]
+    if mode == "insert":
+        assert counts == ("completed_with_errors", 2, 0, 0, 4, 0)
+        assert [(row, code) for row, _, _, _, code in rejects] == [
+            (3, "duplicate_in_file"),
+            (4, "duplicate_in_db"),
+            (5, "duplicate_in_file"),
+            (6, "duplicate_in_file"),
+        ]
+        assert names == ["Old", "A1", "B2"]
+    elif mode == "skip":
+        assert counts == ("completed", 2, 0, 4, 0, 0)
+        assert names == ["Old", "A1", "B2"]
+    else:
+        assert counts == ("completed", 2, 4, 0, 0, 0)
+        assert names == ["C4", "B5", "A6"]
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_one_chunk_gives_what_many_chunks_give(pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for place, records in enumerate((100, 4, 2, 1)):
+        monkeypatch.setattr(split, "CHUNK_RECORDS", records)
+        name = pipeline.dataset(name=f"contacts{place}", mode=mode)
+        pipeline.run(b"email,name,age\nc@x.org,Old,0\n", name)
+        found.append(outcome(pipeline, pipeline.run(FILE, name), name))
+    assert all(each == found[0] for each in found)
+
+
+@pytest.mark.usefixtures("one_row_chunks")
+def test_two_unique_keys_are_settled_in_line_order(pipeline: Pipeline) -> None:
+    """Row 2 falls to row 1 by id, so row 3, which shares its e-mail only with row 2, is loaded."""
+    body = b"id,email,note\n1,a,first\n1,b,second\n2,b,third\n3,a,fourth\n2,c,fifth\n"
+    outcomes = []
+    for place, order in enumerate(itertools.permutations(range(5))):
+        if place % 6:
+            continue
+        name = pipeline.dataset(TWO_KEYS, f"keyed{place}")
+        outcomes.append(outcome(pipeline, load_in_order(pipeline, body, list(order), name), name))
+    assert all(each == outcomes[0] for each in outcomes)
+    counts, rejects, rows = outcomes[0]
+    assert counts == ("completed_with_errors", 2, 0, 0, 3, 0)
+    assert [(row, column) for row, _, _, column, _ in rejects] == [(2, "id"), (4, "email"), (5, "id")]
+    assert [row["note"] for row in rows] == ["first", "third"]
+
+
+def test_a_null_in_a_unique_column_clashes_with_nothing(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(TWO_KEYS, "keyed")
+    upload = pipeline.run(b"id,email,note\n1,,x\n2,,y\n1,,z\n", name)
+    assert (upload["loaded"], upload["rejected"]) == (2, 1)
+
+
+def test_the_same_file_twice_rejects_every_row_the_second_time(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    body = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(500))
+    assert pipeline.run(body)["loaded"] == 500
+    again = pipeline.run(body)
+    assert (again["state"], again["loaded"], again["rejected"]) == ("completed_with_errors", 0, 500)
+    assert {r["errors"][0]["code"] for r in pipeline.rejects(again["id"])} == {"duplicate_in_db"}
+    assert len(pipeline.rows()) == 500
+
+
+def test_a_file_of_one_repeated_row_loads_it_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 300)
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\n" + b"same@x.org,S,1\n" * 1000)
+    assert (upload["loaded"], upload["rejected"]) == (1, 999)
+    assert [r["row"] for r in pipeline.rejects(upload["id"])] == list(range(2, 1001))
+    assert adds_up(upload)
+
+
+def test_settling_twice_changes_nothing(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(FILE)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    (message,) = pipeline.messages("settle")
+    from chalicelib import settle
+
+    onward(settle.contested(message))
+    before = pipeline.upload(upload_id)
+    onward(settle.contested(message))
+    assert pipeline.upload(upload_id) == before
+    assert adds_up(before)

@@ -1,0 +1,308 @@
+"""The protocol under repeats, losses and faults: each chunk loads once, every upload ends, sums add up."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+from chalicelib import load, mend, settle, split
+from chalicelib.aws import s3
+from chalicelib.errors import Refused, Unavailable
+from chalicelib.postgres import connection, ledger
+from tests.stages.conftest import Pipeline, onward
+from tests.stages.test_journey_in_process import adds_up
+
+ROWS = 40
+BODY = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(ROWS))
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 10)
+
+
+def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.split(upload_id)
+    return upload_id, pipeline.messages()
+
+
+def cut_off_before_the_total(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An upload whose splitter died when every chunk was out and the total was not written."""
+
+    def die(*args: Any) -> None:
+        raise SystemExit
+
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "end_scan", die)
+        with pytest.raises(SystemExit):
+            pipeline.split(upload_id)
+    connection.close()
+    return upload_id
+
+
+def test_a_chunk_delivered_twice_loads_once(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages + messages)
+    assert pipeline.upload(upload_id)["loaded"] == len(pipeline.rows()) == ROWS
+
+
+def test_a_chunk_delivered_to_four_workers_at_once_loads_once(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    barrier = threading.Barrier(4)
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            barrier.wait()
+            pipeline.load(messages)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
+
+
+def test_a_duplicate_event_splits_once(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.split(upload_id)
+    assert pipeline.messages() == []
+    pipeline.load(messages)
+    pipeline.split(upload_id)
+    assert pipeline.messages() == []
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_splitter_that_died_half_way_is_restarted_with_the_same_cuts(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    real_mark_sent = ledger.mark_sent
+
+    def die(*args: Any) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(ledger, "mark_sent", die)
+    with pytest.raises(SystemExit):
+        pipeline.split(upload_id)
+    monkeypatch.setattr(ledger, "mark_sent", real_mark_sent)
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 7)  # the plan, not this run's policy, decides the cuts
+    connection.close()
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["chunks_total"]) == ("completed", ROWS, 4)
+    assert len(pipeline.rows()) == ROWS
+
+
+def test_nothing_is_complete_before_the_scan_has_ended(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = cut_off_before_the_total(pipeline, monkeypatch)
+    pipeline.load(pipeline.messages())
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("splitting", ROWS)
+    pipeline.split(upload_id)
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_lost_event_is_found_by_the_sweep(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", -1)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    assert pipeline.sweep()["lost_events"] == 1
+    (message,) = pipeline.messages("intake")
+    onward(split.file(message))
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_file_that_never_comes_expires(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", -1)
+    monkeypatch.setattr(mend, "UPLOAD_SECONDS", 0)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    import boto3
+
+    boto3.client("s3").delete_object(
+        Bucket="rowmill-local-uploads", Key=f"uploads/{pipeline.tenant}/{upload_id}/source"
+    )
+    assert pipeline.sweep()["expired"] == 1
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"]) == ("expired", "upload_expired")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sent_at = NULL, created_at = now() - interval '1 hour'",  # recorded, never sent
+        "sent_at = now() - interval '1 hour'",  # sent, and dropped on the way
+        "attempts = 1, started_at = now() - interval '1 hour'",  # begun by a worker that died
+    ],
+)
+def test_a_lost_chunk_is_sent_again_by_the_sweep(pipeline: Pipeline, loss: str) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[1:])
+    pipeline.sql(f"UPDATE rowmill.chunk SET {loss} WHERE state = 'queued'")
+    assert pipeline.sweep()["chunks_resent"] == 1
+    assert pipeline.sweep()["chunks_resent"] == 0
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
+def test_a_missed_finish_is_drawn_by_the_sweep(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    for message in messages:
+        load.chunk(message)  # and the worker dies before it looks whether that was the last
+    assert pipeline.upload(upload_id)["state"] != "completed"
+    pipeline.sweep()
+    assert pipeline.upload(upload_id)["state"] == "completed"
+    assert (
+        len(
+            pipeline.sql(
+                "SELECT event_id FROM rowmill.outbox o JOIN rowmill.upload u ON u.number = o.upload WHERE u.upload_id = %s",
+                upload_id,
+            )
+        )
+        == 1
+    )
+
+
+def test_a_chunk_that_always_fails_dies_after_four_attempts_and_the_rest_loads(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, messages = begun(pipeline)
+    real = load.prepare
+
+    def poisoned(upload: Any, work: Any, data: bytes) -> Any:
+        if work.first_record == 11:
+            raise MemoryError
+        return real(upload, work, data)
+
+    monkeypatch.setattr(load, "prepare", poisoned)
+    attempts = 0
+    for message in messages * 5:
+        try:
+            pipeline.load([message])
+        except MemoryError:
+            attempts += 1
+    assert attempts == 3  # the fourth is the last: it buries the chunk instead of raising
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["unprocessed"]) == ("completed_with_errors", ROWS - 10, 10)
+    assert upload["error"]["code"] == "records_unprocessed"
+    assert adds_up(upload)
+
+
+def test_a_worker_killed_on_its_last_attempt_leaves_a_chunk_that_is_buried(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[1:])
+    pipeline.sql("UPDATE rowmill.chunk SET attempts = 4, started_at = now() WHERE state = 'queued'")
+    with pytest.raises(Unavailable):
+        pipeline.load(messages[:1])  # somebody may still be at it
+    pipeline.sql("UPDATE rowmill.chunk SET started_at = now() - interval '31 seconds' WHERE state = 'queued'")
+    pipeline.load(messages[:1])
+    assert pipeline.upload(upload_id)["unprocessed"] == 10
+
+
+def test_a_passing_fault_spends_no_attempt(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, messages = begun(pipeline)
+
+    def down(*args: Any) -> bytes:
+        raise Unavailable("object_cut", "The object's body ended early.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "read", down)
+        for _ in range(6):
+            with pytest.raises(Unavailable):
+                load.chunk(messages[0])
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk WHERE state = 'queued'")} == {0}
+
+
+def test_a_connection_cut_at_commit_loads_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COMMIT was carried out, its answer lost: the repeat must find the proof."""
+    upload_id, messages = begun(pipeline)
+    real = load._commit
+
+    def cut_after_commit(*args: Any) -> None:
+        real(*args)
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "_commit", cut_after_commit)
+        with pytest.raises(psycopg.OperationalError):
+            load.chunk(messages[0])
+    pipeline.load(messages)
+    assert pipeline.upload(upload_id)["loaded"] == len(pipeline.rows()) == ROWS
+
+
+def test_a_killed_transaction_leaves_no_row_behind(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id, messages = begun(pipeline)
+
+    def killed(*args: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "record_loaded", killed)
+        with pytest.raises(SystemExit):
+            load.chunk(messages[0])
+    connection.close()
+    assert pipeline.rows() == []
+    pipeline.load(messages)
+    assert pipeline.upload(upload_id)["loaded"] == len(pipeline.rows()) == ROWS
+
+
+def test_an_object_replaced_after_the_split_never_mixes_in(pipeline: Pipeline) -> None:
+    import boto3
+
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[:2])
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    boto3.client("s3").put_object(Bucket="rowmill-local-uploads", Key=key, Body=BODY.replace(b"U", b"V"))
+    pipeline.split(upload_id)
+    pipeline.load(messages[2:])
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["unprocessed"]) == ("completed_with_errors", 20, 20)
+    assert {row["name"] for row in pipeline.rows()} == {"U"}
+
+
+def test_a_split_that_ended_in_the_dead_letter_queue_fails_the_upload(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = cut_off_before_the_total(pipeline, monkeypatch)
+    messages = pipeline.messages()
+    pipeline.load(messages[:1])
+    onward(mend.bury(pipeline.event(upload_id)))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "split_failed")
+    assert (upload["loaded"], upload["unprocessed"]) == (10, 30)
+    pipeline.load(messages)  # late deliveries do nothing
+    assert len(pipeline.rows()) == 10
+
+
+def test_messages_that_name_nothing_are_dropped(pipeline: Pipeline) -> None:
+    for nonsense in (
+        {},
+        {"upload": "1"},
+        {"upload": 2**31 - 1, "chunk": 1},
+        {"upload": None, "chunk": 1},
+        {"Records": []},
+    ):
+        assert load.chunk(nonsense) is None
+        assert settle.contested(nonsense) is None
+        assert split.file(nonsense) is None
+    assert split.file({"Event": "s3:TestEvent"}) is None
+    assert split.file(pipeline.event("upl_unknown")) is None
+    with pytest.raises(Refused):
+        pipeline.upload("upl_unknown")
