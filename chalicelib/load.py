@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -205,7 +205,7 @@ def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
 def _escaped(spec: Field, column: Sequence[checking.Value]) -> Sequence[str]:
     """A column as COPY's text format spells it."""
     if spec.type == "string":
-        joined = "".join(value for value in column if value is not None)
+        joined = "".join(filter(None, column))
         if any(special in joined for special in "\\\t\n\r"):
             column = [value if value is None else value.translate(_ESCAPES) for value in column]
-    return ["\\N" if value is None else value for value in column]
+    return ["\\N" if value is None else value for value in column] if None in column else cast(Sequence[str], column)

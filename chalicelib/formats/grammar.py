@@ -11,7 +11,7 @@ proved, and leaves the rest to `tokens`, which is exact for every input and five
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -98,7 +98,7 @@ class Region:
             return [after for _, _, after in tokens(self.data, self.dialect)]
         ends = list(accumulate(map(len, self.data.splitlines(keepends=True))))
         for start, end in reversed(self.texts):
-            del ends[bisect_right(ends, start) : bisect_right(ends, end)]
+            del ends[bisect_right(ends, start) : bisect_left(ends, end)]
         return ends
 
 

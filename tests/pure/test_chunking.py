@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import example, find, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.chunking import Chunk, cut
@@ -167,6 +167,7 @@ def test_the_cuts_are_those_of_the_rule_whatever_the_blocks(data: bytes, dialect
         assert chunks_of(data, dialect, chunk_bytes, block=block) == expected(data, dialect, chunk_bytes, UNLIMITED)
 
 
+@example(b'a\n"\n"', Dialect(), 1, 1, 1)  # a cell of many lines that ends with the file
 @given(FILES, DIALECTS, st.integers(1, 5), st.integers(1, 80), st.sampled_from(BLOCK_BYTES))
 @settings(max_examples=500, deadline=None)
 def test_the_cuts_are_those_of_the_rule_whatever_the_window(
