@@ -20,7 +20,7 @@ from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOAD_SECONDS, MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
-from chalicelib.postgres import ledger, tables
+from chalicelib.postgres import ledger, manifest, outcomes, tables
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -34,7 +34,7 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     upload = ledger.find(connection(), number) if type(number) is int and type(n) is int else None
     if upload is None or type(n) is not int:
         return None
-    work = ledger.take(connection(), upload.number, n)
+    work = manifest.take(connection(), upload.number, n)
     if work is None:
         _pass_over(upload.number, n)
     else:
@@ -44,25 +44,25 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
 
 def _pass_over(number: Number, n: int) -> None:
     """A chunk that cannot be taken is done, or out of attempts."""
-    spent = ledger.is_spent(connection(), number, n, LOAD_SECONDS)
+    spent = manifest.is_spent(connection(), number, n, LOAD_SECONDS)
     if spent:
-        ledger.bury(connection(), number, n)
+        manifest.bury(connection(), number, n)
     elif spent is False:
         raise Unavailable("chunk_busy", "The chunk's last attempt may still be running.", retry_after=LOAD_SECONDS)
 
 
-def _attempt(upload: ledger.Upload, work: ledger.Work) -> None:
+def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
     """Load, and give the fault to whom it belongs: the services (try later), the file, or the chunk."""
     try:
         _load(upload, work)
     except Exception as error:
         if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
-            ledger.give_back(connection(), upload.number, work.n)
+            manifest.give_back(connection(), upload.number, work.n)
             raise
-        ledger.note_fault(connection(), upload.number, work.n, _fault(error))
+        manifest.note_fault(connection(), upload.number, work.n, _fault(error))
         if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
             raise
-        ledger.bury(connection(), upload.number, work.n)
+        manifest.bury(connection(), upload.number, work.n)
 
 
 def _fault(error: Exception) -> str:
@@ -72,7 +72,7 @@ def _fault(error: Exception) -> str:
     return type(error).__name__ + (f" {error.sqlstate}" if isinstance(error, psycopg.Error) else "")
 
 
-def _load(upload: ledger.Upload, work: ledger.Work) -> None:
+def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
     for left in reversed(range(DEADLOCK_TRIES)):
@@ -84,26 +84,26 @@ def _load(upload: ledger.Upload, work: ledger.Work) -> None:
                 raise
 
 
-def _commit(upload: ledger.Upload, work: ledger.Work, prepared: Prepared) -> None:
+def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:
     db = connection()
     table = tables.Table(upload.dataset, upload.dataset_version, prepared.schema)
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
-        if not ledger.claim(db, upload.number, work.n):
+        if not manifest.claim(db, upload.number, work.n):
             return
         outcome = tables.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
         rejections = prepared.rejections(outcome, upload.mode)
-        ledger.add_rejections(db, upload.number, rejections)
-        ledger.add_contested(db, upload.number, prepared.contested(outcome))
+        outcomes.add_rejections(db, upload.number, rejections)
+        outcomes.add_contested(db, upload.number, prepared.contested(outcome))
         counts = _count(work.records, outcome, len(rejections), upload.mode)
-        ledger.record_loaded(db, upload.number, work.n, counts, prepared.sha256)
+        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)
 
 
-def _count(records: int, outcome: tables.Outcome, rejected: int, mode: Mode) -> ledger.Counts:
+def _count(records: int, outcome: tables.Outcome, rejected: int, mode: Mode) -> manifest.Counts:
     updated, contested = len(outcome.updated), len(outcome.contested)
     skipped = len(outcome.in_database) if mode == "skip" else 0
     loaded = records - rejected - skipped - updated - contested
-    return ledger.Counts(loaded, updated, skipped, rejected, contested)
+    return manifest.Counts(loaded, updated, skipped, rejected, contested)
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ class Prepared:
                 errors[self._place(row)] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
         return [self._rejection(place, errors[place]) for place in sorted(errors)]
 
-    def contested(self, outcome: tables.Outcome) -> Iterator[ledger.Contested]:
+    def contested(self, outcome: tables.Outcome) -> Iterator[outcomes.Contested]:
         """Rows that settling decides on, with their checked values."""
         for place in sorted(map(self._place, outcome.contested)):
             good = bisect_left(self.checked.places, place)
             cells = [column[good] for column in self.checked.columns]
-            yield ledger.Contested(self.first_record + place, self._line(place), cells, self._raw(place))
+            yield outcomes.Contested(self.first_record + place, self._line(place), cells, self._raw(place))
 
     def rejection(self, record: int, error: CellError) -> Rejection:
         """The rejection of one of this chunk's records."""
@@ -166,7 +166,7 @@ class Prepared:
         return self.data[start:end]
 
 
-def prepare(upload: ledger.Upload, work: ledger.Work, data: bytes) -> Prepared:
+def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared:
     """Read and check a chunk's bytes. Pure; raises Refused if the reader and the splitter disagree."""
     plan = upload.plan or {}
     dialect = Dialect.from_options(plan["dialect"])

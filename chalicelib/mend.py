@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, from_key, object_key, rank
-from chalicelib.postgres import ledger
+from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, object_key, rank
+from chalicelib.postgres import ledger, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -39,28 +39,27 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     if upload is None:
         return None
     if type(message.get("chunk")) is int:
-        ledger.bury(connection(), upload.number, message["chunk"])
+        manifest.bury(connection(), upload.number, message["chunk"])
     else:
         ledger.stop(connection(), upload.number, _SETTLE_FAILED)
     return upload.number
 
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:
-    named = [(str(message.get("tenant")), str(message["upload_id"]))] if "upload_id" in message else []
-    keys = [s3.decode_key(record["s3"]["object"]["key"]) for record in message.get("Records", [])]
-    named += [found for key in keys if (found := from_key(key))]
-    for tenant, upload_id in named:
-        number = ledger.number_of(connection(), tenant, upload_id)
+    for arrival in s3.arrivals(message):
+        number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
         if number is not None:
             ledger.stop(connection(), number, _SPLIT_FAILED)
             return number
+        grown = rank("failed", 1, 0)
+        dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": _SPLIT_FAILED})
     return None
 
 
 def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
     """Mend everything that is stuck; how much of each kind there was."""
     awaited, expired = _look_for_files()
-    stuck = ledger.find_stuck(connection(), LOAD_SECONDS, STALLED_SECONDS, _idle_tiers())
+    stuck = manifest.find_stuck(connection(), LOAD_SECONDS, STALLED_SECONDS, _idle_tiers())
     _send_again(stuck)
     for tenant, upload_id in stuck.stalled_scans:
         sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
@@ -100,10 +99,10 @@ def _idle_tiers() -> list[str]:
     return [tier for tier in TIERS if sqs.is_idle(settings().tier_queue(tier))]
 
 
-def _send_again(stuck: ledger.Stuck) -> None:
+def _send_again(stuck: manifest.Stuck) -> None:
     groups: dict[tuple[int, str, str], list[int]] = defaultdict(list)
     for upload, n, tier, tenant in stuck.chunks:
         groups[upload, tier, tenant].append(n)
     for (upload, tier, tenant), places in groups.items():
         sqs.send_all(settings().tier_queue(tier), [{"upload": upload, "chunk": n} for n in places], tenant)
-        ledger.mark_resent(connection(), upload, places)
+        manifest.mark_resent(connection(), upload, places)

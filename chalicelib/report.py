@@ -11,7 +11,7 @@ from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
 from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, rank
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger
+from chalicelib.postgres import ledger, manifest, outcomes
 from chalicelib.postgres.connection import connection
 
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -78,7 +78,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
 
 def resource(item: Mapping[str, Any]) -> dict[str, Any]:
     """An upload as the API shows it, from its status item."""
-    progress = json.loads(item["progress"]) if "progress" in item else _NOTHING_YET
+    progress = {**_NOTHING_YET, **json.loads(item.get("progress", "{}"))}
     error = {"code": "upload_expired", "detail": "No file arrived in time."} if item["state"] == "expired" else None
     return {
         "id": item["upload_id"],
@@ -112,7 +112,7 @@ def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:
     """An upload's chunks; none before the scan."""
     number = _number(tenant, upload_id)
     after = decode(asked.cursor, int, -1)
-    found = [] if number is None else ledger.list_chunks(connection(), number, after, asked.limit + 1)
+    found = [] if number is None else manifest.list_chunks(connection(), number, after, asked.limit + 1)
     return fill(found, asked.limit, dict, lambda chunk: chunk["n"])
 
 
@@ -120,7 +120,7 @@ def rejects(tenant: str, upload_id: str, asked: Asked) -> Page:
     """An upload's rejected rows in file order, with every reason and the record as uploaded."""
     number = _number(tenant, upload_id)
     after = decode(asked.cursor, int, 0)
-    found = iter(()) if number is None else ledger.list_rejects(connection(), number, after, asked.limit + 1)
+    found = iter(()) if number is None else outcomes.list_rejects(connection(), number, after, asked.limit + 1)
     return fill(found, asked.limit, _reject, lambda reject: reject["record"])
 
 

@@ -13,7 +13,7 @@ from chalicelib.aws import s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.formats import Dialect
 from chalicelib.journey import RECORD_BITS, CellError, Number, Rejection, State
-from chalicelib.postgres import ledger
+from chalicelib.postgres import ledger, manifest, outcomes
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -24,7 +24,7 @@ def finish(number: Number | None) -> Number | None:
     """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs."""
     if number is None or not ledger.is_all_in(connection(), number):
         return number
-    if ledger.has_contested(connection(), number):
+    if outcomes.has_contested(connection(), number):
         sqs.send(settings().settle_queue, {"upload": number})
     else:
         _end(connection(), number)
@@ -58,7 +58,7 @@ def contested(message: Mapping[str, Any]) -> Number | None:
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
-        if ledger.is_all_in(db, upload.number) and ledger.has_contested(db, upload.number):
+        if ledger.is_all_in(db, upload.number) and outcomes.has_contested(db, upload.number):
             _replay(db, upload)
     return upload.number
 
@@ -67,15 +67,15 @@ def _replay(db: Connection, upload: ledger.Upload) -> None:
     table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     settled = replay(db, table, upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
-        ledger.add_rejections(db, upload.number, list(_displaced(db, upload, settled.displaced)))
-    ledger.record_settled(db, upload.number, settled.counts)
+        outcomes.add_rejections(db, upload.number, list(_displaced(db, upload, settled.displaced)))
+    manifest.record_settled(db, upload.number, settled.counts)
 
 
 def _displaced(db: Connection, upload: ledger.Upload, displaced: Sequence[tuple[int, str]]) -> Iterator[Rejection]:
     """Rejections of rows that were loaded before a lower line claimed their key: read from the file again."""
     keys = {row & ((1 << RECORD_BITS) - 1): key for row, key in displaced}
     dialect = Dialect.from_options((upload.plan or {})["dialect"])
-    for work, records in ledger.chunks_of_records(db, upload.number, sorted(keys)):
+    for work, records in manifest.chunks_of_records(db, upload.number, sorted(keys)):
         data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
         spans = list(formats.spans(data, dialect))
         for record in records:

@@ -17,8 +17,8 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import Chunk, Number, Tenant, UploadId, from_key, object_key, tier
-from chalicelib.postgres import ledger
+from chalicelib.journey import Chunk, Number, object_key, tier
+from chalicelib.postgres import ledger, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -31,22 +31,14 @@ FLUSH_SECONDS: Final = 0.2
 
 def file(message: Mapping[str, Any]) -> Number | None:
     """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep."""
-    named = _named(message)
-    for tenant, upload_id in named[1:]:
-        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
-    return _split(*named[0]) if named else None
+    arrivals = s3.arrivals(message)
+    for arrival in arrivals[1:]:
+        sqs.send(settings().intake_queue, {"tenant": arrival.tenant, "upload_id": arrival.upload_id})
+    return _split(arrivals[0]) if arrivals else None
 
 
-def _named(message: Mapping[str, Any]) -> list[tuple[Tenant, UploadId]]:
-    """Nothing but the key is believed, and only if the status table knows it."""
-    if "upload_id" in message:
-        return [(Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"])))]
-    keys = [s3.decode_key(record["s3"]["object"]["key"]) for record in message.get("Records", [])]
-    return [found for key in keys if (found := from_key(key))]
-
-
-def _split(tenant: Tenant, upload_id: UploadId) -> Number | None:
-    upload = _open(tenant, upload_id)
+def _split(arrival: s3.Arrival) -> Number | None:
+    upload = _open(arrival)
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
     db = connection()
@@ -63,8 +55,12 @@ def _split(tenant: Tenant, upload_id: UploadId) -> Number | None:
     return upload.number
 
 
-def _open(tenant: Tenant, upload_id: UploadId) -> ledger.Upload | None:
-    """Pin the object's first version and hand the state over to Postgres."""
+def _open(arrival: s3.Arrival) -> ledger.Upload | None:
+    """Pin the object's first version and hand the state over to Postgres.
+
+    Nothing of the message is believed but whose upload it speaks of, and that only if the status table knows it.
+    """
+    tenant, upload_id = arrival.tenant, arrival.upload_id
     item = dynamodb.find(tenant, upload_id)
     stored = s3.head(object_key(tenant, upload_id)) if item else None
     if item is None or stored is None or item["state"] == "expired":
@@ -86,7 +82,7 @@ def _open(tenant: Tenant, upload_id: UploadId) -> ledger.Upload | None:
             "version_id": item.get("version_id", stored.version_id),
             "etag": item.get("etag", stored.etag),
             "bytes_total": stored.size,
-            "stored_at": stored.stored_at,
+            "stored_at": arrival.refine(stored.stored_at),
         },
     )
 
@@ -170,7 +166,7 @@ def _fan_out(upload: ledger.Upload, plan: Mapping[str, Any]) -> tuple[int, int]:
     """Send chunks out while the scan runs; how many chunks and records there are."""
     chunks = records = 0
     for batch in _batches(_cut(upload, plan)):
-        send(upload.number, upload.tenant, plan["tier"], ledger.add_chunks(connection(), upload.number, batch))
+        send(upload.number, upload.tenant, plan["tier"], manifest.add_chunks(connection(), upload.number, batch))
         chunks += len(batch)
         records += sum(chunk.records for chunk in batch)
     return chunks, records
@@ -204,4 +200,4 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
 def send(number: Number, tenant: str, tier: str, places: Sequence[int]) -> None:
     """Send chunks to their tier's queue, then note that they were sent."""
     sqs.send_all(settings().tier_queue(tier), [{"upload": number, "chunk": n} for n in places], tenant)
-    ledger.mark_sent(connection(), number, places)
+    manifest.mark_sent(connection(), number, places)

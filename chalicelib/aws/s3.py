@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from chalicelib.aws import client, code, s3_config
 from chalicelib.errors import Refused, Unavailable
+from chalicelib.journey import Tenant, UploadId, from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
@@ -56,9 +57,39 @@ def _public() -> Any:
     return boto3.client("s3", endpoint_url=endpoint, config=s3_config()) if endpoint else client("s3")
 
 
-def decode_key(key: str) -> str:
-    """A key as an S3 event encodes it: blanks come as + from AWS, as %20 from LocalStack."""
-    return unquote_plus(key)
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """That an upload's object may be there, says a message: S3's event, or one of our own."""
+
+    tenant: Tenant
+    upload_id: UploadId
+    at: datetime | None = None
+
+    def refine(self, stored_at: datetime) -> datetime:
+        """LastModified has whole seconds; the event's time, if it is within that second, has milliseconds."""
+        return self.at if self.at and abs(self.at - stored_at) < timedelta(seconds=1) else stored_at
+
+
+def arrivals(message: Mapping[str, Any]) -> list[Arrival]:
+    """The uploads a message of the intake queue names; other objects and S3's test event name none."""
+    if "upload_id" in message:
+        return [Arrival(Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"])))]
+    found = []
+    for record in message.get("Records", []):
+        # AWS encodes a blank in a key as +, LocalStack as %20: unquote_plus reads both.
+        key = record.get("s3", {}).get("object", {}).get("key", "")
+        named = from_key(unquote_plus(key))
+        if named:
+            found.append(Arrival(*named, _moment(record.get("eventTime"))))
+    return found
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def head(key: str) -> Stored | None:

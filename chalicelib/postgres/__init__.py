@@ -1,2 +1,3 @@
-"""The only rooms that talk to Postgres: `connection` (one a process), `ledger` (uploads and chunks),
-`tables` (the rows of datasets), `people` (tenants, accounts, datasets)."""
+"""The only rooms that talk to Postgres: `connection` (one a process), `ledger` (uploads), `manifest` (chunks),
+`outcomes` (rejected and contested rows), `tables` and `replay` (the rows of datasets), `people` (accounts, datasets).
+"""

@@ -15,7 +15,7 @@ from psycopg import sql
 from chalicelib.datasets import POSTGRES_TYPES
 from chalicelib.errors import Unavailable
 from chalicelib.journey import Mode
-from chalicelib.postgres import ledger
+from chalicelib.postgres import manifest, outcomes
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.tables import Names, Table, identifiers, make_staging
 
@@ -31,7 +31,7 @@ DETAILS: Final = {
 class Settled:
     """The correction of the totals, and loaded rows that lost their seat: (`_row`, key)."""
 
-    counts: ledger.Counts
+    counts: manifest.Counts
     displaced: Sequence[tuple[int, str]]
 
 
@@ -42,8 +42,8 @@ def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Set
     _stage_contested(connection, names, upload)
     if mode == "upsert":
         _upsert_last(connection, names)
-        updated = ledger.clear_contested(connection, upload)
-        return Settled(ledger.Counts(updated=updated, contested=-updated), ())
+        updated = outcomes.clear_contested(connection, upload)
+        return Settled(manifest.Counts(updated=updated, contested=-updated), ())
     return _seat(connection, names, upload, mode)
 
 
@@ -102,12 +102,12 @@ def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Sett
     inserted = _seat_winners(connection, names, upload)
     if mode == "insert":
         _reject_losers(connection, names, upload)
-    return _count(ledger.clear_contested(connection, upload), inserted, displaced, mode)
+    return _count(outcomes.clear_contested(connection, upload), inserted, displaced, mode)
 
 
 def _count(contested: int, inserted: int, displaced: Sequence[tuple[int, str]], mode: Mode) -> Settled:
     lost = contested - inserted + len(displaced)
-    counts = ledger.Counts(
+    counts = manifest.Counts(
         loaded=inserted - len(displaced),
         skipped=lost if mode == "skip" else 0,
         rejected=lost if mode == "insert" else 0,

@@ -224,9 +224,7 @@ class Door(BaseHTTPRequestHandler):
     def page(self, items: list[Any], query: dict[str, str]) -> None:
         start, size = int(query.get("cursor", "c0")[1:]), min(int(query["limit"]), 2)
         more = start + size < len(items)
-        self.answer(
-            200, {"items": items[start : start + size], "next_cursor": f"c{start + size}" if more else None}
-        )
+        self.answer(200, {"items": items[start : start + size], "next_cursor": f"c{start + size}" if more else None})
 
     def create(self, body: dict[str, Any]) -> None:
         key = self.headers["Idempotency-Key"]
@@ -364,9 +362,7 @@ def test_a_file_arrives_whole_and_a_complete_load_exits_0(cloud: Cloud, rowmill:
     assert cloud.objects == {"upl_1": books.read_bytes()}
     assert cloud.uploads["upl_1"]["options"] == {"mode": "upsert"}
     assert cloud.uploads["upl_1"]["content_type"] == "text/csv"
-    assert ended.stdout == (
-        "rows_total=4 loaded=4 updated=0 skipped=0 rejected=0 unprocessed=0 state=completed\n"
-    )
+    assert ended.stdout == ("rows_total=4 loaded=4 updated=0 skipped=0 rejected=0 unprocessed=0 state=completed\n")
     assert ended.stderr.splitlines() == [
         "upload upl_1 created",
         "sent 35 bytes",
@@ -377,21 +373,15 @@ def test_a_file_arrives_whole_and_a_complete_load_exits_0(cloud: Cloud, rowmill:
     assert cloud.not_modified == 1
 
 
-def test_rejected_rows_exit_3_and_name_the_command_that_shows_them(
-    cloud: Cloud, rowmill: Shell, books: Path
-) -> None:
+def test_rejected_rows_exit_3_and_name_the_command_that_shows_them(cloud: Cloud, rowmill: Shell, books: Path) -> None:
     cloud.journey = [{"state": "completed_with_errors", "percent": 100.0, **PARTIAL}]
     ended = rowmill("upload", str(books), "--dataset", "books")
     assert ended.exit_code == 3
-    assert ended.stdout.endswith(
-        "loaded=3 updated=0 skipped=0 rejected=1 unprocessed=0 state=completed_with_errors\n"
-    )
+    assert ended.stdout.endswith("loaded=3 updated=0 skipped=0 rejected=1 unprocessed=0 state=completed_with_errors\n")
     assert "rowmill rejects upl_1" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    "state", ["failed", "quarantined", "expired", "canceled", "reverted", "needs_review"]
-)
+@pytest.mark.parametrize("state", ["failed", "quarantined", "expired", "canceled", "reverted", "needs_review"])
 def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books: Path, state: str) -> None:
     error = {"code": "header_missing", "detail": "No column is called isbn."}
     cloud.journey = [{"state": state, "percent": 0.0, "error": error}]
@@ -485,9 +475,7 @@ def test_a_large_file_is_streamed_while_it_is_read(cloud: Cloud, client: Rowmill
     seen: list[int] = []
     cloud.go_on.clear()
     created = client.create_upload(path, "books")
-    sending = threading.Thread(
-        target=client.send_file, args=(created, path, lambda done, _: seen.append(done))
-    )
+    sending = threading.Thread(target=client.send_file, args=(created, path, lambda done, _: seen.append(done)))
     sending.start()
     assert cloud.first_bytes.wait(5)
     time.sleep(0.1)
@@ -501,9 +489,7 @@ def test_a_large_file_is_streamed_while_it_is_read(cloud: Cloud, client: Rowmill
 
 
 def test_a_refused_file_shows_the_code_of_the_storage(cloud: Cloud, rowmill: Shell, books: Path) -> None:
-    cloud.faults.append(
-        Fault("POST /bucket", 403, xml("AccessDenied", "Invalid according to Policy: Policy expired."))
-    )
+    cloud.faults.append(Fault("POST /bucket", 403, xml("AccessDenied", "Invalid according to Policy: Policy expired.")))
     ended = rowmill("upload", str(books), "--dataset", "books", "--json")
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert "(AccessDenied, HTTP 403)" in ended.stderr
@@ -538,9 +524,7 @@ def test_a_storage_that_is_busy_or_drops_the_line_gets_the_whole_file_again(
     assert cloud.objects == {"upl_1": books.read_bytes()}
 
 
-def test_a_file_that_changed_after_it_was_announced_is_refused(
-    cloud: Cloud, client: Rowmill, books: Path
-) -> None:
+def test_a_file_that_changed_after_it_was_announced_is_refused(cloud: Cloud, client: Rowmill, books: Path) -> None:
     created = client.create_upload(books, "books")
     books.write_bytes(b"other")
     with pytest.raises(StorageRefused, match="changed while it was being sent"):
@@ -564,9 +548,7 @@ def test_a_busy_api_is_asked_again_when_it_said(cloud: Cloud, client: Rowmill) -
 
 
 def test_patience_ends_at_once_when_the_api_asks_for_more_than_there_is(cloud: Cloud, rowmill: Shell) -> None:
-    cloud.faults.append(
-        Fault("GET", 503, problem(503, "unavailable", "Back in an hour."), {"Retry-After": "3600"})
-    )
+    cloud.faults.append(Fault("GET", 503, problem(503, "unavailable", "Back in an hour."), {"Retry-After": "3600"}))
     ended = rowmill("dataset", "list")
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr == "rowmill: Back in an hour. (unavailable, HTTP 503)\n"

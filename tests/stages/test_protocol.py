@@ -11,7 +11,7 @@ import pytest
 from chalicelib import load, mend, settle, split
 from chalicelib.aws import s3
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.postgres import connection, ledger
+from chalicelib.postgres import connection, ledger, manifest
 from tests.stages.conftest import Pipeline, onward
 from tests.stages.test_journey_in_process import adds_up
 
@@ -92,15 +92,15 @@ def test_a_splitter_that_died_half_way_is_restarted_with_the_same_cuts(
 ) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
-    real_mark_sent = ledger.mark_sent
+    real_mark_sent = manifest.mark_sent
 
     def die(*args: Any) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(ledger, "mark_sent", die)
+    monkeypatch.setattr(manifest, "mark_sent", die)
     with pytest.raises(SystemExit):
         pipeline.split(upload_id)
-    monkeypatch.setattr(ledger, "mark_sent", real_mark_sent)
+    monkeypatch.setattr(manifest, "mark_sent", real_mark_sent)
     monkeypatch.setattr(split, "CHUNK_RECORDS", 7)  # the plan, not this run's policy, decides the cuts
     connection.close()
     pipeline.split(upload_id)
@@ -254,7 +254,7 @@ def test_a_killed_transaction_leaves_no_row_behind(pipeline: Pipeline, monkeypat
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "record_loaded", killed)
+        patch.setattr(manifest, "record_loaded", killed)
         with pytest.raises(SystemExit):
             load.chunk(messages[0])
     connection.close()
@@ -289,6 +289,14 @@ def test_a_split_that_ended_in_the_dead_letter_queue_fails_the_upload(
     assert (upload["loaded"], upload["unprocessed"]) == (10, 30)
     pipeline.load(messages)  # late deliveries do nothing
     assert len(pipeline.rows()) == 10
+
+
+def test_a_file_that_never_got_as_far_as_a_split_fails_too(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    onward(mend.bury(pipeline.event(upload_id)))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"], upload["loaded"]) == ("failed", "split_failed", 0)
 
 
 def test_messages_that_name_nothing_are_dropped(pipeline: Pipeline) -> None:
