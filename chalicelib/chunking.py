@@ -8,29 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from chalicelib.errors import Refused
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.grammar import PROVABLE, Region, line_count, scan, tokens
+from chalicelib.journey import Chunk
 
 MAX_RECORD_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The bytes [byte_start, byte_end) of a file: whole records, and the blank lines before each.
-
-    n, first_record and first_line count from 1; a record's number does not depend on where the cuts are.
-    """
-
-    n: int
-    byte_start: int
-    byte_end: int
-    first_record: int
-    records: int
-    first_line: int
 
 
 class _Point(NamedTuple):

@@ -98,9 +98,9 @@ def tier(rows: int) -> Tier:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A byte range of the file that begins and ends at record borders; the n-th, counted from 0.
+    """The bytes [byte_start, byte_end) of a file: whole records, and the blank lines before each.
 
-    `first_record` is the 1-based data record, `first_line` the 1-based physical line it begins with.
+    n, first_record and first_line count from 1; a record's number does not depend on where the cuts are.
     """
 
     n: int

@@ -1,0 +1,289 @@
+"""A Table Schema is read strictly: what the loader cannot honour is refused, and the refusal names the field."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, POSTGRES_TYPES, FieldType, read_mode, read_schema
+from chalicelib.errors import Refused
+from chalicelib.journey import MODES
+
+Json = dict[str, Any]
+SYSTEM_COLUMNS = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
+INDEX_COLUMNS = 32  # of one Postgres index
+
+
+def problems(descriptor: Any) -> list[tuple[str | None, str]]:
+    """(column, detail) of everything wrong with a descriptor."""
+    with pytest.raises(Refused) as refused:
+        read_schema(descriptor)
+    assert (refused.value.code, refused.value.status) == ("schema_invalid", 422)
+    assert {error["code"] for error in refused.value.errors} == {"schema_invalid"}
+    return [(error.get("column"), error["detail"]) for error in refused.value.errors]
+
+
+def with_field(**more: Any) -> Json:
+    """A schema whose field "amount" is described so, beside one that is right."""
+    return {"fields": [{"name": "id", "type": "integer"}, {"name": "amount"} | more]}
+
+
+def with_key(**keys: Any) -> Json:
+    return {"fields": [{"name": "a"}, {"name": "b"}], **keys}
+
+
+def test_a_schema_says_what_rows_must_be() -> None:
+    schema = read_schema(
+        {
+            "fields": [
+                {"name": "id", "type": "integer"},
+                {"name": "email", "type": "string", "constraints": {"unique": True, "required": True}},
+                {"name": "active", "type": "boolean", "trueValues": ["yes"], "falseValues": ["no"]},
+                {"name": "note"},
+            ],
+            "primaryKey": "id",
+            "uniqueKeys": [["email", "note"], ["id"]],
+            "missingValues": ["", "NA"],
+        }
+    )
+    assert schema.names == ["id", "email", "active", "note"]
+    assert [field.type for field in schema.fields] == ["integer", "string", "boolean", "string"]
+    assert [field.required for field in schema.fields] == [True, True, False, False]
+    assert (schema.fields[2].true_values, schema.fields[2].false_values) == (("yes",), ("no",))
+    assert schema.keys == (("id",), ("email",), ("email", "note"))
+    assert schema.key_positions() == [(0,), (1,), (1, 3)]
+    assert (schema.has_primary_key, schema.missing_values) == (True, ("", "NA"))
+
+
+def test_the_defaults_are_those_of_table_schema() -> None:
+    schema = read_schema({"fields": [{"name": "a", "type": "boolean"}]})
+    (field,) = schema.fields
+    assert (field.required, schema.keys, schema.has_primary_key, schema.missing_values) == (False, (), False, ("",))
+    assert set(field.true_values) == {"true", "True", "TRUE", "1"}
+    assert set(field.false_values) == {"false", "False", "FALSE", "0"}
+
+
+def test_what_only_describes_is_let_through() -> None:
+    schema = read_schema(
+        {
+            "$schema": "https://datapackage.org/profiles/2.0/tableschema.json",
+            "title": "People",
+            "fields": [{"name": "a", "title": "A", "description": "?", "example": 1, "rdfType": "x", "constraints": {}}],
+        }
+    )
+    assert schema.names == ["a"]
+
+
+@pytest.mark.parametrize("kind", get_args(FieldType))
+def test_every_type_has_its_postgres_type(kind: FieldType) -> None:
+    assert read_schema(with_field(type=kind)).fields[1].type == kind
+    assert kind in POSTGRES_TYPES
+
+
+@pytest.mark.parametrize(
+    "descriptor",
+    [
+        {},
+        {"fields": None},
+        {"fields": []},
+        {"fields": {}},
+        {"fields": "a"},
+        {"fields": ["a"]},
+        {"fields": [None]},
+        {"fields": [{"name": "a"}, 1]},
+    ],
+)
+def test_without_a_list_of_fields_there_is_no_schema(descriptor: Json) -> None:
+    assert problems(descriptor) == [(None, "fields must be a list of at least one field object")]
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"type": "geopoint"}, "type must be one of"),
+        ({"type": None}, "type must be one of"),
+        ({"type": ["string"]}, "type must be one of"),
+        ({"type": "date", "format": "%d/%m/%Y"}, "format"),
+        ({"type": "date", "format": "any"}, "format"),
+        ({"format": "email"}, "format"),
+        ({"format": None}, "format"),
+        ({"constraints": None}, "constraints must be an object"),
+        ({"constraints": ["required"]}, "constraints must be an object"),
+        ({"constraints": {"minimum": 3}}, "constraint minimum is not supported"),
+        ({"constraints": {"enum": ["a"]}}, "constraint enum is not supported"),
+        ({"constraints": {"pattern": ".*"}}, "constraint pattern is not supported"),
+        ({"constraints": {"required": "yes"}}, "constraint required must be true or false"),
+        ({"constraints": {"unique": 1}}, "constraint unique must be true or false"),
+        ({"constraints": {"unique": None}}, "constraint unique must be true or false"),
+        ({"decimalChar": ","}, "decimalChar is not supported"),
+        ({"groupChar": "."}, "groupChar is not supported"),
+        ({"bareNumber": True}, "bareNumber is not supported"),
+        ({"trueValues": []}, "trueValues must be a list of strings"),
+        ({"trueValues": None}, "trueValues must be a list of strings"),
+        ({"trueValues": "yes"}, "trueValues must be a list of strings"),
+        ({"falseValues": [0]}, "falseValues must be a list of strings"),
+    ],
+)
+def test_a_refusal_names_the_field_that_is_at_fault(field: Json, said: str) -> None:
+    found = problems(with_field(**field))
+    assert [column for column, _ in found] == ["amount"]
+    assert said in found[0][1]
+
+
+@pytest.mark.parametrize("name", [None, "", 7, [], {}, True, "a\0b"])
+def test_a_field_without_a_usable_name_is_refused(name: Any) -> None:
+    assert (None, "every field needs a name") in problems({"fields": [{"name": "id"}, {"name": name}]})
+
+
+@pytest.mark.parametrize("name", ["_row", "_row_number", *SYSTEM_COLUMNS])
+def test_a_name_that_the_table_needs_itself_is_refused(name: str) -> None:
+    """Every table of Postgres has its system columns, and ours have `_row`."""
+    assert [column for column, _ in problems({"fields": [{"name": "id"}, {"name": name}]})] == [name]
+
+
+@pytest.mark.parametrize("name", ["n" * (MAX_IDENTIFIER_BYTES + 1), "é" * 32])
+def test_a_name_longer_than_an_identifier_is_refused(name: str) -> None:
+    assert problems({"fields": [{"name": name}]}) == [(name, "a name may have 63 bytes")]
+
+
+@pytest.mark.parametrize("name", ["n" * MAX_IDENTIFIER_BYTES, "é" * 31, "100 %", "%s", 'say "hi"', "row", "select", " a ", "名"])
+def test_any_other_name_is_a_name(name: str) -> None:
+    assert read_schema({"fields": [{"name": name}]}).names == [name]
+
+
+def test_two_fields_of_one_name_are_refused() -> None:
+    assert problems({"fields": [{"name": "a"}, {"name": "A"}, {"name": "a"}]}) == [("a", "two fields have this name")]
+
+
+def test_there_are_at_most_1500_fields() -> None:
+    fields = [{"name": f"f{n}"} for n in range(MAX_FIELDS + 1)]
+    assert problems({"fields": fields}) == [(None, "1501 fields; the limit is 1500")]
+    assert len(read_schema({"fields": fields[:-1]}).fields) == MAX_FIELDS
+
+
+@pytest.mark.parametrize("keys", [{"primaryKey": ["a", "c"]}, {"primaryKey": "c"}, {"uniqueKeys": [["c"]]}, {"uniqueKeys": ["c"]}])
+def test_a_key_of_a_field_that_is_not_there_names_it(keys: Json) -> None:
+    assert problems(with_key(**keys)) == [("c", "a key names a field that is not there")]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"primaryKey": None},
+        {"primaryKey": ""},
+        {"primaryKey": 0},
+        {"primaryKey": 7},
+        {"primaryKey": False},
+        {"primaryKey": {}},
+        {"primaryKey": {"a": 1}},
+        {"primaryKey": ["a", 1]},
+        {"primaryKey": ["a", "a"]},
+        {"uniqueKeys": None},
+        {"uniqueKeys": "a"},
+        {"uniqueKeys": [[]]},
+        {"uniqueKeys": [None]},
+        {"uniqueKeys": [["a", "a"]]},
+        {"uniqueKeys": [{"a": 1}]},
+    ],
+)
+def test_a_key_that_is_no_list_of_names_is_refused(keys: Json) -> None:
+    assert problems(with_key(**keys))
+
+
+def test_a_key_has_no_more_columns_than_an_index() -> None:
+    names = [f"f{n}" for n in range(INDEX_COLUMNS + 1)]
+    fields = [{"name": name} for name in names]
+    assert read_schema({"fields": fields, "primaryKey": names[:-1]}).keys == (tuple(names[:-1]),)
+    assert problems({"fields": fields, "primaryKey": names})
+    assert problems({"fields": fields, "uniqueKeys": [names]})
+
+
+@pytest.mark.parametrize(
+    "name", ["foreignKeys", "encrypted", "indexes", "partition_by", "max_rows_per_second"]
+)
+def test_what_is_not_built_is_refused_by_name(name: str) -> None:
+    assert problems(with_field() | {name: ["a"]}) == [(None, f"{name} is not supported")]
+
+
+@pytest.mark.parametrize("value", [None, "NA", [None], [0], {}])
+def test_missing_values_are_a_list_of_strings(value: Any) -> None:
+    assert problems(with_field() | {"missingValues": value}) == [(None, "missingValues must be a list of strings")]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    descriptor = {
+        "fields": [{"name": "a", "type": "money"}, {"name": "b", "constraints": {"minimum": 1}}, {"name": "_row"}],
+        "primaryKey": "c",
+        "missingValues": "",
+    }
+    assert [column for column, _ in problems(descriptor)] == ["a", "b", "_row", "c", None]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["a", "b", "string"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+CONSTRAINTS = st.fixed_dictionaries({}, optional={"required": JSON, "unique": JSON, "enum": JSON})
+FIELD = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "b", "c", "ctid"]) | JSON},
+    optional={
+        "type": st.sampled_from(get_args(FieldType)) | JSON,
+        "format": st.just("default") | JSON,
+        "constraints": CONSTRAINTS | JSON,
+        "trueValues": st.just(["x"]) | JSON,
+        "falseValues": JSON,
+    },
+)
+DESCRIPTOR = st.fixed_dictionaries(
+    {"fields": st.lists(FIELD, max_size=4) | JSON},
+    optional={
+        "primaryKey": st.sampled_from(["a", "b"]) | st.lists(st.sampled_from(["a", "b"])) | JSON,
+        "uniqueKeys": st.lists(st.lists(st.sampled_from(["a", "b"]), max_size=2) | JSON, max_size=2) | JSON,
+        "missingValues": JSON,
+        "encrypted": JSON,
+    },
+)
+
+
+@given(DESCRIPTOR)
+@settings(max_examples=500, deadline=None)
+def test_any_json_is_a_schema_that_holds_together_or_is_refused(descriptor: Json) -> None:
+    try:
+        schema = read_schema(descriptor)
+    except Refused as refused:
+        assert refused.code == "schema_invalid"
+        assert refused.errors
+        return
+    assert len(set(schema.names)) == len(schema.names) == len(schema.key_positions() and schema.names or schema.names)
+    for key in schema.keys:
+        assert key
+        assert set(key) <= set(schema.names)
+        assert len(set(key)) == len(key)
+    for field in schema.fields:
+        assert isinstance(field.required, bool)
+        assert all(isinstance(value, str) for value in (*field.true_values, *field.false_values))
+    if schema.has_primary_key:
+        assert all(field.required for field in schema.fields if field.name in schema.keys[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_dataset_with_one_key_takes_every_mode(mode: str) -> None:
+    assert read_mode(mode, read_schema(with_key(primaryKey="a"))) == mode
+
+
+@pytest.mark.parametrize("keys", [{}, {"primaryKey": "a", "uniqueKeys": [["b"]]}])
+def test_upsert_needs_exactly_one_key(keys: Json) -> None:
+    with pytest.raises(Refused) as refused:
+        read_mode("upsert", read_schema(with_key(**keys)))
+    assert refused.value.code == "mode_invalid"
+
+
+@pytest.mark.parametrize("mode", [None, "", "INSERT", "replace", ["insert"], {}, 1])
+def test_any_other_mode_is_refused(mode: Any) -> None:
+    with pytest.raises(Refused) as refused:
+        read_mode(mode, read_schema(with_key()))
+    assert refused.value.code == "mode_invalid"
