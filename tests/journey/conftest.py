@@ -1,0 +1,231 @@
+"""The whole chain: one deployed embedded cloud for all tests here, and an account of its own for each.
+
+Only the outside is used (HTTP, the presigned form, the command line); behind it a test may stop a worker at a
+moment of its choice, kill it, repeat a message or look into Postgres. Nothing of ours is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import httpx
+import psycopg
+import pytest
+from rowmill_client import TERMINAL, Patience, Rowmill, Upload
+
+from infra.local import cloud, instance
+from infra.local.processes import Process, family
+from infra.local.record import Instance
+
+PEOPLE = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "name", "type": "string", "constraints": {"required": True}},
+    ],
+    "primaryKey": "id",
+}
+COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
+STRIKE = {
+    "version": "0",
+    "id": "1",
+    "account": "000000000000",
+    "region": cloud.REGION,
+    "time": "2026-01-01T00:00:00Z",
+    "source": "aws.events",
+    "detail-type": "Scheduled Event",
+    "resources": [],
+    "detail": {},
+}  # what EventBridge sends a function each minute
+HOLD = 20_26  # the advisory lock that stops workers at a moment
+Seen = TypeVar("Seen")
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with instance.running(tmp_path_factory.mktemp("journey")) as here:
+        yield Cloud(here)
+
+
+@pytest.fixture
+def account(deployed: Cloud, tmp_path: Path) -> Iterator[Account]:
+    with new_account(deployed, tmp_path) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def new_account(deployed: Cloud, folder: Path) -> Iterator[Account]:
+    api = deployed.instance.api_url
+    with Rowmill(api) as rowmill:
+        # A 503 is an answer that clients live with: a database that crashed in an earlier test gives one.
+        session = Patience().keep_trying(lambda: rowmill.signup(f"user-{uuid.uuid4()}", "correct horse"))
+        headers = {"Authorization": f"Bearer {session['access']}"}
+        with httpx.Client(base_url=f"{api}/v1", headers=headers, timeout=30) as http:
+            yield Account(deployed, rowmill, http, session["tenant_id"], session["access"], folder)
+
+
+def eventually(look: Callable[[], Seen | None], seconds: float = 20) -> Seen:
+    """The first answer that is true; fails if none comes in time."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.03)
+    return seen
+
+
+def people(count: int, *, padding: int = 0) -> bytes:
+    """A file for PEOPLE: ids from 1, names of `padding` characters more than they need."""
+    lines = (f"{number},name {number}{'.' * padding}\n" for number in range(1, count + 1))
+    return ("id,name\n" + "".join(lines)).encode()
+
+
+def adds_up(upload: Mapping[str, Any]) -> bool:
+    """Every record of the file is in exactly one of the counts."""
+    return bool(upload["rows_total"] == sum(upload[name] for name in COUNTS))
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The deployment, seen from behind."""
+
+    instance: Instance
+
+    def client(self, service: str) -> Any:
+        session = boto3.Session("test", "test", region_name=cloud.REGION)
+        return session.client(service, endpoint_url=self.instance.endpoint)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.instance.database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def send(self, queue: str, *bodies: Mapping[str, Any]) -> None:
+        queues = self.client("sqs")
+        url = queues.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
+        for body in bodies:
+            queues.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+
+    def messages(self, queue: str) -> int:
+        """How many messages wait, are put off or are being worked on."""
+        queues = self.client("sqs")
+        url = queues.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        found = queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def sweep(self) -> dict[str, int]:
+        """Have the clock strike now."""
+        answer = self.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
+        swept: dict[str, int] = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, swept
+        return swept
+
+    @contextlib.contextmanager
+    def held(self, event: str, moment: str) -> Iterator[None]:
+        """Stop every worker inside its transaction where `event` on rowmill.chunk meets the condition `moment`."""
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.instance.database_url) as holder:
+            holder.execute("SELECT pg_advisory_lock(%s)", (HOLD,))
+            holder.execute(
+                "CREATE OR REPLACE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS"
+                f" 'BEGIN PERFORM pg_advisory_xact_lock_shared({HOLD}); RETURN NEW; END'"
+            )
+            holder.execute(
+                f"CREATE OR REPLACE TRIGGER hold BEFORE {event} ON rowmill.chunk"
+                f" FOR EACH ROW WHEN ({moment}) EXECUTE FUNCTION public.hold()"
+            )
+            holder.commit()
+            yield
+        eventually(self._let_go)
+
+    def _let_go(self) -> bool:
+        """Needs a connection of its own: a crash of the server takes the holder's."""
+        try:
+            self.sql("DROP TRIGGER IF EXISTS hold ON rowmill.chunk")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def blocked(self) -> list[int]:
+        """The backends of workers that wait for a lock."""
+        found = self.sql(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'rowmill' AND wait_event_type = 'Lock'"
+        )
+        return [row[0] for row in found]
+
+    def worker_of(self, backend: int) -> Process:
+        """The Lambda process at the other end of a database connection."""
+        ((port,),) = self.sql("SELECT client_port FROM pg_stat_activity WHERE pid = %s", backend)
+        assert self.instance.cloud
+        inodes = _sockets_from(port)
+        (worker,) = [each for each in family(self.instance.cloud) if inodes & _descriptors(each)]
+        return worker
+
+    def is_gone(self, backend: int) -> bool:
+        return not self.sql("SELECT FROM pg_stat_activity WHERE pid = %s", backend)
+
+
+def _sockets_from(port: int) -> set[str]:
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return {f"socket:[{fields[9]}]" for fields in lines if fields[1] == f"0100007F:{port:04X}"}
+
+
+def _descriptors(process: Process) -> set[str]:
+    return {str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One tenant, through its client, and through plain HTTP where the client would be too kind."""
+
+    cloud: Cloud
+    rowmill: Rowmill
+    http: httpx.Client
+    tenant: str
+    token: str
+    folder: Path
+
+    def dataset(self, schema: Mapping[str, Any] = PEOPLE, name: str = "people") -> str:
+        self.rowmill.put_dataset(name, dict(schema))
+        return name
+
+    def file(self, body: bytes, name: str = "a.csv") -> Path:
+        path = self.folder / name
+        path.write_bytes(body)
+        return path
+
+    def start(self, body: bytes, dataset: str = "people", **options: Any) -> str:
+        """Announce the file and send it; the upload's id."""
+        path = self.file(body, f"{uuid.uuid4()}.csv")
+        created = self.rowmill.create_upload(path, dataset, options)
+        self.rowmill.send_file(created, path)
+        return created["id"]
+
+    def ended(self, upload_id: str, seconds: float = 30) -> Upload:
+        """The upload at its end, which must come."""
+        upload = self.rowmill.wait(upload_id, timeout=seconds)
+        assert upload["state"] in TERMINAL
+        return upload
+
+    def number(self, upload_id: str) -> int:
+        """The upload's number in Postgres, once it has one."""
+
+        def look() -> list[tuple[int]]:
+            return self.cloud.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+
+        return eventually(look)[0][0]
+
+    def table(self, name: str = "people") -> list[tuple[Any, ...]]:
+        """What the tenant's view shows, by the first column."""
+        return self.cloud.sql(f'SELECT * FROM "{self.tenant}"."{name}" ORDER BY 1')
+
+    def notification(self, upload_id: str) -> dict[str, Any]:
+        """What S3 says when the upload's file has arrived."""
+        key = f"uploads/{self.tenant}/{upload_id}/source"
+        return {"Records": [{"eventName": "ObjectCreated:Post", "s3": {"object": {"key": key}}}]}

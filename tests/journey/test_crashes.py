@@ -1,0 +1,68 @@
+"""Power cuts: workers and the database are killed in the middle of their work, and every row is there once.
+
+Each worker is caught inside its transaction by a trigger, so that it dies where it hurts most.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.journey.conftest import Account, eventually, people
+
+COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # rows are copied, nothing is committed
+SECOND_CUT = ("INSERT", "NEW.first_record > 1")  # the first chunk is out, the rest of the file is not
+
+
+def test_a_load_worker_killed_in_mid_chunk_costs_no_row_and_doubles_none(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held(*COMMITS):
+        upload_id = account.start(people(900))
+        (backend,) = eventually(account.cloud.blocked)
+        account.cloud.worker_of(backend).send(signal.SIGKILL)
+    eventually(lambda: account.cloud.is_gone(backend))
+    assert account.table() == []
+    assert _later(account, upload_id)["chunks_resent"] == 1
+    _is_whole(account, upload_id, 900)
+
+
+def test_a_splitter_killed_in_mid_file_is_resumed_with_the_same_cuts(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held(*SECOND_CUT):
+        upload_id = account.start(people(4000, padding=1200))
+        (backend,) = eventually(account.cloud.blocked)
+        account.cloud.worker_of(backend).send(signal.SIGKILL)
+    eventually(lambda: account.cloud.is_gone(backend))
+    assert account.rowmill.get_upload(upload_id)["chunks_total"] is None
+    assert _later(account, upload_id)["scans_restarted"] == 1
+    _is_whole(account, upload_id, 4000)
+
+
+def test_a_database_that_crashes_and_recovers_while_chunks_load_loses_and_doubles_none(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held(*COMMITS):
+        upload_id = account.start(people(6000, padding=2000))
+        backend, *_ = eventually(account.cloud.blocked)
+        # Losing a backend without a goodbye makes PostgreSQL end all others and recover from its log.
+        os.kill(backend, signal.SIGKILL)
+    _is_whole(account, upload_id, 6000)
+
+
+def _later(account: Account, upload_id: str) -> dict[str, int]:
+    """The sweep, as if two minutes had passed since the crash."""
+    number = account.number(upload_id)
+    account.cloud.sql(
+        "UPDATE rowmill.chunk SET started_at = started_at - interval '2 minutes'"
+        " WHERE upload = %s AND state = 'queued'",
+        number,
+    )
+    account.cloud.sql(
+        "UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - interval '2 minutes' WHERE number = %s", number
+    )
+    return account.cloud.sweep()
+
+
+def _is_whole(account: Account, upload_id: str, rows: int) -> None:
+    upload = account.ended(upload_id)
+    assert (upload["state"], upload["rows_total"], upload["loaded"]) == ("completed", rows, rows)
+    assert [row[0] for row in account.table()] == list(range(1, rows + 1))

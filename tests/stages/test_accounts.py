@@ -1,0 +1,253 @@
+"""Who may ask: passwords are kept as argon2id, names are one whatever their case, and only our tokens open doors."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import argon2
+import jwt
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from chalicelib import accounts
+from chalicelib.errors import Refused
+from chalicelib.settings import settings
+from tests.stages.conftest import Pipeline
+
+PASSWORD = "correct horse"  # noqa: S105
+Claims = dict[str, Any]
+
+
+def signup(username: str, password: str = PASSWORD) -> dict[str, Any]:
+    return accounts.signup({"username": username, "password": password})
+
+
+def login(username: str, password: str = PASSWORD) -> dict[str, Any]:
+    return accounts.login({"username": username, "password": password})
+
+
+def refusal(call: Callable[[], object]) -> tuple[int, str, str, Mapping[str, str]]:
+    with pytest.raises(Refused) as refused:
+        call()
+    return refused.value.status, refused.value.code, refused.value.detail, refused.value.headers
+
+
+def claims_of(pipeline: Pipeline, **changed: Any) -> Claims:
+    """What a good token of this tenant says, with some of it changed; None leaves a claim out."""
+    now = datetime.now(UTC)
+    claims = {
+        "iss": "rowmill",
+        "aud": "rowmill-local",
+        "sub": "usr_1",
+        "tenant": pipeline.tenant,
+        "iat": now,
+        "exp": now + timedelta(minutes=1),
+    }
+    return {name: value for name, value in (claims | changed).items() if value is not None}
+
+
+def bearer(claims: Claims, secret: str | None = None, algorithm: str = "HS256") -> str:
+    return "Bearer " + jwt.encode(claims, settings().jwt_secret if secret is None else secret, algorithm)
+
+
+def part(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def is_turned_away(authorization: str | None) -> None:
+    status, code, _, headers = refusal(lambda: accounts.authenticate(authorization))
+    assert (status, code) == (401, "token_invalid")
+    assert headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_password_is_kept_as_argon2id_at_owasp_s_floor_or_above(pipeline: Pipeline) -> None:
+    for username in ("ada", "bob"):
+        signup(username)
+    hashes = [row["password_hash"] for row in pipeline.sql("SELECT password_hash FROM rowmill.account")]
+    assert len(hashes) == len(set(hashes)) == 3  # salted: one password, different hashes
+    for phc in hashes:
+        assert phc.startswith("$argon2id$v=19$m=")
+        kept = argon2.extract_parameters(phc)
+        assert kept.memory_cost >= 19456
+        assert kept.time_cost >= 2
+        assert kept.parallelism >= 1
+        assert (kept.salt_len >= 16, kept.hash_len >= 32) == (True, True)
+
+
+def test_a_session_opens_its_own_tenant_only(pipeline: Pipeline) -> None:
+    session = signup("ada")
+    assert set(session) == {"access", "user_id", "username", "tenant_id"}
+    assert accounts.authenticate(f"Bearer {session['access']}") == session["tenant_id"] != pipeline.tenant
+    assert login("ada")["tenant_id"] == session["tenant_id"]
+    claims = jwt.decode(session["access"], options={"verify_signature": False})
+    assert (claims["iss"], claims["aud"], claims["sub"]) == ("rowmill", "rowmill-local", session["user_id"])
+    assert 0 < claims["exp"] - claims["iat"] <= timedelta(hours=12).total_seconds()
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize(("first", "again"), [("Ada", "aDA"), ("ada", "ADA"), ("Ärger@x.org", "äRGER@X.ORG")])
+def test_a_username_is_taken_whatever_its_case(first: str, again: str) -> None:
+    signup(first)
+    assert refusal(lambda: signup(again, "another horse"))[:2] == (409, "username_taken")
+    assert login(again)["username"] == first
+
+
+def test_a_username_that_is_taken_leaves_no_tenant_behind(pipeline: Pipeline) -> None:
+    signup("ada")
+    with pytest.raises(Refused):
+        signup("ada")
+    (counted,) = pipeline.sql("SELECT (SELECT count(*) FROM rowmill.tenant) AS t, (SELECT count(*) FROM rowmill.account) AS a")
+    assert counted == {"t": 2, "a": 2}
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_an_unknown_name_and_a_wrong_password_get_the_same_answer_after_the_same_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signup("ada")
+    checked: list[argon2.Parameters] = []
+    verify = argon2.PasswordHasher.verify
+
+    def counted(hasher: argon2.PasswordHasher, phc: str | bytes, password: str | bytes) -> bool:
+        checked.append(argon2.extract_parameters(str(phc)))
+        return verify(hasher, phc, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted)
+    wrong = refusal(lambda: login("ada", "wrong horse"))
+    unknown = refusal(lambda: login("nobody", "wrong horse"))
+    assert wrong == unknown
+    assert wrong[:2] == (401, "login_failed")
+    assert len(checked) == 2
+    assert checked[0] == checked[1]
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_the_password_of_the_hash_for_nobody_opens_nothing() -> None:
+    assert refusal(lambda: login("nobody", "no account has this password"))[1] == "login_failed"
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize("length", [8, 256])
+def test_a_password_may_have_8_to_256_characters(length: int) -> None:
+    password = "pä" * (length // 2)
+    signup("ada", password)
+    assert login("ada", password)["username"] == "ada"
+    assert refusal(lambda: login("ada", password[:-1]))[1] == "login_failed"
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize(
+    ("username", "password", "code"),
+    [
+        ("ada", "1234567", "password_invalid"),
+        ("ada", "x" * 257, "password_invalid"),
+        ("ada", "", "password_invalid"),
+        ("", PASSWORD, "username_invalid"),
+        ("a da", PASSWORD, "username_invalid"),
+        ("ada\n", PASSWORD, "username_invalid"),
+        ("ada\x7f", PASSWORD, "username_invalid"),
+        ("a\u00a0b", PASSWORD, "username_invalid"),
+        ("a" * 255, PASSWORD, "username_invalid"),
+    ],
+)
+def test_a_username_or_password_out_of_bounds_is_refused_by_name(username: str, password: str, code: str) -> None:
+    assert refusal(lambda: signup(username, password))[:2] == (422, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"username": "ada"},
+        {"username": "ada", "password": None},
+        {"username": ["ada"], "password": PASSWORD},
+        {"username": "ada", "password": PASSWORD, "tenant": "ten_1"},
+    ],
+)
+def test_credentials_are_two_strings_and_nothing_else(body: dict[str, Any]) -> None:
+    assert refusal(lambda: accounts.signup(body))[:2] == (400, "body_invalid")
+    assert refusal(lambda: accounts.login(body))[:2] == (400, "body_invalid")
+
+
+def test_a_token_with_every_claim_opens_the_door(pipeline: Pipeline) -> None:
+    token = bearer(claims_of(pipeline))
+    assert accounts.authenticate(token) == accounts.authenticate(token.replace("Bearer", "bearer")) == pipeline.tenant
+
+
+def test_a_token_lacking_any_claim_is_turned_away(pipeline: Pipeline) -> None:
+    for claim in ("iss", "aud", "sub", "tenant", "iat", "exp"):
+        is_turned_away(bearer(claims_of(pipeline, **{claim: None})))
+
+
+def test_a_token_of_another_stage_issuer_or_time_is_turned_away(pipeline: Pipeline) -> None:
+    now = datetime.now(UTC)
+    for changed in (
+        {"aud": "rowmill-prod"},
+        {"aud": "rowmill"},
+        {"aud": ["rowmill-prod"]},
+        {"iss": "somebody"},
+        {"exp": now - timedelta(seconds=1)},
+        {"iat": now + timedelta(hours=1)},
+        {"nbf": now + timedelta(hours=1)},
+        {"exp": "soon"},
+    ):
+        is_turned_away(bearer(claims_of(pipeline, **changed)))
+
+
+def test_a_stage_refuses_the_tokens_of_another(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = f"Bearer {signup('ada')['access']}"
+    monkeypatch.setenv("ROWMILL_STAGE", "prod")
+    settings.cache_clear()
+    is_turned_away(token)
+
+
+def test_a_token_that_we_did_not_sign_is_turned_away(pipeline: Pipeline) -> None:
+    claims = claims_of(pipeline)
+    good = bearer(claims).removeprefix("Bearer ")
+    header, payload, signature = good.split(".")
+    unsigned = jwt.encode(claims, None, algorithm="none")
+    stamps = {name: int(value.timestamp()) if isinstance(value, datetime) else value for name, value in claims.items()}
+    for token in (
+        unsigned,
+        f"{part({'alg': 'none', 'typ': 'JWT'})}.{payload}.{signature}",
+        f"{part({'alg': 'None'})}.{payload}.",
+        f"{part({'alg': ['HS256']})}.{payload}.{signature}",
+        f"{part({'alg': 'HS512'})}.{payload}.{signature}",
+        f"{part({'alg': 'RS256'})}.{payload}.{signature}",
+        f"{header}.{part(stamps | {'tenant': 'ten_other'})}.{signature}",
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        f"{header}.{payload}.{signature[::-1]}",
+    ):
+        is_turned_away(f"Bearer {token}")
+    is_turned_away(bearer(claims, "another secret, also long enough for it", "HS256"))
+    is_turned_away(bearer(claims, settings().jwt_secret * 2, "HS512"))
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize("header", ["1", "null", "[]", "[" * 3000, '{"a":' * 3000, "9" * 5000, '{"alg": "HS256"', '"\\ud800"'])
+def test_a_token_whose_header_is_no_header_is_turned_away(header: str) -> None:
+    """Read before any signature is checked, so anybody may send it."""
+    is_turned_away(f"Bearer {part(header)}.{part({})}.{part('x')}")
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Token x", "Bearer a.b.c", "Bearer é", "Bearer \udc80"])
+def test_what_is_no_bearer_token_is_turned_away(pipeline: Pipeline, authorization: str | None) -> None:
+    is_turned_away(authorization)
+
+
+def test_a_token_needs_its_scheme(pipeline: Pipeline) -> None:
+    is_turned_away(bearer(claims_of(pipeline)).removeprefix("Bearer "))
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=60))
+@examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_header_is_a_tenant_s_or_turned_away(pipeline: Pipeline, token: str) -> None:
+    is_turned_away(f"Bearer {token}")
