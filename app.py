@@ -43,7 +43,7 @@ def list_datasets() -> Response:
 
 @app.route("/v1/datasets/{name}", methods=["PUT"])
 def put_dataset(name: str) -> Response:
-    created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app))
+    created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app), edge.request_id(app))
     return edge.answer(201 if created else 200, dataset)
 
 

@@ -21,12 +21,12 @@ from chalicelib.settings import settings
 DATASET_NOT_FOUND: Final = "There is no dataset of this name."
 
 
-def put(tenant: str, name: str, body: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+def put(tenant: str, name: str, body: dict[str, Any], request_id: str) -> tuple[bool, dict[str, Any]]:
     """Create or change a dataset; whether it is new, and the dataset. Raises Refused."""
     descriptor = dict(body)
     mode = read_mode(descriptor.pop("mode", "insert"), read_schema(descriptor))
     _check_name(name)
-    event = {"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor}
+    event = {"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor, "correlation_id": request_id}
     answer = functions.call(settings().define_function, event)
     if refused := answer.get("refused"):
         raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])

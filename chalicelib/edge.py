@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlencode
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 from chalice.app import (
     BadRequestError,
@@ -29,10 +28,9 @@ from chalicelib import accounts, aws
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
+from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
-
-logger = Logger(service="rowmill", utc=True, log_uncaught_exceptions=False)
 
 MAX_BODY_BYTES: Final = 4_000_000
 MAX_LIMIT: Final = 5000
@@ -67,7 +65,8 @@ class App(Chalice):
 
 
 def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Response:
-    logger.set_correlation_id(request_id(app))
+    logger.clear_state()
+    about(request_id(app))
     try:
         _admit(app, path)
         response = answer()
@@ -219,12 +218,13 @@ def each(event: SQSEvent, handle: Callable[[dict[str, Any]], object]) -> dict[st
 
 def _handled(record: SQSRecord, handle: Callable[[dict[str, Any]], object]) -> bool:
     message = _message(record.body)
-    logger.set_correlation_id(record.to_dict()["messageId"])
+    logger.clear_state()
+    about(record.to_dict()["messageId"])
     try:
         result = handle(message)
     except Exception as error:
         return _retried(record, message, error)
-    logger.info("handled", upload=result, chunk=message.get("chunk"))
+    logger.info("handled", upload=result)
     return True
 
 
@@ -267,7 +267,8 @@ def logged(run: Callable[[], dict[str, int]]) -> dict[str, int]:
 
 def called(event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Answer a direct call; a refusal travels as data and is raised again by the caller."""
-    logger.set_correlation_id(str(event.get("correlation_id", "")))
+    logger.clear_state()
+    about(str(event.get("correlation_id", "")))
     try:
         result = handle(event)
     except RowmillError as error:

@@ -22,6 +22,7 @@ from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOAD_SECONDS, MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
+from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest, outcomes, tables
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
@@ -36,6 +37,7 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     upload = ledger.find(connection(), number) if type(number) is int and type(n) is int else None
     if upload is None or type(n) is not int:
         return None
+    about(upload.correlation_id, upload_id=upload.upload_id, chunk=n)
     work = manifest.take(connection(), upload.number, n)
     if work is None:
         _pass_over(upload.number, n)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, object_key, rank
+from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -38,6 +39,7 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     upload = ledger.find(connection(), number)
     if upload is None:
         return None
+    about(upload.correlation_id, upload_id=upload.upload_id, chunk=message.get("chunk"))
     if type(message.get("chunk")) is int:
         manifest.bury(connection(), upload.number, message["chunk"])
     else:

@@ -13,6 +13,7 @@ from chalicelib.aws import s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.formats import Dialect
 from chalicelib.journey import RECORD_BITS, CellError, Number, Rejection, State
+from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest, outcomes
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
@@ -55,6 +56,7 @@ def contested(message: Mapping[str, Any]) -> Number | None:
     upload = ledger.find(connection(), number) if type(number) is int else None
     if upload is None:
         return None
+    about(upload.correlation_id, upload_id=upload.upload_id)
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)

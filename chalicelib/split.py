@@ -18,6 +18,7 @@ from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key, tier
+from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -39,6 +40,8 @@ def file(message: Mapping[str, Any]) -> Number | None:
 
 def _split(arrival: s3.Arrival) -> Number | None:
     upload = _open(arrival)
+    if upload is not None:
+        about(upload.correlation_id, upload_id=upload.upload_id)
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
     db = connection()

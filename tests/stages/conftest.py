@@ -98,7 +98,7 @@ class Pipeline:
         return answer
 
     def dataset(self, schema: dict[str, Any] = CONTACTS, name: str = "contacts", mode: str = "insert") -> str:
-        catalog.put(self.tenant, name, {**schema, "mode": mode})
+        catalog.put(self.tenant, name, {**schema, "mode": mode}, "request-1")
         return name
 
     def create(self, body: bytes, dataset: str = "contacts", **options: Any) -> str:
