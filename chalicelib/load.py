@@ -23,7 +23,7 @@ from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOAD_SECONDS, MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest, outcomes, tables
+from chalicelib.postgres import ledger, manifest, outcomes, staging, tables
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -95,7 +95,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, upload.number, work.n):
             return
-        outcome = tables.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
+        outcome = staging.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
         rejections = prepared.rejections(outcome, upload.mode)
         outcomes.add_rejections(db, upload.number, rejections)
         outcomes.add_contested(db, upload.number, prepared.contested(outcome))
@@ -103,7 +103,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)
 
 
-def _count(records: int, outcome: tables.Outcome, rejected: int, mode: Mode) -> manifest.Counts:
+def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) -> manifest.Counts:
     updated, contested = len(outcome.updated), len(outcome.contested)
     skipped = len(outcome.in_database) if mode == "skip" else 0
     loaded = records - rejected - skipped - updated - contested
@@ -112,7 +112,7 @@ def _count(records: int, outcome: tables.Outcome, rejected: int, mode: Mode) -> 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A chunk read and checked. `lines` are its good rows as tables.load takes them.
+    """A chunk read and checked. `lines` are its good rows as staging.load takes them.
 
     A place is a record's index in the chunk; where records lie in the bytes is only found out if asked.
     """
@@ -135,7 +135,7 @@ class Prepared:
     def _spans(self) -> list[tuple[int, int, int]]:
         return list(formats.spans(self.data, self.dialect))
 
-    def rejections(self, outcome: tables.Outcome, mode: Mode) -> list[Rejection]:
+    def rejections(self, outcome: staging.Outcome, mode: Mode) -> list[Rejection]:
         """Every row that does not load, in file order."""
         errors: dict[int, Sequence[CellError]] = dict(self.checked.bad)
         for row, reason in outcome.refused:
@@ -145,7 +145,7 @@ class Prepared:
                 errors[self._place(row)] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
         return [self._rejection(place, errors[place]) for place in sorted(errors)]
 
-    def contested(self, outcome: tables.Outcome) -> Iterator[outcomes.Contested]:
+    def contested(self, outcome: staging.Outcome) -> Iterator[outcomes.Contested]:
         """Rows that settling decides on, with their checked values."""
         for place in sorted(map(self._place, outcome.contested)):
             good = bisect_left(self.checked.places, place)

@@ -17,7 +17,8 @@ from chalicelib.errors import Unavailable
 from chalicelib.journey import Mode
 from chalicelib.postgres import manifest, outcomes
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.tables import Names, Table, identifiers, make_staging
+from chalicelib.postgres.staging import Names, make_staging
+from chalicelib.postgres.tables import Table, identifiers
 
 IN_FILE: Final = "duplicate_in_file"
 IN_DATABASE: Final = "duplicate_in_db"

@@ -1,0 +1,247 @@
+"""Lines into a table: straight by COPY, or through staging where a key clashes or Postgres refuses a row.
+
+Lines are rows in COPY's text format, fields in schema order and `_row` last, sorted by the table's first key:
+neighbouring index pages, and no deadlocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from chalicelib.journey import RECORD_BITS, Mode
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import Connection, is_row_fault
+from chalicelib.postgres.tables import Table, identifiers
+
+_OWN: Final = sql.SQL("t._row BETWEEN {low} AND {high}")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a chunk's lines, by `_row`; what is in none of the lists was loaded."""
+
+    updated: list[int] = field(default_factory=list)
+    in_database: list[tuple[int, str]] = field(default_factory=list)  # clashed with another upload's row, on key
+    contested: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
+
+
+def load(
+    connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str], *, clashes: bool
+) -> Outcome:
+    """Put lines into the table inside the caller's transaction.
+
+    Straight by COPY unless `clashes` are known; through staging where a key clashes or a row is refused.
+    """
+    outcome = Outcome()
+    if not clashes:
+        try:
+            with connection.transaction():
+                _copy(connection, table.name, table, lines)
+            return outcome
+        except psycopg.Error as error:
+            if not is_row_fault(error):
+                raise
+            if isinstance(error, psycopg.errors.UniqueViolation):
+                ledger.mark_clashes(connection, upload)
+    make_staging(connection, table)
+    _place(connection, table, upload, mode, lines, outcome)
+    return outcome
+
+
+def make_staging(connection: Connection, table: Table) -> None:
+    """The staging twin, if this connection does not have it yet. It is empty at every transaction's start."""
+    connection.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(table.staging, table.name)
+    )
+
+
+def _place(
+    connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str], outcome: Outcome
+) -> None:
+    """Stage lines; where Postgres refuses one, halve until it stands alone."""
+    try:
+        with connection.transaction():
+            placed = _stage(connection, table, upload, mode, lines)
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        if len(lines) == 1:
+            reason = error.diag.message_primary or "refused"
+            outcome.refused.append((_row_of(lines[0]), f"{reason} (SQLSTATE {error.sqlstate})"))
+            return
+        middle = len(lines) // 2
+        _place(connection, table, upload, mode, lines[:middle], outcome)
+        _place(connection, table, upload, mode, lines[middle:], outcome)
+        return
+    outcome.updated += placed.updated
+    outcome.in_database += placed.in_database
+    outcome.contested += placed.contested
+
+
+def _row_of(line: str) -> int:
+    return int(line.rsplit("\t", 1)[1])
+
+
+def _copy(connection: Connection, target: sql.Identifier, table: Table, lines: Sequence[str]) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(target, table.columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(("\n".join(lines) + "\n").encode())
+
+
+def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
+    """Sort staged lines by fate: met another upload's row, met a row of this upload, or free to insert.
+
+    A row that appears between the look and the insert is met on the next round.
+    """
+    outcome = Outcome()
+    connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
+    _copy(connection, table.staging, table, lines)
+    # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
+    connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
+    names = Names(table, upload)
+    while True:
+        if mode == "upsert":
+            outcome.contested += _remove_repeats(connection, names)
+            outcome.updated += _update_others(connection, names)
+        else:
+            outcome.in_database += _remove_known(connection, names)
+            outcome.contested += _remove_repeats(connection, names)
+        outcome.contested += _remove_own(connection, names)
+        left = _insert(connection, names)
+        if not left:
+            return outcome
+
+
+class Names:
+    """The SQL names that the statements below share: table, staging, keys, this upload's range of `_row`."""
+
+    def __init__(self, table: Table, upload: int) -> None:
+        self.table = table
+        self.keys = table.schema.keys
+        self.low = upload << RECORD_BITS
+        self.high = self.low + (1 << RECORD_BITS) - 1
+
+    def format(self, statement: LiteralString, **more: sql.Composable) -> sql.Composed:
+        """The statement with {table}, {staging}, {columns}, {own} and `more` filled in."""
+        return sql.SQL(statement).format(
+            table=self.table.name,
+            staging=self.table.staging,
+            columns=self.table.columns,
+            own=_OWN.format(low=sql.Literal(self.low), high=sql.Literal(self.high)),
+            **more,
+        )
+
+    def matches(self, key: Sequence[str], left: LiteralString = "t", right: LiteralString = "s") -> sql.Composed:
+        """`left` and `right` have the same key. Null equals nothing, as in a unique index."""
+        equal = [sql.SQL("{} = {}").format(sql.Identifier(left, c), sql.Identifier(right, c)) for c in key]
+        return sql.SQL("(") + sql.SQL(" AND ").join(equal) + sql.SQL(")")
+
+    def complete(self, key: Sequence[str], alias: LiteralString = "s") -> sql.Composed:
+        """No column of the key is null."""
+        filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(alias, c)) for c in key]
+        return sql.SQL("(") + sql.SQL(" AND ").join(filled) + sql.SQL(")")
+
+
+def _remove_known(connection: Connection, names: Names) -> list[tuple[int, str]]:
+    """Take out of staging what clashes with a row of another upload: (`_row`, the key it clashed on)."""
+    removed: list[tuple[int, str]] = []
+    for key in names.keys:
+        rows = connection.execute(
+            names.format(
+                "DELETE FROM {staging} s USING {table} t WHERE {same} AND NOT ({own}) RETURNING s._row",
+                same=names.matches(key),
+            )
+        )
+        removed += [(row[0], ", ".join(key)) for row in rows]
+    return removed
+
+
+def _remove_repeats(connection: Connection, names: Names) -> list[int]:
+    """Take all but the first row of each key out of staging."""
+    removed: list[int] = []
+    for key in names.keys:
+        rows = connection.execute(
+            names.format(
+                """
+                DELETE FROM {staging} WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM (
+                        SELECT ctid, row_number() OVER (PARTITION BY {key} ORDER BY _row) AS place
+                        FROM {staging} s WHERE {complete}
+                    ) numbered WHERE place > 1
+                )) RETURNING _row
+                """,
+                key=identifiers(key),
+                complete=names.complete(key),
+            )
+        )
+        removed += [row[0] for row in rows]
+    return removed
+
+
+def _remove_own(connection: Connection, names: Names) -> list[int]:
+    """Take out of staging what clashes with a row of this upload."""
+    removed: list[int] = []
+    for key in names.keys:
+        rows = connection.execute(
+            names.format(
+                "DELETE FROM {staging} s USING {table} t WHERE {same} AND {own} RETURNING s._row",
+                same=names.matches(key),
+            )
+        )
+        removed += [row[0] for row in rows]
+    return removed
+
+
+def _update_others(connection: Connection, names: Names) -> list[int]:
+    """Upsert's update: rows of other uploads take the staged values; those leave staging."""
+    (key,) = names.keys
+    # Locking the rows in key order first is what keeps two uploads with the same keys from a deadlock.
+    connection.execute(
+        names.format(
+            """
+            SELECT FROM {table} t WHERE NOT ({own}) AND EXISTS (SELECT FROM {staging} s WHERE {same})
+            ORDER BY {key} FOR UPDATE
+            """,
+            same=names.matches(key),
+            key=identifiers(key),
+        )
+    )
+    rows = connection.execute(
+        names.format(
+            """
+            WITH updated AS (
+                UPDATE {table} t SET ({columns}) = ROW({values}) FROM {staging} s
+                WHERE {same} AND NOT ({own}) RETURNING s._row
+            )
+            DELETE FROM {staging} s USING updated WHERE s._row = updated._row RETURNING s._row
+            """,
+            same=names.matches(key),
+            values=identifiers([*names.table.schema.names, "_row"], "s"),
+        )
+    )
+    return [row[0] for row in rows]
+
+
+def _insert(connection: Connection, names: Names) -> int:
+    """Insert what is staged, in key order; how many rows met a row that was not there a moment ago."""
+    connection.execute(
+        names.format(
+            """
+            WITH inserted AS (
+                INSERT INTO {table} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order}
+                ON CONFLICT DO NOTHING RETURNING _row
+            )
+            DELETE FROM {staging} s USING inserted WHERE s._row = inserted._row
+            """,
+            order=identifiers(names.keys[0] if names.keys else ["_row"]),
+        )
+    )
+    row = connection.execute(names.format("SELECT count(*) FROM {staging}")).fetchone()
+    assert row is not None
+    return int(row[0])
