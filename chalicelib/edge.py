@@ -9,7 +9,9 @@ import functools
 import hashlib
 import json
 import random
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlencode
 
@@ -88,21 +90,21 @@ def problem(error: Exception, instance: str) -> Response:
     """RFC 9457. An error that is not ours answers 500 with the request's id and nothing else."""
     ours = _known(error)
     if ours is None:
-        logger.exception("unexpected error")
+        logger.error("unexpected", error=_named(error))
         ours = RowmillError("internal", "Something went wrong on our side.")
-    body: dict[str, Any] = {
-        "type": f"https://rowmill.dev/problems/{ours.code}",
+    shown: dict[str, Any] = {
+        "type": f"urn:rowmill:problem:{ours.code}",
         "title": ours.code.replace("_", " "),
         "status": ours.status,
         "code": ours.code,
         "detail": ours.detail,
     }
     if ours.errors:
-        body["errors"] = ours.errors
+        shown["errors"] = ours.errors
     if instance:
-        body["instance"] = f"urn:request:{instance}"
+        shown["instance"] = f"urn:request:{instance}"
     return Response(
-        json.dumps(body),
+        json.dumps(shown),
         headers={"Content-Type": "application/problem+json", **ours.headers},
         status_code=ours.status,
     )
@@ -246,16 +248,18 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
         sqs.send(queue, {**message, "tries": tries}, delay=round(delay))
         logger.warning("put off", code=known.code, tries=tries, delay=round(delay))
         return True
-    # The exception's own text may hold row data (Postgres repeats values), so only its kind is logged.
     logger.error("failed", error=_named(error))
     return False
 
 
 def _named(error: Exception) -> str:
+    """An error's kind and place. Its own text may hold row data (Postgres repeats values), so it is not logged."""
     detail = getattr(error, "sqlstate", None) or getattr(error, "code", None)
     if isinstance(error, ClientError):
         detail = f"{error.operation_name} {aws.code(error)}"
-    return f"{type(error).__name__} {detail or ''}".rstrip()
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(one.filename).name}:{one.lineno}" for one in frame)
+    return f"{type(error).__name__} {detail or ''}".rstrip() + place
 
 
 def logged(run: Callable[[], dict[str, int]]) -> dict[str, int]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import threading
 from typing import Any
 
 import psycopg
 import pytest
+from chalice.app import SQSEvent
 
-from chalicelib import load, mend, settle, split
-from chalicelib.aws import s3
+from chalicelib import edge, load, mend, settle, split
+from chalicelib.aws import s3, sqs
 from chalicelib.errors import Refused, Unavailable
+from chalicelib.logs import logger
 from chalicelib.postgres import connection, ledger, manifest
 from tests.stages.conftest import Pipeline, onward
 from tests.stages.test_journey_in_process import adds_up
@@ -108,6 +113,73 @@ def test_a_splitter_that_died_half_way_is_restarted_with_the_same_cuts(
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["loaded"], upload["chunks_total"]) == ("completed", ROWS, 4)
     assert len(pipeline.rows()) == ROWS
+
+
+def test_messages_go_out_while_the_scan_runs(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 10_000)
+    monkeypatch.setattr(split, "FLUSH_SECONDS", 0)
+    pipeline.dataset()
+    upload_id = pipeline.create(b"email,name,age\n" + b"a@x.org,somebody with a name,1\n" * 150_000)
+    real, sent = s3.stream, []
+
+    def watched(*args: Any) -> Any:
+        for block in real(*args):
+            sent.append(pipeline.sql("SELECT count(*) FROM rowmill.chunk WHERE sent_at IS NOT NULL")[0]["count"])
+            yield block
+
+    monkeypatch.setattr(s3, "stream", watched)
+    pipeline.split(upload_id)
+    assert len(sent) == 5
+    assert 0 == sent[0] < sent[2] < sent[4] < 15
+
+
+def test_what_a_chunk_logs_carries_the_id_of_the_request(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(logger.registered_formatter)
+    logger.addHandler(handler)
+    record = {
+        "messageId": "m-1",
+        "receiptHandle": "r",
+        "body": json.dumps(messages[0]),
+        "eventSourceARN": "arn:aws:sqs:us-east-1:0:low",
+    }
+    try:
+        answer = edge.each(SQSEvent({"Records": [record]}, None), lambda message: onward(load.chunk(message)))
+    finally:
+        logger.removeHandler(handler)
+    logged = json.loads(lines.getvalue().splitlines()[-1])
+    assert answer == {"batchItemFailures": []}
+    assert (logged["correlation_id"], logged["upload_id"], logged["chunk"]) == ("request-1", upload_id, 1)
+
+
+def test_a_passing_fault_sends_a_delayed_copy_and_another_fails_alone(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(sqs, "send", lambda queue, body, *, delay=0: sent.append((queue, body, delay)))
+    records = [
+        {
+            "messageId": name,
+            "receiptHandle": "r",
+            "body": json.dumps({"fault": name}),
+            "eventSourceARN": "arn:aws:sqs:us-east-1:0:low",
+        }
+        for name in ("transient", "own", "none")
+    ]
+
+    def fail(message: dict[str, Any]) -> None:
+        if message["fault"] == "transient":
+            raise psycopg.errors.AdminShutdown
+        if message["fault"] == "own":
+            raise ZeroDivisionError
+
+    answer = edge.each(SQSEvent({"Records": records}, None), fail)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "own"}]}
+    ((queue, body, delay),) = sent
+    assert (queue, body) == ("low", {"fault": "transient", "tries": 1})
+    assert 1 <= delay <= 2
 
 
 def test_nothing_is_complete_before_the_scan_has_ended(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
