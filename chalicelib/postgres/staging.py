@@ -39,6 +39,8 @@ def load(
     Straight by COPY unless `clashes` are known; through staging where a key clashes or a row is refused.
     """
     outcome = Outcome()
+    if not lines:
+        return outcome
     if not clashes:
         try:
             with connection.transaction():

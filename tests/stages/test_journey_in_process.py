@@ -24,6 +24,12 @@ def test_a_clean_file_is_loaded_and_completed(pipeline: Pipeline) -> None:
     ]
 
 
+def test_a_file_without_a_good_row_ends_with_every_row_rejected(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\na@x.org,Ada,old\n,Bob,2\n")
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 0, 2)
+
+
 def test_bad_rows_come_back_with_row_line_column_code_and_the_record(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = pipeline.run(
