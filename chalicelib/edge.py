@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlencode
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import (
     BadRequestError,
     Chalice,
@@ -243,11 +243,15 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
     known = _known(error)
     tries = int(message.get("tries", 0)) + 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
-        delay = random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS)
+        delay = round(random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS))
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
-        sqs.send(queue, {**message, "tries": tries}, delay=round(delay))
-        logger.warning("put off", code=known.code, tries=tries, delay=round(delay))
-        return True
+        try:
+            sqs.send(queue, {**message, "tries": tries}, delay=delay)
+        except (ClientError, BotoCoreError) as unsent:
+            error = unsent
+        else:
+            logger.warning("put off", code=known.code, tries=tries, delay=delay)
+            return True
     logger.error("failed", error=_named(error))
     return False
 

@@ -104,9 +104,9 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     if size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     sample = s3.read(upload.object_key, upload.etag, 0, min(size, SAMPLE_BYTES))
-    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample))
-    dialect = detected.dialect
     schema = read_schema(upload.descriptor)
+    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample), names=schema.names)
+    dialect = detected.dialect
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
     positions = match(header.names, schema) if dialect.header else list(range(len(schema.fields)))

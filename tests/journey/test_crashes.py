@@ -22,7 +22,7 @@ def test_a_load_worker_killed_in_mid_chunk_costs_no_row_and_doubles_none(account
         account.cloud.worker_of(backend).send(signal.SIGKILL)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.table() == []
-    assert _later(account, upload_id)["chunks_resent"] == 1
+    assert _later(account, upload_id)["chunks_resent"] >= 1
     _is_whole(account, upload_id, 900)
 
 
@@ -34,7 +34,7 @@ def test_a_splitter_killed_in_mid_file_is_resumed_with_the_same_cuts(account: Ac
         account.cloud.worker_of(backend).send(signal.SIGKILL)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.rowmill.get_upload(upload_id)["chunks_total"] is None
-    assert _later(account, upload_id)["scans_restarted"] == 1
+    assert _later(account, upload_id)["scans_restarted"] >= 1
     _is_whole(account, upload_id, 4000)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from tests.journey.conftest import Account, eventually, people
+from tests.journey.conftest import PEOPLE, Account, eventually, people
+
+KEYLESS = {"fields": PEOPLE["fields"]}  # nothing but the protocol keeps a second copy of a row out
 
 
 def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account: Account) -> None:
     account.dataset()
+    before = account.cloud.messages("intake")
     with account.cloud.held("INSERT", "NEW.first_record > 1"):
         upload_id = account.start(people(4000, padding=1200))
         eventually(account.cloud.blocked)
         account.cloud.send("intake", account.notification(upload_id), account.notification(upload_id))
-        eventually(lambda: account.cloud.messages("intake") == 1)  # both were taken; the first splitter holds its own
+        eventually(lambda: account.cloud.messages("intake") <= before + 1)  # all but the one being worked on
     upload = account.ended(upload_id)
     account.cloud.send("intake", account.notification(upload_id))
-    eventually(lambda: account.cloud.messages("intake") == 0)
+    eventually(lambda: account.cloud.messages("intake") <= before)
     assert account.rowmill.get_upload(upload_id) == upload
     assert (upload["state"], upload["loaded"]) == ("completed", 4000)
     assert _cuts(account, upload_id) == upload["chunks_total"] == 2
@@ -22,7 +25,8 @@ def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account
 
 
 def test_a_chunk_delivered_three_times_at_once_loads_once(account: Account) -> None:
-    account.dataset()
+    account.dataset(KEYLESS)
+    before = account.cloud.messages("high")
     with account.cloud.held("UPDATE", "NEW.attempts > OLD.attempts"):
         upload_id = account.start(people(900))
         eventually(account.cloud.blocked)
@@ -31,19 +35,20 @@ def test_a_chunk_delivered_three_times_at_once_loads_once(account: Account) -> N
         account.cloud.send("high", message, message)
         eventually(lambda: len(account.cloud.blocked()) == 3)
     upload = account.ended(upload_id)
-    eventually(lambda: account.cloud.messages("high") == 0)
+    eventually(lambda: account.cloud.messages("high") <= before)
     assert account.rowmill.get_upload(upload_id) == upload
     assert (upload["state"], upload["rows_total"], upload["loaded"], upload["rejected"]) == ("completed", 900, 900, 0)
     assert [row[0] for row in account.table()] == list(range(1, 901))
 
 
 def test_a_chunk_delivered_again_after_the_end_changes_nothing(account: Account) -> None:
-    account.dataset({"fields": [{"name": "id"}, {"name": "name"}]})  # no key would keep a second copy out
+    account.dataset(KEYLESS)
     upload = account.ended(account.start(people(10)))
     number = account.number(upload["id"])
     ((n,),) = account.cloud.sql("SELECT n FROM rowmill.chunk WHERE upload = %s", number)
+    before = account.cloud.messages("high")
     account.cloud.send("high", {"upload": number, "chunk": n})
-    eventually(lambda: account.cloud.messages("high") == 0)
+    eventually(lambda: account.cloud.messages("high") <= before)
     assert len(account.table()) == 10
     assert account.rowmill.get_upload(upload["id"]) == upload
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.journey.conftest import PEOPLE, Account, people
+from tests.journey.conftest import PEOPLE, Account, eventually, people
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 30_000
@@ -34,7 +34,7 @@ NOTES = (
     "tab\there and a back\\slash, \\N too",
     "  blanks at both ends  ",
     "Zoë 漢字 🎈",
-    "a plain one, long enough that the file is cut into several chunks: " + "." * 160,
+    "a plain one, long enough that the file is cut into several chunks: " + "." * 700,
 )
 
 
@@ -107,3 +107,20 @@ def _rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[b
     }
     command = [sys.executable, "-m", "rowmill_client", *arguments]
     return subprocess.run(command, check=False, capture_output=True, env=environment, timeout=60)
+
+
+def test_one_correlation_id_runs_from_the_request_to_the_chunk(account: Account) -> None:
+    account.dataset()
+    upload_id = account.start(people(20))
+    account.ended(upload_id)
+    logs = account.cloud.client("logs")
+
+    def lines(function: str, wanted: str) -> list[dict[str, Any]]:
+        group = f"/aws/lambda/rowmill-local-{function}"
+        events = logs.filter_log_events(logGroupName=group, filterPattern=f'"{wanted}"')["events"]
+        return [json.loads(event["message"]) for event in events if wanted in event["message"]]
+
+    (loaded,) = eventually(lambda: [line for line in lines("load_high", upload_id) if line["message"] == "handled"])
+    (asked,) = [line for line in lines("api", loaded["correlation_id"]) if line["message"] == "answered"]
+    assert (asked["method"], asked["route"], asked["status"]) == ("POST", "/v1/uploads", 201)
+    assert loaded["chunk"] == 1

@@ -30,6 +30,12 @@ def test_a_file_without_a_good_row_ends_with_every_row_rejected(pipeline: Pipeli
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 0, 2)
 
 
+def test_ragged_rows_do_not_hide_the_delimiter_that_the_header_shows(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\na@x.org\nb@x.org,Bob,2\nc@x.org,Cy,3,more\nd@x.org\n")
+    assert (upload["loaded"], upload["rejected"]) == (1, 3)
+
+
 def test_bad_rows_come_back_with_row_line_column_code_and_the_record(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = pipeline.run(

@@ -1,0 +1,72 @@
+"""The README names everything a user can type or set. What is not in it does not exist for them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rowmill_client.cli import app
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from infra.local.place import MARK
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMISED_TARGETS = {"demo", "test", "up", "down", "check", "bench", "load", "campaign"}
+SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|DATABASE_URL|JWT_SECRET")
+READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return (ROOT / "README.md").read_text()
+
+
+def _commands(command: object, words: str) -> Iterator[str]:
+    if isinstance(command, TyperGroup):
+        for name, child in command.commands.items():
+            yield from _commands(child, f"{words} {name}")
+    else:
+        assert isinstance(command, TyperCommand)
+        yield words
+
+
+def _targets() -> list[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    return sorted(PROMISED_TARGETS & set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)))
+
+
+def _settings() -> list[str]:
+    """Environment variables by their names in the code; the mark of an instance is nobody's to set."""
+    files = (file for reader in READERS for file in _python_files(ROOT / reader))
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return sorted({text for text in texts if SETTING.fullmatch(text)} - {MARK})
+
+
+def _python_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("command", sorted(_commands(get_command(app), "rowmill")))
+def test_the_readme_names_every_command(readme: str, command: str) -> None:
+    assert re.search(rf"\b{command}\b", readme)
+
+
+@pytest.mark.parametrize("target", _targets())
+def test_the_readme_names_every_make_target(readme: str, target: str) -> None:
+    assert re.search(rf"\bmake {target}\b", readme)
+
+
+@pytest.mark.parametrize("setting", _settings())
+def test_the_readme_names_every_setting(readme: str, setting: str) -> None:
+    assert re.search(rf"\b{setting}\b", readme)
+
+
+def test_there_is_something_to_name() -> None:
+    assert len(list(_commands(get_command(app), "rowmill"))) > 10
+    assert {"demo", "test", "up", "down", "check"} <= set(_targets())
+    assert {"DATABASE_URL", "JWT_SECRET", "ROWMILL_API", "ROWMILL_HOME", "ROWMILL_STAGE"} <= set(_settings())

@@ -1,0 +1,152 @@
+"""Files that are wrong in part or in whole: each ends, says why, and accounts for every record."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from rowmill_client import ApiError
+
+from tests.journey.conftest import Account, Cloud, adds_up, new_account
+
+CONTACTS = {
+    "fields": [
+        {"name": "email", "type": "string", "constraints": {"required": True, "unique": True}},
+        {"name": "name", "type": "string"},
+        {"name": "age", "type": "integer"},
+    ]
+}
+HEADER = b"email,name,age\n"
+GOOD = b"a@x.org,Ada,36\n"
+GARBAGE = random.Random(1).randbytes(4000)
+
+
+def _workbook() -> bytes:
+    """What makes a file a workbook to the splitter is its first bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return packed.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A file, and how it must end: the code of the upload's error, or (row, line, column, code) of rejects."""
+
+    body: bytes
+    state: str
+    rows: int | None = None
+    error: str | None = None
+    rejects: tuple[tuple[int, int, str | None, str], ...] = ()
+
+
+CASES: Mapping[str, Case] = {
+    "a wrong type": Case(
+        HEADER + GOOD + b"b@x.org,Bob,old\n", "completed_with_errors", 2, rejects=((2, 3, "age", "type_invalid"),)
+    ),
+    "no good row": Case(
+        HEADER + b"a@x.org,Ada,old\n", "completed_with_errors", 1, rejects=((1, 2, "age", "type_invalid"),)
+    ),
+    "a required value missing": Case(
+        HEADER + GOOD + b",Bob,2\n", "completed_with_errors", 2, rejects=((2, 3, "email", "required_missing"),)
+    ),
+    "a key twice": Case(
+        HEADER + GOOD + b"b@x.org,Bob,2\n" + GOOD,
+        "completed_with_errors",
+        3,
+        rejects=((3, 4, "email", "duplicate_in_file"),),
+    ),
+    "ragged rows": Case(
+        HEADER + b"a@x.org\nb@x.org,Bob,2\nc@x.org,Cy,3,more\nd@x.org,Di,4\n",
+        "completed_with_errors",
+        4,
+        rejects=((1, 2, None, "width_mismatch"), (3, 4, None, "width_mismatch")),
+    ),
+    "a bad row after a quoted newline": Case(
+        HEADER + b'a@x.org,"Ada\nL.",36\nb@x.org,Bob,x\n',
+        "completed_with_errors",
+        2,
+        rejects=((2, 4, "age", "type_invalid"),),
+    ),
+    "a cell that is not UTF-8": Case(
+        HEADER + b"a@x.org,Andr\xe9,1\n" + b"b@x.org,Bob,2\n",
+        "completed_with_errors",
+        2,
+        rejects=((1, 2, "name", "encoding_invalid"),),
+    ),
+    "a column missing": Case(b"email,name\na@x.org,Ada\n", "failed", error="columns_missing"),
+    "a column too many": Case(b"email,name,age,town\na@x.org,Ada,1,Ur\n", "failed", error="columns_unknown"),
+    "a header alone": Case(HEADER, "completed", 0),
+    "no byte at all": Case(b"", "failed", error="file_empty"),
+    "a gzip archive": Case(gzip.compress(HEADER + GOOD), "failed", error="file_type_unsupported"),
+    "a workbook": Case(_workbook(), "failed", error="file_type_unsupported"),
+    "UTF-16": Case((HEADER + GOOD).decode().encode("utf-16"), "failed", error="encoding_unsupported"),
+    "a quote that never ends": Case(HEADER + GOOD + b'b@x.org,"Bob,2\nc@x.org,Cy,3\n', "completed_with_errors", 2),
+    "noise": Case(GARBAGE, "failed"),
+}
+
+
+@pytest.fixture(scope="module")
+def sent(deployed: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Account, dict[str, str]]]:
+    """All of them at once, each into a dataset of its own."""
+    with new_account(deployed, tmp_path_factory.mktemp("bad")) as account:
+        yield (
+            account,
+            {
+                name: account.start(case.body, account.dataset(CONTACTS, f"contacts {place}"))
+                for place, (name, case) in enumerate(CASES.items())
+            },
+        )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_file_ends_with_its_reason_and_a_sum_that_adds_up(
+    sent: tuple[Account, dict[str, str]], name: str
+) -> None:
+    (account, uploads), case = sent, CASES[name]
+    upload = account.ended(uploads[name])
+    assert (upload["state"], upload["percent"]) == (case.state, 100.0)
+    if case.error:
+        assert upload["error"] and upload["error"]["code"] == case.error
+    if case.rows is not None:
+        assert upload["rows_total"] == case.rows
+    assert adds_up(upload)
+    assert len(account.table(upload["dataset"])) == upload["loaded"]
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.rejects])
+def test_a_rejected_row_names_its_row_line_column_and_code(sent: tuple[Account, dict[str, str]], name: str) -> None:
+    account, uploads = sent
+    account.ended(uploads[name])
+    rejects = list(account.rowmill.iterate_rejects(uploads[name]))
+    found = [(r["row"], r["line"], e["column"], e["code"]) for r in rejects for e in r["errors"]]
+    assert tuple(found) == CASES[name].rejects
+    lines = CASES[name].body.splitlines()
+    assert [r["raw"] for r in rejects] == [_text(lines[r["line"] - 1]) for r in rejects]
+
+
+def test_a_column_that_is_missing_or_too_many_is_named(sent: tuple[Account, dict[str, str]]) -> None:
+    account, uploads = sent
+    named: dict[str, Any] = {}
+    for name in ("a column missing", "a column too many"):
+        error: Any = account.ended(uploads[name])["error"]
+        named[name] = [each["column"] for each in error["errors"]]
+    assert named == {"a column missing": ["age"], "a column too many": ["town"]}
+
+
+def test_a_dataset_nobody_declared_is_refused_before_any_byte_is_sent(account: Account) -> None:
+    with pytest.raises(ApiError) as refused:
+        account.rowmill.create_upload(account.file(HEADER), "nowhere")
+    assert (refused.value.status, refused.value.code) == (422, "unknown_dataset")
+    assert list(account.rowmill.iterate_uploads()) == []
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")

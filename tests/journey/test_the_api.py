@@ -1,0 +1,170 @@
+"""What HTTP promises: one tenant never sees another, repeats are one, pages are complete, polls are cheap."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rowmill_client import Patience
+from rowmill_client.transport import document, retry_after
+
+from tests.journey.conftest import PEOPLE, Account, new_account, people
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTES = re.findall(r'@app\.route\("/v1(/[^"]*)", methods=\["(\w+)"\]\)', (ROOT / "app.py").read_text())
+NAMING = [(path, method) for path, method in ROUTES if "{" in path and (path, method) != ("/datasets/{name}", "PUT")]
+CLOSED = [(path, method) for path, method in ROUTES if not path.startswith("/auth/")]
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def stranger(account: Account) -> Iterator[Account]:
+    """Another tenant."""
+    with new_account(account.cloud, account.folder) as other:
+        yield other
+
+
+@pytest.mark.parametrize(("path", "method"), NAMING)
+def test_what_belongs_to_another_tenant_is_not_there(
+    account: Account, stranger: Account, path: str, method: str
+) -> None:
+    account.dataset()
+    upload_id = account.start(b"id,name\n1,Ada\n")
+    account.ended(upload_id)
+    url = path.format(upload_id=upload_id, name="people")
+    assert _call(stranger, method, url).status_code == 404
+    assert _call(account, method, url).status_code != 404
+
+
+def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
+    account: Account, stranger: Account
+) -> None:
+    account.dataset()
+    upload_id = account.start(b"id,name\n1,Ada\n")
+    account.ended(upload_id)
+    assert _items(stranger, "/uploads") == _items(stranger, "/datasets") == []
+    announced = {"dataset": "people", "filename": "a.csv", "size": 1}
+    assert _call(stranger, "POST", "/uploads", json=announced).json()["code"] == "unknown_dataset"
+    stranger.dataset()
+    assert _call(stranger, "GET", "/datasets/people/rows", params={"upload": upload_id}).status_code == 404
+    assert _items(stranger, "/datasets/people/rows") == []
+
+
+@pytest.mark.parametrize(("path", "method"), CLOSED)
+@pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz"])
+def test_no_door_opens_without_a_token(account: Account, path: str, method: str, authorization: str) -> None:
+    headers = {"Authorization": authorization}
+    answer = account.http.request(method, path.format(upload_id="upl_1", name="people"), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "token_invalid"
+
+
+def test_a_token_with_another_signature_is_refused(account: Account) -> None:
+    head, claims, signature = account.token.split(".")
+    forged = f"{head}.{claims}.{signature[::-1]}"
+    answer = account.http.get("/uploads", headers={"Authorization": f"Bearer {forged}"})
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
+
+
+def test_a_repeated_announcement_with_its_key_is_one_upload_and_another_body_is_refused(account: Account) -> None:
+    account.dataset()
+    announced = {"dataset": "people", "filename": "a.csv", "size": 10}
+    key = {"Idempotency-Key": "once"}
+    first = _call(account, "POST", "/uploads", json=announced, headers=key)
+    again = _call(account, "POST", "/uploads", json=announced, headers=key)
+    other = _call(account, "POST", "/uploads", json={**announced, "size": 11}, headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["id"] == again.json()["id"]
+    assert first.headers["location"] == f"/v1/uploads/{first.json()['id']}"
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(_items(account, "/uploads")) == 1
+
+
+def test_the_keys_of_two_tenants_do_not_meet(account: Account, stranger: Account) -> None:
+    announced = {"dataset": "people", "filename": "a.csv", "size": 10}
+    made = set()
+    for one in (account, stranger):
+        one.dataset()
+        answer = _call(one, "POST", "/uploads", json=announced, headers={"Idempotency-Key": "once"})
+        made.add(answer.json()["id"])
+    assert len(made) == 2
+
+
+def test_a_poll_says_when_to_come_back_and_answers_304_while_nothing_changes(account: Account) -> None:
+    account.dataset()
+    path = account.file(people(3))
+    created = account.rowmill.create_upload(path, "people")
+    waiting = _call(account, "GET", f"/uploads/{created['id']}")
+    assert retry_after(waiting) == 1
+    unchanged = _poll(account, created["id"], waiting)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == waiting.headers["etag"]
+    assert retry_after(unchanged) == 1
+    account.rowmill.send_file(created, path)
+    account.ended(created["id"])
+    over = _poll(account, created["id"], waiting)
+    assert (over.status_code, over.json()["state"]) == (200, "completed")
+    assert "retry-after" not in over.headers
+    assert _poll(account, created["id"], over).status_code == 304
+
+
+def _poll(account: Account, upload_id: str, seen: httpx.Response) -> httpx.Response:
+    return _call(account, "GET", f"/uploads/{upload_id}", headers={"If-None-Match": seen.headers["etag"]})
+
+
+def test_pages_of_every_listing_put_together_are_the_listing(account: Account) -> None:
+    account.dataset()
+    account.dataset(PEOPLE, "others")
+    bad = "".join(f"{place},\n" for place in range(100, 105))
+    upload_id = account.start(people(5) + bad.encode())
+    account.rowmill.create_upload(account.file(b"id,name\n"), "others")
+    account.ended(upload_id)
+    sizes = {
+        "/datasets": 2,
+        "/uploads": 2,
+        "/datasets/people/rows": 5,
+        f"/uploads/{upload_id}/rejects": 5,
+        f"/uploads/{upload_id}/chunks": 1,
+    }
+    for path, size in sizes.items():
+        whole = _items(account, path)
+        assert (len(whole), list(_paged(account, path, 2))) == (size, whole), path
+
+
+def test_listings_refuse_a_limit_or_a_cursor_that_they_never_gave(account: Account) -> None:
+    for asked in ({"limit": "0"}, {"limit": "5001"}, {"limit": "x"}, {"cursor": "x"}, {"page": "2"}):
+        answer = _call(account, "GET", "/uploads", params=asked)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM), asked
+
+
+def _items(account: Account, path: str) -> list[Any]:
+    found: list[Any] = _call(account, "GET", path).json()["items"]
+    return found
+
+
+def _paged(account: Account, path: str, limit: int) -> Iterator[Any]:
+    asked = {"limit": str(limit)}
+    while True:
+        page = document(_call(account, "GET", path, params=asked))
+        assert len(page["items"]) <= limit
+        yield from page["items"]
+        if not page["next_cursor"]:
+            return
+        asked["cursor"] = page["next_cursor"]
+
+
+def _call(account: Account, method: str, path: str, **request: Any) -> httpx.Response:
+    """Ask as a client must: again after a 503, which a database that crashed in another test may still cause."""
+    patience = Patience()
+    for tries in range(5):
+        answer = account.http.request(method, path, **request)
+        if answer.status_code != 503:
+            break
+        time.sleep(patience.pause(tries, retry_after(answer)))
+    return answer
