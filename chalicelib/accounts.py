@@ -20,6 +20,7 @@ from chalicelib.settings import settings
 
 TOKEN_LIFE: Final = timedelta(hours=12)
 ISSUER: Final = "rowmill"
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 _MIN_PASSWORD: Final = 8
 _MAX_PASSWORD: Final = 256
@@ -63,7 +64,7 @@ def login(body: Mapping[str, Any]) -> dict[str, Any]:
     except (VerificationError, InvalidHashError):
         account = None
     if account is None:
-        raise Refused("login_failed", "The username or the password is wrong.", status=401)
+        raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=_CHALLENGE)
     return _session(account)
 
 
@@ -82,12 +83,12 @@ def authenticate(authorization: str | None) -> str:
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
         return str(claims["tenant"])
-    except (jwt.PyJWTError, KeyError):
+    except (jwt.PyJWTError, KeyError, UnicodeError):
         raise Refused(
             "token_invalid",
             "A valid Bearer token is needed.",
             status=401,
-            headers={"WWW-Authenticate": 'Bearer realm="rowmill"'},
+            headers=_CHALLENGE,
         ) from None
 
 

@@ -12,7 +12,7 @@ import psycopg
 from chalicelib.aws import functions
 from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, read_mode, read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import Number
+from chalicelib.journey import Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, people, tables
 from chalicelib.postgres.connection import Connection, connection
@@ -96,7 +96,7 @@ def rows(tenant: str, name: str, asked: Asked) -> Page:
 
 
 def _find(tenant: str, name: str) -> people.Catalogued:
-    found = people.find_dataset(connection(), tenant, name)
+    found = people.find_dataset(connection(), tenant, name) if _is_name(name) else None
     if found is None:
         raise Refused("dataset_not_found", DATASET_NOT_FOUND, status=404)
     return found
@@ -105,14 +105,18 @@ def _find(tenant: str, name: str) -> people.Catalogued:
 def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
     if upload_id is None:
         return None
-    number = ledger.number_of(connection(), tenant, upload_id)
+    number = ledger.number_of(connection(), tenant, upload_id) if is_upload_id(upload_id) else None
     if number is None:
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return number
 
 
+def _is_name(name: str) -> bool:
+    return name.isprintable() and 1 <= len(name.encode()) <= MAX_IDENTIFIER_BYTES
+
+
 def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > MAX_IDENTIFIER_BYTES or not name.isprintable():
+    if not _is_name(name):
         raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
 
 

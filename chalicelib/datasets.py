@@ -26,7 +26,9 @@ TRUE_VALUES: Final = ("true", "True", "TRUE", "1")
 FALSE_VALUES: Final = ("false", "False", "FALSE", "0")
 MAX_FIELDS: Final = 1500  # Postgres stops at 1,600 columns, less for wide rows
 MAX_IDENTIFIER_BYTES: Final = 63
+MAX_KEY_FIELDS: Final = 32
 
+_SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _SUPPORTED_CONSTRAINTS: Final = frozenset({"required", "unique"})
 _NOT_YET: Final = ("foreignKeys", "encrypted", "indexes", "partition_by", "max_rows_per_second")
 _NOT_YET_IN_FIELD: Final = ("decimalChar", "groupChar", "bareNumber")
@@ -159,8 +161,8 @@ def _name_problems(names: Sequence[object]) -> Iterator[dict[str, str]]:
             continue
         if len(name.encode("utf-8", "replace")) > MAX_IDENTIFIER_BYTES:
             yield _problem(name, f"a name may have {MAX_IDENTIFIER_BYTES} bytes")
-        if name.startswith("_row"):
-            yield _problem(name, "names that begin with _row are reserved")
+        if name.startswith("_row") or name in _SYSTEM_COLUMNS:
+            yield _problem(name, "this name is reserved")
         if name in seen:
             yield _problem(name, "two fields have this name")
         seen.add(name)
@@ -171,11 +173,13 @@ def _key_problems(descriptor: Mapping[str, Any], names: set[str]) -> Iterator[di
     if not isinstance(unique, list):
         yield _problem(None, "uniqueKeys must be a list")
         return
-    primary = [descriptor["primaryKey"]] if descriptor.get("primaryKey") else []
+    primary = [descriptor["primaryKey"]] if descriptor.get("primaryKey", []) != [] else []
     for key in primary + unique:
         columns = _as_list(key)
         if not columns or not _are_strings(columns) or len(set(columns)) != len(columns):
             yield _problem(None, "a key is a field name or a list of different field names")
+        elif len(columns) > MAX_KEY_FIELDS:
+            yield _problem(None, f"a key has {len(columns)} fields; the limit is {MAX_KEY_FIELDS}")
         else:
             yield from (
                 _problem(name, "a key names a field that is not there") for name in columns if name not in names

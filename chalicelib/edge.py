@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import (
-    BadRequestError,
     Chalice,
     ChaliceViewError,
     Request,
@@ -26,7 +25,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws
+from chalicelib import accounts, aws, strict_json
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -152,17 +151,12 @@ def body(app: Chalice) -> dict[str, Any]:
     if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
         raise Refused("content_type_invalid", "Send application/json.", status=415)
     try:
-        parsed = json.loads(_request(app).raw_body or b"", parse_constant=_no_constant)
-        json.dumps(parsed, ensure_ascii=False).encode()
-    except (ValueError, RecursionError, BadRequestError):
-        parsed = None
-    if not isinstance(parsed, dict) or "\\u0000" in json.dumps(parsed):
-        raise Refused("body_invalid", "The body must be a JSON object of valid text.", status=400)
+        parsed = strict_json.parse(_request(app).raw_body or b"")
+    except ValueError as error:
+        raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
+    if not isinstance(parsed, dict):
+        raise Refused("body_invalid", "The body must be a JSON object.", status=400)
     return parsed
-
-
-def _no_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def query(app: Chalice, *allowed: str) -> Asked:
@@ -175,7 +169,7 @@ def query(app: Chalice, *allowed: str) -> Asked:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
         raise Refused("query_invalid", f"limit must be a number from 1 to {MAX_LIMIT}.", status=400)
     return int(text)
 
@@ -204,7 +198,8 @@ def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     headers: Headers = {"ETag": tag}
     if resource["state"] not in TERMINAL:
         headers["Retry-After"] = "1"
-    if header(app, "if-none-match") == tag:
+    known = [one.strip().removeprefix("W/") for one in (header(app, "if-none-match") or "").split(",")]
+    if tag in known or "*" in known:
         return Response("", headers=headers, status_code=304)
     return answer(200, resource, headers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NewType
@@ -55,6 +56,7 @@ STATUS: Final[Mapping[State, str]] = {
     "expired": "failed",
 }
 
+_UPLOAD_ID: Final = re.compile(r"upl_[0-9A-Z]{26}").fullmatch
 RECORD_BITS: Final = 32
 MAX_ATTEMPTS: Final = 4  # the first and three retries
 LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this
@@ -89,6 +91,11 @@ def from_key(key: str) -> tuple[Tenant, UploadId] | None:
             return Tenant(tenant), UploadId(upload_id)
         case _:
             return None
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether this can be an upload's id; nothing else may reach a key of the status table."""
+    return _UPLOAD_ID(text) is not None
 
 
 def tier(rows: int) -> Tier:

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
-from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, rank
+from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rank
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, manifest, outcomes
 from chalicelib.postgres.connection import connection
 
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 MAX_RAW_BYTES: Final = 64 * 1024
+_ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
 
 
 def project(number: Number | None) -> Number | None:
@@ -104,7 +105,10 @@ def uploads(tenant: str, asked: Asked) -> Page:
     """The tenant's uploads, the newest first."""
     if asked.filters.get("state", "queued") not in TRANSITIONS:
         raise Refused("query_invalid", "There is no such state.", status=400)
-    found = dynamodb.listing(tenant, decode(asked.cursor, str, "upl_~"), asked.filters)
+    before = decode(asked.cursor, str, _ABOVE_ALL)
+    if before != _ABOVE_ALL and not is_upload_id(before):
+        raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
+    found = dynamodb.listing(tenant, before, asked.filters)
     return fill(found, asked.limit, resource, lambda item: item["upload_id"])
 
 
@@ -141,7 +145,7 @@ def _number(tenant: str, upload_id: str) -> Number | None:
 
 
 def _find(tenant: str, upload_id: str) -> dict[str, Any]:
-    item = dynamodb.find(tenant, upload_id) if upload_id.startswith("upl_") else None
+    item = dynamodb.find(tenant, upload_id) if is_upload_id(upload_id) else None
     if item is None:
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return item

@@ -92,10 +92,10 @@ def read(connection: Connection, table: Table, after: int, upload: int | None, l
     with connection.transaction(), connection.cursor("rows", row_factory=tuple_row) as cursor:
         cursor.itersize = 1000
         cursor.execute(
-            sql.SQL("SELECT {} FROM {} WHERE _row > %s AND _row <= %s ORDER BY _row LIMIT %s").format(
-                table.columns, table.name
-            ),
-            (low, high, limit),
+            # Values as literals: beside parameters, a % in a column's name would be taken for a placeholder.
+            sql.SQL("SELECT {} FROM {} WHERE _row > {} AND _row <= {} ORDER BY _row LIMIT {}").format(
+                table.columns, table.name, low, high, limit
+            )
         )
         yield from cursor
 

@@ -83,9 +83,7 @@ class Rowmill:
     def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
         return cast(Iterator[Dataset], self._items("datasets", {}, limit))
 
-    def iterate_rows(
-        self, dataset: str, upload: str | None = None, limit: int | None = None
-    ) -> Iterator[Row]:
+    def iterate_rows(self, dataset: str, upload: str | None = None, limit: int | None = None) -> Iterator[Row]:
         """The loaded rows in file order, a page in memory at a time."""
         path = _path("datasets", dataset, "rows")
         return cast(Iterator[Row], self._items(path, {"upload": upload}, limit))
@@ -186,9 +184,7 @@ class Rowmill:
     def _get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> dict[str, Any]:
         return document(self._transport.call("GET", path, query=query, again=True))
 
-    def _items(
-        self, path: str, query: Mapping[str, str | None], limit: int | None
-    ) -> Iterator[dict[str, Any]]:
+    def _items(self, path: str, query: Mapping[str, str | None], limit: int | None) -> Iterator[dict[str, Any]]:
         size = PAGE if limit is None else min(limit, PAGE)
         return islice(self._every_item(path, {**query, "limit": size}), limit)
 

@@ -68,9 +68,7 @@ class Bars:
         shown = f"{settled(upload):,} rows" if total is None else f"{settled(upload):,} of {total:,} rows"
         # An empty file is done as well, which a bar shows only with something to fill.
         done, full = (1, 1) if total == 0 else (settled(upload), total)
-        self._progress.update(
-            self._rows, description=upload["state"], completed=done, total=full, shown=shown
-        )
+        self._progress.update(self._rows, description=upload["state"], completed=done, total=full, shown=shown)
 
 
 class Lines:

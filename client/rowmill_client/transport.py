@@ -174,9 +174,7 @@ def _problem(response: httpx.Response) -> ApiError:
 def _fault(entry: object) -> Fault:
     if not isinstance(entry, dict):
         return Fault("", str(entry))
-    return Fault(
-        str(entry.get("code", "")), str(entry.get("detail", "")), entry.get("row"), entry.get("column")
-    )
+    return Fault(str(entry.get("code", "")), str(entry.get("detail", "")), entry.get("row"), entry.get("column"))
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any] | None:

@@ -68,8 +68,6 @@ def test_a_record_fares_alone_as_it_does_among_others(rows: list[list[str]]) -> 
 @given(st.lists(st.lists(CELLS, min_size=4, max_size=4), max_size=8), st.permutations(IN_ORDER))
 @settings(max_examples=200, deadline=None)
 def test_the_order_of_the_file_s_columns_does_not_matter(rows: list[list[str]], order: list[int]) -> None:
-    shuffled = [[row[order.index(field)] for field in IN_ORDER] for row in rows]
-    assert shuffled == [[row[order.index(0)], row[order.index(1)], row[order.index(2)], row[order.index(3)]] for row in rows]
     plain = check(rows, SCHEMA, IN_ORDER, 4)
     moved = check([[row[place] for place in order] for row in rows], SCHEMA, [order.index(n) for n in IN_ORDER], 4)
     assert moved == plain
@@ -94,7 +92,12 @@ def test_no_records_are_empty_columns() -> None:
 def test_a_record_has_every_error_of_its_cells_in_column_order() -> None:
     checked = check([["", "a\0b", "x", "2024-02-30"], ["1", "ok", "1", "2024-02-29"]], SCHEMA, IN_ORDER, 4)
     assert told(checked) == {
-        0: [("id", "required_missing"), ("name", "encoding_invalid"), ("price", "type_invalid"), ("sold", "type_invalid")]
+        0: [
+            ("id", "required_missing"),
+            ("name", "encoding_invalid"),
+            ("price", "type_invalid"),
+            ("sold", "type_invalid"),
+        ]
     }
     assert (checked.columns, checked.places) == ([["1"], ["ok"], ["1"], ["2024-02-29"]], [1])
 
@@ -135,7 +138,9 @@ def test_what_is_no_text_is_told_so_whatever_the_type(kind: str, cell: str) -> N
     assert told(one(cell, schema_of(kind))) == {0: [("cell", "encoding_invalid")]}
 
 
-@pytest.mark.parametrize("text", [" 7 ", "\t", "\\N", "\\.", "\\", "\ufeff", "🎉", "\r\n", "NULL", "'", '"', "\x7f", "\x1c"])
+@pytest.mark.parametrize(
+    "text", [" 7 ", "\t", "\\N", "\\.", "\\", "\ufeff", "🎉", "\r\n", "NULL", "'", '"', "\x7f", "\x1c"]
+)
 def test_a_string_is_kept_as_it_is(text: str) -> None:
     assert list(one(text, schema_of("string")).columns[0]) == [text]
 
@@ -148,7 +153,23 @@ NO_INTEGERS = [
 ]
 NUMBERS = ["0", "-0", "+5", "007", ".5", "5.", "-.5", "1.50", "1e999", "1E-999", "1e+3", "5.e3", "NaN", "INF", "-INF"]
 NO_NUMBERS = [
-    *(" 7", "7 ", "7\n", "1_000", "1,5", "1.000,5", "0x1F", "1e", "e5", ".", "+.", "1e1000", "1e-1000", "1.2.3", "1e1.5"),
+    *(
+        " 7",
+        "7 ",
+        "7\n",
+        "1_000",
+        "1,5",
+        "1.000,5",
+        "0x1F",
+        "1e",
+        "e5",
+        ".",
+        "+.",
+        "1e1000",
+        "1e-1000",
+        "1.2.3",
+        "1e1.5",
+    ),
     *("٣", "１２", "½", "−5", "nan", "inf", "+INF", "Infinity", "-Infinity", "infinity", "+NaN", "-NaN", "$5", "5%"),
     "1" * 1001,
 ]
@@ -166,12 +187,34 @@ DATETIMES = [
     *("0001-01-01T15:59:00+15:59", "9999-12-31T08:00:00-15:59"),
 ]
 NO_DATETIMES = [
-    *("2024-01-05", "2024-01-05T10:00", "2024-01-05T10", "2024-01-05T24:00:00", "2024-01-05T23:59:60", "2024-01-05T23:60:00"),
+    *(
+        "2024-01-05",
+        "2024-01-05T10:00",
+        "2024-01-05T10",
+        "2024-01-05T24:00:00",
+        "2024-01-05T23:59:60",
+        "2024-01-05T23:60:00",
+    ),
     *("2024-01-05T10:00:00.1234567Z", "2024-01-05T10:00:00.", "2024-01-05T10:00:00,5Z", "2024-01-05T10:00:00z"),
     *("2024-01-05t10:00:00Z", "2024-01-05  10:00:00", "2024-01-05T10:00:00 Z", "20240105T100000Z"),
-    *("2024-01-05T10:00:00+16:00", "2024-01-05T10:00:00-16:00", "2024-01-05T10:00:00+23:59", "2024-01-05T10:00:00-23:59"),
-    *("2024-01-05T10:00:00+24:00", "2024-01-05T10:00:00+00:60", "2024-01-05T10:00:00+01:99", "2024-01-05T10:00:00+0100"),
-    *("2024-01-05T10:00:00+01", "2024-01-05T10:00:00+01:00:30", "2024-01-05T10:00:00 UTC", "2024-01-05T10:00:00 Europe/Berlin"),
+    *(
+        "2024-01-05T10:00:00+16:00",
+        "2024-01-05T10:00:00-16:00",
+        "2024-01-05T10:00:00+23:59",
+        "2024-01-05T10:00:00-23:59",
+    ),
+    *(
+        "2024-01-05T10:00:00+24:00",
+        "2024-01-05T10:00:00+00:60",
+        "2024-01-05T10:00:00+01:99",
+        "2024-01-05T10:00:00+0100",
+    ),
+    *(
+        "2024-01-05T10:00:00+01",
+        "2024-01-05T10:00:00+01:00:30",
+        "2024-01-05T10:00:00 UTC",
+        "2024-01-05T10:00:00 Europe/Berlin",
+    ),
     *("2024-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"),
     *("now", "infinity", "2024-01-05T10:00:00Z\n", "٢٠٢٤-٠١-٠٥T10:00:00Z"),
 ]

@@ -86,6 +86,14 @@ def test_rank_grows_with_every_chunk_and_every_generation(state: State, generati
     assert all(rank(state, generation, done) < rank(later, generation + 1, 0) for later in TRANSITIONS)
 
 
+@given(st.sampled_from(sorted(TERMINAL)), STATES, CHUNKS_DONE, CHUNKS_DONE)
+def test_no_state_but_another_end_comes_near_the_rank_of_an_end(end: State, state: State, done: int, then: int) -> None:
+    if state in TERMINAL:
+        assert rank(state, 1, done) == rank(end, 1, done)
+    else:
+        assert rank(state, 1, then) < rank(end, 1, done)
+
+
 @given(STATES, CHUNKS_DONE)
 def test_any_projection_outranks_what_admission_and_the_pin_wrote(state: State, done: int) -> None:
     if state not in ("awaiting_upload", "uploaded"):
@@ -122,7 +130,8 @@ def test_an_object_key_names_its_upload(tenant: str, upload_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "uploads", "uploads/t/u", "uploads/t/u/other", "uploads/t/u/v/source", "x/t/u/source", "/uploads/t/u/source"]
+    "key",
+    ["", "uploads", "uploads/t/u", "uploads/t/u/other", "uploads/t/u/v/source", "x/t/u/source", "/uploads/t/u/source"],
 )
 def test_other_objects_are_no_upload(key: str) -> None:
     assert from_key(key) is None

@@ -6,12 +6,13 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import argon2
 import jwt
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -20,7 +21,8 @@ from chalicelib.errors import Refused
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline
 
-PASSWORD = "correct horse"  # noqa: S105
+PASSWORD = "correct horse"
+TENANT = "ten_1"
 Claims = dict[str, Any]
 
 
@@ -38,14 +40,14 @@ def refusal(call: Callable[[], object]) -> tuple[int, str, str, Mapping[str, str
     return refused.value.status, refused.value.code, refused.value.detail, refused.value.headers
 
 
-def claims_of(pipeline: Pipeline, **changed: Any) -> Claims:
-    """What a good token of this tenant says, with some of it changed; None leaves a claim out."""
+def claims_of(**changed: Any) -> Claims:
+    """What a good token of TENANT says, with some of it changed; None leaves a claim out."""
     now = datetime.now(UTC)
     claims = {
         "iss": "rowmill",
         "aud": "rowmill-local",
         "sub": "usr_1",
-        "tenant": pipeline.tenant,
+        "tenant": TENANT,
         "iat": now,
         "exp": now + timedelta(minutes=1),
     }
@@ -92,18 +94,20 @@ def test_a_session_opens_its_own_tenant_only(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.usefixtures("pipeline")
-@pytest.mark.parametrize(("first", "again"), [("Ada", "aDA"), ("ada", "ADA"), ("Ärger@x.org", "äRGER@X.ORG")])
-def test_a_username_is_taken_whatever_its_case(first: str, again: str) -> None:
-    signup(first)
-    assert refusal(lambda: signup(again, "another horse"))[:2] == (409, "username_taken")
-    assert login(again)["username"] == first
+def test_a_username_is_taken_whatever_its_case() -> None:
+    for first, again in (("Ada", "aDA"), ("bob", "BOB"), ("Ärger@x.org", "äRGER@X.ORG")):
+        signup(first)
+        assert refusal(partial(signup, again, "another horse"))[:2] == (409, "username_taken")
+        assert login(again)["username"] == first
 
 
 def test_a_username_that_is_taken_leaves_no_tenant_behind(pipeline: Pipeline) -> None:
     signup("ada")
     with pytest.raises(Refused):
         signup("ada")
-    (counted,) = pipeline.sql("SELECT (SELECT count(*) FROM rowmill.tenant) AS t, (SELECT count(*) FROM rowmill.account) AS a")
+    (counted,) = pipeline.sql(
+        "SELECT (SELECT count(*) FROM rowmill.tenant) AS t, (SELECT count(*) FROM rowmill.account) AS a"
+    )
     assert counted == {"t": 2, "a": 2}
 
 
@@ -134,15 +138,13 @@ def test_the_password_of_the_hash_for_nobody_opens_nothing() -> None:
 
 
 @pytest.mark.usefixtures("pipeline")
-@pytest.mark.parametrize("length", [8, 256])
-def test_a_password_may_have_8_to_256_characters(length: int) -> None:
-    password = "pä" * (length // 2)
-    signup("ada", password)
-    assert login("ada", password)["username"] == "ada"
-    assert refusal(lambda: login("ada", password[:-1]))[1] == "login_failed"
+def test_a_password_may_have_8_to_256_characters() -> None:
+    for name, password in (("ada", "pä" * 4), ("bob", "pä" * 128)):
+        signup(name, password)
+        assert login(name, password)["username"] == name
+        assert refusal(partial(login, name, password[:-1]))[1] == "login_failed"
 
 
-@pytest.mark.usefixtures("pipeline")
 @pytest.mark.parametrize(
     ("username", "password", "code"),
     [
@@ -176,17 +178,17 @@ def test_credentials_are_two_strings_and_nothing_else(body: dict[str, Any]) -> N
     assert refusal(lambda: accounts.login(body))[:2] == (400, "body_invalid")
 
 
-def test_a_token_with_every_claim_opens_the_door(pipeline: Pipeline) -> None:
-    token = bearer(claims_of(pipeline))
-    assert accounts.authenticate(token) == accounts.authenticate(token.replace("Bearer", "bearer")) == pipeline.tenant
+def test_a_token_with_every_claim_opens_the_door() -> None:
+    token = bearer(claims_of())
+    assert accounts.authenticate(token) == accounts.authenticate(token.replace("Bearer", "bearer")) == TENANT
 
 
-def test_a_token_lacking_any_claim_is_turned_away(pipeline: Pipeline) -> None:
+def test_a_token_lacking_any_claim_is_turned_away() -> None:
     for claim in ("iss", "aud", "sub", "tenant", "iat", "exp"):
-        is_turned_away(bearer(claims_of(pipeline, **{claim: None})))
+        is_turned_away(bearer(claims_of(**{claim: None})))
 
 
-def test_a_token_of_another_stage_issuer_or_time_is_turned_away(pipeline: Pipeline) -> None:
+def test_a_token_of_another_stage_issuer_or_time_is_turned_away() -> None:
     now = datetime.now(UTC)
     for changed in (
         {"aud": "rowmill-prod"},
@@ -198,21 +200,22 @@ def test_a_token_of_another_stage_issuer_or_time_is_turned_away(pipeline: Pipeli
         {"nbf": now + timedelta(hours=1)},
         {"exp": "soon"},
     ):
-        is_turned_away(bearer(claims_of(pipeline, **changed)))
+        is_turned_away(bearer(claims_of(**changed)))
 
 
-def test_a_stage_refuses_the_tokens_of_another(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("pipeline")
+def test_a_stage_refuses_the_tokens_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     token = f"Bearer {signup('ada')['access']}"
     monkeypatch.setenv("ROWMILL_STAGE", "prod")
     settings.cache_clear()
     is_turned_away(token)
 
 
-def test_a_token_that_we_did_not_sign_is_turned_away(pipeline: Pipeline) -> None:
-    claims = claims_of(pipeline)
+def test_a_token_that_we_did_not_sign_is_turned_away() -> None:
+    claims = claims_of()
     good = bearer(claims).removeprefix("Bearer ")
     header, payload, signature = good.split(".")
-    unsigned = jwt.encode(claims, None, algorithm="none")
+    unsigned = jwt.encode(claims, "", algorithm="none")
     stamps = {name: int(value.timestamp()) if isinstance(value, datetime) else value for name, value in claims.items()}
     for token in (
         unsigned,
@@ -231,23 +234,26 @@ def test_a_token_that_we_did_not_sign_is_turned_away(pipeline: Pipeline) -> None
     is_turned_away(bearer(claims, settings().jwt_secret * 2, "HS512"))
 
 
-@pytest.mark.usefixtures("pipeline")
-@pytest.mark.parametrize("header", ["1", "null", "[]", "[" * 3000, '{"a":' * 3000, "9" * 5000, '{"alg": "HS256"', '"\\ud800"'])
+@pytest.mark.parametrize(
+    "header", ["1", "null", "[]", "[" * 3000, '{"a":' * 3000, "9" * 5000, '{"alg": "HS256"', '"\\ud800"']
+)
 def test_a_token_whose_header_is_no_header_is_turned_away(header: str) -> None:
     """Read before any signature is checked, so anybody may send it."""
     is_turned_away(f"Bearer {part(header)}.{part({})}.{part('x')}")
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Token x", "Bearer a.b.c", "Bearer é", "Bearer \udc80"])
-def test_what_is_no_bearer_token_is_turned_away(pipeline: Pipeline, authorization: str | None) -> None:
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Token x", "Bearer a.b.c", "Bearer é", "Bearer \x80"]
+)
+def test_what_is_no_bearer_token_is_turned_away(authorization: str | None) -> None:
     is_turned_away(authorization)
 
 
-def test_a_token_needs_its_scheme(pipeline: Pipeline) -> None:
-    is_turned_away(bearer(claims_of(pipeline)).removeprefix("Bearer "))
+def test_a_token_needs_its_scheme() -> None:
+    is_turned_away(bearer(claims_of()).removeprefix("Bearer "))
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))
-@examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_header_is_a_tenant_s_or_turned_away(pipeline: Pipeline, token: str) -> None:
+@examples(max_examples=100, deadline=None)
+def test_any_text_as_token_is_turned_away(token: str) -> None:
     is_turned_away(f"Bearer {token}")
