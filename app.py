@@ -12,7 +12,7 @@ from chalicelib import accounts, admit, catalog, edge, load, mend, report, settl
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
-app = edge.App(app_name="rowmill")
+app = edge.App("rowmill")
 here = settings()
 
 # ---- accounts --------------------------------------------------------------------------------------------

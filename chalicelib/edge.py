@@ -51,6 +51,10 @@ class App(Chalice):
     In the routes and not in a middleware: Chalice makes a plain 500 of an exception before middleware sees it.
     """
 
+    def __init__(self, name: str) -> None:
+        # Chalice would set the level of the logger of this name, which is ours too, to ERROR.
+        super().__init__(app_name=name, configure_logs=False)
+
     def route(self, path: str, **options: Any) -> Callable[[View], View]:
         """Declare a route. Any content type gets in: `body` refuses the wrong ones as problem+json."""
         register = super().route(path, content_types=["*/*"], **options)

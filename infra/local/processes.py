@@ -90,12 +90,25 @@ def marked(mark: str) -> Iterator[Process]:
     """Every living process that was started with this instance's mark, and what those started in turn."""
     wanted = f"{MARK}={mark}".encode()
     for pid in _pids():
-        try:
-            found = wanted in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if found and (stat := _stat(pid)):
+        if wanted in _environment(pid).split(b"\0") and (stat := _stat(pid)):
             yield Process(pid, stat.started)
+
+
+def _environment(pid: int) -> bytes:
+    """What a process was started with; empty for those that are not ours to see.
+
+    Between exec and the program's first step the kernel shows nothing, so a program that has nothing is asked
+    again for a moment.
+    """
+    for _ in range(20):
+        try:
+            if found := (PROC / str(pid) / "environ").read_bytes():
+                return found
+            (PROC / str(pid) / "exe").readlink()
+        except OSError:
+            break
+        time.sleep(0.001)
+    return b""
 
 
 def inside(folder: Path) -> Iterator[Process]:
