@@ -20,7 +20,6 @@ from chalicelib.settings import settings
 
 LOST_SECONDS: Final = 30  # an upload whose file is there for this long without a split lost its event
 STALLED_SECONDS: Final = 60  # a splitter notes a heartbeat several times a second
-REMEMBERED_SECONDS: Final = 300  # how long after the end a lost projection is looked for
 EXPIRED_KEPT: Final = timedelta(days=30)
 MOST_PER_SWEEP: Final = 500
 
@@ -65,15 +64,15 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
     _send_again(stuck)
     for tenant, upload_id in stuck.stalled_scans:
         sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
-    open_uploads = ledger.recently_open(connection(), REMEMBERED_SECONDS)
-    for number in open_uploads:
+    unfinished = ledger.list_unfinished(connection())
+    for number in unfinished:
         onward(number)
     return {
         "lost_events": awaited,
         "expired": expired,
         "chunks_resent": len(stuck.chunks),
         "scans_restarted": len(stuck.stalled_scans),
-        "uploads_seen": len(open_uploads),
+        "uploads_seen": len(unfinished),
     }
 
 

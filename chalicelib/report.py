@@ -32,6 +32,8 @@ def show(number: Number) -> None:
     if seen is not None:
         grown = rank(seen["state"], seen["generation"], seen["chunks_done"])
         dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
+        if seen["state"] in TERMINAL:
+            ledger.mark_end_shown(connection(), number)
 
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,12 +50,12 @@ def find(tenant: str, upload_id: str) -> Item | None:
 
 
 def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
-    """Tie an upload to the first object version that arrived; False if another one came first."""
+    """Tie an upload to the first object version that arrived; False if it is tied already, or expired."""
     return _update(
         tenant,
         upload_id,
         "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank",
-        "attribute_not_exists(etag) AND #state = :awaiting OR etag = :etag AND version_id = :version",
+        "attribute_not_exists(etag) AND #state = :awaiting",
         {
             ":etag": stored.etag,
             ":version": stored.version_id or "null",

@@ -221,7 +221,10 @@ def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> No
 
 
 def is_projection_due(connection: Connection, number: int) -> bool:
-    """Whether half a second has passed since the last projection; if so, this caller makes it."""
+    """Whether the status is to be shown now: the end always, progress if the last time is half a second ago.
+
+    Of callers at the same moment one is told so; the others need not wait for it.
+    """
     with connection.transaction():
         # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
         connection.execute("SET LOCAL synchronous_commit = off")
@@ -229,23 +232,30 @@ def is_projection_due(connection: Connection, number: int) -> bool:
             """
             UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = (
                 SELECT number FROM rowmill.upload
-                WHERE number = %s AND (finished_at IS NOT NULL
-                                       OR projected_at < clock_timestamp() - interval '500 milliseconds')
+                WHERE number = %s AND finished_at IS NULL
+                  AND projected_at < clock_timestamp() - interval '500 milliseconds'
                 FOR UPDATE SKIP LOCKED)
             """,
             (number,),
         )
-        return due.rowcount == 1
+        ended = connection.execute(
+            "SELECT FROM rowmill.upload WHERE number = %s AND finished_at >= projected_at", (number,)
+        )
+        return due.rowcount + ended.rowcount > 0
 
 
-def recently_open(connection: Connection, seconds: int) -> list[Number]:
-    """Uploads not over, or over only for this long: their ends or projections may have been lost."""
+def mark_end_shown(connection: Connection, number: int) -> None:
+    """The end is in the status table: the sweep need not look after it."""
+    connection.execute(
+        "UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = %s AND finished_at IS NOT NULL",
+        (number,),
+    )
+
+
+def list_unfinished(connection: Connection) -> list[Number]:
+    """Uploads that are not over, or whose end has not been shown."""
     rows = connection.execute(
-        """
-        SELECT number FROM rowmill.upload
-        WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %s) ORDER BY number
-        """,
-        (seconds,),
+        "SELECT number FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at ORDER BY number"
     )
     return [Number(row[0]) for row in rows]
 

@@ -56,9 +56,10 @@ CREATE TABLE rowmill.upload (
     scan_seen_at    timestamptz NOT NULL DEFAULT now(),  -- the splitter's heartbeat
     split_at        timestamptz,
     finished_at     timestamptz,
-    projected_at    timestamptz NOT NULL DEFAULT '-infinity'
+    projected_at    timestamptz NOT NULL DEFAULT '-infinity'  -- when the status was last shown
 );
-CREATE INDEX upload_open ON rowmill.upload (number) WHERE finished_at IS NULL;
+CREATE INDEX upload_unfinished ON rowmill.upload (number) WHERE finished_at IS NULL OR finished_at >= projected_at;
+CREATE INDEX upload_of_dataset ON rowmill.upload (dataset) WHERE finished_at IS NULL;
 
 -- Manifest and ledger in one: inserted by the splitter before the message goes out, marked `loaded` in the
 -- transaction that holds the chunk's rows. pass 'settle' is the correction that settling adds to the totals.

@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from chalice.app import SQSEvent
 
 from chalicelib import edge, load, mend, settle, split
-from chalicelib.aws import s3, sqs
+from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import logger
 from chalicelib.postgres import connection, ledger, manifest
@@ -87,9 +88,11 @@ def test_a_duplicate_event_splits_once(pipeline: Pipeline) -> None:
     pipeline.split(upload_id)
     assert pipeline.messages() == []
     pipeline.load(messages)
+    done = pipeline.upload(upload_id)
     pipeline.split(upload_id)
     assert pipeline.messages() == []
-    assert pipeline.upload(upload_id)["state"] == "completed"
+    assert pipeline.upload(upload_id) == done
+    assert done["state"] == "completed"
 
 
 def test_a_splitter_that_died_half_way_is_restarted_with_the_same_cuts(
@@ -232,6 +235,25 @@ def test_a_lost_chunk_is_sent_again_by_the_sweep(pipeline: Pipeline, loss: str) 
     assert pipeline.sweep()["chunks_resent"] == 0
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
+def test_an_end_that_could_not_be_shown_is_shown_by_the_sweep(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[:-1])
+
+    def down(*args: Any) -> bool:
+        raise EndpointConnectionError(endpoint_url="http://dynamodb")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dynamodb, "project", down)
+        with pytest.raises(EndpointConnectionError):
+            pipeline.load(messages[-1:])
+    assert pipeline.upload(upload_id)["state"] != "completed"
+    assert pipeline.sweep()["uploads_seen"] == 1
+    assert pipeline.upload(upload_id)["state"] == "completed"
+    assert pipeline.sweep()["uploads_seen"] == 0
 
 
 def test_a_missed_finish_is_drawn_by_the_sweep(pipeline: Pipeline) -> None:
