@@ -6,17 +6,19 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jwt
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from ulid import ULID
 
 from chalicelib.errors import Refused
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
+
+# jwt and argon2 are imported where they are used: only the API needs them, and they would cost every
+# function up to 140 ms at a cold start.
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 TOKEN_LIFE: Final = timedelta(hours=12)
 ISSUER: Final = "rowmill"
@@ -28,6 +30,8 @@ _MAX_PASSWORD: Final = 256
 
 @cache
 def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher
+
     # OWASP's argon2id floor: 31 ms here, where the library's default costs 218 ms a login.
     return PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 
@@ -57,6 +61,8 @@ def signup(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def login(body: Mapping[str, Any]) -> dict[str, Any]:
     """A token for an account. Raises Refused `login_failed` (401), the same for an unknown name."""
+    from argon2.exceptions import InvalidHashError, VerificationError
+
     username, password = _credentials(body)
     account = people.find_account(connection(), username)
     try:
@@ -70,6 +76,8 @@ def login(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def authenticate(authorization: str | None) -> str:
     """The tenant of a Bearer token. Raises Refused `token_invalid` (401)."""
+    import jwt
+
     scheme, _, token = (authorization or "").partition(" ")
     try:
         if scheme.lower() != "bearer":
@@ -99,6 +107,8 @@ def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _session(account: people.Account) -> dict[str, Any]:
+    import jwt
+
     now = datetime.now(UTC)
     claims = {
         "iss": ISSUER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from typing import Any, Final
 
@@ -29,11 +30,20 @@ _local = threading.local()
 def connection() -> Connection:
     """This thread's connection, opened anew if the last one broke. Raises Unavailable."""
     kept: Connection | None = getattr(_local, "connection", None)
-    if kept is None or kept.closed or kept.broken:
+    if kept is None or kept.closed or kept.broken or _has_hung_up(kept):
+        close()
         _local.connection = kept = _connect()
     elif kept.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         kept.rollback()
     return kept
+
+
+def _has_hung_up(kept: Connection) -> bool:
+    """Whether the server has closed the line while it was idle: a restart between two invocations.
+
+    Asked of the socket, without a round trip: an idle server has nothing to say but goodbye.
+    """
+    return bool(select.select([kept.fileno()], [], [], 0)[0])
 
 
 def close() -> None:

@@ -341,6 +341,14 @@ def test_a_connection_cut_at_commit_loads_once(pipeline: Pipeline, monkeypatch: 
     assert pipeline.upload(upload_id)["loaded"] == len(pipeline.rows()) == ROWS
 
 
+def test_a_connection_that_the_server_closed_between_two_chunks_is_opened_anew(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[:1])
+    pipeline.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'rowmill'")
+    pipeline.load(messages[1:])
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
 def test_a_killed_transaction_leaves_no_row_behind(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id, messages = begun(pipeline)
 
