@@ -240,7 +240,8 @@ def _message(text: str) -> dict[str, Any]:
 def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bool:
     """A passing fault becomes a delayed copy and spends no delivery; any other goes back to the queue."""
     known = _known(error)
-    tries = int(message.get("tries", 0)) + 1
+    before = message.get("tries")
+    tries = before + 1 if type(before) is int and 0 <= before else 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
         delay = round(random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS))
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
@@ -249,13 +250,13 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
         except (ClientError, BotoCoreError) as unsent:
             error = unsent
         else:
-            logger.warning("put off", code=known.code, tries=tries, delay=delay)
+            logger.warning("put off", error=_named(error.__cause__ or error), tries=tries, delay=delay)
             return True
     logger.error("failed", error=_named(error))
     return False
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     """An error's kind and place. Its own text may hold row data (Postgres repeats values), so it is not logged."""
     detail = getattr(error, "sqlstate", None) or getattr(error, "code", None)
     if isinstance(error, ClientError):

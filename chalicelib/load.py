@@ -65,7 +65,8 @@ def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
             raise
         manifest.note_fault(connection(), upload.number, work.n, _fault(error))
         if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
-            raise
+            # Counted in the chunk's row already, so a copy in seconds is as safe as the queue's own in minutes.
+            raise Unavailable("chunk_failed", "The chunk failed; it has attempts left.") from error
         manifest.bury(connection(), upload.number, work.n)
 
 

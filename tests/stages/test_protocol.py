@@ -166,7 +166,7 @@ def test_a_passing_fault_sends_a_delayed_copy_and_another_fails_alone(
         {
             "messageId": name,
             "receiptHandle": "r",
-            "body": json.dumps({"fault": name}),
+            "body": json.dumps({"fault": name, "tries": "forged"}),
             "eventSourceARN": "arn:aws:sqs:us-east-1:0:low",
         }
         for name in ("transient", "own", "none")
@@ -290,7 +290,8 @@ def test_a_chunk_that_always_fails_dies_after_four_attempts_and_the_rest_loads(
     for message in messages * 5:
         try:
             pipeline.load([message])
-        except MemoryError:
+        except Unavailable as failed:
+            assert (failed.code, type(failed.__cause__)) == ("chunk_failed", MemoryError)
             attempts += 1
     assert attempts == 3  # the fourth is the last: it buries the chunk instead of raising
     upload = pipeline.upload(upload_id)
