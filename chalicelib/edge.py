@@ -241,7 +241,7 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
     """A passing fault becomes a delayed copy and spends no delivery; any other goes back to the queue."""
     known = _known(error)
     before = message.get("tries")
-    tries = before + 1 if type(before) is int and 0 <= before else 1
+    tries = before + 1 if type(before) is int and before >= 0 else 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
         delay = round(random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS))
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]

@@ -112,9 +112,9 @@ def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines:
             outcome.contested += _remove_repeats(connection, names)
             outcome.updated += _update_others(connection, names)
         else:
-            outcome.in_database += _remove_known(connection, names)
+            outcome.in_database += _remove_clashing(connection, names, own=False)
             outcome.contested += _remove_repeats(connection, names)
-        outcome.contested += _remove_own(connection, names)
+        outcome.contested += [row for row, _ in _remove_clashing(connection, names, own=True)]
         left = _insert(connection, names)
         if not left:
             return outcome
@@ -150,14 +150,15 @@ class Names:
         return sql.SQL("(") + sql.SQL(" AND ").join(filled) + sql.SQL(")")
 
 
-def _remove_known(connection: Connection, names: Names) -> list[tuple[int, str]]:
-    """Take out of staging what clashes with a row of another upload: (`_row`, the key it clashed on)."""
+def _remove_clashing(connection: Connection, names: Names, *, own: bool) -> list[tuple[int, str]]:
+    """Take out of staging what clashes with a loaded row of this upload (`own`) or of others: (`_row`, its key)."""
     removed: list[tuple[int, str]] = []
     for key in names.keys:
         rows = connection.execute(
             names.format(
-                "DELETE FROM {staging} s USING {table} t WHERE {same} AND NOT ({own}) RETURNING s._row",
+                "DELETE FROM {staging} s USING {table} t WHERE {same} AND ({own}) = {wanted} RETURNING s._row",
                 same=names.matches(key),
+                wanted=sql.Literal(own),
             )
         )
         removed += [(row[0], ", ".join(key)) for row in rows]
@@ -180,20 +181,6 @@ def _remove_repeats(connection: Connection, names: Names) -> list[int]:
                 """,
                 key=identifiers(key),
                 complete=names.complete(key),
-            )
-        )
-        removed += [row[0] for row in rows]
-    return removed
-
-
-def _remove_own(connection: Connection, names: Names) -> list[int]:
-    """Take out of staging what clashes with a row of this upload."""
-    removed: list[int] = []
-    for key in names.keys:
-        rows = connection.execute(
-            names.format(
-                "DELETE FROM {staging} s USING {table} t WHERE {same} AND {own} RETURNING s._row",
-                same=names.matches(key),
             )
         )
         removed += [row[0] for row in rows]
