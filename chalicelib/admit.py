@@ -17,7 +17,7 @@ from chalicelib.aws import dynamodb, s3
 from chalicelib.datasets import read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import UPLOAD_SECONDS, Tenant, UploadId, object_key
+from chalicelib.journey import UPLOAD_SECONDS, Tenant, UploadId, object_key, rfc3339
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -43,7 +43,7 @@ def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, reque
         "state": "awaiting_upload",
         "rank": 0,
         "waiting": dynamodb.WAITING,
-        "created_at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created_at": rfc3339(now),
         "closes_at": int((now + timedelta(seconds=UPLOAD_SECONDS)).timestamp()),
         "correlation_id": request_id,
         **wanted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal, NewType
 
 UploadId = NewType("UploadId", str)  # "upl_" + ULID: sortable by creation
@@ -77,6 +78,11 @@ def rank(state: State, generation: int, chunks_done: int) -> int:
 def lineage(number: int, record: int) -> int:
     """`_row` of a loaded row: the upload's number, then the record's place in the file (1-based)."""
     return number << RECORD_BITS | record
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as the API and the status table spell it, to the millisecond: it sorts as text."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def object_key(tenant: str, upload_id: str) -> str:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, object_key, rank
+from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, object_key, rank, rfc3339
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest
 from chalicelib.postgres.connection import connection
@@ -79,9 +79,9 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
 def _look_for_files() -> tuple[int, int]:
     """Split what has arrived without an event; expire what can no longer arrive."""
     now = datetime.now(UTC)
-    closed = _text(now - timedelta(seconds=UPLOAD_SECONDS + LOST_SECONDS))
+    closed = rfc3339(now - timedelta(seconds=UPLOAD_SECONDS + LOST_SECONDS))
     awaited = expired = 0
-    for item in islice(dynamodb.waiting(_text(now - timedelta(seconds=LOST_SECONDS))), MOST_PER_SWEEP):
+    for item in islice(dynamodb.waiting(rfc3339(now - timedelta(seconds=LOST_SECONDS))), MOST_PER_SWEEP):
         tenant, upload_id = item["tenant"], item["upload_id"]
         if s3.head(object_key(tenant, upload_id)) is not None:
             sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
@@ -90,10 +90,6 @@ def _look_for_files() -> tuple[int, int]:
             forget_at = int((now + EXPIRED_KEPT).timestamp())
             expired += dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), forget_at)
     return awaited, expired
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _idle_tiers() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
-from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rank
+from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rank, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, manifest, outcomes
 from chalicelib.postgres.connection import connection
@@ -49,17 +49,13 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "tier": plan.get("tier"),
         "dialect": plan.get("shown"),
         "timings": {
-            "stored_at": _moment(seen["stored_at"]),
+            "stored_at": rfc3339(seen["stored_at"]),
             "split_s": _between(seen["stored_at"], seen["split_at"]),
             "load_s": _between(seen["first_started_at"], seen["finished_at"]),
             "stored_to_completed_s": _between(seen["stored_at"], seen["finished_at"]),
         },
         "error": seen["error"],
     }
-
-
-def _moment(value: datetime) -> str:
-    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _between(first: datetime | None, last: datetime | None) -> float | None:
