@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 
-from chalicelib import accounts, admit, catalog, edge, load, mend, report, settle, split
+from chalicelib import accounts, admit, catalog, control, edge, load, mend, report, settle, split
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -91,6 +91,22 @@ def list_rejects(upload_id: str) -> Response:
     return edge.page(app, report.rejects(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
 
 
+@app.route("/v1/uploads/{upload_id}/cancel", methods=["POST"])
+def cancel_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/redrive", methods=["POST"])
+def redrive_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.redrive(edge.tenant(app), upload_id))
+
+
+def answered(upload_id: str, number: Number | None) -> Response:
+    """202 and the upload as it is now that something was asked of it."""
+    report.show(settle.finish(number))
+    return edge.answer(202, report.upload(edge.tenant(app), upload_id))
+
+
 # ---- the journey of a file: queues -------------------------------------------------------------------------
 
 
@@ -101,7 +117,8 @@ def onward(number: Number | None) -> Number | None:
 
 @app.on_sqs_message(queue=here.intake_queue, batch_size=1, name="split")
 def split_file(event: SQSEvent) -> dict[str, Any]:
-    return edge.each(event, lambda message: onward(split.file(message)))
+    deadline = edge.deadline(event)
+    return edge.each(event, lambda message: onward(split.file(message, deadline)))
 
 
 @app.on_sqs_message(queue=here.high_queue, batch_size=1, name="load_high")
@@ -134,7 +151,7 @@ def bury(event: SQSEvent) -> dict[str, Any]:
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
-    return edge.logged(lambda: mend.sweep(onward))
+    return edge.swept(event, lambda: mend.sweep(onward))
 
 
 @app.lambda_function(name="define")

@@ -18,7 +18,7 @@ from chalicelib.datasets import read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import UPLOAD_SECONDS, Tenant, UploadId, object_key, rfc3339
-from chalicelib.postgres import people
+from chalicelib.postgres import announcements, people
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -42,7 +42,6 @@ def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, reque
         "upload_id": upload_id,
         "state": "awaiting_upload",
         "rank": 0,
-        "waiting": dynamodb.WAITING,
         "created_at": rfc3339(now),
         "closes_at": int((now + timedelta(seconds=UPLOAD_SECONDS)).timestamp()),
         "correlation_id": request_id,
@@ -51,6 +50,7 @@ def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, reque
     key = _idempotency(tenant, idempotency_key, body, upload_id, now)
     if not dynamodb.admit(item, key):
         item = _replayed(tenant, key)
+    announcements.announce(connection(), item, key, item["closes_at"] - now.timestamp())
     return item, _form(item)
 
 

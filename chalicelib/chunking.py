@@ -18,6 +18,15 @@ from chalicelib.journey import Chunk
 MAX_RECORD_BYTES = 16 << 20
 
 
+class Start(NamedTuple):
+    """Where cutting begins: the offset, the number of the next chunk, and of its first record and line."""
+
+    byte: int
+    line: int
+    n: int = 1
+    record: int = 1
+
+
 class _Point(NamedTuple):
     """A place in the file between two lines: its offset, and the numbers of the next record and line."""
 
@@ -30,20 +39,20 @@ def cut(
     blocks: Iterable[bytes],
     dialect: Dialect,
     *,
-    offset: int,
-    first_line: int,
+    start: Start,
     chunk_bytes: int,
     chunk_records: int,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Chunk]:
     """The chunks of the data that blocks hold, each as soon as it is known.
 
-    `offset` and `first_line` say where in the file the first block begins: at a record's start. A chunk ends
+    `start` says where in the file the first block begins: at a record's start. From the start of one of the
+    chunks, that chunk and all after it come out as they did from the start of the file. A chunk ends
     after the first record that reaches `chunk_bytes`, or after `chunk_records` records, whichever is first.
     Blank lines at the end of the file belong to the last chunk; a file without a record has no chunk.
     Raises Refused("record_too_large") for a record, less its line end, of more than `max_record_bytes`.
     """
-    cutter = _Cutter(_Point(offset, 1, first_line), chunk_bytes, chunk_records)
+    cutter = _Cutter(start, chunk_bytes, chunk_records)
     feed = _Feed(blocks)
     usual = size = min(PROVABLE, max_record_bytes + 1)
     while window := feed.window(size):
@@ -104,11 +113,10 @@ class _Feed:
 class _Cutter:
     """The open chunk. It stays open, though full, until another record shows that it is not the last."""
 
-    def __init__(self, start: _Point, chunk_bytes: int, chunk_records: int) -> None:
-        self.here = start
-        self._start = start
+    def __init__(self, start: Start, chunk_bytes: int, chunk_records: int) -> None:
+        self.here = self._start = _Point(start.byte, start.record, start.line)
         self._full: _Point | None = None
-        self._n = 1
+        self._n = start.n
         self._chunk_bytes = chunk_bytes
         self._chunk_records = chunk_records
 

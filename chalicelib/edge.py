@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import random
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import (
     Chalice,
     ChaliceViewError,
+    CloudWatchEvent,
     Request,
     Response,
     SQSEvent,
@@ -35,7 +37,10 @@ from chalicelib.postgres import connection
 
 MAX_BODY_BYTES: Final = 4_000_000
 MAX_LIMIT: Final = 5000
-MAX_TRIES: Final = 12  # delayed copies of a message before it is left to the queue's own retries
+MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
+MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
+SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
+SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
 _OPEN_TO_ALL: Final = ("/healthz", "/v1/auth/signup", "/v1/auth/login")
 
 View = Callable[..., Response]
@@ -243,7 +248,7 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
     before = message.get("tries")
     tries = before + 1 if type(before) is int and before >= 0 else 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
-        delay = round(random.uniform(0.5, 1) * min(2**tries, sqs.MAX_DELAY_SECONDS))
+        delay = round(random.uniform(0.5, 1) * min(2 ** min(tries, 10), MAX_WAIT_SECONDS))
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
         try:
             sqs.send(queue, {**message, "tries": tries}, delay=delay)
@@ -266,10 +271,21 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__} {detail or ''}".rstrip() + place
 
 
-def logged(run: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """Run a scheduled job and log what it did."""
-    done = run()
-    logger.info("swept", extra=done)
+def deadline(event: SQSEvent) -> float:
+    """When (of time.monotonic) a scan should leave the rest to the next invocation."""
+    left: int = cast(Any, event.context).get_remaining_time_in_millis()
+    return time.monotonic() + left / 1000 - SPLIT_RESERVE_SECONDS
+
+
+def swept(event: CloudWatchEvent, sweep: Callable[[], dict[str, int]]) -> dict[str, int]:
+    """Sweep, and when the clock asked, half a minute later again; log what was done."""
+    rounds = 1 if event.detail.get("once") else 2
+    for left in reversed(range(rounds)):
+        begun = time.monotonic()
+        done = sweep()
+        logger.info("swept", extra=done)
+        if left:
+            time.sleep(max(0.0, SWEEP_SECONDS - (time.monotonic() - begun)))
     return done
 
 

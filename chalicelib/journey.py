@@ -19,9 +19,11 @@ State = Literal[
     "splitting",
     "queued",
     "processing",
+    "canceling",
     "completed",
     "completed_with_errors",
     "failed",
+    "canceled",
     "expired",
 ]
 Mode = Literal["insert", "skip", "upsert"]
@@ -30,18 +32,21 @@ MODES: Final[tuple[Mode, ...]] = ("insert", "skip", "upsert")
 TIERS: Final[tuple[Tier, ...]] = ("high", "medium", "low")
 
 TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
-    "awaiting_upload": ("uploaded", "expired"),
-    "uploaded": ("scanning",),
-    "scanning": ("splitting", "failed"),
-    "splitting": ("queued", "processing", "completed", "completed_with_errors", "failed"),
-    "queued": ("processing", "completed", "completed_with_errors", "failed"),
-    "processing": ("completed", "completed_with_errors", "failed"),
+    "awaiting_upload": ("uploaded", "expired", "failed", "canceled"),
+    "uploaded": ("scanning", "failed", "canceled"),
+    "scanning": ("splitting", "failed", "canceling", "canceled"),
+    "splitting": ("queued", "processing", "completed", "completed_with_errors", "failed", "canceling", "canceled"),
+    "queued": ("processing", "completed", "completed_with_errors", "failed", "canceling", "canceled"),
+    "processing": ("completed", "completed_with_errors", "failed", "canceling", "canceled"),
+    # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
+    "canceling": ("canceled", "completed", "completed_with_errors", "failed"),
     "completed": (),
-    "completed_with_errors": (),
-    "failed": (),
+    "completed_with_errors": ("processing",),  # redrive
+    "failed": ("processing", "scanning"),  # redrive
+    "canceled": (),
     "expired": (),
 }
-TERMINAL: Final = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
+TERMINAL: Final[frozenset[State]] = frozenset(("completed", "completed_with_errors", "failed", "canceled", "expired"))
 LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may commit
 
 STATUS: Final[Mapping[State, str]] = {
@@ -51,9 +56,11 @@ STATUS: Final[Mapping[State, str]] = {
     "splitting": "processing",
     "queued": "processing",
     "processing": "processing",
+    "canceling": "processing",
     "completed": "success",
     "completed_with_errors": "partial",
     "failed": "failed",
+    "canceled": "canceled",
     "expired": "failed",
 }
 
@@ -69,10 +76,10 @@ def sources(state: State) -> list[State]:
     return [source for source, onward in TRANSITIONS.items() if state in onward]
 
 
-def rank(state: State, generation: int, chunks_done: int) -> int:
+def rank(state: State, generation: int, chunks_done: int, epoch: int = 0) -> int:
     """A number that only grows along the journey, so that a late write of the projection loses."""
     order = 99 if state in TERMINAL else list(TRANSITIONS).index(state)
-    return generation * 10**12 + order * 10**10 + chunks_done
+    return epoch * 10**18 + generation * 10**12 + order * 10**10 + chunks_done
 
 
 def lineage(number: int, record: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,10 @@ from chalicelib.aws import s3
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import LOAD_SECONDS, MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
+from chalicelib.journey import MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest, outcomes, staging, tables
-from chalicelib.postgres.connection import connection, is_transient
+from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
 DEADLOCK_TRIES: Final = 5
@@ -38,21 +39,26 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     if upload is None or type(n) is not int:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=n)
-    work = manifest.take(connection(), upload.number, n)
-    if work is None:
-        _pass_over(upload.number, n)
-    else:
-        _attempt(upload, work)
+    with _alone(upload.number, n) as db:
+        work = manifest.take(db, upload.number, n)
+        if work is None:
+            manifest.bury_spent(db, upload.number, n)
+        else:
+            _attempt(upload, work)
     return upload.number
 
 
-def _pass_over(number: Number, n: int) -> None:
-    """A chunk that cannot be taken is done, or out of attempts."""
-    spent = manifest.is_spent(connection(), number, n, LOAD_SECONDS)
-    if spent:
-        manifest.bury(connection(), number, n)
-    elif spent is False:
-        raise Unavailable("chunk_busy", "The chunk's last attempt may still be running.", retry_after=LOAD_SECONDS)
+@contextmanager
+def _alone(number: Number, n: int) -> Iterator[Connection]:
+    """Hold the chunk while it is worked on. The lock tells the sweep that somebody is; the claim guards the rows."""
+    db = connection()
+    if not manifest.try_lock(db, number, n):
+        raise Unavailable("chunk_busy", "Another worker is at this chunk.")
+    try:
+        yield db
+    finally:
+        if not (db.closed or db.broken):
+            manifest.free(db, number, n)
 
 
 def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
@@ -61,13 +67,26 @@ def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
         _load(upload, work)
     except Exception as error:
         if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
-            manifest.give_back(connection(), upload.number, work.n)
+            _give_back(upload.number, work.n)
             raise
         manifest.note_fault(connection(), upload.number, work.n, _fault(error))
         if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
             # Counted in the chunk's row already, so a copy in seconds is as safe as the queue's own in minutes.
             raise Unavailable("chunk_failed", "The chunk failed; it has attempts left.") from error
         manifest.bury(connection(), upload.number, work.n)
+
+
+def _give_back(number: Number, n: int) -> None:
+    """Uncount the attempt; a database that is just coming back is given a moment.
+
+    If that is not enough the attempt stays counted, unless Postgres was started anew (see manifest.take).
+    """
+    for pause in (0.5, 1.0, 2.0, 0.0):
+        try:
+            manifest.give_back(connection(), number, n)
+            return
+        except (Unavailable, psycopg.OperationalError):
+            time.sleep(pause)
 
 
 def _fault(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Step 6: what a crash left half-said. Bury what is out of attempts; sweep, every minute, the rest.
+"""Step 6: what a crash left half-said. Bury what is out of attempts; sweep, twice a minute, the rest.
 
 Nothing here decides anew: it sends again, or ends what can no longer go on.
 """
@@ -7,25 +7,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import partial
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import LOAD_SECONDS, TIERS, UPLOAD_SECONDS, Number, object_key, rank, rfc3339
-from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest
+from chalicelib.journey import LOAD_SECONDS, TIERS, Number, object_key, rank
+from chalicelib.logs import about, logger
+from chalicelib.postgres import announcements, ledger, manifest, projection, repair
+from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
-LOST_SECONDS: Final = 30  # an upload whose file is there for this long without a split lost its event
-STALLED_SECONDS: Final = 60  # a splitter notes a heartbeat several times a second
+LOST_SECONDS: Final = 25  # longer than a delayed copy is under way; with the sweep's 30 s, mended within a minute
+STALLED_SECONDS: Final = 60  # a splitter that is alive gives a sign several times a second
 EXPIRED_KEPT: Final = timedelta(days=30)
-MOST_PER_SWEEP: Final = 500
+MOST_PER_SWEEP: Final = 2000
+_LOOKS_AT_ONCE: Final = 16
+_ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
 
 _SPLIT_FAILED: Final = {
     "code": "split_failed",
-    "detail": "The file could not be split; it can be uploaded again.",
+    "detail": "The file could not be split; it can be tried again.",
 }
 _SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -40,10 +44,16 @@ def bury(message: Mapping[str, Any]) -> Number | None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=message.get("chunk"))
     if type(message.get("chunk")) is int:
-        manifest.bury(connection(), upload.number, message["chunk"])
+        _bury_chunk(upload, message["chunk"])
     else:
         ledger.stop(connection(), upload.number, _SETTLE_FAILED)
     return upload.number
+
+
+def _bury_chunk(upload: ledger.Upload, n: int) -> None:
+    """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well."""
+    if upload.plan and manifest.spend(connection(), upload.number, n):
+        sqs.send_chunks(settings().tier_queue(upload.plan["tier"]), upload.number, [n], upload.tenant)
 
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:
@@ -52,54 +62,123 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
         if number is not None:
             ledger.stop(connection(), number, _SPLIT_FAILED)
             return number
+        announcements.close(connection(), arrival.upload_id, "failed")
         grown = rank("failed", 1, 0)
         dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": _SPLIT_FAILED})
     return None
 
 
 def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
-    """Mend everything that is stuck; how much of each kind there was."""
-    awaited, expired = _look_for_files()
-    stuck = manifest.find_stuck(connection(), LOAD_SECONDS, STALLED_SECONDS, _idle_tiers())
-    _send_again(stuck)
-    for tenant, upload_id in stuck.stalled_scans:
-        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
-    unfinished = ledger.list_unfinished(connection())
-    for number in unfinished:
-        onward(number)
-    return {
-        "lost_events": awaited,
-        "expired": expired,
-        "chunks_resent": len(stuck.chunks),
-        "scans_restarted": len(stuck.stalled_scans),
-        "uploads_seen": len(unfinished),
+    """Mend everything that is stuck; how much of each kind there was. A step that fails leaves the others to run."""
+    steps: dict[str, Callable[[], int]] = {
+        "hung_sessions": lambda: repair.end_hung_sessions(connection(), 2 * LOAD_SECONDS, STALLED_SECONDS),
+        "files_awaited": _look_for_files,
+        "scans_restarted": _restart_scans,
+        "chunks_resent": _resend_chunks,
+        "status_restored": _restore_status,
+        "uploads_seen": lambda: _go_on(onward),
     }
+    return {name: _survived(name, step) for name, step in steps.items()}
 
 
-def _look_for_files() -> tuple[int, int]:
-    """Split what has arrived without an event; expire what can no longer arrive."""
-    now = datetime.now(UTC)
-    closed = rfc3339(now - timedelta(seconds=UPLOAD_SECONDS + LOST_SECONDS))
-    awaited = expired = 0
-    for item in islice(dynamodb.waiting(rfc3339(now - timedelta(seconds=LOST_SECONDS))), MOST_PER_SWEEP):
-        tenant, upload_id = item["tenant"], item["upload_id"]
-        if s3.head(object_key(tenant, upload_id)) is not None:
-            sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
-            awaited += 1
-        elif item["created_at"] < closed:
-            forget_at = int((now + EXPIRED_KEPT).timestamp())
-            expired += dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), forget_at)
-    return awaited, expired
+def _survived(name: str, step: Callable[[], int]) -> int:
+    """What the step counted; -1 if it failed, which the log says and the next sweep repeats."""
+    try:
+        return step()
+    except Exception as error:
+        logger.error("sweep step failed", step=name, error=type(error).__name__)
+        return -1
+
+
+def _go_on(onward: Callable[[Number], object]) -> int:
+    due = projection.list_due(connection())
+    for number in due:
+        _survived("onward", partial(_step, onward, number))
+    return len(due)
+
+
+def _step(onward: Callable[[Number], object], number: Number) -> int:
+    onward(number)
+    return 1
+
+
+def _restart_scans() -> int:
+    stalled = repair.take_stalled_scans(connection())
+    for tenant, upload_id in stalled:
+        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+    return len(stalled)
+
+
+def _look_for_files() -> int:
+    """Split what has arrived without an event, expire what can no longer arrive; how many of both."""
+    awaited = announcements.take_awaited(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+        stored = list(pool.map(_look, awaited))
+    passed_by = _passed_by()
+    ended = 0
+    for announced, found in zip(awaited, stored, strict=True):
+        if found is not None and found.stored_at < passed_by:
+            sqs.send(settings().intake_queue, {"tenant": announced.tenant, "upload_id": announced.upload_id})
+            ended += 1
+        elif found is None and announced.is_late:
+            ended += _expire(announced)
+    return ended
+
+
+def _look(announced: Announced) -> s3.Stored | None:
+    """The file, if it has come. What clients are told of its upload is put back if it was lost."""
+    _restore_item(announced.item)
+    return s3.head(object_key(announced.tenant, announced.upload_id))
+
+
+def _passed_by() -> datetime:
+    """Files stored before this must have been split by now: the queue is empty, or has got to later ones."""
+    if sqs.is_idle(settings().intake_queue):
+        return datetime.max.replace(tzinfo=UTC)
+    newest = ledger.newest_opened(connection())
+    return newest - timedelta(seconds=LOST_SECONDS) if newest else datetime.min.replace(tzinfo=UTC)
+
+
+def _expire(announced: Announced) -> bool:
+    forget_at = int((datetime.now(UTC) + EXPIRED_KEPT).timestamp())
+    dynamodb.expire(announced.tenant, announced.upload_id, rank("expired", 1, 0), forget_at)
+    return announcements.close(connection(), announced.upload_id, "expired")
+
+
+def _restore_status() -> int:
+    """Rebuild a status table that was emptied: a page of uploads a sweep, the newest first, those at work at once."""
+    restored = _restore(announcements.list_due(connection()))
+    cursor = dynamodb.rebuilt_down_to()
+    if cursor == dynamodb.ALL_REBUILT:
+        return restored
+    page = announcements.list_before(connection(), cursor or _ABOVE_ALL, MOST_PER_SWEEP)
+    restored += _restore(page)
+    projection.show_again(connection(), [one.upload_id for one in page])
+    dynamodb.note_rebuilt(page[-1].upload_id if len(page) == MOST_PER_SWEEP else dynamodb.ALL_REBUILT)
+    return restored
+
+
+def _restore(page: list[Announced]) -> int:
+    """Put back what the status table lacks of these uploads, and their Idempotency-Keys."""
+    kept = [item for one in page for item in (one.item, one.idempotency) if item is not None]
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+        return sum(pool.map(_restore_item, kept))
+
+
+def _restore_item(item: Mapping[str, Any]) -> bool:
+    return dynamodb.find(item["tenant"], item["upload_id"]) is None and dynamodb.restore(item)
 
 
 def _idle_tiers() -> list[str]:
     return [tier for tier in TIERS if sqs.is_idle(settings().tier_queue(tier))]
 
 
-def _send_again(stuck: manifest.Stuck) -> None:
-    groups: dict[tuple[int, str, str], list[int]] = defaultdict(list)
-    for upload, n, tier, tenant in stuck.chunks:
-        groups[upload, tier, tenant].append(n)
+def _resend_chunks() -> int:
+    stuck = repair.find_stuck_chunks(connection(), LOST_SECONDS, _idle_tiers(), MOST_PER_SWEEP)
+    groups: dict[tuple[Number, str, str], list[int]] = defaultdict(list)
+    for chunk in stuck:
+        groups[chunk.upload, chunk.tier, chunk.tenant].append(chunk.n)
     for (upload, tier, tenant), places in groups.items():
-        sqs.send_all(settings().tier_queue(tier), [{"upload": upload, "chunk": n} for n in places], tenant)
+        sqs.send_chunks(settings().tier_queue(tier), upload, places, tenant)
         manifest.mark_resent(connection(), upload, places)
+    return len(stuck)

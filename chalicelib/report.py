@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
-from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rank, rfc3339
+from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, manifest, outcomes
+from chalicelib.postgres import ledger, manifest, outcomes, projection
 from chalicelib.postgres.connection import connection
 
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -21,19 +21,20 @@ _ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
 
 def project(number: Number | None) -> Number | None:
     """Show how far an upload is: at most twice a second, and always at its end."""
-    if number is not None and ledger.is_projection_due(connection(), number):
+    if number is not None and projection.is_due(connection(), number):
         show(number)
     return number
 
 
-def show(number: Number) -> None:
-    """Write the projection now; an older one never overwrites a newer."""
-    seen = ledger.snapshot(connection(), number)
-    if seen is not None:
-        grown = rank(seen["state"], seen["generation"], seen["chunks_done"])
-        dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
-        if seen["state"] in TERMINAL:
-            ledger.mark_end_shown(connection(), number)
+def show(number: Number | None) -> None:
+    """Write the projection now; an older one never overwrites a newer, and a lost item is the sweep's to put back."""
+    seen = projection.snapshot(connection(), number) if number is not None else None
+    if number is None or seen is None:
+        return
+    grown = projection.ranked(seen)
+    shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
+    if seen["state"] in TERMINAL and shown != "missing":
+        projection.mark_end_shown(connection(), number)
 
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,10 +76,16 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
 }
 
 
+_BEFORE_THE_SPLIT: Final = {
+    "expired": {"code": "upload_expired", "detail": "No file arrived in time."},
+    "canceled": {"code": "canceled", "detail": "Canceled on request."},
+}
+
+
 def resource(item: Mapping[str, Any]) -> dict[str, Any]:
     """An upload as the API shows it, from its status item."""
-    progress = {**_NOTHING_YET, **json.loads(item.get("progress", "{}"))}
-    error = {"code": "upload_expired", "detail": "No file arrived in time."} if item["state"] == "expired" else None
+    shown = {**_NOTHING_YET, **json.loads(item.get("progress", "{}"))}
+    error = _BEFORE_THE_SPLIT.get(item["state"])
     return {
         "id": item["upload_id"],
         "dataset": item["dataset"],
@@ -89,8 +96,8 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": item["created_at"],
         "bytes_total": item["size"],
         "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])},
-        **progress,
-        "error": progress["error"] or error,
+        **shown,
+        "error": shown["error"] or error,
     }
 
 

@@ -10,6 +10,17 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
+DEFAULT_CHUNK_POLICY = "0:4194304:100000"  # 4 MiB: about 42,000 rows of contacts or flights; a worker peaks at 127 MB
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRule:
+    """While at least `depth` messages wait in a tier's queue, its files are cut into chunks of this size."""
+
+    depth: int
+    bytes: int
+    records: int
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -30,6 +41,7 @@ class Settings:
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
     max_upload_bytes: int
+    chunk_policy: tuple[ChunkRule, ...]  # the deepest queue first; the last one is for depth 0
 
     def tier_queue(self, tier: str) -> str:
         """The queue name of a tier: high, medium or low."""
@@ -61,4 +73,13 @@ def settings() -> Settings:
         public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,
         aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,
         max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000)),
+        chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
+
+
+def read_chunk_policy(text: str) -> tuple[ChunkRule, ...]:
+    """Rules written as `depth:bytes:records,…`. Raises ValueError for text that leaves a depth without a rule."""
+    rules = [ChunkRule(*map(int, rule.split(":"))) for rule in text.split(",")]
+    if min(rule.depth for rule in rules) != 0 or any(rule.bytes < 1 or rule.records < 1 for rule in rules):
+        raise ValueError(f"a chunk policy has a rule for depth 0 and no size below 1: {text}")
+    return tuple(sorted(rules, key=lambda rule: -rule.depth))

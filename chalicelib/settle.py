@@ -6,7 +6,7 @@ Every load, the splitter, bury and sweep call `finish`; nobody has to be the las
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from chalicelib import formats
 from chalicelib.aws import s3, sqs
@@ -14,16 +14,26 @@ from chalicelib.datasets import read_schema
 from chalicelib.formats import Dialect
 from chalicelib.journey import RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest, outcomes
+from chalicelib.postgres import ledger, manifest, outcomes, projection
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
+MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
+
 
 def finish(number: Number | None) -> Number | None:
-    """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs."""
-    if number is None or not ledger.is_all_in(connection(), number):
+    """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs.
+
+    An upload that is to be canceled ends as soon as no chunk of it is being committed.
+    """
+    if number is None:
+        return number
+    if ledger.is_canceling(connection(), number):
+        _cancel(connection(), number)
+        return number
+    if not ledger.is_all_in(connection(), number):
         return number
     if outcomes.has_contested(connection(), number):
         sqs.send(settings().settle_queue, {"upload": number})
@@ -35,19 +45,46 @@ def finish(number: Number | None) -> Number | None:
 def _end(db: Connection, number: Number) -> None:
     with db.transaction():
         ledger.lock_upload(db, number, shared=False)
-        seen = ledger.snapshot(db, number)
+        seen = projection.snapshot(db, number)
         if seen is not None and ledger.is_all_in(db, number):
-            ledger.end(db, number, *_verdict(seen))
+            ledger.end(db, number, *_verdict(seen, manifest.list_given_up(db, number, MOST_GIVEN_UP)))
 
 
-def _verdict(seen: Mapping[str, Any]) -> tuple[State, int | None, dict[str, str] | None]:
+def _cancel(db: Connection, number: Number) -> None:
+    """Draw the end of a canceled upload, unless a chunk is in flight: its worker, or the sweep, comes by later."""
+    with db.transaction():
+        if ledger.try_lock_upload(db, number) and ledger.is_canceling(db, number):
+            manifest.cancel_queued(db, number)
+            seen = manifest.records_seen(db, number)
+            ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
+
+
+def _verdict(
+    seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]
+) -> tuple[State, int | None, dict[str, Any] | None]:
     """The terminal state that the counts amount to, and why it is not a clean one."""
     given_up = seen["unprocessed"] + seen["contested"]
     if not given_up:
         return ("completed_with_errors" if seen["rejected"] else "completed"), None, None
-    error = {"code": "records_unprocessed", "detail": f"{given_up} records could not be processed."}
+    error = {
+        "code": "records_unprocessed",
+        "detail": f"{given_up} records could not be processed.",
+        "errors": [_explained(chunk) for chunk in dead],
+    }
     arrived = any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
     return ("completed_with_errors" if arrived else "failed"), None, error
+
+
+def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """Which records of the file were given up, and why."""
+    first, last = chunk["first_record"], chunk["first_record"] + chunk["records"] - 1
+    detail = f"Records {first} to {last}, from line {chunk['first_line']} on: {chunk['error']}, "
+    return {
+        "row": first,
+        "rows": chunk["records"],
+        "code": "chunk_dead",
+        "detail": f"{detail}{chunk['attempts']} attempts.",
+    }
 
 
 def contested(message: Mapping[str, Any]) -> Number | None:

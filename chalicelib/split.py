@@ -7,38 +7,41 @@ the plan makes the second run cut where the first did, and chunk rows are there 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from chalicelib import chunking, formats
 from chalicelib.aws import dynamodb, s3, sqs
+from chalicelib.chunking import Start
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key, tier
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest
+from chalicelib.postgres import announcements, ledger, manifest
 from chalicelib.postgres.connection import connection
-from chalicelib.settings import settings
+from chalicelib.settings import ChunkRule, settings
 
 SPLITTER_VERSION: Final = 1
 SAMPLE_BYTES: Final = 256 * 1024
-CHUNK_BYTES: Final = 4 << 20  # about 42,000 rows of contacts or flights; a worker then peaks at 127 MB
-CHUNK_RECORDS: Final = 100_000
 FLUSH_SECONDS: Final = 0.2
 
 
-def file(message: Mapping[str, Any]) -> Number | None:
-    """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep."""
+def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
+    """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep and from itself.
+
+    A scan that is not over at `deadline` (of time.monotonic) goes on by a message to itself.
+    """
     arrivals = s3.arrivals(message)
     for arrival in arrivals[1:]:
         sqs.send(settings().intake_queue, {"tenant": arrival.tenant, "upload_id": arrival.upload_id})
-    return _split(arrivals[0]) if arrivals else None
+    return _split(arrivals[0], deadline) if arrivals else None
 
 
-def _split(arrival: s3.Arrival) -> Number | None:
+def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
     upload = _open(arrival)
     if upload is not None:
         about(upload.correlation_id, upload_id=upload.upload_id)
@@ -49,11 +52,11 @@ def _split(arrival: s3.Arrival) -> Number | None:
     if not ledger.try_split_lock(db, upload.number):
         return None
     try:
-        _scan(upload)
+        _scan(upload, deadline)
     except Refused as refused:
         ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
     finally:
-        if not db.closed:
+        if not (db.closed or db.broken):
             ledger.free_split_lock(db, upload.number)
     return upload.number
 
@@ -66,13 +69,13 @@ def _open(arrival: s3.Arrival) -> ledger.Upload | None:
     tenant, upload_id = arrival.tenant, arrival.upload_id
     item = dynamodb.find(tenant, upload_id)
     stored = s3.head(object_key(tenant, upload_id)) if item else None
-    if item is None or stored is None or item["state"] == "expired":
+    if item is None or stored is None or item["state"] in ("expired", "canceled"):
         return None
     if not dynamodb.pin(tenant, upload_id, stored):
         item = dynamodb.find(tenant, upload_id) or item
         if "etag" not in item:
             return None
-    return ledger.open_upload(
+    opened = ledger.open_upload(
         connection(),
         {
             "upload_id": upload_id,
@@ -88,14 +91,22 @@ def _open(arrival: s3.Arrival) -> ledger.Upload | None:
             "stored_at": arrival.refine(stored.stored_at),
         },
     )
+    announcements.close(connection(), upload_id, "opened")
+    return opened
 
 
-def _scan(upload: ledger.Upload) -> None:
+def _scan(upload: ledger.Upload, deadline: float) -> None:
     db = connection()
     plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))
     ledger.move(db, upload.number, "splitting")
-    chunks_total, rows_total = _fan_out(upload, plan)
-    ledger.end_scan(db, upload.number, chunks_total, rows_total)
+    send(upload.number, upload.tenant, plan["tier"], manifest.list_unsent(db, upload.number))
+    match _fan_out(upload, plan, deadline):
+        case "over":
+            last = manifest.last_chunk(db, upload.number)
+            chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
+            ledger.end_scan(db, upload.number, chunks_total, rows_total)
+        case "out of time":
+            sqs.send(settings().intake_queue, {"tenant": upload.tenant, "upload_id": upload.upload_id})
 
 
 def _plan(upload: ledger.Upload) -> dict[str, Any]:
@@ -110,7 +121,8 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
     positions = match(header.names, schema) if dialect.header else list(range(len(schema.fields)))
-    rows = _estimate_rows(sample[start:], size - start)
+    queue = tier(_estimate_rows(sample[start:], size - start))
+    rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
@@ -120,10 +132,15 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "width": len(positions),
         "data_start": start,
         "first_line": 1 + header.lines,
-        "chunk_bytes": _equal_chunks(size - start),
-        "chunk_records": CHUNK_RECORDS,
-        "tier": tier(rows),
+        "chunk_bytes": _equal_chunks(size - start, rule.bytes),
+        "chunk_records": rule.records,
+        "tier": queue,
     }
+
+
+def _chunk_rule(depth: int) -> ChunkRule:
+    """The size of chunks while so many messages wait before them."""
+    return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
 
 
 def _evidence(detected: formats.Detected) -> dict[str, Any]:
@@ -159,32 +176,48 @@ def _estimate_rows(sample: bytes, size: int) -> int:
     return size * lines // len(sample) if sample else 0
 
 
-def _equal_chunks(size: int) -> int:
+def _equal_chunks(size: int, most: int) -> int:
     """Chunks of equal size and, above one, even number: two workers then end together."""
-    chunks = -(-size // CHUNK_BYTES)
-    return max(1, -(-size // (chunks + chunks % 2))) if chunks > 1 else CHUNK_BYTES
+    chunks = -(-size // most)
+    return max(1, -(-size // (chunks + chunks % 2))) if chunks > 1 else most
 
 
-def _fan_out(upload: ledger.Upload, plan: Mapping[str, Any]) -> tuple[int, int]:
-    """Send chunks out while the scan runs; how many chunks and records there are."""
-    chunks = records = 0
+def _fan_out(
+    upload: ledger.Upload, plan: Mapping[str, Any], deadline: float
+) -> Literal["over", "out of time", "ended"]:
+    """Send chunks out while the scan runs, from where an interrupted scan left off."""
     for batch in _batches(_cut(upload, plan)):
-        send(upload.number, upload.tenant, plan["tier"], manifest.add_chunks(connection(), upload.number, batch))
-        chunks += len(batch)
-        records += sum(chunk.records for chunk in batch)
-    return chunks, records
+        places = _record(upload, batch)
+        if places is None:
+            return "ended"
+        send(upload.number, upload.tenant, plan["tier"], places)
+        if places and time.monotonic() >= deadline:
+            return "out of time"
+    return "over"
+
+
+def _record(upload: ledger.Upload, batch: Sequence[Chunk]) -> list[int] | None:
+    """Put chunks into the manifest, unless the upload has ended or is to: then nothing may be added to its sums."""
+    db = connection()
+    with db.transaction():
+        ledger.lock_upload(db, upload.number, shared=True)
+        return manifest.add_chunks(db, upload.number, batch) if ledger.is_splitting(db, upload.number) else None
 
 
 def _cut(upload: ledger.Upload, plan: Mapping[str, Any]) -> Iterator[Chunk]:
-    start = plan["data_start"]
+    start = _resumed(manifest.last_chunk(connection(), upload.number)) or Start(plan["data_start"], plan["first_line"])
     return chunking.cut(
-        s3.stream(upload.object_key, upload.etag, start, upload.bytes_total),
+        s3.stream(upload.object_key, upload.etag, start.byte, upload.bytes_total),
         Dialect.from_options(plan["dialect"]),
-        offset=start,
-        first_line=plan["first_line"],
+        start=start,
         chunk_bytes=plan["chunk_bytes"],
         chunk_records=plan["chunk_records"],
     )
+
+
+def _resumed(last: Chunk | None) -> Start | None:
+    """At the start of the last chunk on record, which has a line number there and none at its end."""
+    return Start(last.byte_start, last.first_line, last.n, last.first_record) if last else None
 
 
 def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
@@ -202,5 +235,7 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
 
 def send(number: Number, tenant: str, tier: str, places: Sequence[int]) -> None:
     """Send chunks to their tier's queue, then note that they were sent."""
-    sqs.send_all(settings().tier_queue(tier), [{"upload": number, "chunk": n} for n in places], tenant)
+    if not places:
+        return
+    sqs.send_chunks(settings().tier_queue(tier), number, places, tenant)
     manifest.mark_sent(connection(), number, places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from botocore.exceptions import ClientError
 
@@ -17,10 +17,13 @@ from chalicelib.aws import client, code
 from chalicelib.aws.s3 import Stored
 from chalicelib.settings import settings
 
-WAITING: Final = "1"  # the one hash value of the sparse index of uploads that wait for their file
 KEPT_SECONDS: Final = 24 * 3600  # of an Idempotency-Key
 
+ALL_REBUILT: Final = "all"
+_MARK: Final = ("rowmill", "rebuilt")  # no tenant has this id
+
 Item = dict[str, Any]
+Written = Literal["written", "outranked", "missing"]
 
 
 def admit(item: Mapping[str, Any], idempotency: Mapping[str, Any] | None) -> bool:
@@ -49,9 +52,37 @@ def find(tenant: str, upload_id: str) -> Item | None:
     return _unpack(found["Item"]) if "Item" in found else None
 
 
+def restore(item: Mapping[str, Any]) -> bool:
+    """Put back an item that the table has lost; False if it is there."""
+    try:
+        client("dynamodb").put_item(
+            TableName=settings().uploads_table,
+            Item=_pack(item),
+            ConditionExpression="attribute_not_exists(upload_id)",
+        )
+    except ClientError as error:
+        if code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def rebuilt_down_to() -> str | None:
+    """How far the table has been rebuilt: an upload's id, ALL_REBUILT, or None if it was emptied since."""
+    mark = find(*_MARK)
+    return str(mark["rebuilt"]) if mark else None
+
+
+def note_rebuilt(upload_id: str) -> None:
+    """The table holds every upload down to this id: the mark that vanishes with the table's content."""
+    tenant, name = _MARK
+    item = _pack({"tenant": tenant, "upload_id": name, "rebuilt": upload_id})
+    client("dynamodb").put_item(TableName=settings().uploads_table, Item=item)
+
+
 def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
-    """Tie an upload to the first object version that arrived; False if it is tied already, or expired."""
-    return _update(
+    """Tie an upload to the first object version that arrived; False if it is tied already, or over."""
+    outcome = _update(
         tenant,
         upload_id,
         "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank",
@@ -64,25 +95,39 @@ def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
             ":rank": 1,
         },
     )
+    return outcome == "written"
 
 
 def expire(tenant: str, upload_id: str, rank: int, forget_at: int) -> bool:
     """End an upload whose file never came."""
-    return _update(
+    outcome = _update(
         tenant,
         upload_id,
-        "SET #state = :expired, #rank = :rank, expires_at = :forget REMOVE waiting",
+        "SET #state = :expired, #rank = :rank, expires_at = :forget",
         "#state = :awaiting",
         {":expired": "expired", ":awaiting": "awaiting_upload", ":rank": rank, ":forget": forget_at},
     )
+    return outcome == "written"
 
 
-def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> bool:
+def cancel(tenant: str, upload_id: str, rank: int) -> bool:
+    """End an upload that no splitter has met yet."""
+    outcome = _update(
+        tenant,
+        upload_id,
+        "SET #state = :canceled, #rank = :rank",
+        "#state IN (:awaiting, :uploaded)",
+        {":canceled": "canceled", ":awaiting": "awaiting_upload", ":uploaded": "uploaded", ":rank": rank},
+    )
+    return outcome == "written"
+
+
+def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> Written:
     """Show this progress, unless something at least as new is shown."""
     return _update(
         tenant,
         upload_id,
-        "SET #state = :state, #rank = :rank, progress = :progress REMOVE waiting",
+        "SET #state = :state, #rank = :rank, progress = :progress",
         "attribute_exists(upload_id) AND #rank < :rank",
         {":state": state, ":rank": rank, ":progress": json.dumps(progress)},
     )
@@ -104,18 +149,6 @@ def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[It
     yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
 
 
-def waiting(created_before: str) -> Iterator[Item]:
-    """Keys of the uploads that have waited for their file since before then, the oldest first."""
-    yield from _pages(
-        {
-            "TableName": settings().uploads_table,
-            "IndexName": "waiting",
-            "KeyConditionExpression": "waiting = :waiting AND created_at < :before",
-            "ExpressionAttributeValues": _pack({":waiting": WAITING, ":before": created_before}),
-        }
-    )
-
-
 def _pages(query: dict[str, Any]) -> Iterator[Item]:
     while True:
         answer = client("dynamodb").query(**query)
@@ -125,7 +158,7 @@ def _pages(query: dict[str, Any]) -> Iterator[Item]:
         query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def _update(tenant: str, upload_id: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
+def _update(tenant: str, upload_id: str, change: str, condition: str, values: Mapping[str, Any]) -> Written:
     names = {f"#{name}": name for name in ("state", "rank") if f"#{name}" in change + condition}
     try:
         client("dynamodb").update_item(
@@ -135,12 +168,13 @@ def _update(tenant: str, upload_id: str, change: str, condition: str, values: Ma
             ConditionExpression=condition,
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=_pack(values),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as error:
         if code(error) == "ConditionalCheckFailedException":
-            return False
+            return "outranked" if error.response.get("Item") else "missing"
         raise
-    return True
+    return "written"
 
 
 def _key(tenant: str, upload_id: str) -> dict[str, Any]:

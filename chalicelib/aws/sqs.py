@@ -1,6 +1,6 @@
 """Queues by name. Bodies are JSON and carry ids only; the records they name are looked up.
 
-Permissions: sqs:GetQueueUrl and sqs:SendMessage, sqs:GetQueueAttributes (sweep, on the tiers).
+Permissions: sqs:GetQueueUrl and sqs:SendMessage, sqs:GetQueueAttributes (split and sweep).
 """
 
 from __future__ import annotations
@@ -44,8 +44,22 @@ def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> Non
             send(queue, batch[int(failed["Id"])])
 
 
+def send_chunks(queue: str, number: int, places: Sequence[int], group: str) -> None:
+    """The messages of an upload's chunks, by their n."""
+    send_all(queue, [{"upload": number, "chunk": n} for n in places], group)
+
+
+def depth(queue: str) -> int:
+    """How many messages wait for a worker (approximately, as SQS counts)."""
+    return _counts(queue)[0]
+
+
 def is_idle(queue: str) -> bool:
-    """Whether no message waits, is delayed or is being worked on (approximately, as SQS counts)."""
+    """Whether no message waits, is being worked on or is delayed (approximately, as SQS counts)."""
+    return not any(_counts(queue))
+
+
+def _counts(queue: str) -> list[int]:
     names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
     answer = client("sqs").get_queue_attributes(QueueUrl=_url(queue), AttributeNames=names)
-    return all(int(answer["Attributes"].get(name, 0)) == 0 for name in names)
+    return [int(answer["Attributes"].get(name, 0)) for name in names]

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from chalicelib.journey import LOADING, Mode, Number, State, sources
 from chalicelib.postgres import manifest
 from chalicelib.postgres.connection import Connection
-
-_LOCK_UPLOAD: Final = 1  # the first of the two keys of an advisory lock: what the second one counts
-
-
-_LOCK_SPLIT: Final = 2
+from chalicelib.postgres.repair import LOCK_SPLIT, LOCK_UPLOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +129,24 @@ def end(
 def lock_upload(connection: Connection, number: int, *, shared: bool) -> None:
     """Hold the upload until the transaction ends: shared to load a chunk, exclusive to have it still."""
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    connection.execute(f"SELECT {function}(%s, %s)", (_LOCK_UPLOAD, number))
+    connection.execute(f"SELECT {function}(%s, %s)", (LOCK_UPLOAD, number))
+
+
+def try_lock_upload(connection: Connection, number: int) -> bool:
+    """Hold the upload exclusively until the transaction ends, if no chunk of it is in flight."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (LOCK_UPLOAD, number)).fetchone()
+    return bool(row and row[0])
 
 
 def try_split_lock(connection: Connection, number: int) -> bool:
     """Be this upload's only splitter until `free_split_lock` or the end of the connection."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPLIT, number)).fetchone()
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_SPLIT, number)).fetchone()
     return bool(row and row[0])
 
 
 def free_split_lock(connection: Connection, number: int) -> None:
     """Let another splitter take the upload."""
-    connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_SPLIT, number))
+    connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPLIT, number))
 
 
 def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +172,18 @@ def end_scan(connection: Connection, number: Number, chunks_total: int, rows_tot
     )
 
 
+def is_splitting(connection: Connection, number: int) -> bool:
+    """Whether the scan is to go on: it has not been stopped, and nobody has asked to cancel."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rowmill.upload u WHERE number = %s AND state = 'splitting'
+                       AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id))
+        """,
+        (number,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def mark_clashes(connection: Connection, number: int) -> None:
     """Let the upload's later chunks start on the staging path."""
     connection.execute("UPDATE rowmill.upload SET has_clashes = true WHERE number = %s AND NOT has_clashes", (number,))
@@ -187,29 +202,59 @@ def is_all_in(connection: Connection, number: int) -> bool:
     return bool(row and row[0])
 
 
-def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
-    """What the status says of an upload: absolute values, one statement, one moment."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            """
-            SELECT u.number, u.tenant, u.upload_id, u.state, u.generation, u.rows_total, u.chunks_total, u.error,
-                   u.plan, u.bytes_total, u.stored_at, u.split_at, u.finished_at,
-                   c.chunks_done, c.bytes_done, c.loaded, c.updated, c.skipped, c.rejected, c.first_started_at,
-                   c.contested, c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 ELSE c.contested END AS unprocessed
-            FROM rowmill.upload u CROSS JOIN LATERAL (
-                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass = 'load') AS chunks_done,
-                       coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
-                       coalesce(sum(loaded), 0)::bigint AS loaded, coalesce(sum(updated), 0)::bigint AS updated,
-                       coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
-                       coalesce(sum(contested), 0)::bigint AS contested, min(started_at) AS first_started_at,
-                       coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
-                       coalesce(sum(records), 0)::bigint AS records_seen
-                FROM rowmill.chunk WHERE upload = u.number
-            ) c
-            WHERE u.number = %s
-            """,
-            (number,),
-        ).fetchone()
+def is_canceling(connection: Connection, number: int) -> bool:
+    """Whether the upload is under way and somebody has asked to cancel it."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.cancel x USING (upload_id)
+                       WHERE u.number = %s AND u.finished_at IS NULL)
+        """,
+        (number,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
+    """Let no chunk of the upload begin from now on. Waits for nothing; asking twice changes nothing."""
+    connection.execute(
+        """
+        INSERT INTO rowmill.cancel (upload_id)
+        SELECT upload_id FROM rowmill.announcement a WHERE tenant = %s AND upload_id = %s
+           AND NOT EXISTS (SELECT FROM rowmill.upload u
+                           WHERE u.upload_id = a.upload_id AND u.finished_at IS NOT NULL)
+        ON CONFLICT DO NOTHING
+        """,
+        (tenant, upload_id),
+    )
+
+
+def reopen(connection: Connection, number: Number) -> bool:
+    """Begin a new generation of an upload that ended with something given up; False if there is nothing to redo.
+
+    Hold the upload exclusively.
+    """
+    reopened = connection.execute(
+        """
+        UPDATE rowmill.upload u
+        SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
+            error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp()
+        WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND (
+            error ->> 'code' = 'split_failed'
+            OR chunks_total IS NOT NULL AND (
+                EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))
+                OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)))
+        """,
+        (number,),
+    )
+    return reopened.rowcount == 1
+
+
+def newest_opened(connection: Connection) -> datetime | None:
+    """When the newest file was stored that a splitter has met in the last hour, by the clock of S3."""
+    row = connection.execute(
+        "SELECT max(stored_at) FROM rowmill.upload WHERE created_at > now() - interval '1 hour'"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> None:
@@ -218,46 +263,6 @@ def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> No
         lock_upload(connection, number, shared=False)
         manifest.cancel_queued(connection, number)
         end(connection, number, "failed", manifest.records_seen(connection, number), error)
-
-
-def is_projection_due(connection: Connection, number: int) -> bool:
-    """Whether the status is to be shown now: the end always, progress if the last time is half a second ago.
-
-    Of callers at the same moment one is told so; the others need not wait for it.
-    """
-    with connection.transaction():
-        # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
-        connection.execute("SET LOCAL synchronous_commit = off")
-        due = connection.execute(
-            """
-            UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = (
-                SELECT number FROM rowmill.upload
-                WHERE number = %s AND finished_at IS NULL
-                  AND projected_at < clock_timestamp() - interval '500 milliseconds'
-                FOR UPDATE SKIP LOCKED)
-            """,
-            (number,),
-        )
-        ended = connection.execute(
-            "SELECT FROM rowmill.upload WHERE number = %s AND finished_at >= projected_at", (number,)
-        )
-        return due.rowcount + ended.rowcount > 0
-
-
-def mark_end_shown(connection: Connection, number: int) -> None:
-    """The end is in the status table: the sweep need not look after it."""
-    connection.execute(
-        "UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = %s AND finished_at IS NOT NULL",
-        (number,),
-    )
-
-
-def list_unfinished(connection: Connection) -> list[Number]:
-    """Uploads that are not over, or whose end has not been shown."""
-    rows = connection.execute(
-        "SELECT number FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at ORDER BY number"
-    )
-    return [Number(row[0]) for row in rows]
 
 
 def has_active_uploads(connection: Connection, dataset: int) -> bool:

@@ -12,10 +12,11 @@ from psycopg.rows import class_row, dict_row
 
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.repair import chunk_lock
 
 
 def add_chunks(connection: Connection, number: Number, chunks: Sequence[Chunk]) -> list[int]:
-    """Record chunks before their messages go out; those still to be sent (queued, unsent) by n."""
+    """Record chunks before their messages go out; those never sent, by n."""
     places = [chunk.n for chunk in chunks]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
@@ -27,10 +28,37 @@ def add_chunks(connection: Connection, number: Number, chunks: Sequence[Chunk]) 
         )
         cursor.execute("UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() WHERE number = %s", (number,))
         cursor.execute(
-            "SELECT n FROM rowmill.chunk WHERE upload = %s AND pass = 'load' AND n = ANY(%s) AND state = 'queued'",
+            """
+            SELECT n FROM rowmill.chunk
+            WHERE upload = %s AND pass = 'load' AND n = ANY(%s) AND state = 'queued' AND sent_at IS NULL ORDER BY n
+            """,
             (number, places),
         )
         return [row[0] for row in cursor]
+
+
+def list_unsent(connection: Connection, number: int) -> list[int]:
+    """The queued chunks whose messages never went out, as far as is known."""
+    rows = connection.execute(
+        """
+        SELECT n FROM rowmill.chunk
+        WHERE upload = %s AND pass = 'load' AND state = 'queued' AND sent_at IS NULL ORDER BY n
+        """,
+        (number,),
+    )
+    return [row[0] for row in rows]
+
+
+def last_chunk(connection: Connection, number: int) -> Chunk | None:
+    """The last chunk that the scan has recorded: where it goes on after an interruption."""
+    with connection.cursor(row_factory=class_row(Chunk)) as cursor:
+        return cursor.execute(
+            """
+            SELECT n, byte_start, byte_end, first_record, records, first_line
+            FROM rowmill.chunk WHERE upload = %s AND pass = 'load' ORDER BY n DESC LIMIT 1
+            """,
+            (number,),
+        ).fetchone()
 
 
 def mark_resent(connection: Connection, number: int, places: Sequence[int]) -> None:
@@ -65,20 +93,41 @@ class Work:
 
 _WORK: Final = "n, byte_start, byte_end, first_record, first_line, records, attempts"
 
+# Chunks of this upload may load: it is under way and nobody has asked to cancel it.
+_OPEN: Final = """
+    SELECT FROM rowmill.upload u WHERE u.number = {upload} AND u.state = ANY(%s)
+    AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+"""
+
+
+def try_lock(connection: Connection, number: int, n: int) -> bool:
+    """Be the only worker at a chunk until `free`, or until this session ends, however it ends."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (chunk_lock(number, n),)).fetchone()
+    return bool(row and row[0])
+
+
+def free(connection: Connection, number: int, n: int) -> None:
+    """Let others have the chunk."""
+    connection.execute("SELECT pg_advisory_unlock(%s)", (chunk_lock(number, n),))
+
 
 def take(connection: Connection, number: int, n: int) -> Work | None:
-    """Begin an attempt at a chunk; None if it is not queued or has no attempts left.
+    """Begin an attempt at a chunk; None if it is not queued, has no attempts left, or its upload is to load no more.
 
-    The attempt is counted before the work: a worker that dies cannot count it afterwards.
+    The attempt is counted before the work: a worker that dies cannot count it afterwards. An attempt that ended
+    because Postgres itself was started anew is not counted.
     """
     with connection.transaction(), connection.cursor(row_factory=class_row(Work)) as cursor:
         work = cursor.execute(
             f"""
-            UPDATE rowmill.chunk SET attempts = attempts + 1, started_at = clock_timestamp()
-            WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued' AND attempts < %s
+            UPDATE rowmill.chunk c SET started_at = clock_timestamp(),
+                attempts = attempts + CASE WHEN started_at < pg_postmaster_start_time() THEN 0 ELSE 1 END
+            WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+              AND (attempts < %s OR started_at < pg_postmaster_start_time())
+              AND EXISTS ({_OPEN.format(upload="c.upload")})
             RETURNING {_WORK}
             """,
-            (number, n, MAX_ATTEMPTS),
+            (number, n, MAX_ATTEMPTS, list(LOADING)),
         ).fetchone()
         cursor.execute(
             "UPDATE rowmill.upload SET state = 'processing' WHERE number = %s AND state = 'queued'", (number,)
@@ -90,7 +139,8 @@ def give_back(connection: Connection, number: int, n: int) -> None:
     """Undo the count of an attempt that failed through no fault of the chunk."""
     connection.execute(
         """
-        UPDATE rowmill.chunk SET attempts = greatest(attempts - 1, 0), started_at = NULL
+        UPDATE rowmill.chunk
+        SET attempts = greatest(attempts - 1, 0), started_at = NULL, sent_at = clock_timestamp()
         WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
         """,
         (number, n),
@@ -98,9 +148,12 @@ def give_back(connection: Connection, number: int, n: int) -> None:
 
 
 def note_fault(connection: Connection, number: int, n: int, fault: str) -> None:
-    """Remember why an attempt failed (never row data), for whoever looks at a dead chunk."""
+    """An attempt has failed, and why (never row data), for whoever looks at a dead chunk."""
     connection.execute(
-        "UPDATE rowmill.chunk SET error = %s WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'",
+        """
+        UPDATE rowmill.chunk SET error = %s, started_at = NULL, sent_at = clock_timestamp()
+        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+        """,
         (fault, number, n),
     )
 
@@ -111,9 +164,10 @@ def claim(connection: Connection, number: int, n: int) -> bool:
     A second worker waits on the row here until the first commits, and then finds it loaded.
     """
     row = connection.execute(
-        """
-        SELECT FROM rowmill.chunk c JOIN rowmill.upload u ON u.number = c.upload
-        WHERE c.upload = %s AND c.pass = 'load' AND c.n = %s AND c.state = 'queued' AND u.state = ANY(%s)
+        f"""
+        SELECT FROM rowmill.chunk c
+        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+          AND EXISTS ({_OPEN.format(upload="c.upload")})
         FOR UPDATE OF c
         """,
         (number, n, list(LOADING)),
@@ -183,17 +237,31 @@ def bury(connection: Connection, number: int, n: int) -> None:
     )
 
 
-def is_spent(connection: Connection, number: int, n: int, load_seconds: int) -> bool | None:
-    """For a chunk that could not be taken: out of attempts and nobody at it (True), somebody may still be
-    at its last attempt (False), or not queued any more (None)."""
+def spend(connection: Connection, number: int, n: int) -> bool:
+    """Count an attempt that nobody began; whether the chunk has more of them. If not, it is dead."""
     row = connection.execute(
         """
-        SELECT started_at IS NULL OR started_at < clock_timestamp() - make_interval(secs => %s)
-        FROM rowmill.chunk WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+        UPDATE rowmill.chunk
+        SET attempts = attempts + 1, error = coalesce(error, 'not delivered'),
+            state = CASE WHEN attempts + 1 < %(most)s THEN state ELSE 'dead' END,
+            finished_at = CASE WHEN attempts + 1 < %(most)s THEN NULL ELSE clock_timestamp() END
+        WHERE upload = %(upload)s AND pass = 'load' AND n = %(n)s AND state = 'queued' RETURNING state
         """,
-        (load_seconds, number, n),
+        {"most": MAX_ATTEMPTS, "upload": number, "n": n},
     ).fetchone()
-    return bool(row[0]) if row else None
+    return row is not None and row[0] == "queued"
+
+
+def bury_spent(connection: Connection, number: int, n: int) -> None:
+    """Give a chunk up if it is out of attempts. Hold its lock: nobody is at its last attempt."""
+    connection.execute(
+        f"""
+        UPDATE rowmill.chunk c SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'no answer')
+        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued' AND attempts >= %s
+          AND EXISTS ({_OPEN.format(upload="c.upload")})
+        """,
+        (number, n, MAX_ATTEMPTS, list(LOADING)),
+    )
 
 
 def cancel_queued(connection: Connection, number: int) -> None:
@@ -203,6 +271,31 @@ def cancel_queued(connection: Connection, number: int) -> None:
         " WHERE upload = %s AND state = 'queued'",
         (number,),
     )
+
+
+def requeue(connection: Connection, number: int) -> list[int]:
+    """Give what was given up its attempts anew; the chunks to send, by n. Hold the upload exclusively."""
+    rows = connection.execute(
+        """
+        UPDATE rowmill.chunk
+        SET state = 'queued', attempts = 0, error = NULL, sent_at = NULL, started_at = NULL, finished_at = NULL
+        WHERE upload = %s AND state IN ('dead', 'canceled') RETURNING n
+        """,
+        (number,),
+    )
+    return sorted(row[0] for row in rows)
+
+
+def list_given_up(connection: Connection, number: int, limit: int) -> list[dict[str, Any]]:
+    """Chunks that were given up: their records and lines, and why."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            SELECT n, state, first_record, records, first_line, attempts, error
+            FROM rowmill.chunk WHERE upload = %s AND state IN ('dead', 'canceled') ORDER BY n LIMIT %s
+            """,
+            (number, limit),
+        ).fetchall()
 
 
 def records_seen(connection: Connection, number: int) -> int:
@@ -225,40 +318,3 @@ def list_chunks(connection: Connection, number: int, after: int, limit: int) -> 
             """,
             (number, after, limit),
         ).fetchall()
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """What a sweep found: chunks to send again, scans to start again."""
-
-    chunks: list[tuple[int, int, str, str]]  # upload, n, tier, tenant
-    stalled_scans: list[tuple[str, str]]  # tenant, upload id
-
-
-def find_stuck(connection: Connection, load_seconds: int, stalled_seconds: int, idle_tiers: Sequence[str]) -> Stuck:
-    """Whatever a crash left half-said: unsent chunks, chunks at work for too long, ends not drawn.
-
-    A chunk that was sent, never started and is in no queue any more (`idle_tiers` are empty) was lost.
-    """
-    chunks = connection.execute(
-        """
-        SELECT c.upload, c.n, u.plan ->> 'tier', u.tenant
-        FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number
-        WHERE u.finished_at IS NULL AND c.state = 'queued'
-          AND (c.started_at < now() - make_interval(secs => 2 * %(load)s)
-               OR c.sent_at IS NULL AND c.created_at < now() - make_interval(secs => %(load)s)
-               OR c.started_at IS NULL AND u.plan ->> 'tier' = ANY(%(idle)s)
-                  AND c.sent_at < now() - make_interval(secs => %(load)s))
-        ORDER BY c.upload, c.n LIMIT 1000
-        """,
-        {"load": load_seconds, "idle": list(idle_tiers)},
-    ).fetchall()
-    stalled = connection.execute(
-        """
-        SELECT tenant, upload_id FROM rowmill.upload
-        WHERE finished_at IS NULL AND state IN ('scanning', 'splitting')
-          AND scan_seen_at < now() - make_interval(secs => %s)
-        """,
-        (stalled_seconds,),
-    ).fetchall()
-    return Stuck([(u, n, t, w) for u, n, t, w in chunks], [(t, i) for t, i in stalled])

@@ -139,19 +139,12 @@ def _make_aws(endpoint: str) -> None:
     queues = session.client("sqs", endpoint_url=endpoint)
     for name in QUEUES:
         queues.create_queue(QueueName=f"rowmill-prod-{name}")
-    keys = ("tenant", "upload_id", "waiting", "created_at")
+    keys = ("tenant", "upload_id")
     session.client("dynamodb", endpoint_url=endpoint).create_table(
         TableName="rowmill-prod-uploads",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
         KeySchema=_key("tenant", "upload_id"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "waiting",
-                "KeySchema": _key("waiting", "created_at"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-        ],
     )
 
 

@@ -44,6 +44,7 @@ SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
 LOAD = RECEIVE | READ_FILE | SEND | {"dynamodb:UpdateItem"}
 MAY = {
     "api": {"s3:PutObject", "lambda:InvokeFunction"}
+    | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket"},
     "load_high": LOAD,
@@ -54,7 +55,7 @@ MAY = {
     "sweep": READ_FILE
     | SEND
     | {"s3:ListBucket", "sqs:GetQueueAttributes"}
-    | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem"},
+    | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "define": set(),
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -301,9 +302,7 @@ def test_a_browser_may_send_a_file_and_read_its_etag(bucket: dict[str, Any]) -> 
 
 def test_the_table_is_keyed_by_tenant_and_upload(table: dict[str, Any]) -> None:
     assert _keys(table) == ["tenant", "upload_id"]
-    (index,) = table["GlobalSecondaryIndexes"]
-    assert (index["IndexName"], _keys(index)) == ("waiting", ["waiting", "created_at"])
-    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    assert "GlobalSecondaryIndexes" not in table
 
 
 def _keys(schema: Mapping[str, Any]) -> list[str]:
@@ -338,7 +337,7 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert statement["Effect"] == "Allow", name
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
-                assert re.fullmatch(r"\w+\.Arn(/uploads/\*|/index/waiting)?", resource), (name, resource)
+                assert re.fullmatch(r"\w+\.Arn(/uploads/\*)?", resource), (name, resource)
 
 
 def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack) -> None:
@@ -356,9 +355,9 @@ def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack)
 def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
     """Back to the own queue, too: a passing fault becomes a delayed copy of the message."""
     tiers = ["high", "medium", "low"]
-    onward = {"split": ["intake", *tiers, "settle"], "settle": ["settle"], "bury": ["dead", "settle"]}
+    onward = {"split": ["intake", *tiers, "settle"], "settle": ["settle"], "bury": ["dead", *tiers, "settle"]}
     onward |= {f"load_{tier}": [tier, "settle"] for tier in tiers}
-    onward |= {"sweep": ["intake", *tiers, "settle"], "api": [], "define": []}
+    onward |= {"sweep": ["intake", *tiers, "settle"], "api": ["intake", *tiers, "settle"], "define": []}
     for name, function in stack.functions.items():
         sends = [s for s in stack.statements(function) if set(s["Action"]) >= SEND]
         targets = [target for s in sends for target in _listed(s["Resource"])]

@@ -42,8 +42,8 @@ STRIKE = {
     "source": "aws.events",
     "detail-type": "Scheduled Event",
     "resources": [],
-    "detail": {},
-}  # what EventBridge sends a function each minute
+    "detail": {"once": True},
+}  # what EventBridge sends a function each minute, and that one round will do
 HOLD = 20_26  # the advisory lock that stops workers at a moment
 Seen = TypeVar("Seen")
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, find, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.chunking import Chunk, cut
+from chalicelib.chunking import Chunk, Start, cut
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, records
 
@@ -71,22 +71,23 @@ def in_blocks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
+START = Start(0, 1)
+
+
 def chunks_of(
     data: bytes,
     dialect: Dialect = COMMAS,
     chunk_bytes: int = UNLIMITED,
     chunk_records: int = UNLIMITED,
     block: int = 1 << 20,
-    offset: int = 0,
-    first_line: int = 1,
+    start: Start = START,
     max_record_bytes: int = 16 << 20,
 ) -> list[Chunk]:
     return list(
         cut(
             in_blocks(data, block),
             dialect,
-            offset=offset,
-            first_line=first_line,
+            start=start,
             chunk_bytes=chunk_bytes,
             chunk_records=chunk_records,
             max_record_bytes=max_record_bytes,
@@ -127,7 +128,7 @@ Cutter = Callable[..., Iterable[Chunk]]
 
 def reads_the_same(cutter: Cutter, data: bytes, dialect: Dialect, chunk_bytes: int) -> bool:
     """Whether the chunks, read one by one, give the rows of the whole file."""
-    chunks = cutter([data], dialect, offset=0, first_line=1, chunk_bytes=chunk_bytes, chunk_records=UNLIMITED)
+    chunks = cutter([data], dialect, start=Start(0, 1), chunk_bytes=chunk_bytes, chunk_records=UNLIMITED)
     rows: list[list[str]] = []
     for chunk in chunks:
         rows.extend(records(data[chunk.byte_start : chunk.byte_end], dialect))
@@ -222,7 +223,7 @@ def test_a_stray_quote_is_a_plain_character() -> None:
 
 
 def test_numbers_and_offsets_go_on_from_where_the_data_begin() -> None:
-    chunks = chunks_of(b'\n1,"a\r\nb"\r2\n\n3\n\n', chunk_records=1, offset=100, first_line=7)
+    chunks = chunks_of(b'\n1,"a\r\nb"\r2\n\n3\n\n', chunk_records=1, start=Start(100, 7))
     assert chunks == [
         Chunk(1, 100, 110, 1, 1, 7),
         Chunk(2, 110, 112, 2, 1, 10),
@@ -239,11 +240,22 @@ def test_a_byte_order_mark_inside_the_data_is_data() -> None:
     assert chunks_of(b'\xef\xbb\xbf"a\nb"\n', chunk_bytes=1)[0].byte_end == 6
 
 
+@given(FILES, DIALECTS, st.sampled_from(CHUNK_BYTES), st.data())
+def test_from_the_start_of_any_chunk_the_same_chunks_follow(
+    data: bytes, dialect: Dialect, chunk_bytes: int, pick: st.DataObject
+) -> None:
+    chunks = chunks_of(data, dialect, chunk_bytes)
+    for at, chunk in enumerate(chunks):
+        if pick.draw(st.booleans()):
+            start = Start(chunk.byte_start, chunk.first_line, chunk.n, chunk.first_record)
+            assert chunks_of(data[chunk.byte_start :], dialect, chunk_bytes, start=start) == chunks[at:]
+
+
 def test_a_chunk_is_known_before_the_file_has_ended() -> None:
     def endless() -> Iterator[bytes]:
         yield from itertools.repeat(b"some,cells\n" * 1000)
 
-    chunks = cut(endless(), Dialect(), offset=0, first_line=1, chunk_bytes=1 << 20, chunk_records=UNLIMITED)
+    chunks = cut(endless(), Dialect(), start=Start(0, 1), chunk_bytes=1 << 20, chunk_records=UNLIMITED)
     assert [chunk.n for chunk in itertools.islice(chunks, 3)] == [1, 2, 3]
 
 
@@ -253,7 +265,7 @@ def test_the_longest_allowed_record_passes_and_one_byte_more_is_refused(tail: by
     head = b"ok\n\n"
     assert chunks_of(head + b"x" * 50 + tail, block=block, max_record_bytes=50)
     with pytest.raises(Refused) as refused:
-        chunks_of(head + b"x" * 51 + tail, block=block, max_record_bytes=50, offset=9, first_line=2)
+        chunks_of(head + b"x" * 51 + tail, block=block, max_record_bytes=50, start=Start(9, 2))
     assert refused.value.code == "record_too_large"
     assert "Record 2, which begins at line 4, byte 13" in refused.value.detail
 
@@ -274,8 +286,7 @@ def test_a_quote_that_never_closes_is_refused_without_reading_on(block: int) -> 
             cut(
                 file(),
                 Dialect(),
-                offset=0,
-                first_line=1,
+                start=Start(0, 1),
                 chunk_bytes=1 << 20,
                 chunk_records=10,
                 max_record_bytes=limit,

@@ -55,11 +55,15 @@ def test_every_state_can_still_end() -> None:
     assert all(reachable(state) & TERMINAL for state in TRANSITIONS)
 
 
-def test_the_terminal_states_are_the_four_that_the_api_calls_over() -> None:
-    assert {"completed", "completed_with_errors", "failed", "expired"} == TERMINAL
-    assert not any(TRANSITIONS[state] for state in TERMINAL)
-    assert {STATUS[state] for state in TERMINAL} == {"success", "partial", "failed"}
+def test_the_terminal_states_are_the_five_that_the_api_calls_over() -> None:
+    assert {"completed", "completed_with_errors", "failed", "canceled", "expired"} == TERMINAL
+    assert {STATUS[state] for state in TERMINAL} == {"success", "partial", "failed", "canceled"}
     assert {STATUS[state] for state in TRANSITIONS if state not in TERMINAL} == {"pending", "processing"}
+
+
+def test_an_end_is_left_only_by_a_redrive() -> None:
+    assert {state for state in TERMINAL if TRANSITIONS[state]} == {"completed_with_errors", "failed"}
+    assert {after for state in TERMINAL for after in TRANSITIONS[state]} == {"processing", "scanning"}
 
 
 def test_chunks_commit_only_where_the_upload_can_still_complete() -> None:
@@ -77,13 +81,15 @@ def test_rank_grows_along_every_move_whatever_the_chunks(
     move: tuple[State, State], generation: int, done_before: int, done_after: int
 ) -> None:
     before, after = move
-    assert rank(before, generation, done_before) < rank(after, generation, done_after)
+    begun_anew = before in TERMINAL  # a redrive is a new generation
+    assert rank(before, generation, done_before) < rank(after, generation + begun_anew, done_after)
 
 
 @given(STATES, st.integers(1, 1000), CHUNKS_DONE)
 def test_rank_grows_with_every_chunk_and_every_generation(state: State, generation: int, done: int) -> None:
     assert rank(state, generation, done) < rank(state, generation, done + 1)
     assert all(rank(state, generation, done) < rank(later, generation + 1, 0) for later in TRANSITIONS)
+    assert all(rank(state, generation, done) < rank(later, 1, 0, epoch=1) for later in TRANSITIONS)
 
 
 @given(st.sampled_from(sorted(TERMINAL)), STATES, CHUNKS_DONE, CHUNKS_DONE)

@@ -31,6 +31,14 @@ CONTACTS = {
         {"name": "age", "type": "integer"},
     ]
 }
+
+
+def cut_into(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
+    """Have files announced from now on cut into chunks of so many records."""
+    monkeypatch.setenv("ROWMILL_CHUNK_POLICY", f"0:{4 << 20}:{records}")
+    settings.cache_clear()
+
+
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead")
 
 
@@ -62,22 +70,10 @@ def _make_aws() -> None:
     boto3.client("dynamodb").create_table(
         TableName=here.uploads_table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("tenant", "upload_id", "waiting", "created_at")
-        ],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("tenant", "upload_id")],
         KeySchema=[
             {"AttributeName": "tenant", "KeyType": "HASH"},
             {"AttributeName": "upload_id", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "waiting",
-                "KeySchema": [
-                    {"AttributeName": "waiting", "KeyType": "HASH"},
-                    {"AttributeName": "created_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
         ],
     )
 

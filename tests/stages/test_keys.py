@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import split
-from tests.stages.conftest import Pipeline, onward
+from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
 FILE = b"""email,name,age
@@ -33,7 +32,7 @@ TWO_KEYS = {
 @pytest.fixture
 def one_row_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every record in a chunk of its own."""
-    monkeypatch.setattr(split, "CHUNK_RECORDS", 1)
+    cut_into(monkeypatch, 1)
 
 
 def load_in_order(pipeline: Pipeline, body: bytes, order: list[int], dataset: str, **options: Any) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def test_any_order_of_chunks_gives_the_same_table_and_rejects(pipeline: Pipeline
 def test_one_chunk_gives_what_many_chunks_give(pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for place, records in enumerate((100, 4, 2, 1)):
-        monkeypatch.setattr(split, "CHUNK_RECORDS", records)
+        cut_into(monkeypatch, records)
         name = pipeline.dataset(name=f"contacts{place}", mode=mode)
         pipeline.run(b"email,name,age\nc@x.org,Old,0\n", name)
         found.append(outcome(pipeline, pipeline.run(FILE, name), name))
@@ -129,7 +128,7 @@ def test_the_same_file_twice_rejects_every_row_the_second_time(pipeline: Pipelin
 
 
 def test_a_file_of_one_repeated_row_loads_it_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "CHUNK_RECORDS", 300)
+    cut_into(monkeypatch, 300)
     pipeline.dataset()
     upload = pipeline.run(b"email,name,age\n" + b"same@x.org,S,1\n" * 1000)
     assert (upload["loaded"], upload["rejected"]) == (1, 999)

@@ -1,0 +1,64 @@
+"""What a client may ask of an upload on its way: to cancel it, or to try again what was given up."""
+
+from __future__ import annotations
+
+from chalicelib.aws import dynamodb, sqs
+from chalicelib.errors import Refused
+from chalicelib.journey import TERMINAL, Number, Tenant, UploadId, is_upload_id, rank
+from chalicelib.postgres import announcements, ledger, manifest
+from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
+
+
+def cancel(tenant: str, upload_id: str) -> Number | None:
+    """Let the upload load nothing more; rows that are in stay. Its number, unless no splitter has met it.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
+    """
+    state = _state(tenant, upload_id)
+    if state in TERMINAL and state != "canceled":
+        raise Refused("state_conflict", f"The upload is {state}: there is nothing to cancel.", status=409)
+    db = connection()
+    # Before anything else: a splitter that opens the upload from now on finds it.
+    ledger.ask_to_cancel(db, tenant, upload_id)
+    number = ledger.number_of(db, tenant, upload_id)
+    if number is None:
+        dynamodb.cancel(tenant, upload_id, rank("canceled", 1, 0))
+        announcements.close(db, upload_id, "canceled")
+    return number
+
+
+def redrive(tenant: str, upload_id: str) -> Number:
+    """Try again what was given up, as a new generation of the upload.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up.
+    """
+    state = _state(tenant, upload_id)
+    db = connection()
+    number = ledger.number_of(db, tenant, upload_id)
+    upload = ledger.find(db, number) if number else None
+    if number is None or upload is None:
+        raise _nothing_to_redrive(state)
+    with db.transaction():
+        ledger.lock_upload(db, number, shared=False)
+        if not ledger.reopen(db, number):
+            raise _nothing_to_redrive(state)
+        places = manifest.requeue(db, number)
+    # Whatever of this is lost now, the sweep finds unsent.
+    if upload.chunks_total is None:
+        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+    elif upload.plan is not None:
+        sqs.send_chunks(settings().tier_queue(upload.plan["tier"]), number, places, tenant)
+        manifest.mark_sent(db, number, places)
+    return number
+
+
+def _nothing_to_redrive(state: str) -> Refused:
+    return Refused("state_conflict", f"The upload is {state}: no part of it was given up.", status=409)
+
+
+def _state(tenant: str, upload_id: str) -> str:
+    item = dynamodb.find(Tenant(tenant), UploadId(upload_id)) if is_upload_id(upload_id) else None
+    if item is None:
+        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
+    return str(item["state"])

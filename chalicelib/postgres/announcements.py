@@ -1,0 +1,102 @@
+"""Announced uploads in Postgres: what the status table held at admission, and whether the file is still awaited.
+
+The status table answers clients; this is what it is rebuilt from, and where the sweep finds files without an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from chalicelib.postgres.connection import Connection
+
+Closed = Literal["opened", "expired", "canceled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An upload as it was admitted. `is_late`: no file is accepted any more."""
+
+    upload_id: str
+    tenant: str
+    item: dict[str, Any]
+    idempotency: dict[str, Any] | None
+    closed: Closed | None
+    is_late: bool
+
+
+_ANNOUNCED = "upload_id, tenant, item, idempotency, closed, closes_at < now() AS is_late"
+
+
+def announce(
+    connection: Connection, item: Mapping[str, Any], idempotency: Mapping[str, Any] | None, seconds: float
+) -> None:
+    """Remember an admitted upload, whose file may come within so many seconds."""
+    connection.execute(
+        """
+        INSERT INTO rowmill.announcement (upload_id, tenant, item, idempotency, closes_at)
+        VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING
+        """,
+        (
+            item["upload_id"],
+            item["tenant"],
+            Jsonb({name: value for name, value in item.items() if value is not None}),
+            Jsonb(idempotency) if idempotency else None,
+            seconds,
+        ),
+    )
+
+
+def find(connection: Connection, tenant: str, upload_id: str) -> Announced | None:
+    """A tenant's announced upload."""
+    with connection.cursor(row_factory=class_row(Announced)) as cursor:
+        return cursor.execute(
+            f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE tenant = %s AND upload_id = %s", (tenant, upload_id)
+        ).fetchone()
+
+
+def close(connection: Connection, upload_id: str, how: Closed) -> bool:
+    """The file is awaited no longer. One caller wins."""
+    closed = connection.execute(
+        "UPDATE rowmill.announcement SET closed = %s WHERE upload_id = %s AND closed IS NULL", (how, upload_id)
+    )
+    return closed.rowcount == 1
+
+
+def take_awaited(connection: Connection, older_than: float, most: int) -> list[Announced]:
+    """Uploads announced that many seconds ago and still awaited, those not looked at for longest first."""
+    with connection.cursor(row_factory=class_row(Announced)) as cursor:
+        return cursor.execute(
+            f"""
+            UPDATE rowmill.announcement SET looked_at = clock_timestamp() WHERE upload_id IN (
+                SELECT upload_id FROM rowmill.announcement
+                WHERE closed IS NULL AND created_at < now() - make_interval(secs => %s)
+                ORDER BY looked_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            RETURNING {_ANNOUNCED}
+            """,
+            (older_than, most),
+        ).fetchall()
+
+
+def list_due(connection: Connection) -> list[Announced]:
+    """The announcements of uploads that are under way, or whose end has not been shown."""
+    with connection.cursor(row_factory=class_row(Announced)) as cursor:
+        return cursor.execute(
+            f"""
+            SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id IN (
+                SELECT upload_id FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at)
+            """
+        ).fetchall()
+
+
+def list_before(connection: Connection, upload_id: str, limit: int) -> list[Announced]:
+    """Announced uploads with ids below this one, the newest first."""
+    with connection.cursor(row_factory=class_row(Announced)) as cursor:
+        return cursor.execute(
+            f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id < %s ORDER BY upload_id DESC LIMIT %s",
+            (upload_id, limit),
+        ).fetchall()

@@ -1,0 +1,97 @@
+"""What the status table is to show of an upload, and which uploads it is still to be shown for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from chalicelib.journey import Number, rank
+from chalicelib.postgres.connection import Connection
+
+
+def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
+    """What the status says of an upload: absolute values, one statement, one moment."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            SELECT u.number, u.tenant, u.upload_id, u.generation, u.rows_total, u.chunks_total, u.error,
+                   CASE WHEN u.finished_at IS NULL
+                             AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+                        THEN 'canceling' ELSE u.state END AS state,
+                   (SELECT epoch FROM rowmill.epoch) AS epoch,
+                   u.plan, u.bytes_total, u.stored_at, u.split_at, u.finished_at,
+                   c.chunks_done, c.bytes_done, c.loaded, c.updated, c.skipped, c.rejected, c.first_started_at,
+                   c.contested, c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 ELSE c.contested END AS unprocessed
+            FROM rowmill.upload u CROSS JOIN LATERAL (
+                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass = 'load') AS chunks_done,
+                       coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
+                       coalesce(sum(loaded), 0)::bigint AS loaded, coalesce(sum(updated), 0)::bigint AS updated,
+                       coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
+                       coalesce(sum(contested), 0)::bigint AS contested, min(started_at) AS first_started_at,
+                       coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
+                       coalesce(sum(records), 0)::bigint AS records_seen
+                FROM rowmill.chunk WHERE upload = u.number
+            ) c
+            WHERE u.number = %s
+            """,
+            (number,),
+        ).fetchone()
+
+
+def is_due(connection: Connection, number: int) -> bool:
+    """Whether the status is to be shown now: the end always, progress if the last time is half a second ago.
+
+    Of callers at the same moment one is told so; the others need not wait for it.
+    """
+    with connection.transaction():
+        # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
+        connection.execute("SET LOCAL synchronous_commit = off")
+        due = connection.execute(
+            """
+            UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = (
+                SELECT number FROM rowmill.upload
+                WHERE number = %s AND finished_at IS NULL
+                  AND projected_at < clock_timestamp() - interval '500 milliseconds'
+                FOR UPDATE SKIP LOCKED)
+            """,
+            (number,),
+        )
+        ended = connection.execute(
+            "SELECT FROM rowmill.upload WHERE number = %s AND finished_at >= projected_at", (number,)
+        )
+        return due.rowcount + ended.rowcount > 0
+
+
+def ranked(seen: Mapping[str, Any]) -> int:
+    """The rank of a snapshot."""
+    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"])
+
+
+def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:
+    """Have these uploads shown anew, those that are over too."""
+    connection.execute(
+        "UPDATE rowmill.upload SET projected_at = '-infinity' WHERE upload_id = ANY(%s)", (list(upload_ids),)
+    )
+
+
+def mark_end_shown(connection: Connection, number: int) -> None:
+    """The end is in the status table: the sweep need not look after it."""
+    connection.execute(
+        "UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = %s AND finished_at IS NOT NULL",
+        (number,),
+    )
+
+
+def list_due(connection: Connection) -> list[Number]:
+    """Uploads that are not over, or whose end has not been shown."""
+    rows = connection.execute(
+        "SELECT number FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at ORDER BY number"
+    )
+    return [Number(row[0]) for row in rows]
+
+
+def begin_epoch(connection: Connection) -> None:
+    """Let what the ledger says now outrank whatever was shown before: it was restored to an earlier time."""
+    connection.execute("UPDATE rowmill.epoch SET epoch = epoch + 1")
