@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 
-from chalicelib import accounts, admit, catalog, control, edge, load, mend, report, settle, split
+from chalicelib import accounts, admit, catalog, control, doctor, edge, load, mend, report, settle, split
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -146,12 +146,17 @@ def bury(event: SQSEvent) -> dict[str, Any]:
     return edge.each(event, lambda message: onward(mend.bury(message)))
 
 
-# ---- the clock, and the one function that may change tables ------------------------------------------------
+# ---- the clock, the operator, and the one function that may change tables ----------------------------------
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
     return edge.swept(event, lambda: mend.sweep(onward))
+
+
+@app.lambda_function(name="doctor")
+def examine(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return edge.called(event, doctor.examine)
 
 
 @app.lambda_function(name="define")

@@ -282,8 +282,14 @@ def swept(event: CloudWatchEvent, sweep: Callable[[], dict[str, int]]) -> dict[s
     rounds = 1 if event.detail.get("once") else 2
     for left in reversed(range(rounds)):
         begun = time.monotonic()
-        done = sweep()
-        logger.info("swept", extra=done)
+        try:
+            done = sweep()
+        except Exception as error:
+            logger.error("failed", error=_named(error))
+            if not left:
+                raise
+        else:
+            logger.info("swept", extra=done)
         if left:
             time.sleep(max(0.0, SWEEP_SECONDS - (time.monotonic() - begun)))
     return done

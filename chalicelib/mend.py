@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import LOAD_SECONDS, TIERS, Number, object_key, rank
-from chalicelib.logs import about, logger
+from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, manifest, projection, repair
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
@@ -69,37 +69,32 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
 
 
 def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
-    """Mend everything that is stuck; how much of each kind there was. A step that fails leaves the others to run."""
+    """Mend everything that is stuck; how much of each kind there was.
+
+    A step that fails leaves the others to run; the first failure is raised when all have.
+    """
     steps: dict[str, Callable[[], int]] = {
         "hung_sessions": lambda: repair.end_hung_sessions(connection(), 2 * LOAD_SECONDS, STALLED_SECONDS),
         "files_awaited": _look_for_files,
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
         "status_restored": _restore_status,
-        "uploads_seen": lambda: _go_on(onward),
     }
-    return {name: _survived(name, step) for name, step in steps.items()}
+    faults: list[Exception] = []
+    done = {name: _tried(step, faults) for name, step in steps.items()}
+    due = projection.list_due(connection())
+    for number in due:
+        _tried(partial(onward, number), faults)
+    if faults:
+        raise faults[0]
+    return done | {"uploads_seen": len(due)}
 
 
-def _survived(name: str, step: Callable[[], int]) -> int:
-    """What the step counted; -1 if it failed, which the log says and the next sweep repeats."""
+def _tried(step: Callable[[], Any], faults: list[Exception]) -> Any:
     try:
         return step()
     except Exception as error:
-        logger.error("sweep step failed", step=name, error=type(error).__name__)
-        return -1
-
-
-def _go_on(onward: Callable[[Number], object]) -> int:
-    due = projection.list_due(connection())
-    for number in due:
-        _survived("onward", partial(_step, onward, number))
-    return len(due)
-
-
-def _step(onward: Callable[[Number], object], number: Number) -> int:
-    onward(number)
-    return 1
+        faults.append(error)
 
 
 def _restart_scans() -> int:

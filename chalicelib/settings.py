@@ -79,7 +79,12 @@ def settings() -> Settings:
 
 def read_chunk_policy(text: str) -> tuple[ChunkRule, ...]:
     """Rules written as `depth:bytes:records,…`. Raises ValueError for text that leaves a depth without a rule."""
-    rules = [ChunkRule(*map(int, rule.split(":"))) for rule in text.split(",")]
+    rules = [_read_chunk_rule(rule) for rule in text.split(",")]
     if min(rule.depth for rule in rules) != 0 or any(rule.bytes < 1 or rule.records < 1 for rule in rules):
         raise ValueError(f"a chunk policy has a rule for depth 0 and no size below 1: {text}")
     return tuple(sorted(rules, key=lambda rule: -rule.depth))
+
+
+def _read_chunk_rule(text: str) -> ChunkRule:
+    depth, size, records = map(int, text.split(":"))
+    return ChunkRule(depth, size, records)

@@ -1,4 +1,4 @@
-"""`python -m infra up|package|migrate|down --stage STAGE`: the commands behind `make up` and a release."""
+"""`python -m infra up|package|migrate|doctor|down --stage STAGE`: the commands behind `make up` and a release."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cloud import DeployError
 from infra.deploy import deploy, remove
+from infra.doctor import consult
 from infra.migrate import migrate
 from infra.package import package
 
@@ -46,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     move = commands.add_parser("migrate", help="apply waiting migrations only")
     move.add_argument("--database-url", default=os.environ.get("DATABASE_URL"))
     move.set_defaults(run=lambda asked: print(f"migrations: {migrate(_database(asked.database_url))} applied"))
+
+    check = commands.add_parser("doctor", help="compare files, ledger, tables and status; say what differs")
+    check.add_argument("--stage", required=True, type=_stage)
+    check.add_argument("--mend", action="store_true", help="mend what can be mended; default: only tell")
+    check.set_defaults(run=lambda asked: consult(asked.stage, mend=asked.mend))
 
     down = commands.add_parser("down", help="delete a stage with its files; never prod")
     down.add_argument("--stage", required=True, type=_stage)

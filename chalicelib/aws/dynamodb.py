@@ -149,6 +149,14 @@ def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[It
     yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
 
 
+def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[str, Any] | None]:
+    """A page of all tenants' uploads in no order, and where the next one begins, if there is one."""
+    query: dict[str, Any] = {"TableName": settings().uploads_table, "Limit": limit, "ConsistentRead": True}
+    answer = client("dynamodb").scan(**query, **({"ExclusiveStartKey": after} if after else {}))
+    items = [_unpack(item) for item in answer["Items"]]
+    return [item for item in items if item["upload_id"].startswith("upl_")], answer.get("LastEvaluatedKey")
+
+
 def _pages(query: dict[str, Any]) -> Iterator[Item]:
     while True:
         answer = client("dynamodb").query(**query)

@@ -35,18 +35,19 @@ _ANNOUNCED = "upload_id, tenant, item, idempotency, closed, closes_at < now() AS
 def announce(
     connection: Connection, item: Mapping[str, Any], idempotency: Mapping[str, Any] | None, seconds: float
 ) -> None:
-    """Remember an admitted upload, whose file may come within so many seconds."""
+    """Remember an admitted upload, whose file may come within so many seconds; nothing for an unknown tenant."""
     connection.execute(
         """
         INSERT INTO rowmill.announcement (upload_id, tenant, item, idempotency, closes_at)
-        VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING
+        SELECT %s, tenant, %s, %s, now() + make_interval(secs => %s) FROM rowmill.tenant WHERE tenant = %s
+        ON CONFLICT DO NOTHING
         """,
         (
             item["upload_id"],
-            item["tenant"],
             Jsonb({name: value for name, value in item.items() if value is not None}),
             Jsonb(idempotency) if idempotency else None,
             seconds,
+            item["tenant"],
         ),
     )
 

@@ -257,6 +257,18 @@ def newest_opened(connection: Connection) -> datetime | None:
     return row[0] if row else None
 
 
+def may_be_overwritten(connection: Connection, number: int) -> bool:
+    """Whether a later upload has replaced rows of this one's dataset."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.upload later USING (dataset)
+                       WHERE u.number = %s AND later.number <> u.number AND later.mode = 'upsert')
+        """,
+        (number,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> None:
     """End an upload that cannot go on as failed: no chunk loads after this, what is queued is unprocessed."""
     with connection.transaction():

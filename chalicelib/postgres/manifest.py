@@ -298,6 +298,31 @@ def list_given_up(connection: Connection, number: int, limit: int) -> list[dict[
         ).fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the manifest holds of a file. A gap is a chunk that does not begin where the one before it ends."""
+
+    chunks: int
+    records: int
+    gaps: int
+
+
+def coverage(connection: Connection, number: int) -> Coverage:
+    """How an upload's chunks cover its file."""
+    row = connection.execute(
+        """
+        SELECT count(*), coalesce(sum(records), 0)::bigint,
+               count(*) FILTER (WHERE (byte_start, first_record) <> (expected_byte, expected_record))
+        FROM (SELECT records, byte_start, first_record,
+                     lag(byte_end) OVER w AS expected_byte, lag(first_record + records) OVER w AS expected_record
+              FROM rowmill.chunk WHERE upload = %s AND pass = 'load' WINDOW w AS (ORDER BY n)) c
+        """,
+        (number,),
+    ).fetchone()
+    assert row is not None
+    return Coverage(*row)
+
+
 def records_seen(connection: Connection, number: int) -> int:
     """How many records the scan has put into chunks."""
     row = connection.execute(

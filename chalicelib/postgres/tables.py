@@ -75,6 +75,16 @@ def is_empty(connection: Connection, table: Table) -> bool:
     return bool(row and row[0])
 
 
+def count_rows(connection: Connection, table: Table, upload: int) -> int:
+    """How many rows of an upload the table holds."""
+    row = connection.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE _row BETWEEN {} AND {}").format(
+            table.name, upload << RECORD_BITS, (upload + 1 << RECORD_BITS) - 1
+        )
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _create_view(connection: Connection, tenant: str, name: str, table: Table) -> None:
     home = sql.Identifier(tenant)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(home))

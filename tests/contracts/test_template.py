@@ -33,7 +33,7 @@ CLOUDS = {
 NOTHING = object()  # AWS::NoValue: the property is not there
 
 WORKING = {"intake", "high", "medium", "low", "settle"}
-FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "define"}
+FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "doctor", "define"}
 
 # Which function may do what, logs aside. A wider role needs a line here.
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -56,6 +56,7 @@ MAY = {
     | SEND
     | {"s3:ListBucket", "sqs:GetQueueAttributes"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "define": set(),
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -357,7 +358,12 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
     tiers = ["high", "medium", "low"]
     onward = {"split": ["intake", *tiers, "settle"], "settle": ["settle"], "bury": ["dead", *tiers, "settle"]}
     onward |= {f"load_{tier}": [tier, "settle"] for tier in tiers}
-    onward |= {"sweep": ["intake", *tiers, "settle"], "api": ["intake", *tiers, "settle"], "define": []}
+    onward |= {
+        "sweep": ["intake", *tiers, "settle"],
+        "api": ["intake", *tiers, "settle"],
+        "define": [],
+        "doctor": ["intake"],
+    }
     for name, function in stack.functions.items():
         sends = [s for s in stack.statements(function) if set(s["Action"]) >= SEND]
         targets = [target for s in sends for target in _listed(s["Resource"])]

@@ -18,7 +18,7 @@ from moto import mock_aws
 from psycopg.rows import dict_row
 from ulid import ULID
 
-from chalicelib import accounts, admit, aws, catalog, load, mend, report, settle, split
+from chalicelib import accounts, admit, aws, catalog, control, load, mend, report, settle, split
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
@@ -147,6 +147,14 @@ class Pipeline:
         self.split(upload_id)
         self.load(self.messages())
         self.settle()
+        return self.upload(upload_id)
+
+    def cancel(self, upload_id: str) -> dict[str, Any]:
+        report.show(settle.finish(control.cancel(self.tenant, upload_id)))
+        return self.upload(upload_id)
+
+    def redrive(self, upload_id: str) -> dict[str, Any]:
+        report.show(settle.finish(control.redrive(self.tenant, upload_id)))
         return self.upload(upload_id)
 
     def upload(self, upload_id: str) -> dict[str, Any]:

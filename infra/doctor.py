@@ -1,0 +1,45 @@
+"""`python -m infra doctor`: has the doctor function look at every upload of a stage, page by page, and prints it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from infra.cloud import DeployError, connect
+
+
+def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> int:
+    """Compare, and mend if asked to; how many differences there were. The sweep carries on what mending began."""
+    function = f"rowmill-{stage}-doctor"
+    differences = 0
+    for side in ("ledger", "status"):
+        checked = 0
+        for page in _pages(function, side, mend):
+            checked += page["checked"]
+            differences += len(page["differences"])
+            for found in page["differences"]:
+                say(_told(found, mend))
+        say(f"{side}: {checked} uploads looked at")
+    say(f"{differences} differences" if differences else "everything agrees")
+    return differences
+
+
+def _told(found: dict[str, Any], mend: bool) -> str:
+    outcome = ("mended" if mend else "can be mended") if found["mendable"] else "needs a decision"
+    return f"{found['upload_id']} {found['code']} ({outcome}): {found['detail']}"
+
+
+def _pages(function: str, side: str, mend: bool) -> Iterator[dict[str, Any]]:
+    functions = connect().client("lambda")
+    after: Any = None
+    while True:
+        event = {"side": side, "after": after, "mend": mend}
+        answer = functions.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        page: dict[str, Any] = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError") or "refused" in page:
+            raise DeployError(f"{function} failed: {page.get('refused') or page}")
+        yield page
+        after = page["next"]
+        if after is None:
+            return

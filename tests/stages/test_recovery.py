@@ -1,0 +1,441 @@
+"""What ends early, begins anew or was lost on the way: cancel, redrive, interrupted scans, emptied and stale stores."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+
+from chalicelib import doctor, load, mend, split
+from chalicelib.aws import dynamodb, sqs
+from chalicelib.errors import Refused, Unavailable
+from chalicelib.postgres import connection, ledger, manifest
+from chalicelib.settings import read_chunk_policy, settings
+from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.test_journey_in_process import adds_up
+
+ROWS = 40
+BODY = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(ROWS))
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 10)
+
+
+def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.split(upload_id)
+    return upload_id, pipeline.messages()
+
+
+def events(pipeline: Pipeline, upload_id: str) -> list[str]:
+    found = pipeline.sql("SELECT event_id FROM rowmill.outbox WHERE event_id LIKE %s ORDER BY 1", f"{upload_id}.%")
+    return [row["event_id"] for row in found]
+
+
+# cancel
+
+
+def test_a_canceled_upload_keeps_what_is_in_and_loads_nothing_more(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[:1])
+    upload = pipeline.cancel(upload_id)
+    assert (upload["state"], upload["status"]) == ("canceled", "canceled")
+    assert (upload["loaded"], upload["unprocessed"], upload["error"]["code"]) == (10, 30, "canceled")
+    assert adds_up(upload)
+    pipeline.load(messages)
+    pipeline.sweep()
+    assert pipeline.upload(upload_id) == pipeline.cancel(upload_id) == upload
+    assert len(pipeline.rows()) == 10
+    assert events(pipeline, upload_id) == [f"{upload_id}.1"]
+
+
+def test_a_cancel_waits_for_the_chunk_that_is_being_committed(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    number = messages[0]["upload"]
+    with psycopg.connect(pipeline.url) as committing:
+        ledger.lock_upload(committing, number, shared=True)
+        assert pipeline.cancel(upload_id)["state"] == "canceling"
+        pipeline.load(messages[1:])
+        assert pipeline.rows() == []
+    pipeline.sweep()
+    assert pipeline.upload(upload_id)["state"] == "canceled"
+
+
+def test_no_chunk_commits_after_canceled_is_acknowledged(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    for _ in range(8):
+        upload_id = pipeline.create(BODY)
+        pipeline.split(upload_id)
+        messages = pipeline.messages()
+
+        def work(messages: list[dict[str, Any]] = messages) -> None:
+            pipeline.load(messages)
+            connection.close()
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        time.sleep(0.01)
+        try:
+            upload = pipeline.cancel(upload_id)
+        except Refused as refused:
+            assert refused.code == "state_conflict"
+        while upload["state"] == "canceling":
+            pipeline.sweep()
+            upload = pipeline.upload(upload_id)
+        counted = len(_rows_of(pipeline, upload_id))
+        worker.join()
+        upload = pipeline.upload(upload_id)
+        assert counted == upload["loaded"] == len(_rows_of(pipeline, upload_id))
+        assert adds_up(upload)
+        pipeline.sql(f"DELETE FROM data.d_{_dataset(pipeline)}")
+
+
+def _dataset(pipeline: Pipeline) -> int:
+    return int(pipeline.sql("SELECT max(number) AS number FROM rowmill.dataset")[0]["number"])
+
+
+def _rows_of(pipeline: Pipeline, upload_id: str) -> list[dict[str, Any]]:
+    return pipeline.sql(
+        f"SELECT _row FROM data.d_{_dataset(pipeline)} JOIN rowmill.upload u ON _row >> 32 = u.number"
+        " WHERE u.upload_id = %s",
+        upload_id,
+    )
+
+
+def test_a_file_that_arrives_after_its_upload_was_canceled_is_left_alone(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    assert pipeline.cancel(upload_id)["state"] == "canceled"
+    pipeline.split(upload_id)
+    assert pipeline.messages() == []
+    assert pipeline.sweep()["files_awaited"] == 0
+    assert pipeline.upload(upload_id)["state"] == "canceled"
+
+
+def test_a_splitter_that_opens_an_upload_while_it_is_canceled_ends_it(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    ledger.ask_to_cancel(connection.connection(), pipeline.tenant, upload_id)  # and the API dies here
+    pipeline.split(upload_id)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], pipeline.messages()) == ("canceled", 0, [])
+
+
+def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    real = split.send
+    monkeypatch.setattr(split, "FLUSH_SECONDS", 0)
+
+    def sent(*arguments: Any) -> None:
+        real(*arguments)
+        if arguments[-1]:
+            ledger.ask_to_cancel(connection.connection(), pipeline.tenant, upload_id)
+
+    monkeypatch.setattr(split, "send", sent)
+    pipeline.split(upload_id)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["chunks_total"]) == ("canceled", None)
+    assert 0 < upload["rows_total"] == upload["unprocessed"] < ROWS
+
+
+def test_only_what_is_under_way_can_be_canceled(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    for wrong in (done["id"], "upl_unknown", "upl_" + "0" * 26):
+        with pytest.raises(Refused) as refused:
+            pipeline.cancel(wrong)
+        assert refused.value.status == (409 if wrong == done["id"] else 404)
+    assert pipeline.upload(done["id"]) == done
+
+
+# redrive
+
+
+def poisoned(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An upload whose second chunk is dead."""
+    upload_id, messages = begun(pipeline)
+    real = load.prepare
+
+    def poison(upload: Any, work: Any, data: bytes) -> Any:
+        if work.first_record == 11:
+            raise MemoryError
+        return real(upload, work, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "prepare", poison)
+        for message in messages + messages[1:2] * 3:
+            try:
+                pipeline.load([message])
+            except Unavailable:
+                continue
+    return upload_id
+
+
+def test_a_redrive_loads_what_was_given_up_as_a_new_generation(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = poisoned(pipeline, monkeypatch)
+    before = pipeline.upload(upload_id)
+    assert (before["state"], before["unprocessed"]) == ("completed_with_errors", 10)
+    (explained,) = before["error"]["errors"]
+    assert (explained["row"], explained["rows"], explained["code"]) == (11, 10, "chunk_dead")
+    assert "Records 11 to 20, from line 12 on: MemoryError, 4 attempts" in explained["detail"]
+    again = pipeline.redrive(upload_id)
+    assert (again["state"], again["unprocessed"], again["error"]) == ("processing", 0, None)
+    pipeline.load(pipeline.messages())
+    after = pipeline.upload(upload_id)
+    assert (after["state"], after["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
+    assert events(pipeline, upload_id) == [f"{upload_id}.1", f"{upload_id}.2"]
+
+
+def test_a_redrive_whose_messages_are_lost_is_sent_again_by_the_sweep(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = poisoned(pipeline, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqs, "send_chunks", lambda *arguments: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            pipeline.redrive(upload_id)
+    pipeline.sql("UPDATE rowmill.chunk SET created_at = created_at - interval '1 minute'")
+    assert pipeline.sweep()["chunks_resent"] == 1
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
+def test_a_failed_split_is_redriven_from_where_it_was(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "end_scan", lambda *arguments: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            pipeline.split(upload_id)
+    connection.close()
+    pipeline.load(pipeline.messages()[:1])
+    onward(mend.bury(pipeline.event(upload_id)))
+    assert pipeline.upload(upload_id)["state"] == "failed"
+    assert pipeline.redrive(upload_id)["state"] == "scanning"
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"]) == ("completed", ROWS)
+
+
+def test_there_is_nothing_to_redrive_in_an_upload_that_gave_nothing_up(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    refused_file = pipeline.run(b"no,such,columns\n1,2,3\n")
+    waiting = pipeline.create(BODY)
+    for upload_id in (done["id"], refused_file["id"], waiting):
+        with pytest.raises(Refused) as refused:
+            pipeline.redrive(upload_id)
+        assert (refused.value.code, refused.value.status) == ("state_conflict", 409)
+
+
+# scans
+
+
+def test_a_scan_out_of_time_goes_on_by_a_message_to_itself(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    message: dict[str, Any] = pipeline.event(upload_id)
+    turns = 0
+    while message:
+        onward(split.file(message, deadline=0.0))
+        turns += 1
+        message = next(iter(pipeline.messages("intake")), {})
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["chunks_total"]) == ("completed", ROWS, 4)
+    assert turns >= 2
+    assert doctor.examine({})["differences"] == []
+
+
+@pytest.mark.parametrize(("depth", "records"), [(0, 20), (49, 20), (50, 10), (100, 5), (500, 5)])
+def test_chunks_are_sized_by_how_many_wait_in_the_tiers_queue(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, depth: int, records: int
+) -> None:
+    monkeypatch.setenv("ROWMILL_CHUNK_POLICY", "100:4194304:5,50:4194304:10,0:4194304:20")
+    settings.cache_clear()
+    monkeypatch.setattr(sqs, "depth", lambda queue: depth if queue == settings().high_queue else 0)
+    begun(pipeline)
+    assert {row["records"] for row in pipeline.sql("SELECT records FROM rowmill.chunk")} == {records}
+
+
+@pytest.mark.parametrize("text", ["", "1:2", "5:1:1", "0:0:1", "0:1:x"])
+def test_a_chunk_policy_that_leaves_a_depth_open_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"policy|invalid|argument|unpack"):
+        read_chunk_policy(text)
+    assert [rule.depth for rule in read_chunk_policy("0:1:1,7:1:1")] == [7, 0]
+
+
+# attempts
+
+
+def test_an_attempt_that_a_restart_of_postgres_cut_off_is_not_counted(pipeline: Pipeline) -> None:
+    _, messages = begun(pipeline)
+    pipeline.sql(
+        "UPDATE rowmill.chunk SET attempts = 4, started_at = pg_postmaster_start_time() - interval '1 second'"
+        " WHERE n = 1"
+    )
+    pipeline.load(messages[:1])
+    ((state, attempts),) = [
+        (row["state"], row["attempts"]) for row in pipeline.sql("SELECT state, attempts FROM rowmill.chunk WHERE n = 1")
+    ]
+    assert (state, attempts) == ("loaded", 4)
+
+
+def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[1:])
+    for spent in range(1, 5):
+        onward(mend.bury(messages[0]))
+        assert len(pipeline.messages()) == (spent < 4)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["unprocessed"]) == ("completed_with_errors", 10)
+    assert "not delivered" in upload["error"]["errors"][0]["detail"]
+
+
+def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    with psycopg.connect(pipeline.url, autocommit=True) as vanished:
+        assert manifest.try_lock(vanished, messages[0]["upload"], 1)
+        assert manifest.take(vanished, messages[0]["upload"], 1)
+        assert pipeline.sweep()["hung_sessions"] == 0
+        pipeline.sql("UPDATE rowmill.chunk SET started_at = started_at - interval '61 seconds' WHERE n = 1")
+        assert pipeline.sweep()["hung_sessions"] == 1
+        with pytest.raises(psycopg.OperationalError):
+            vanished.execute("SELECT 1")
+    pipeline.sweep()
+    pipeline.load(messages + pipeline.messages())
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
+# stores that lost or forgot
+
+
+def emptied() -> None:
+    table = boto3.client("dynamodb")
+    for item in table.scan(TableName=settings().uploads_table)["Items"]:
+        key = {name: item[name] for name in ("tenant", "upload_id")}
+        table.delete_item(TableName=settings().uploads_table, Key=key)
+
+
+def test_an_emptied_status_table_is_rebuilt_by_the_sweep(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", -1)
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    under_way, messages = begun_again(pipeline)
+    waiting = pipeline.create(BODY)
+    shown = pipeline.upload(waiting)
+    pipeline.sweep()
+    pipeline.messages("intake")
+    emptied()
+    with pytest.raises(Refused):
+        pipeline.upload(done["id"])
+    pipeline.sweep()
+    assert pipeline.upload(done["id"]) == done
+    assert pipeline.upload(under_way)["state"] in ("queued", "processing")
+    assert pipeline.upload(waiting) == shown
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    pipeline.load(messages + pipeline.messages())
+    assert pipeline.upload(under_way)["state"] == "completed_with_errors"  # all are duplicates
+    assert pipeline.upload(waiting)["rejected"] == ROWS
+
+
+def begun_again(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
+    upload_id = pipeline.create(BODY)
+    pipeline.split(upload_id)
+    return upload_id, pipeline.messages()
+
+
+def examine(**event: Any) -> dict[str, set[str]]:
+    """What the doctor finds on both sides, by upload."""
+    found: dict[str, set[str]] = {}
+    for side in ("ledger", "status"):
+        for one in doctor.examine({"side": side, **event})["differences"]:
+            found.setdefault(one["upload_id"], set()).add(one["code"])
+    return found
+
+
+def test_the_doctor_finds_nothing_where_all_is_well(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.dataset()
+    pipeline.run(BODY + b"bad,row,x\n")
+    poisoned(pipeline, monkeypatch)
+    pipeline.create(BODY)
+    _, _ = begun_again(pipeline)
+    assert list(examine().values()) == [{"not_split"}]  # the one that waits for its event
+
+
+@pytest.mark.parametrize(
+    ("harm", "code", "mended"),
+    [
+        ("UPDATE rowmill.upload SET generation = 0", "status_ahead", True),
+        ("DELETE FROM data.d_{0} WHERE _row & 1 = 0", "rows_missing", False),
+        ("DELETE FROM rowmill.chunk WHERE n = 2", "manifest_gap", False),
+        ("INSERT INTO data.d_{0} (email, _row) SELECT 'x', max(_row) + 1 FROM data.d_{0}", "rows_too_many", False),
+    ],
+)
+def test_the_doctor_names_what_differs_and_mends_what_can_be(
+    pipeline: Pipeline, harm: str, code: str, mended: bool
+) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    pipeline.sql(harm.format(_dataset(pipeline)))
+    assert code in examine()[done["id"]]
+    examine(mend=True)
+    pipeline.sweep()
+    assert (done["id"] not in examine()) == mended
+
+
+def test_the_doctor_corrects_a_status_that_tells_something_else(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    boto3.client("dynamodb").update_item(
+        TableName=settings().uploads_table,
+        Key={"tenant": {"S": pipeline.tenant}, "upload_id": {"S": done["id"]}},
+        UpdateExpression="SET progress = :lie",
+        ExpressionAttributeValues={":lie": {"S": json.dumps({"loaded": 1})}},
+    )
+    assert examine() == {done["id"]: {"status_differs"}}
+    examine(mend=True)
+    pipeline.sweep()
+    assert (pipeline.upload(done["id"]), examine()) == (done, {})
+
+
+def test_a_database_restored_to_an_earlier_time_loads_the_file_again(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    for table in ("outbox", "chunk", "upload", "cancel", "announcement"):
+        pipeline.sql(f"DELETE FROM rowmill.{table}")
+    pipeline.sql(f"DELETE FROM data.d_{_dataset(pipeline)}")
+    assert examine() == {done["id"]: {"ledger_lost"}}
+    examine(mend=True)
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    assert pipeline.upload(done["id"])["state"] == "queued"  # the new epoch outranks the old end
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(done["id"])
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
+    assert examine() == {}
+
+
+def test_a_status_item_is_only_put_back_where_there_is_none(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    item = dynamodb.find(pipeline.tenant, done["id"])
+    assert item is not None
+    assert not dynamodb.restore(item | {"state": "awaiting_upload"})
+    assert pipeline.upload(done["id"]) == done
