@@ -86,7 +86,8 @@ def _examine(announced: Announced, mend: bool) -> Iterator[Difference]:
     item = dynamodb.find(tenant, upload_id)
     if item is None:
         if mend:
-            dynamodb.restore(announced.item)
+            dynamodb.restore(announced.status)
+            projection.show_again(connection(), [upload_id])
         yield differs("status_lost", "The status table has no item of it.", mendable=True)
     number = ledger.number_of(connection(), tenant, upload_id)
     if number is None:

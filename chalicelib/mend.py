@@ -122,7 +122,7 @@ def _look_for_files() -> int:
 
 def _look(announced: Announced) -> s3.Stored | None:
     """The file, if it has come. What clients are told of its upload is put back if it was lost."""
-    _restore_item(announced.item)
+    _restore_item(announced.status)
     return s3.head(object_key(announced.tenant, announced.upload_id))
 
 
@@ -148,16 +148,18 @@ def _restore_status() -> int:
         return restored
     page = announcements.list_before(connection(), cursor or _ABOVE_ALL, MOST_PER_SWEEP)
     restored += _restore(page)
-    projection.show_again(connection(), [one.upload_id for one in page])
     dynamodb.note_rebuilt(page[-1].upload_id if len(page) == MOST_PER_SWEEP else dynamodb.ALL_REBUILT)
     return restored
 
 
 def _restore(page: list[Announced]) -> int:
-    """Put back what the status table lacks of these uploads, and their Idempotency-Keys."""
-    kept = [item for one in page for item in (one.item, one.idempotency) if item is not None]
+    """Put back what the status table lacks of these uploads, and have them shown again; how many there were."""
     with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-        return sum(pool.map(_restore_item, kept))
+        back = list(pool.map(_restore_item, [one.status for one in page]))
+        list(pool.map(_restore_item, [one.idempotency for one in page if one.idempotency]))
+    restored = [one.upload_id for one, was_lost in zip(page, back, strict=True) if was_lost]
+    projection.show_again(connection(), restored)
+    return len(restored)
 
 
 def _restore_item(item: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from chalicelib.journey import rank
 from chalicelib.postgres.connection import Connection
 
 Closed = Literal["opened", "expired", "canceled", "failed"]
@@ -27,6 +28,13 @@ class Announced:
     idempotency: dict[str, Any] | None
     closed: Closed | None
     is_late: bool
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The item that the status table should at least hold."""
+        if self.closed in (None, "opened"):
+            return self.item
+        return self.item | {"state": self.closed, "rank": rank(self.closed, 1, 0)}
 
 
 _ANNOUNCED = "upload_id, tenant, item, idempotency, closed, closes_at < now() AS is_late"
@@ -95,9 +103,10 @@ def list_due(connection: Connection) -> list[Announced]:
 
 
 def list_before(connection: Connection, upload_id: str, limit: int) -> list[Announced]:
-    """Announced uploads with ids below this one, the newest first."""
+    """Announced uploads with ids below this one, the newest first; not those that expired: theirs may be forgotten."""
     with connection.cursor(row_factory=class_row(Announced)) as cursor:
         return cursor.execute(
-            f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id < %s ORDER BY upload_id DESC LIMIT %s",
+            f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired'"
+            " ORDER BY upload_id DESC LIMIT %s",
             (upload_id, limit),
         ).fetchall()

@@ -112,11 +112,11 @@ class Cloud:
         for body in bodies:
             queues.send_message(QueueUrl=url, MessageBody=json.dumps(body))
 
-    def messages(self, queue: str) -> int:
-        """How many messages wait, are put off or are being worked on."""
+    def messages(self, queue: str, kinds: tuple[str, ...] = ("", "NotVisible", "Delayed")) -> int:
+        """How many messages wait, are being worked on or are put off."""
         queues = self.client("sqs")
         url = queues.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
-        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
         found = queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
 
