@@ -32,7 +32,7 @@ class Announced:
     @property
     def status(self) -> dict[str, Any]:
         """The item that the status table should at least hold."""
-        if self.closed in (None, "opened"):
+        if self.closed is None or self.closed == "opened":
             return self.item
         return self.item | {"state": self.closed, "rank": rank(self.closed, 1, 0)}
 
