@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check up down deploy clean
+.PHONY: help demo test check up down deploy clean campaign
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make down   stop it and remove what it left"
 	@echo "make test   checks and every test this machine can run"
 	@echo "make check  format, lint, types, import order"
+	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Rowmill needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -37,6 +38,9 @@ check: $(READY)
 
 test: check
 	@$(BIN)/python -m pytest
+
+campaign: $(READY)
+	@$(BIN)/python -m bench.campaign run --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)
 
 clean: down
 	@rm -rf .venv .rowmill

@@ -14,10 +14,12 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from infra.local.place import MARK, Place
 from infra.local.processes import Process, appending, destroy, family, no_groups, spawn, tail, wait_gone
@@ -101,6 +103,24 @@ def stop(process: Process) -> None:
     destroy(family(process))
 
 
+def restart(
+    place: Place, running: Database, how: signal.Signals, settings: Mapping[str, str] | None = None
+) -> Database:
+    """End the server as `how` says (SIGINT fast, SIGQUIT immediate) and serve the same data on the same port.
+
+    `settings` replace those of the same name until the next restart.
+    """
+    running.process.send(how)
+    if not wait_gone([running.process], 10):
+        destroy(family(running.process))
+    port = int(conninfo_to_dict(running.url)["port"] or 0)
+    process = _launch(find_footing(place), place, port, settings)
+    if not _answers(process, running.url):
+        log = place.postgres_log
+        raise DatabaseFailed(f"PostgreSQL did not come back. {log} ends with\n{tail(log)}")
+    return replace(running, process=process)
+
+
 def find_footing(place: Place) -> Footing:
     if os.geteuid() != 0:
         return _made(Footing(place.database, _package()))
@@ -118,7 +138,7 @@ def as_nobody(place: Place) -> Footing:
 
 
 def _made(footing: Footing) -> Footing:
-    footing.home.mkdir(mode=0o700, parents=True)
+    footing.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     _give(footing.home, footing.user)
     return footing
 
@@ -131,7 +151,7 @@ def _give(path: Path, user: int | None) -> None:
 def _copy(package: Path, refuge: Path) -> Path:
     """Copies the package (41 MB) and the libraries that its wheel keeps beside it."""
     for source in (package, package.with_name(f"{package.name}.libs")):
-        if source.exists():
+        if source.exists() and not (refuge / source.name).exists():
             shutil.copytree(source, refuge / source.name, ignore=shutil.ignore_patterns("include", "*.py[co]"))
     for path in refuge.rglob("*"):
         _give(path, NOBODY)
@@ -180,10 +200,10 @@ def _run_initdb(footing: Footing, place: Place, *options: str) -> None:
         raise DatabaseFailed(f"initdb failed. {place.postgres_log} ends with\n{tail(place.postgres_log)}")
 
 
-def _launch(footing: Footing, place: Place, port: int) -> Process:
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+def _launch(footing: Footing, place: Place, port: int, settings: Mapping[str, str] | None = None) -> Process:
+    options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
     return spawn(
-        footing.command("postgres", "-D", str(footing.data), "-p", str(port), *settings),
+        footing.command("postgres", "-D", str(footing.data), "-p", str(port), *options),
         environment=_environment(place),
         log=place.postgres_log,
         folder=footing.home,

@@ -68,6 +68,15 @@ def find(folder: Path | None = None) -> Instance | None:
     return known if known and known.alive and known.place.env_file.exists() else None
 
 
+def restart_database(
+    standing: Instance, how: signal.Signals = signal.SIGINT, settings: Mapping[str, str] | None = None
+) -> Instance:
+    """End the database (SIGINT fast, SIGQUIT immediate) and start it again: same data, same address."""
+    assert standing.database is not None
+    before = database.Database(standing.database, standing.database_url)
+    return note(replace(standing, database=database.restart(standing.place, before, how, settings).process))
+
+
 @contextlib.contextmanager
 def running(
     folder: Path | None = None, *, deployed: bool = True, settings: Mapping[str, str] | None = None

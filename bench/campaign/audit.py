@@ -1,0 +1,316 @@
+"""The invariants I1 to I8, held against what Postgres, DynamoDB and the queues say after a seed.
+
+Nothing is asked of Rowmill's own code: rows, chunks and events are read by plain SQL, and what should be there
+comes from the oracle. A problem is a sentence; no sentence, no problem.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from bench.campaign import oracle
+from bench.campaign.files import SCHEMAS, Shape
+from bench.campaign.oracle import Cells, Expected
+from bench.campaign.plan import Upload
+
+INVARIANTS = {
+    "I1": "each valid row once",
+    "I2": "counts add up",
+    "I3": "every upload ended, and completed only if each chunk is in",
+    "I4": "the status table says what Postgres says",
+    "I5": "one event a completion",
+    "I6": "chunks cover the file, queues are drained",
+    "I7": "no other tenant touched",
+    "I8": "nothing stuck",
+}
+COUNTS = ("loaded", "updated", "skipped", "rejected")
+TERMINAL = ("completed", "completed_with_errors", "failed", "canceled")
+MOST = 5  # differences that a problem spells out
+
+Row = tuple[int, int]  # upload number, record
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file as it was uploaded."""
+
+    upload: Upload
+    upload_id: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an upload came to: its ledger row, chunks, rejects, events, and its item in the status table."""
+
+    sent: Sent
+    ledger: dict[str, Any]
+    chunks: list[dict[str, Any]]
+    rejects: dict[int, tuple[int, list[str], bytes]]
+    events: list[tuple[str, str]]
+    item: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        return int(self.ledger["number"])
+
+    @property
+    def name(self) -> str:
+        return f"upload {self.number} ({self.sent.upload.recipe.shape}, {self.sent.upload.mode})"
+
+    def total(self, count: str) -> int:
+        """A count over all chunks and settlings."""
+        return sum(int(chunk[count]) for chunk in self.chunks)
+
+    @property
+    def unprocessed(self) -> int:
+        given_up = sum(chunk["records"] for chunk in self.chunks if chunk["state"] in ("dead", "canceled"))
+        return int(given_up) + self.total("contested")
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything there is to see after a seed."""
+
+    uploads: list[Seen] = field(default_factory=list)
+    tables: dict[Shape, dict[Row, Cells]] = field(default_factory=dict)
+    copies: dict[Shape, int] = field(default_factory=dict)  # rows beyond the first of a `_row`
+    left: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def look(db: psycopg.Connection[Any], tenant: str, sent: Sequence[Sent], items: Mapping[str, dict[str, Any]]) -> Scene:
+    """Read it all."""
+    scene = Scene()
+    for one in sent:
+        ledger = _dicts(db, "SELECT * FROM rowmill.upload WHERE upload_id = %s", one.upload_id)
+        if not ledger:
+            ledger = [{"number": 0, "state": "unknown to Postgres", "generation": 0, "finished_at": None}]
+        scene.uploads.append(_look_at(db, one, ledger[0], items.get(one.upload_id, {})))
+    shapes = {each.upload.recipe.shape for each in sent}
+    for number, name in db.execute("SELECT number, name FROM rowmill.dataset WHERE tenant = %s", (tenant,)):
+        if name in shapes:
+            scene.tables[name], scene.copies[name] = _rows(db, number, name)
+    return scene
+
+
+def _look_at(db: psycopg.Connection[Any], sent: Sent, ledger: dict[str, Any], item: dict[str, Any]) -> Seen:
+    number = ledger["number"]
+    chunks = _dicts(db, "SELECT * FROM rowmill.chunk WHERE upload = %s ORDER BY pass, n", number)
+    rejects = {
+        record: (line, [error["code"] for error in errors], bytes(raw))
+        for record, line, errors, raw in db.execute(
+            "SELECT record, line, errors, raw FROM rowmill.reject WHERE upload = %s", (number,)
+        )
+    }
+    events = db.execute("SELECT event_id, kind FROM rowmill.outbox WHERE upload = %s", (number,)).fetchall()
+    return Seen(sent, ledger, chunks, rejects, events, item)
+
+
+def _rows(db: psycopg.Connection[Any], dataset: int, shape: Shape) -> tuple[dict[Row, Cells], int]:
+    names = ", ".join(f'"{each["name"]}"::text' for each in SCHEMAS[shape]["fields"])
+    found: dict[Row, Cells] = {}
+    copies = 0
+    for lineage, *cells in db.execute(f"SELECT _row, {names} FROM data.d_{int(dataset)}"):
+        row = (lineage >> 32, lineage & 0xFFFFFFFF)
+        copies += row in found
+        found[row] = tuple(cells)
+    return found, copies
+
+
+def _dicts(db: psycopg.Connection[Any], statement: str, *values: Any) -> list[dict[str, Any]]:
+    with db.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        return cursor.execute(statement, values).fetchall()
+
+
+def audit(scene: Scene) -> dict[str, list[str]]:
+    """The problems of each invariant. I7 and I8 are seen by the driver, which adds its own."""
+    problems: dict[str, list[str]] = {name: [] for name in INVARIANTS}
+    shapes: dict[Shape, list[Seen]] = defaultdict(list)
+    for seen in scene.uploads:
+        shapes[seen.sent.upload.recipe.shape].append(seen)
+        problems["I2"] += _adds_up(seen)
+        problems["I3"] += _ended(seen)
+        problems["I4"] += _shown(seen)
+        problems["I5"] += _announced(seen)
+        problems["I6"] += _covered(seen)
+    for shape, uploads in shapes.items():
+        problems["I1"] += _loaded_once(scene, shape, uploads)
+    undelivered = {queue: counts for queue, counts in scene.left.items() if counts[0] or queue == "undeliverable"}
+    problems["I6"] += [f"{now} messages left in {queue}" for queue, (now, _) in undelivered.items()]
+    return problems
+
+
+def _adds_up(seen: Seen) -> Iterator[str]:
+    records = len(oracle.read(seen.sent.data))
+    total = sum(seen.total(count) for count in COUNTS) + seen.unprocessed
+    if total != records:
+        yield f"{seen.name}: {records} records in the file, {total} accounted for"
+    if seen.ledger.get("rows_total") != records:
+        yield f"{seen.name}: rows_total is {seen.ledger.get('rows_total')}, the file has {records}"
+    if len(seen.rejects) != seen.total("rejected"):
+        yield f"{seen.name}: {len(seen.rejects)} rejects kept, {seen.total('rejected')} counted"
+
+
+def _ended(seen: Seen) -> Iterator[str]:
+    state = seen.ledger["state"]
+    if state not in TERMINAL:
+        yield f"{seen.name} is {state}"
+    in_doubt = [chunk["n"] for chunk in seen.chunks if chunk["state"] != "loaded"]
+    clean = not in_doubt and not seen.total("contested")
+    if state == "completed" and (not clean or seen.total("rejected")):
+        yield f"{seen.name} is completed with chunks {in_doubt[:MOST]} not loaded or rows rejected"
+    if state == "completed_with_errors" and clean and not seen.total("rejected"):
+        yield f"{seen.name} is completed_with_errors without an error"
+    queued = [chunk["n"] for chunk in seen.chunks if chunk["state"] == "queued"]
+    if state in TERMINAL and queued:
+        yield f"{seen.name} is {state} while chunks {queued[:MOST]} are queued"
+
+
+def _shown(seen: Seen) -> Iterator[str]:
+    """The projection, against sums made here."""
+    progress = json.loads(seen.item.get("progress", "{}"))
+    wanted = {count: seen.total(count) for count in COUNTS} | {
+        "unprocessed": seen.unprocessed,
+        "rows_total": seen.ledger.get("rows_total"),
+        "chunks_total": seen.ledger.get("chunks_total"),
+    }
+    shown = {name: progress.get(name) for name in wanted}
+    if shown != wanted:
+        yield f"{seen.name}: status shows {_difference(shown, wanted)}"
+    if seen.item.get("state") != seen.ledger["state"]:
+        yield f"{seen.name}: status says {seen.item.get('state')}, Postgres {seen.ledger['state']}"
+
+
+def _difference(shown: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {shown[name]} for {wanted[name]}" for name in wanted if shown[name] != wanted[name])
+
+
+def _announced(seen: Seen) -> Iterator[str]:
+    generation = seen.ledger["generation"]
+    wanted = [f"{seen.sent.upload_id}.{each}" for each in range(1, generation + 1)]
+    if sorted(event for event, _ in seen.events) != sorted(wanted):
+        yield f"{seen.name}: events {[event for event, _ in seen.events]} for generation {generation}"
+    elif dict(seen.events)[wanted[-1]] != seen.ledger["state"]:
+        yield f"{seen.name}: the event says {dict(seen.events)[wanted[-1]]}, the upload is {seen.ledger['state']}"
+
+
+def _covered(seen: Seen) -> Iterator[str]:
+    """Chunks lie end to end from below the header to the end of the file, and hold every record."""
+    chunks = [chunk for chunk in seen.chunks if chunk["pass"] == "load"]
+    if [chunk["n"] for chunk in chunks] != list(range(1, len(chunks) + 1)):
+        yield f"{seen.name}: chunks {[chunk['n'] for chunk in chunks]}"
+    place, record = seen.sent.data.index(b"\n") + 1, 1
+    for chunk in chunks:
+        if (chunk["byte_start"], chunk["first_record"]) != (place, record):
+            found = f"{chunk['byte_start']} (record {chunk['first_record']})"
+            yield f"{seen.name}: chunk {chunk['n']} begins at byte {found}, not {place} (record {record})"
+        place, record = chunk["byte_end"], record + chunk["records"]
+    if place != len(seen.sent.data):
+        yield f"{seen.name}: chunks end at byte {place} of {len(seen.sent.data)}"
+    if seen.ledger.get("chunks_total") != len(chunks):
+        yield f"{seen.name}: chunks_total is {seen.ledger.get('chunks_total')}, there are {len(chunks)}"
+
+
+def _loaded_once(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
+    if scene.copies.get(shape):
+        yield f"{shape}: {scene.copies[shape]} rows are there twice"
+    for seen in uploads:
+        dead = [(chunk["n"], chunk["error"]) for chunk in seen.chunks if chunk["state"] == "dead"]
+        if dead:
+            yield f"{seen.name}: given up without a cause: chunks {dead[:MOST]}"
+    if any(seen.sent.upload.cancel for seen in uploads):
+        yield from _loaded_as_counted(scene, shape, uploads)
+    elif sum(seen.sent.upload.wave for seen in uploads) > 1:
+        yield from _legal_winners(scene, shape, uploads)
+    else:
+        yield from _as_expected(scene, shape, uploads)
+
+
+def _as_expected(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
+    """Uploads one after the other: rows, rejects and counts are all determined."""
+    in_order = [(seen.number, seen.sent.upload.mode, seen.sent.data) for seen in uploads]
+    expected = oracle.expect(SCHEMAS[shape], in_order)
+    yield from _compare_rows(shape, scene.tables.get(shape, {}), expected.rows)
+    for seen in uploads:
+        yield from _compare_rejects(seen, expected)
+        counts = {count: seen.total(count) for count in COUNTS}
+        if counts != expected.counts[seen.number]:
+            yield f"{seen.name}: {_difference(counts, expected.counts[seen.number])}"
+
+
+def _compare_rows(shape: Shape, found: Mapping[Row, Cells], wanted: Mapping[Row, Cells]) -> Iterator[str]:
+    missing = sorted(wanted.keys() - found.keys())
+    extra = sorted(found.keys() - wanted.keys())
+    changed = sorted(row for row in wanted.keys() & found.keys() if wanted[row] != found[row])
+    for what, rows in (("missing", missing), ("not expected", extra), ("changed", changed)):
+        if rows:
+            yield f"{shape}: {len(rows)} rows {what}, such as (upload, record) {rows[:MOST]}"
+
+
+def _compare_rejects(seen: Seen, expected: Expected) -> Iterator[str]:
+    wanted = {
+        record: (loss.line, [loss.code], loss.raw) for record, loss in expected.rejects.get(seen.number, {}).items()
+    }
+    odd = sorted(
+        record for record in wanted.keys() | seen.rejects.keys() if wanted.get(record) != seen.rejects.get(record)
+    )
+    if odd:
+        first = odd[0]
+        told = f"record {first}: {seen.rejects.get(first)} for {wanted.get(first)}"
+        yield f"{seen.name}: {len(odd)} rejects differ, such as {told}"
+
+
+def _legal_winners(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
+    """Two uploads at once into one key: which one wins is free, who may win is not."""
+    legal, found = _legal(SCHEMAS[shape], uploads), scene.tables.get(shape, {})
+    by_key = {str(cells[0]): row for row, cells in found.items()}
+    odd = sorted(key for key in legal.keys() | by_key.keys() if by_key.get(key) not in legal.get(key, {}))
+    if odd:
+        yield f"{shape}: {len(odd)} keys without a legal winner, such as {odd[0]}: {by_key.get(odd[0])}"
+    else:
+        yield from _compare_rows(shape, found, {row: legal[key][row] for key, row in by_key.items()})
+
+
+def _legal(schema: Mapping[str, Any], uploads: Sequence[Seen]) -> dict[str, dict[Row, Cells]]:
+    """Who may hold a key: a rival that upserts it, else who held it before, else the first line of either."""
+    older = [(seen.number, seen.sent.upload.mode, seen.sent.data) for seen in uploads if not seen.sent.upload.wave]
+    rivals = [seen for seen in uploads if seen.sent.upload.wave]
+    upserts = [seen for seen in rivals if seen.sent.upload.mode == "upsert"]
+    held = {str(cells[0]): {row: cells} for row, cells in oracle.expect(schema, older).rows.items()}
+    free: dict[str, dict[Row, Cells]] = defaultdict(dict)
+    taken: dict[str, dict[Row, Cells]] = defaultdict(dict)
+    for seen in rivals:
+        for row, cells in _candidates(schema, seen, every=len(upserts) > 1):
+            (taken if seen in upserts else free)[str(cells[0])][row] = cells
+    return {**free, **held, **taken}
+
+
+def _candidates(schema: Mapping[str, Any], seen: Seen, *, every: bool) -> Iterator[tuple[Row, Cells]]:
+    """Of each key the row this upload may win with: the lowest line, for upserts the highest, or `every` one."""
+    best: dict[str, tuple[Row, Cells]] = {}
+    upsert = seen.sent.upload.mode == "upsert"
+    for record in oracle.read(seen.sent.data):
+        cells, code = oracle.check(record, schema)
+        if code is None and (upsert or str(cells[0]) not in best):
+            best[str(cells[0])] = ((seen.number, record.place), cells)
+            if upsert and every:
+                yield best[str(cells[0])]
+    yield from best.values()
+
+
+def _loaded_as_counted(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
+    """With a canceled upload: what is in the table is what was counted, and nothing of it was not in the file."""
+    found = Counter(upload for upload, _ in scene.tables.get(shape, {}))
+    for seen in uploads:
+        counted = seen.total("loaded") + (seen.total("updated") if seen.sent.upload.mode == "upsert" else 0)
+        if found[seen.number] > counted:
+            yield f"{seen.name}: {found[seen.number]} rows in the table, {counted} counted"
+        values = {r.place: oracle.check(r, SCHEMAS[shape])[0] for r in oracle.read(seen.sent.data)}
+        rows = {row: cells for row, cells in scene.tables.get(shape, {}).items() if row[0] == seen.number}
+        yield from _compare_rows(shape, rows, {row: values[row[1]] for row in rows})

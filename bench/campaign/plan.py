@@ -1,0 +1,175 @@
+"""One seed's plan: the files it uploads and the faults it meets, from the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from bench.campaign.board import Fault
+from bench.campaign.files import Recipe, Shape
+
+Event = Literal["once", "twice", "lost"]
+SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is delivered again meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file into its shape's dataset. Wave 0 is loaded before the faults begin, wave 1 in the middle of them.
+
+    `event` is what becomes of S3's notification; `cancel` asks for an end while chunks run.
+    """
+
+    recipe: Recipe
+    mode: str
+    wave: int
+    event: Event = "once"
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`skew` is how many hours each function's clock is off."""
+
+    seed: int
+    uploads: tuple[Upload, ...]
+    faults: tuple[Fault, ...]
+    skew: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def kinds(self) -> list[str]:
+        """Every kind of fault in the plan, those that no proxy carries out too."""
+        events = [f"S3 event {each.event}" for each in self.uploads if each.event != "once"]
+        cancels = ["cancel" for each in self.uploads if each.cancel]
+        return [fault.kind for fault in self.faults] + events + cancels + (["clock skew"] if self.skew else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault: where it may strike (the n-th moment, n drawn from `first` to `last`) and how."""
+
+    name: str
+    moment: str
+    last: int
+    action: str
+    first: int = 1
+    times: int = 1
+    seconds: float = 0.0
+
+    def drawn(self, random: Random) -> Fault:
+        nth = random.randint(self.first, self.last)
+        return Fault(self.name, self.moment, nth, self.action, self.times, self.seconds)
+
+
+KILLS = (
+    Kind("kill load before COPY", "load:copy", 20, "kill"),
+    Kind("kill load mid-COPY", "load:copied", 20, "kill"),
+    Kind("kill load before COMMIT", "load:land", 15, "kill"),
+    Kind("kill load after COMMIT", "load:land", 15, "kill after"),
+    Kind("kill load before status", "load:UpdateItem", 3, "kill"),
+    Kind("kill load after status", "load:UpdateItem", 3, "kill after"),
+    Kind("kill split before send", "split:SendMessageBatch", 4, "kill"),
+    Kind("kill split after send", "split:SendMessageBatch", 4, "kill after"),
+    Kind("kill split at commit", "split:commit", 6, "kill"),
+    Kind("kill split after commit", "split:commit", 6, "kill after"),
+    Kind("kill split after pin", "split:UpdateItem", 2, "kill after"),
+    Kind("kill settle before COMMIT", "settle:commit", 2, "kill"),
+    Kind("kill settle after COMMIT", "settle:commit", 2, "kill after"),
+    Kind("kill sweep", "sweep:statement", 5, "kill", first=2),
+)
+CUTS = (
+    Kind("cut before COPY", "load:copy", 20, "cut"),
+    Kind("cut mid-COPY", "load:copydata", 20, "cut within"),
+    Kind("cut before COMMIT", "load:land", 15, "cut"),
+    Kind("ambiguous COMMIT (load)", "load:land", 15, "cut after"),
+    Kind("ambiguous COMMIT (load)", "load:land", 15, "cut after"),
+    Kind("ambiguous COMMIT (other)", "load:commit", 30, "cut after"),
+    Kind("ambiguous COMMIT (split)", "split:commit", 6, "cut after"),
+    Kind("ambiguous COMMIT (settle)", "settle:commit", 2, "cut after"),
+    Kind("ambiguous statement", "load:statement", 150, "cut after"),
+    Kind("ambiguous statement (split)", "split:statement", 30, "cut after"),
+    Kind("cut a statement", "load:statement", 150, "cut"),
+    Kind("cut a statement (split)", "split:statement", 30, "cut"),
+    Kind("cut a statement (settle)", "settle:statement", 12, "cut"),
+    Kind("cut a statement (sweep)", "sweep:statement", 6, "cut"),
+    Kind("cut idle", "load:land", 15, "cut idle", seconds=0.05),
+    Kind("terminate mid-COPY", "load:copied", 20, "terminate"),
+    Kind("refuse connections", "load:connect", 1, "cut", times=3),
+)
+SERVICES = (
+    Kind("throttle DynamoDB", "load:UpdateItem", 2, "throttle", times=3),
+    Kind("DynamoDB down", "load:UpdateItem", 2, "throttle", times=12),
+    Kind("throttle DynamoDB (split)", "split:UpdateItem", 2, "throttle", times=5),
+    Kind("lost answer of DynamoDB", "load:UpdateItem", 4, "lose answer"),
+    Kind("lost answer of DynamoDB (pin)", "split:UpdateItem", 2, "lose answer"),
+    Kind("throttle SQS", "split:SendMessageBatch", 4, "throttle", times=2),
+    Kind("SQS down", "split:SendMessageBatch", 3, "throttle", times=6),
+    Kind("lost answer of SQS", "split:SendMessageBatch", 4, "lose answer"),
+    Kind("3 of 10 entries fail", "split:SendMessageBatch", 4, "turn down"),
+    Kind("messages lost", "split:SendMessageBatch", 4, "lose message"),
+    Kind("messages sent twice", "split:SendMessageBatch", 4, "twice"),
+    Kind("settle or delayed message lost", "load:SendMessage", 2, "lose message"),
+    Kind("S3 SlowDown", "load:GetObject", 20, "throttle", times=2),
+    Kind("S3 SlowDown (split)", "split:GetObject", 3, "throttle", times=2),
+    Kind("S3 body cut", "load:GetObject", 20, "cut within"),
+    Kind("S3 body cut (split)", "split:GetObject", 3, "cut within"),
+    Kind("lost answer of S3", "load:GetObject", 20, "lose answer"),
+)
+SERVER = (
+    Kind("Postgres restart fast", "load:copy", 20, "restart fast", first=3),
+    Kind("Postgres restart immediate", "load:copy", 20, "restart immediate", first=3),
+    Kind("connections exhausted", "load:copy", 20, "exhaust", first=3),
+)
+MESSAGES = (
+    Kind("chunk messages repeated", "load:land", 15, "repeat chunks", first=4),
+    Kind("S3 events repeated", "load:land", 10, "repeat events"),
+    Kind("messages of nobody", "load:land", 10, "send nonsense"),
+    Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
+    Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
+)
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed; the same for ever, as long as this file is."""
+    random = Random(seed)
+    faults = (
+        *_sample(random, KILLS, 2),
+        *_sample(random, CUTS, 4),
+        *_sample(random, SERVICES, 3),
+        *_sample(random, MESSAGES, 2),
+        *_sample(random, SERVER, random.choice((0, 0, 1))),
+    )
+    skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
+    return Plan(seed, tuple(_uploads(random)), faults, skew if random.random() < 0.3 else ())
+
+
+def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:
+    return [kind.drawn(random) for kind in random.sample(kinds, count)]
+
+
+def _uploads(random: Random) -> Iterator[Upload]:
+    """One file a dataset in the middle of the faults, sometimes on top of an older one or beside a rival."""
+    shapes: tuple[Shape, ...] = ("stock", "people", "log")
+    for shape in random.sample(shapes, random.choice((2, 2, 3))):
+        records = random.choice((600, 900, 1200))
+        mode = _mode(random, shape)
+        if shape != "log" and random.random() < 0.5:
+            yield Upload(_recipe(random, shape, 150), _mode(random, shape), wave=0)
+        yield Upload(_recipe(random, shape, records), mode, 1, _event(random))
+        if shape == "stock" and random.random() < 0.3:
+            yield Upload(_recipe(random, shape, records // 2), mode, 1)
+
+
+def _event(random: Random) -> Event:
+    return random.choice(("once", "once", "once", "twice", "lost"))
+
+
+def _mode(random: Random, shape: Shape) -> str:
+    return random.choice(("insert", "skip", "upsert") if shape == "stock" else ("insert", "skip"))
+
+
+def _recipe(random: Random, shape: Shape, records: int) -> Recipe:
+    return Recipe(
+        shape, records, spread=max(records - 20, 10), offset=random.choice((0, 50)), salt=random.getrandbits(32)
+    )
