@@ -148,6 +148,8 @@ def audit(scene: Scene) -> dict[str, list[str]]:
 
 def _adds_up(seen: Seen) -> Iterator[str]:
     records = len(oracle.read(seen.sent.data))
+    if seen.ledger["state"] == "canceled":  # the scan may have ended with it
+        records = sum(chunk["records"] for chunk in seen.chunks)
     total = sum(seen.total(count) for count in COUNTS) + seen.unprocessed
     if total != records:
         yield f"{seen.name}: {records} records in the file, {total} accounted for"
@@ -167,9 +169,16 @@ def _ended(seen: Seen) -> Iterator[str]:
         yield f"{seen.name} is completed with chunks {in_doubt[:MOST]} not loaded or rows rejected"
     if state == "completed_with_errors" and clean and not seen.total("rejected"):
         yield f"{seen.name} is completed_with_errors without an error"
+    late = [chunk["n"] for chunk in seen.chunks if chunk["state"] == "loaded" and _is_late(chunk, seen)]
+    if late:
+        yield f"{seen.name}: chunks {late[:MOST]} were committed after the end"
     queued = [chunk["n"] for chunk in seen.chunks if chunk["state"] == "queued"]
     if state in TERMINAL and queued:
         yield f"{seen.name} is {state} while chunks {queued[:MOST]} are queued"
+
+
+def _is_late(chunk: Mapping[str, Any], seen: Seen) -> bool:
+    return seen.ledger["finished_at"] is not None and chunk["finished_at"] > seen.ledger["finished_at"]
 
 
 def _shown(seen: Seen) -> Iterator[str]:
@@ -211,6 +220,8 @@ def _covered(seen: Seen) -> Iterator[str]:
             found = f"{chunk['byte_start']} (record {chunk['first_record']})"
             yield f"{seen.name}: chunk {chunk['n']} begins at byte {found}, not {place} (record {record})"
         place, record = chunk["byte_end"], record + chunk["records"]
+    if seen.ledger["state"] == "canceled":
+        return
     if place != len(seen.sent.data):
         yield f"{seen.name}: chunks end at byte {place} of {len(seen.sent.data)}"
     if seen.ledger.get("chunks_total") != len(chunks):
@@ -307,9 +318,10 @@ def _candidates(schema: Mapping[str, Any], seen: Seen, *, every: bool) -> Iterat
 def _loaded_as_counted(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
     """With a canceled upload: what is in the table is what was counted, and nothing of it was not in the file."""
     found = Counter(upload for upload, _ in scene.tables.get(shape, {}))
+    upserts = any(seen.sent.upload.mode == "upsert" for seen in uploads)
     for seen in uploads:
-        counted = seen.total("loaded") + (seen.total("updated") if seen.sent.upload.mode == "upsert" else 0)
-        if found[seen.number] > counted:
+        counted = seen.total("loaded") + (seen.total("updated") if upserts else 0)
+        if found[seen.number] > counted or (found[seen.number] < counted and not upserts):
             yield f"{seen.name}: {found[seen.number]} rows in the table, {counted} counted"
         values = {r.place: oracle.check(r, SCHEMAS[shape])[0] for r in oracle.read(seen.sent.data)}
         rows = {row: cells for row, cells in scene.tables.get(shape, {}).items() if row[0] == seen.number}

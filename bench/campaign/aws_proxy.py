@@ -100,6 +100,8 @@ class _Line:
         """One call and its answer; False when the connection is over."""
         call = await self._call()
         fault = self.proxy.board.due(f"{self.function}:{call.operation}")
+        if call.operation == "GetObject" and self.function == "load":
+            fault = self.proxy.board.poisoned(call.head) or fault
         if fault is None:
             answer: Answer | None = await self._ask(call)
         else:
@@ -163,6 +165,9 @@ class _Line:
                 await self.writer.drain()
                 await asyncio.sleep(0.05)
                 answer = None
+            case "garble":
+                whole = await self._ask(call)
+                answer = Answer(whole.head, whole.body.replace(b"\n", b" "))
             case "delay":
                 await asyncio.sleep(fault.seconds)
                 answer = await self._ask(call)

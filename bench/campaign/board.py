@@ -23,6 +23,15 @@ class Fault:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """Strikes whoever reads this object from this byte on, each time."""
+
+    upload_id: str
+    start: int
+    fault: Fault
+
+
 @dataclass(slots=True)
 class Board:
     """Shared by both proxies and the driver. Disarmed, it only counts."""
@@ -30,6 +39,7 @@ class Board:
     armed: list[Fault] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
+    poisons: list[Poison] = field(default_factory=list)
 
     def arm(self, faults: Iterable[Fault]) -> None:
         """Begin to count from nothing."""
@@ -48,6 +58,13 @@ class Board:
         for fault in self.armed:
             if fault.moment == moment and fault.nth <= count < fault.nth + fault.times:
                 return fault
+        return None
+
+    def poisoned(self, head: bytes) -> Fault | None:
+        """The fault that waits at what this request reads."""
+        for poison in self.poisons:
+            if poison.upload_id.encode() in head and f"bytes={poison.start}-".encode() in head:
+                return poison.fault
         return None
 
     def hit(self, fault: Fault) -> None:

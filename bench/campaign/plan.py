@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -11,6 +10,7 @@ from bench.campaign.board import Fault
 from bench.campaign.files import Recipe, Shape
 
 Event = Literal["once", "twice", "lost"]
+Poison = Literal["kill", "garble"]
 SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is delivered again meanwhile
 
 
@@ -18,7 +18,8 @@ SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is d
 class Upload:
     """A file into its shape's dataset. Wave 0 is loaded before the faults begin, wave 1 in the middle of them.
 
-    `event` is what becomes of S3's notification; `cancel` asks for an end while chunks run.
+    `event` is what becomes of S3's notification; `cancel` asks for an end while chunks run. `poison` kills
+    whoever loads the first chunk, or garbles its bytes, until the chunk is given up; then it is redriven.
     """
 
     recipe: Recipe
@@ -26,6 +27,7 @@ class Upload:
     wave: int
     event: Event = "once"
     cancel: bool = False
+    poison: Poison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Plan:
     def kinds(self) -> list[str]:
         """Every kind of fault in the plan, those that no proxy carries out too."""
         events = [f"S3 event {each.event}" for each in self.uploads if each.event != "once"]
-        cancels = ["cancel" for each in self.uploads if each.cancel]
-        return [fault.kind for fault in self.faults] + events + cancels + (["clock skew"] if self.skew else [])
+        poisons = [kind for each in self.uploads if each.poison for kind in (f"poison: {each.poison}", "redrive")]
+        return [fault.kind for fault in self.faults] + events + poisons + (["clock skew"] if self.skew else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ MESSAGES = (
     Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
     Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
 )
+CANCEL = Kind("cancel", "load:land", 12, "cancel")
 
 
 def draw(seed: int) -> Plan:
@@ -140,25 +143,42 @@ def draw(seed: int) -> Plan:
         *_sample(random, MESSAGES, 2),
         *_sample(random, SERVER, random.choice((0, 0, 1))),
     )
+    uploads = _uploads(random)
+    if any(each.cancel for each in uploads):
+        faults = (*faults, CANCEL.drawn(random))
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
-    return Plan(seed, tuple(_uploads(random)), faults, skew if random.random() < 0.3 else ())
+    return Plan(seed, uploads, faults, skew if random.random() < 0.3 else ())
 
 
 def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:
     return [kind.drawn(random) for kind in random.sample(kinds, count)]
 
 
-def _uploads(random: Random) -> Iterator[Upload]:
-    """One file a dataset in the middle of the faults, sometimes on top of an older one or beside a rival."""
+def _uploads(random: Random) -> tuple[Upload, ...]:
+    """One file a dataset in the middle of the faults, sometimes on top of an older one or beside a rival.
+
+    At most one is canceled or poisoned. Not one with two keys: what a first generation rejected for the sake of
+    a row that a later one displaces stays rejected, so there the outcome depends on what was given up.
+    """
     shapes: tuple[Shape, ...] = ("stock", "people", "log")
+    uploads: list[Upload] = []
     for shape in random.sample(shapes, random.choice((2, 2, 3))):
-        records = random.choice((600, 900, 1200))
-        mode = _mode(random, shape)
+        records, mode = random.choice((900, 1200, 1500)), _mode(random, shape)
         if shape != "log" and random.random() < 0.5:
-            yield Upload(_recipe(random, shape, 150), _mode(random, shape), wave=0)
-        yield Upload(_recipe(random, shape, records), mode, 1, _event(random))
+            uploads.append(Upload(_recipe(random, shape, 150), _mode(random, shape), wave=0))
+        uploads.append(Upload(_recipe(random, shape, records), mode, 1, event=_event(random)))
         if shape == "stock" and random.random() < 0.3:
-            yield Upload(_recipe(random, shape, records // 2), mode, 1)
+            uploads.append(Upload(_recipe(random, shape, records // 2), _mode(random, shape), 1))
+    fate, chosen = random.random(), random.randrange(len(uploads))
+    if uploads[chosen].wave and uploads[chosen].recipe.shape != "people":
+        uploads[chosen] = _fated(uploads[chosen], fate)
+    return tuple(uploads)
+
+
+def _fated(upload: Upload, fate: float) -> Upload:
+    if fate < 0.25:
+        return replace(upload, cancel=True)
+    return replace(upload, poison="kill" if fate < 0.35 else "garble") if fate < 0.6 else upload
 
 
 def _event(random: Random) -> Event:

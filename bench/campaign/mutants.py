@@ -1,0 +1,198 @@
+"""Shows that the campaign can fail: each mutant is a known mistake, planted by text replacement into a copy.
+
+A mutant is killed when a seed of its own goes red. One that no longer fits the text is an error: the code has
+moved on, and the mistake has to be planted anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.campaign.plan import Plan, draw
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("app.py", "chalicelib", "infra", "client", "bench", ".chalice", "requirements.txt", "pyproject.toml")
+MOST_SEEDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One replacement; `old` must be there exactly once."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A mistake, and which seeds could show it."""
+
+    name: str
+    changes: tuple[Change, ...]
+    shows: Callable[[Plan], bool]
+
+
+def strikes(*words: str) -> Callable[[Plan], bool]:
+    """Seeds with a fault whose kind holds one of these words."""
+    return lambda plan: any(word in kind for kind in plan.kinds for word in words)
+
+
+def _upserts(plan: Plan) -> bool:
+    rivals = sum(upload.wave for upload in plan.uploads if upload.recipe.shape == "stock")
+    return rivals == 1 and any(upload.mode == "upsert" and upload.wave for upload in plan.uploads)
+
+
+MUTANTS = (
+    Mutant(
+        "mark-done-after-commit",
+        (
+            Change(
+                "chalicelib/load.py",
+                "        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)\n",
+                "    manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)\n",
+            ),
+        ),
+        strikes("kill load after COMMIT", "ambiguous COMMIT (load)"),
+    ),
+    Mutant(
+        "blind-counter",
+        (
+            Change(
+                "chalicelib/postgres/ledger.py",
+                "AND NOT EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued')\n",
+                "AND chunks_total <= (SELECT sum(attempts) FROM rowmill.chunk c WHERE c.upload = u.number)\n",
+            ),
+        ),
+        strikes("kill load", "cut before"),
+    ),
+    Mutant(
+        "delete-before-status",
+        (
+            Change(
+                "chalicelib/report.py",
+                "    grown = projection.ranked(seen)\n",
+                "    grown = projection.ranked(seen)\n    projection.mark_end_shown(connection(), number)\n",
+            ),
+        ),
+        strikes("DynamoDB down", "kill load before status", "throttle DynamoDB"),
+    ),
+    Mutant(
+        "quote-parity-splitter",
+        (
+            Change(
+                "chalicelib/formats/grammar.py",
+                "    return _proved(window, dialect, final) or _tokenized(window, dialect, final)\n",
+                "    return _Parity(window, window.count(b'\\n'), line_count(window), dialect)\n\n\n"
+                "class _Parity(Region):\n"
+                "    def borders(self) -> list[int]:\n"
+                "        found, open_, at = [], False, 0\n"
+                "        for line in self.data.splitlines(keepends=True):\n"
+                "            at += len(line)\n"
+                "            open_ ^= bool(line.count(b'\"') % 2)\n"
+                "            if not open_:\n"
+                "                found.append(at)\n"
+                "        return found\n",
+            ),
+        ),
+        lambda plan: True,
+    ),
+    Mutant(
+        "only-the-last-worker-finishes",
+        (
+            Change(
+                "chalicelib/load.py",
+                "            manifest.bury_spent(db, upload.number, n)\n",
+                "            manifest.bury_spent(db, upload.number, n)\n            return None\n",
+            ),
+            Change(
+                "chalicelib/mend.py", "    due = projection.list_due(connection())\n", "    due: list[Number] = []\n"
+            ),
+        ),
+        strikes("kill load after COMMIT", "ambiguous COMMIT", "kill settle", "kill load before status"),
+    ),
+    Mutant(
+        "last-delivery-wins",
+        (
+            Change(
+                "chalicelib/postgres/replay.py",
+                "            WHERE excluded._row > t._row OR NOT ({own})\n",
+                "",
+            ),
+        ),
+        _upserts,
+    ),
+    Mutant(
+        "plan-made-anew",
+        (
+            Change(
+                "chalicelib/split.py",
+                "    plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))\n",
+                "    plan = _plan(upload)\n"
+                "    db.execute('UPDATE rowmill.upload SET plan = NULL WHERE number = %s', (upload.number,))\n"
+                "    ledger.keep_plan(db, upload.number, plan)\n",
+            ),
+        ),
+        strikes("kill split", "(split)", "SQS down"),
+    ),
+)
+
+
+def run(names: list[str]) -> int:
+    """Plant and hunt each mutant; the number that survived."""
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    survivors = []
+    for mutant in chosen:
+        seeds = list(_seeds(mutant))
+        red = _hunt(mutant, seeds)
+        print(f"mutant {mutant.name}: {f'RED at seed {red}' if red else 'SURVIVED'} (of seeds {seeds})", flush=True)
+        survivors += [] if red else [mutant.name]
+    named = f" {survivors}" if survivors else ""
+    print(f"mutants: {len(chosen) - len(survivors)} red, {len(survivors)} survived{named}")
+    return len(survivors)
+
+
+def _seeds(mutant: Mutant) -> Iterator[int]:
+    """The first seeds that could show it."""
+    found = (seed for seed in range(1, 1000) if mutant.shows(draw(seed)))
+    yield from (seed for _, seed in zip(range(MOST_SEEDS), found, strict=False))
+
+
+def _hunt(mutant: Mutant, seeds: list[int]) -> int | None:
+    """The first seed that goes red in a copy with the mutant in it."""
+    copy = ROOT / ".rowmill" / "mutants" / mutant.name
+    shutil.rmtree(copy, ignore_errors=True)
+    _copy(copy)
+    for change in mutant.changes:
+        _plant(copy / change.file, change)
+    command = [sys.executable, "-m", "bench.campaign", "run", "--until-red", "--only", *map(str, seeds)]
+    environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    (copy / "campaign.log").write_text(done.stdout + done.stderr)
+    reds = [line for line in done.stdout.splitlines() if line.startswith("seed ") and "FAILED" in line]
+    if not reds and done.returncode:
+        raise RuntimeError(f"the campaign on {mutant.name} broke down:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return int(reds[0].split()[1].rstrip(":")) if reds else None
+
+
+def _copy(target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target / name)
+
+
+def _plant(path: Path, change: Change) -> None:
+    text = path.read_text()
+    if text.count(change.old) != 1:
+        raise RuntimeError(f"{change.file} holds this {text.count(change.old)} times, not once:\n{change.old}")
+    path.write_text(text.replace(change.old, change.new))

@@ -1,0 +1,124 @@
+"""The fault campaign in small: five seeds on a cloud of their own, and proof that its parts can tell right from wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+
+from bench.campaign import drive, files, mutants, oracle
+from bench.campaign.audit import Scene, audit
+from bench.campaign.plan import draw
+from bench.campaign.rig import Rig, standing
+
+SEEDS = (1, 2, 3, 4, 5)
+SOME_PLANS = [draw(seed) for seed in range(1, 40)]
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with standing(tmp_path_factory.mktemp("campaign")) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def bystander(rig: Rig) -> Iterator[drive.Tenant]:
+    with drive.tenant(rig) as tenant:
+        tenant.settle_in()
+        yield tenant
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: drive.Tenant, seed: int) -> None:
+    result = drive.run(rig, draw(seed), lambda: drive.digest(rig, [bystander.name]))
+    assert result.ok, result.problems
+    assert result.hits, "no fault has hit"
+
+
+@pytest.fixture(scope="module")
+def scene(rig: Rig) -> Scene:
+    """What a seed without a fault leaves."""
+    calm = replace(draw(6), faults=(), skew=())
+    with drive.tenant(rig) as account:
+        return drive.Seed(rig, replace(calm, uploads=calm.uploads[:2]), account).run()
+
+
+def _lose_a_row(scene: Scene) -> None:
+    table = next(iter(scene.tables.values()))
+    table.pop(next(iter(table)))
+
+
+def _double_a_row(scene: Scene) -> None:
+    shape, table = next(iter(scene.tables.items()))
+    (number, record), cells = next(iter(table.items()))
+    table[number, record + 10**6] = cells
+    scene.copies[shape] = 1
+
+
+def _count_one_more(scene: Scene) -> None:
+    scene.uploads[0].chunks[0]["loaded"] += 1
+
+
+def _leave_a_chunk_queued(scene: Scene) -> None:
+    scene.uploads[0].chunks[0]["state"] = "queued"
+
+
+def _show_an_older_state(scene: Scene) -> None:
+    scene.uploads[0].item["state"] = "processing"
+
+
+def _announce_twice(scene: Scene) -> None:
+    scene.uploads[0].events.append((f"{scene.uploads[0].sent.upload_id}.2", "completed"))
+
+
+def _lose_a_chunk(scene: Scene) -> None:
+    scene.uploads[0].chunks.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("harm", "broken"),
+    [
+        (_lose_a_row, "I1"),
+        (_double_a_row, "I1"),
+        (_count_one_more, "I2"),
+        (_leave_a_chunk_queued, "I3"),
+        (_show_an_older_state, "I4"),
+        (_announce_twice, "I5"),
+        (_lose_a_chunk, "I6"),
+    ],
+)
+def test_the_audit_names_the_invariant_that_is_broken(scene: Scene, harm: Callable[[Scene], None], broken: str) -> None:
+    assert not any(audit(scene).values())
+    harmed = deepcopy(scene)
+    harm(harmed)
+    assert audit(harmed)[broken]
+
+
+def test_a_seed_draws_the_same_plan_and_the_same_files_every_time() -> None:
+    assert draw(7) == draw(7) != draw(8)
+    assert [files.write(each.recipe) for each in draw(7).uploads] == [
+        files.write(each.recipe) for each in draw(7).uploads
+    ]
+
+
+@pytest.mark.parametrize("plan", SOME_PLANS[:12], ids=lambda plan: f"seed {plan.seed}")
+def test_the_oracle_reads_files_as_the_csv_module_does(plan: object) -> None:
+    for upload in plan.uploads:  # type: ignore[attr-defined]
+        data = files.write(upload.recipe)
+        rows = [row for row in csv.reader(io.StringIO(data.decode(), newline="")) if row][1:]
+        assert [list(record.cells) for record in oracle.read(data)] == rows
+
+
+def test_of_the_seeds_every_kind_of_harm_is_drawn() -> None:
+    kinds = {kind for plan in SOME_PLANS for kind in plan.kinds}
+    assert {"cancel", "redrive", "clock skew", "S3 event lost", "ambiguous COMMIT (load)"} <= kinds
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_still_fits_the_code(mutant: mutants.Mutant) -> None:
+    for change in mutant.changes:
+        assert (mutants.ROOT / change.file).read_text().count(change.old) == 1
