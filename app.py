@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 
-from chalicelib import accounts, admit, catalog, control, doctor, edge, load, mend, report, settle, split
+from chalicelib import accounts, admit, assemble, catalog, control, doctor, edge, load, mend, report, settle, split
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -63,10 +63,10 @@ def list_rows(name: str) -> Response:
 
 @app.route("/v1/uploads", methods=["POST"])
 def create_upload() -> Response:
-    item, form = admit.create(
+    item, ticket = admit.create(
         edge.tenant(app), edge.body(app), edge.header(app, "idempotency-key"), edge.request_id(app)
     )
-    upload = report.resource(item) | {"upload": form}
+    upload = report.resource(item) | {"upload": ticket}
     return edge.answer(201, upload, {"Location": f"/v1/uploads/{upload['id']}"})
 
 
@@ -79,6 +79,16 @@ def list_uploads() -> Response:
 @app.route("/v1/uploads/{upload_id}", methods=["GET"])
 def get_upload(upload_id: str) -> Response:
     return edge.cached(app, report.upload(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/parts", methods=["POST"])
+def sign_parts(upload_id: str) -> Response:
+    return edge.answer(200, assemble.sign(edge.tenant(app), upload_id, edge.body(app)))
+
+
+@app.route("/v1/uploads/{upload_id}/complete", methods=["POST"])
+def complete_upload(upload_id: str) -> Response:
+    return edge.answer(202, report.resource(assemble.complete(edge.tenant(app), upload_id, edge.body(app))))
 
 
 @app.route("/v1/uploads/{upload_id}/chunks", methods=["GET"])

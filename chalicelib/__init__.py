@@ -2,7 +2,8 @@
 
 The journey, and the file that is each step:
 
-1. admit    writes the upload's status item, then hands out a presigned URL
+1. admit    writes the upload's status item, then hands out a presigned form, or a ticket for parts;
+   assemble signs parts and puts them together
 2. split    S3 says the object is there: detect the dialect, plan once, cut into chunks, fan them out
 3. load     one chunk, one transaction: rows, rejects, counts and the proof that they are there
 4. settle   when every chunk is in: replay rows that contested a key, then one terminal state

@@ -1,23 +1,22 @@
-"""Step 1: a client says what it will upload; the status item is written, then a presigned form handed out."""
+"""Step 1: a client says what it will upload; the status item is written, then leave to send it handed out."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from ulid import ULID
 
+from chalicelib import tickets
 from chalicelib.aws import dynamodb, s3
 from chalicelib.datasets import read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import UPLOAD_SECONDS, Tenant, UploadId, object_key, rfc3339
+from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, people
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -25,14 +24,14 @@ from chalicelib.settings import settings
 _FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
 _OPTIONS: Final = frozenset({"mode", "dialect"})
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
-Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the form
+Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 
 
 def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
-    """A new upload that waits for its file, and the form to send it. Raises Refused.
+    """A new upload that waits for its file, and the ticket to send it. Raises Refused.
 
-    The same Idempotency-Key with the same body answers the same upload again, with a form that is fresh.
+    The same Idempotency-Key with the same body answers the same upload again, with a ticket that is fresh.
     """
     wanted = _read(tenant, body)
     now = datetime.now(UTC)
@@ -43,15 +42,29 @@ def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, reque
         "state": "awaiting_upload",
         "rank": 0,
         "created_at": rfc3339(now),
-        "closes_at": int((now + timedelta(seconds=UPLOAD_SECONDS)).timestamp()),
         "correlation_id": request_id,
         **wanted,
+        **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
     key = _idempotency(tenant, idempotency_key, body, upload_id, now)
     if not dynamodb.admit(item, key):
+        if "multipart_id" in item:
+            s3.abort(object_key(tenant, upload_id), item["multipart_id"])
         item = _replayed(tenant, key)
     announcements.announce(connection(), item, key, item["closes_at"] - now.timestamp())
-    return item, _form(item)
+    return item, tickets.first(item)
+
+
+def _way(tenant: str, upload_id: UploadId, wanted: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """How the file will come: as one form within the hour, or in parts within the week."""
+    if wanted["size"] <= settings().multipart_bytes:
+        return {"closes_at": now + UPLOAD_SECONDS}
+    return {
+        "closes_at": now + PARTS_SECONDS,
+        "part_size": tickets.part_size(wanted["size"]),
+        # Nobody knows this one until the item is written; what a crash leaves behind is swept after a day.
+        "multipart_id": s3.begin_parts(object_key(tenant, upload_id), wanted["content_type"]),
+    }
 
 
 def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,14 +111,8 @@ def _read_options(tenant: str, dataset: str, options: Any) -> dict[str, Any]:
 
 
 def _checksum(value: Any) -> str | None:
-    """A SHA-256 in base64, as S3 takes it."""
-    if value is None:
-        return None
-    try:
-        if len(base64.b64decode(value, validate=True)) == hashlib.sha256().digest_size:
-            return str(value)
-    except (binascii.Error, TypeError, ValueError):
-        pass
+    if value is None or tickets.is_sha256(value):
+        return value
     raise _invalid("checksum", "must be the file's SHA-256 in base64")
 
 
@@ -136,20 +143,6 @@ def _replayed(tenant: str, key: Mapping[str, Any] | None) -> dict[str, Any]:
     if item is None:
         raise Refused("upload_not_found", "The upload of this Idempotency-Key is gone.", status=404)
     return item
-
-
-def _form(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The presigned POST, good for as long as the upload waits."""
-    left = max(1, item["closes_at"] - int(datetime.now(UTC).timestamp()))
-    url, fields = s3.presign_form(
-        object_key(Tenant(item["tenant"]), item["upload_id"]),
-        item["size"],
-        item["content_type"],
-        item.get("checksum"),
-        left,
-    )
-    closes = datetime.fromtimestamp(item["closes_at"], UTC).isoformat().replace("+00:00", "Z")
-    return {"method": "POST", "url": url, "fields": fields, "expires_at": closes}
 
 
 def _invalid(field: str, detail: str) -> Refused:

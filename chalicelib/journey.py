@@ -69,6 +69,7 @@ RECORD_BITS: Final = 32
 MAX_ATTEMPTS: Final = 4  # the first and three retries
 LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this
 UPLOAD_SECONDS: Final = 3600  # how long a presigned URL is good for
+PARTS_SECONDS: Final = 7 * 24 * 3600  # how long a file may come in parts; the bucket's own rule aborts then, too
 
 
 def sources(state: State) -> list[State]:

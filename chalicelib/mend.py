@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import LOAD_SECONDS, TIERS, Number, object_key, rank
+from chalicelib.journey import LOAD_SECONDS, TIERS, Number, from_key, object_key, rank
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, manifest, projection, repair
 from chalicelib.postgres.announcements import Announced
@@ -23,6 +23,7 @@ from chalicelib.settings import settings
 LOST_SECONDS: Final = 25  # longer than a delayed copy is under way; with the sweep's 30 s, mended within a minute
 STALLED_SECONDS: Final = 60  # a splitter that is alive gives a sign several times a second
 EXPIRED_KEPT: Final = timedelta(days=30)
+ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; no request takes as long
 MOST_PER_SWEEP: Final = 2000
 _LOOKS_AT_ONCE: Final = 16
 _ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
@@ -76,6 +77,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
     steps: dict[str, Callable[[], int]] = {
         "hung_sessions": lambda: repair.end_hung_sessions(connection(), 2 * LOAD_SECONDS, STALLED_SECONDS),
         "files_awaited": _look_for_files,
+        "parts_aborted": _abort_abandoned,
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
         "status_restored": _restore_status,
@@ -138,6 +140,18 @@ def _expire(announced: Announced) -> bool:
     forget_at = int((datetime.now(UTC) + EXPIRED_KEPT).timestamp())
     dynamodb.expire(announced.tenant, announced.upload_id, rank("expired", 1, 0), forget_at)
     return announcements.close(connection(), announced.upload_id, "expired")
+
+
+def _abort_abandoned() -> int:
+    """Give up parts that nobody will put together: their upload has ended, or was never written."""
+    aborted = 0
+    for key, multipart_id in s3.open_multiparts(datetime.now(UTC) - ABANDONED):
+        named = from_key(key)
+        item = dynamodb.find(*named) if named else None
+        if item is None or item["state"] != "awaiting_upload" or item.get("multipart_id") != multipart_id:
+            s3.abort(key, multipart_id)
+            aborted += 1
+    return aborted
 
 
 def _restore_status() -> int:

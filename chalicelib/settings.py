@@ -41,6 +41,7 @@ class Settings:
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
     max_upload_bytes: int
+    multipart_bytes: int  # files above this come in parts
     chunk_policy: tuple[ChunkRule, ...]  # the deepest queue first; the last one is for depth 0
 
     def tier_queue(self, tier: str) -> str:
@@ -72,7 +73,8 @@ def settings() -> Settings:
         jwt_secret=env.get("JWT_SECRET", ""),
         public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,
         aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,
-        max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000)),
+        max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000_000)),
+        multipart_bytes=int(env.get("ROWMILL_MULTIPART_BYTES", 100_000_000)),
         chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
 

@@ -1,15 +1,18 @@
-"""The uploads bucket: presigned forms for clients, pinned reads for the stages.
+"""The uploads bucket: presigned forms and parts for clients, pinned reads for the stages.
 
-Permissions: s3:PutObject (admit signs for it), s3:GetObject and s3:GetObjectVersion (split, load, settle),
-s3:ListBucket (a HEAD that answers 404 instead of 403). Nothing is ever written here by us.
+Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
+s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
+file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
+s3:ListBucketMultipartUploads (sweep). No byte of a file is ever written by us.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import takewhile
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -23,6 +26,7 @@ from chalicelib.journey import Tenant, UploadId, from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
+MAX_PARTS: Final = 10_000  # S3's limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,114 @@ def presign_form(
         settings().bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds
     )
     return form["url"], form["fields"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file on its way: counted from 1, its SHA-256 in base64. S3 gives the ETag.
+
+    Clouds that do not list checksums (moto) leave `sha256` empty; they compare it all the same.
+    """
+
+    number: int
+    size: int
+    sha256: str
+    etag: str = ""
+
+    def agrees(self, stored: Part) -> bool:
+        """Whether this is the stored part, by all that is known of it."""
+        known = stored if stored.sha256 else replace(stored, sha256=self.sha256)
+        return self == known
+
+
+def begin_parts(key: str, content_type: str) -> str:
+    """Open a multipart upload; its id. Every part must then carry the SHA-256 that its URL is signed for."""
+    opened = client("s3").create_multipart_upload(
+        Bucket=settings().bucket, Key=key, ContentType=content_type, ChecksumAlgorithm="SHA256"
+    )
+    return str(opened["UploadId"])
+
+
+def presign_part(key: str, multipart_id: str, part: Part, seconds: int) -> tuple[str, Mapping[str, str]]:
+    """A PUT for exactly these bytes: their number, how many and their SHA-256 are signed. URL and headers."""
+    named = {
+        "Bucket": settings().bucket,
+        "Key": key,
+        "UploadId": multipart_id,
+        "PartNumber": part.number,
+        "ContentLength": part.size,
+        "ChecksumSHA256": part.sha256,
+    }
+    url = _public().generate_presigned_url("upload_part", Params=named, ExpiresIn=seconds)
+    return url, {"x-amz-checksum-sha256": part.sha256}
+
+
+def list_parts(key: str, multipart_id: str, first: int = 1, last: int = MAX_PARTS) -> list[Part] | None:
+    """The stored parts from `first` to `last`, by number; None if the upload was completed or aborted."""
+    pages = (
+        client("s3")
+        .get_paginator("list_parts")
+        .paginate(
+            Bucket=settings().bucket,
+            Key=key,
+            UploadId=multipart_id,
+            PartNumberMarker=first - 1,
+            PaginationConfig={"PageSize": min(1000, last - first + 1)},
+        )
+    )
+    found = (part for page in pages for part in page.get("Parts", []))
+    try:
+        within = list(takewhile(lambda part: part["PartNumber"] <= last, found))
+    except ClientError as error:
+        if code(error) == "NoSuchUpload":
+            return None
+        raise
+    return [Part(one["PartNumber"], one["Size"], one.get("ChecksumSHA256", ""), one["ETag"]) for one in within]
+
+
+def join_parts(key: str, multipart_id: str, parts: Sequence[Part]) -> bool:
+    """Make the object of its parts; False if the upload was completed or aborted. S3 compares all it is told."""
+    named = [{"PartNumber": one.number, "ETag": one.etag, "ChecksumSHA256": one.sha256} for one in parts]
+    try:
+        client("s3").complete_multipart_upload(
+            Bucket=settings().bucket,
+            Key=key,
+            UploadId=multipart_id,
+            MultipartUpload={"Parts": named},
+            MpuObjectSize=sum(one.size for one in parts),
+        )
+    except ClientError as error:
+        if code(error) == "NoSuchUpload":
+            return False
+        if code(error) in ("InvalidPart", "InvalidRequest", "BadDigest", "EntityTooSmall"):
+            detail = error.response["Error"].get("Message", code(error))
+            raise Refused("parts_refused", f"S3 does not put these parts together: {detail}", status=409) from error
+        raise
+    return True
+
+
+def has_arrived(key: str) -> bool:
+    """Whether the file is there, by a listing: who asks this may not read files."""
+    listed = client("s3").list_objects_v2(Bucket=settings().bucket, Prefix=key, MaxKeys=1)
+    return any(found["Key"] == key for found in listed.get("Contents", []))
+
+
+def abort(key: str, multipart_id: str) -> None:
+    """Forget a multipart upload and its parts. One that is gone already is fine."""
+    try:
+        client("s3").abort_multipart_upload(Bucket=settings().bucket, Key=key, UploadId=multipart_id)
+    except ClientError as error:
+        if code(error) != "NoSuchUpload":
+            raise
+
+
+def open_multiparts(begun_before: datetime) -> Iterator[tuple[str, str]]:
+    """Key and id of every multipart upload that was begun before then and is still open."""
+    pages = client("s3").get_paginator("list_multipart_uploads").paginate(Bucket=settings().bucket, Prefix="uploads/")
+    for page in pages:
+        for found in page.get("Uploads", []):
+            if found["Initiated"] < begun_before:
+                yield found["Key"], found["UploadId"]
 
 
 @cache

@@ -43,7 +43,8 @@ READ_FILE = {"s3:GetObject", "s3:GetObjectVersion"}
 SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
 LOAD = RECEIVE | READ_FILE | SEND | {"dynamodb:UpdateItem"}
 MAY = {
-    "api": {"s3:PutObject", "lambda:InvokeFunction"}
+    "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket"}
+    | {"lambda:InvokeFunction"}
     | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket"},
@@ -54,7 +55,7 @@ MAY = {
     "bury": RECEIVE | SEND | {"dynamodb:GetItem", "dynamodb:UpdateItem"},
     "sweep": READ_FILE
     | SEND
-    | {"s3:ListBucket", "sqs:GetQueueAttributes"}
+    | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "define": set(),

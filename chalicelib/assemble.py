@@ -1,0 +1,142 @@
+"""Step 1, for files that come in parts: sign any part again, say which are stored, put them together.
+
+Nothing is kept of the way here: S3 knows the stored parts and the client knows its file, so a client that was
+cut off anywhere asks, sends what is missing and completes. S3's event then starts the splitter as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from chalicelib import tickets
+from chalicelib.aws import dynamodb, s3
+from chalicelib.errors import Refused
+from chalicelib.journey import is_upload_id, object_key
+from chalicelib.tickets import Item
+
+MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
+MOST_NAMED: Final = 100  # errors an answer
+
+
+def sign(tenant: str, upload_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A fresh ticket for an upload that waits: its form, or URLs for the parts that `body` names.
+
+    `stored` tells which of the named parts are there; of all parts if none is named. Raises Refused.
+    """
+    item = _awaiting(tenant, upload_id)
+    asked = body.get("parts", [])
+    if unknown := sorted(body.keys() - {"parts"}):
+        raise _invalid(unknown[0], "is not known here")
+    if not isinstance(asked, list) or len(asked) > MOST_SIGNED:
+        raise _invalid("parts", f"must be a list of at most {MOST_SIGNED} parts")
+    if "multipart_id" not in item:
+        return tickets.form(item)
+    wanted = list(_read(item, asked, {"number", "sha256"}))
+    numbers = [part.number for part in wanted] or [1, tickets.parts_total(item)]
+    stored = s3.list_parts(_key(item), item["multipart_id"], min(numbers), max(numbers))
+    if stored is None:
+        raise _gone(item)
+    return tickets.parts(item, wanted, stored)
+
+
+def complete(tenant: str, upload_id: str, body: Mapping[str, Any]) -> Item:
+    """Make the file of its parts, all of them named in `body`; the upload. A repeat finds it done. Raises Refused."""
+    item = _find(tenant, upload_id)
+    if "etag" in item:  # the splitter has it already
+        return item
+    item = _awaiting(tenant, upload_id)
+    if "multipart_id" not in item:
+        raise Refused("upload_not_in_parts", "This file is sent as one form; nothing completes it.", status=409)
+    if unknown := sorted(body.keys() - {"parts"}):
+        raise _invalid(unknown[0], "is not known here")
+    if not isinstance(body.get("parts"), list):
+        raise _invalid("parts", "must be the list of all parts")
+    named = {part.number: part for part in _read(item, body["parts"], {"number", "etag", "sha256"})}
+    stored = s3.list_parts(_key(item), item["multipart_id"])
+    if stored is not None:
+        _compare(item, named, {part.number: part for part in stored})
+        whole = [part for _, part in sorted(named.items())]
+        stored = stored if s3.join_parts(_key(item), item["multipart_id"], whole) else None
+    if stored is None and not s3.has_arrived(_key(item)):
+        raise _gone(item)
+    return item
+
+
+def _compare(item: Item, named: Mapping[int, s3.Part], stored: Mapping[int, s3.Part]) -> None:
+    """Every part must be named and stored, and the two be the same. Raises Refused naming those that are not."""
+    total = tickets.parts_total(item)
+    if missing := [number for number in range(1, total + 1) if number not in named]:
+        raise Refused("parts_missing", _spell("Not named: part", missing), errors=_each(missing, "is not named"))
+    if missing := [number for number in named if number not in stored]:
+        errors = _each(missing, "is not stored")
+        raise Refused("parts_missing", _spell("Not stored: part", missing), status=409, errors=errors)
+    if wrong := [number for number, part in named.items() if not part.agrees(stored[number])]:
+        errors = _each(wrong, "has another size, SHA-256 or ETag than the stored part")
+        raise Refused("parts_differ", _spell("Stored with other bytes: part", wrong), status=409, errors=errors)
+
+
+def _read(item: Item, asked: Sequence[Any], fields: set[str]) -> Iterator[s3.Part]:
+    """The parts a body names, as they must be stored. Raises Refused naming the one that is not well-formed."""
+    seen: set[int] = set()
+    for place, one in enumerate(asked):
+        if not isinstance(one, dict) or one.keys() != fields:
+            raise _invalid(f"parts.{place}", f"must be an object of {', '.join(sorted(fields))}")
+        number, total = one["number"], tickets.parts_total(item)
+        if type(number) is not int or not 1 <= number <= total:
+            raise _invalid(f"parts.{place}.number", f"must be a number from 1 to {total}")
+        if number in seen:
+            raise _invalid(f"parts.{place}.number", f"names part {number} again")
+        if not tickets.is_sha256(one["sha256"]):
+            raise _invalid(f"parts.{place}.sha256", "must be the part's SHA-256 in base64")
+        if not isinstance(one.get("etag", ""), str):
+            raise _invalid(f"parts.{place}.etag", "must be the ETag that the storage answered")
+        seen.add(number)
+        etag = one.get("etag", "").strip('"')
+        yield s3.Part(number, tickets.size_of(item, number), one["sha256"], f'"{etag}"')
+
+
+def _awaiting(tenant: str, upload_id: str) -> Item:
+    """An upload whose file is still to come. Raises Refused: 404, 409 naming the state, 410 when it is too late."""
+    item = _find(tenant, upload_id)
+    late = item["closes_at"] <= datetime.now(UTC).timestamp()
+    if item["state"] == "expired" or (item["state"] == "awaiting_upload" and late):
+        raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
+    if item["state"] != "awaiting_upload":
+        raise Refused("state_wrong", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
+    return item
+
+
+def _gone(item: Item) -> Refused:
+    """Why S3 knows no parts: the file was put together a moment ago, or given up."""
+    if s3.has_arrived(_key(item)):
+        return Refused("state_wrong", "The upload no longer waits for its file: it has arrived.", status=409)
+    return Refused("upload_expired", "The parts were given up; the file can be uploaded again.", status=410)
+
+
+def _find(tenant: str, upload_id: str) -> Item:
+    item = dynamodb.find(tenant, upload_id) if is_upload_id(upload_id) else None
+    if item is None:
+        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
+    return item
+
+
+def _key(item: Item) -> str:
+    return object_key(item["tenant"], item["upload_id"])
+
+
+def _spell(text: str, numbers: Sequence[int]) -> str:
+    return f"{text} {', '.join(map(str, numbers[:10]))}{' and more' if len(numbers) > 10 else ''}."
+
+
+def _each(numbers: Sequence[int], detail: str) -> list[dict[str, str]]:
+    return [_at(f"parts.{number}", detail, "part_invalid") for number in numbers[:MOST_NAMED]]
+
+
+def _invalid(field: str, detail: str) -> Refused:
+    return Refused("body_invalid", f"{field} {detail}.", errors=[_at(field, detail, "field_invalid")])
+
+
+def _at(field: str, detail: str, code: str) -> dict[str, str]:
+    return {"code": code, "column": field, "detail": detail}
