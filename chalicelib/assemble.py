@@ -32,7 +32,7 @@ def sign(tenant: str, upload_id: str, body: Mapping[str, Any]) -> dict[str, Any]
     if not isinstance(asked, list) or len(asked) > MOST_SIGNED:
         raise _invalid("parts", f"must be a list of at most {MOST_SIGNED} parts")
     if "multipart_id" not in item:
-        return tickets.form(item)
+        return tickets.form(item) | {"checksum": item.get("checksum")}
     wanted = list(_read(item, asked, {"number", "sha256"}))
     numbers = [part.number for part in wanted] or [1, tickets.parts_total(item)]
     stored = s3.list_parts(_key(item), item["multipart_id"], min(numbers), max(numbers))

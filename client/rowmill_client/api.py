@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,22 @@ from urllib.parse import quote
 
 import httpx
 
-from . import storage
+from . import multipart, storage
 from .errors import ApiError, StillRunning, Unusable
-from .resources import AT_REST, Chunk, Dataset, Descriptor, Mode, Reject, Row, Session, Upload
+from .resources import (
+    AT_REST,
+    Chunk,
+    Dataset,
+    Descriptor,
+    Mode,
+    PartsTicket,
+    PartTicket,
+    Reject,
+    Row,
+    Session,
+    Ticket,
+    Upload,
+)
 from .storage import Progress
 from .transport import Patience, Transport, document, retry_after
 
@@ -115,8 +128,43 @@ class Rowmill:
         return cast(Upload, document(answer))
 
     def send_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
-        """Stream the file to the storage. Raises StorageRefused with the storage's own code."""
-        storage.send(upload["upload"], path, on_progress, self._patience)
+        """Stream the file to the storage, as a form or in parts. Raises StorageRefused with the storage's own code."""
+        self._send(upload["id"], upload["upload"], path, on_progress)
+
+    def resume_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
+        """Send what the storage lacks of a file that was cut off; nothing if it has arrived meanwhile.
+
+        Raises Unusable if this is not the file that was announced.
+        """
+        try:
+            ticket = cast(Ticket, document(self._ask_for_parts(upload["id"], [])))
+        except ApiError as fault:
+            if fault.code != "state_wrong":
+                raise
+            return
+        file = storage.measure(path)
+        if file.size != upload["bytes_total"] or ticket.get("checksum") not in (None, file.checksum):
+            raise Unusable(f"{path} is not the file that was announced, or it has changed since")
+        self._send(upload["id"], ticket, path, on_progress)
+
+    def _send(self, upload_id: str, ticket: Ticket, path: Path, on_progress: Progress | None) -> None:
+        if ticket["method"] == "POST":
+            storage.send(ticket, path, on_progress, self._patience)
+        elif ticket["method"] == "PUT":
+            self._send_parts(upload_id, ticket, path, on_progress)
+        else:
+            raise Unusable(f"this client cannot send a file by {ticket['method']}: a newer one is needed")
+
+    def _send_parts(self, upload_id: str, ticket: PartsTicket, path: Path, on_progress: Progress | None) -> None:
+        def sign(parts: Sequence[multipart.Part]) -> list[PartTicket]:
+            return cast(PartsTicket, document(self._ask_for_parts(upload_id, parts)))["parts"]
+
+        sent = multipart.send(ticket, path, sign, on_progress, self._patience)
+        self._transport.call("POST", _path("uploads", upload_id, "complete"), body={"parts": sent}, again=True)
+
+    def _ask_for_parts(self, upload_id: str, parts: Sequence[multipart.Part]) -> httpx.Response:
+        body = {"parts": [{"number": part.number, "sha256": part.sha256} for part in parts]}
+        return self._transport.call("POST", _path("uploads", upload_id, "parts"), body=body, again=True)
 
     def upload(
         self,

@@ -35,13 +35,56 @@ class Dataset(TypedDict):
     created_at: str
 
 
-class Ticket(TypedDict):
+class Form(TypedDict):
     """Leave to send one file to the storage: every field goes into the form, before the file."""
 
-    method: str
+    method: Literal["POST"]
     url: str
     fields: dict[str, str]
     expires_at: str
+    checksum: NotRequired[str | None]
+
+
+class PartTicket(TypedDict):
+    """Leave to put one part, of these bytes and no others: the headers go with it."""
+
+    number: int
+    size: int
+    url: str
+    headers: dict[str, str]
+
+
+class StoredPart(TypedDict):
+    """A part that the storage has."""
+
+    number: int
+    size: int
+    etag: str
+    sha256: str
+
+
+class SentPart(TypedDict):
+    """A part as `complete` names it."""
+
+    number: int
+    etag: str
+    sha256: str
+
+
+class PartsTicket(TypedDict):
+    """Leave to send a file in parts. URLs are asked for part by part, until `closes_at`."""
+
+    method: Literal["PUT"]
+    part_size: int
+    parts_total: int
+    parts: list[PartTicket]
+    stored: list[StoredPart]
+    checksum: str | None
+    expires_at: str
+    closes_at: str
+
+
+Ticket: TypeAlias = Form | PartsTicket
 
 
 class Failure(TypedDict):

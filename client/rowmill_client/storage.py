@@ -1,4 +1,4 @@
-"""The file's own journey: measured on disk, then streamed to the storage as a form, never held in memory.
+"""The file's own journey: measured on disk, then streamed to the storage, never held in memory.
 
 The storage is not the API: it gets the ticket's fields and nothing else, least of all the token.
 """
@@ -21,7 +21,7 @@ from typing import Final
 import httpx
 
 from .errors import StorageRefused, Unreachable, Unusable
-from .resources import Ticket
+from .resources import Form
 from .transport import Patience, connections, reason
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=10.0)  # the storage may check a large file before it answers
@@ -42,6 +42,7 @@ ADVICE: Final = {
     "BadDigest": "it changed while it was being sent",
     "XAmzContentChecksumMismatch": "it changed while it was being sent",
 }
+DAMAGED: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 
 Progress = Callable[[int, int], None]  # bytes sent so far, bytes in all; starts anew when a try fails
 
@@ -83,20 +84,23 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def send(ticket: Ticket, path: Path, on_progress: Progress | None, patience: Patience) -> None:
+def send(ticket: Form, path: Path, on_progress: Progress | None, patience: Patience) -> None:
     """Post the file. Raises StorageRefused or Unreachable. Twice is harmless: the first arrival counts."""
-    if ticket["method"] != "POST":
-        raise Unusable(f"this client cannot send a file by {ticket['method']}: a newer one is needed")
     with connections(TIMEOUT) as http, opened(path) as file:
         patience.keep_trying(lambda: _post(http, ticket, _Watched(file, on_progress)))
 
 
-def _post(http: httpx.Client, ticket: Ticket, file: _Watched) -> None:
+def _post(http: httpx.Client, ticket: Form, file: _Watched) -> None:
     # The name and type in the file's own part are ignored by the storage; the ticket's fields carry both.
     part = ("file", file, "application/octet-stream")
+    # httpx writes `data` before `files`, which is the order the storage insists on.
+    exchange(lambda: http.post(ticket["url"], data=ticket["fields"], files={"file": part}))  # type: ignore[dict-item]
+
+
+def exchange(request: Callable[[], httpx.Response]) -> httpx.Response:
+    """The storage's consent. Raises StorageRefused, Unreachable, or Unusable for a file that shrinks or grows."""
     try:
-        # httpx writes `data` before `files`, which is the order the storage insists on.
-        response = http.post(ticket["url"], data=ticket["fields"], files={"file": part})  # type: ignore[dict-item]
+        response = request()
     except httpx.LocalProtocolError as fault:
         raise Unusable("the file changed its size while it was being sent") from fault
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
@@ -104,6 +108,7 @@ def _post(http: httpx.Client, ticket: Ticket, file: _Watched) -> None:
         raise Unreachable(f"the storage cannot be reached: {said}") from fault
     if not response.is_success:
         raise _refusal(response)
+    return response
 
 
 def _refusal(response: httpx.Response) -> StorageRefused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from .api import Rowmill
 from .errors import RowmillError, Unusable
 from .options import nest
 from .parameters import Json, KeyMode, Limit, UploadId, connect
-from .progress import watching
+from .progress import Display, watching
 from .resources import Upload
 
 EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
@@ -23,7 +24,8 @@ EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
 def upload(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     *,
-    dataset: Annotated[str, typer.Option(help="Where the rows go.")],
+    dataset: Annotated[str | None, typer.Option(help="Where the rows go.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.")] = None,
     mode: KeyMode = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Such as dialect.delimiter=';'; repeatable.")
@@ -31,12 +33,21 @@ def upload(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send a file and wait until every row is loaded or rejected."""
+    """Send a file and wait until every row is loaded or rejected. Large files go in parts and can be resumed."""
     if not file:
         raise Unusable("the path of the file is empty")
+    if (dataset is None) == (resume is None):
+        raise Unusable("give either --dataset, for a new upload, or --resume")
+    if resume is not None and (mode or option):
+        raise Unusable("--mode and --option are for new uploads; one that is resumed keeps its own")
     options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
-    with connect() as rowmill:
-        final = _journey(rowmill, Path(file), dataset, options, wait=not no_wait)
+    with connect() as rowmill, watching() as display:
+        if resume is None:
+            upload_id = _sent(rowmill, display, Path(file), dataset or "", options)
+        else:
+            upload_id = _resumed(rowmill, display, Path(file), resume)
+        with _under_way(upload_id):
+            final = rowmill.get_upload(upload_id) if no_wait else rowmill.wait(upload_id, display.moved)
     if as_json:
         output.json_document(final)
     elif no_wait:
@@ -48,14 +59,25 @@ def upload(
         raise typer.Exit(EXIT_CODES.get(final["state"], 4))
 
 
-def _journey(rowmill: Rowmill, path: Path, dataset: str, options: dict[str, Any], wait: bool) -> Upload:
-    with watching() as display:
-        created = rowmill.create_upload(path, dataset, options)
-        display.created(created)
-        with _reminding(f"upload {created['id']} was created, but its file may not have arrived whole"):
-            rowmill.send_file(created, path, display.sent)
-        with _under_way(created["id"]):
-            return rowmill.wait(created["id"], display.moved) if wait else rowmill.get_upload(created["id"])
+def _sent(rowmill: Rowmill, display: Display, path: Path, dataset: str, options: dict[str, Any]) -> str:
+    created = rowmill.create_upload(path, dataset, options)
+    display.created(created)
+    with _resumable(created["id"], path):
+        rowmill.send_file(created, path, display.sent)
+    return created["id"]
+
+
+def _resumed(rowmill: Rowmill, display: Display, path: Path, upload_id: str) -> str:
+    found = rowmill.get_upload(upload_id)
+    if found["state"] == "awaiting_upload":
+        with _resumable(upload_id, path):
+            rowmill.resume_file(found, path, display.sent)
+    return upload_id
+
+
+def _resumable(upload_id: str, path: Path) -> AbstractContextManager[None]:
+    rest = f"rowmill upload {shlex.quote(str(path))} --resume {upload_id}"
+    return _reminding(f"upload {upload_id} was created, but its file may not have arrived whole; go on with: {rest}")
 
 
 def _under_way(upload_id: str) -> AbstractContextManager[None]:

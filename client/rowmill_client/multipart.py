@@ -1,0 +1,189 @@
+"""A file sent in parts: each is hashed, signed for, and put by one of four threads; what is stored is not sent again.
+
+The storage alone knows how far a file has come, so any later process can go on where one was killed. The file is
+read twice, once to be signed for and once to be sent; a part that changed in between is refused by the storage.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from . import storage
+from .errors import StorageRefused, Unusable
+from .resources import PartsTicket, PartTicket, SentPart, StoredPart
+from .storage import Progress
+from .transport import Patience, connections
+
+THREADS: Final = 4
+GROUP: Final = 16  # parts signed with one request; their URLs are used long before they run out
+BLOCK: Final = 1 << 18  # what a thread holds of the file
+TRIES: Final = 3  # of a part that arrived damaged, or whose URL had run out
+
+Sign = Callable[[Sequence["Part"]], Sequence[PartTicket]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the local file; `sha256` in base64."""
+
+    number: int
+    sha256: str
+
+
+def send(
+    ticket: PartsTicket, path: Path, sign: Sign, on_progress: Progress | None, patience: Patience
+) -> list[SentPart]:
+    """Send every part that is not stored; all parts as `complete` wants them, in order.
+
+    Raises Unusable if a stored part is not the file's own, StorageRefused or Unreachable as a form does.
+    """
+    with storage.opened(path) as file:
+        pieces = _Pieces(path, os.fstat(file.fileno()).st_size, ticket["part_size"])
+    with connections(storage.TIMEOUT) as http, ThreadPoolExecutor(THREADS) as pool:
+        courier = _Courier(http, pool, pieces, sign, patience, _Meter(pieces.size, on_progress))
+        try:
+            return courier.send_all(ticket["stored"])
+        except BaseException:
+            courier.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The file as parts: counted from 1, all of one size but the last."""
+
+    path: Path
+    size: int
+    part_size: int
+
+    @property
+    def total(self) -> int:
+        return -(-self.size // self.part_size)
+
+    def length(self, number: int) -> int:
+        return min(self.part_size, self.size - (number - 1) * self.part_size)
+
+    def blocks(self, number: int) -> Iterator[bytes]:
+        """The part's bytes; fewer if the file has shrunk."""
+        left = self.length(number)
+        with storage.opened(self.path) as file:
+            file.seek((number - 1) * self.part_size)
+            while left and (block := file.read(min(BLOCK, left))):
+                left -= len(block)
+                yield block
+
+    def measure(self, number: int) -> Part:
+        digest = hashlib.sha256()
+        for block in self.blocks(number):
+            digest.update(block)
+        return Part(number, base64.b64encode(digest.digest()).decode())
+
+
+class _Meter:
+    """Adds up what all threads have sent. Goes back when a try fails."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._done, self._total, self._on_progress = 0, total, on_progress
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            if self._on_progress:
+                self._on_progress(self._done, self._total)
+
+
+class _Stopped(Exception):
+    """Another part failed, or the user has had enough."""
+
+
+class _Courier:
+    """Takes the parts of one file to the storage."""
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        pool: ThreadPoolExecutor,
+        pieces: _Pieces,
+        sign: Sign,
+        patience: Patience,
+        meter: _Meter,
+    ) -> None:
+        self.stop = threading.Event()
+        self._http, self._pool, self._pieces = http, pool, pieces
+        self._sign, self._patience, self._meter = sign, patience, meter
+
+    def send_all(self, stored: Sequence[StoredPart]) -> list[SentPart]:
+        there = self._recognised(stored)
+        missing = [number for number in range(1, self._pieces.total + 1) if number not in there]
+        sending: list[Future[SentPart]] = []
+        for first in range(0, len(missing), GROUP):
+            # These queue behind the group before, so that a thread without a part to send hashes the next ones.
+            parts = list(self._pool.map(self._pieces.measure, missing[first : first + GROUP]))
+            for each in sending:
+                if each.done():
+                    each.result()  # or what went wrong
+            tickets = {ticket["number"]: ticket for ticket in self._sign(parts)}
+            sending += [self._pool.submit(self._deliver, part, tickets[part.number]) for part in parts]
+        sent = [each.result() for each in sending]
+        return sorted([*there.values(), *sent], key=lambda part: part["number"])
+
+    def _recognised(self, stored: Sequence[StoredPart]) -> dict[int, SentPart]:
+        """Stored parts that need not be sent. Raises Unusable, naming the first, if one is not the file's own."""
+        known = [part for part in stored if part["sha256"]]  # a storage that does not tell gets it again
+        own = self._pool.map(self._pieces.measure, [part["number"] for part in known])
+        for mine, part in zip(own, known, strict=True):
+            if mine.sha256 != part["sha256"]:
+                raise Unusable(f"{self._pieces.path} is not the file that was being sent: part {mine.number} differs")
+            self._meter.add(part["size"])
+        return {one["number"]: _sent(one["number"], one["etag"], one["sha256"]) for one in known}
+
+    def _deliver(self, part: Part, ticket: PartTicket) -> SentPart:
+        for _ in range(TRIES - 1):
+            try:
+                return self._try(part, ticket)
+            except StorageRefused as refused:
+                if refused.status != httpx.codes.FORBIDDEN and refused.code not in storage.DAMAGED:
+                    raise
+            (ticket,) = self._sign([part])
+        return self._try(part, ticket)
+
+    def _try(self, part: Part, ticket: PartTicket) -> SentPart:
+        etag = self._patience.keep_trying(lambda: self._put(part.number, ticket))
+        return _sent(part.number, etag, part.sha256)
+
+    def _put(self, number: int, ticket: PartTicket) -> str:
+        sent = 0
+
+        def blocks() -> Iterator[bytes]:
+            nonlocal sent
+            for block in self._pieces.blocks(number):
+                if self.stop.is_set():
+                    raise _Stopped
+                yield block
+                sent += len(block)
+                self._meter.add(len(block))
+
+        # The length keeps httpx from sending chunks, which the storage does not take.
+        headers = {**ticket["headers"], "Content-Length": str(self._pieces.length(number))}
+        try:
+            answer = storage.exchange(lambda: self._http.put(ticket["url"], content=blocks(), headers=headers))
+        except BaseException:
+            self._meter.add(-sent)
+            raise
+        return str(answer.headers["etag"])
+
+
+def _sent(number: int, etag: str, sha256: str) -> SentPart:
+    return {"number": number, "etag": etag, "sha256": sha256}
