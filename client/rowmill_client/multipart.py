@@ -75,13 +75,15 @@ class _Pieces:
         return min(self.part_size, self.size - (number - 1) * self.part_size)
 
     def blocks(self, number: int) -> Iterator[bytes]:
-        """The part's bytes; fewer if the file has shrunk."""
+        """The part's bytes. Raises Unusable if the file has shrunk."""
         left = self.length(number)
         with storage.opened(self.path) as file:
             file.seek((number - 1) * self.part_size)
             while left and (block := file.read(min(BLOCK, left))):
                 left -= len(block)
                 yield block
+        if left:
+            raise Unusable(storage.SHRUNK)
 
     def measure(self, number: int) -> Part:
         digest = hashlib.sha256()

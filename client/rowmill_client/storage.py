@@ -42,6 +42,7 @@ ADVICE: Final = {
     "BadDigest": "it changed while it was being sent",
     "XAmzContentChecksumMismatch": "it changed while it was being sent",
 }
+SHRUNK: Final = "the file changed its size while it was being sent"
 DAMAGED: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 
 Progress = Callable[[int, int], None]  # bytes sent so far, bytes in all; starts anew when a try fails
@@ -102,7 +103,7 @@ def exchange(request: Callable[[], httpx.Response]) -> httpx.Response:
     try:
         response = request()
     except httpx.LocalProtocolError as fault:
-        raise Unusable("the file changed its size while it was being sent") from fault
+        raise Unusable(SHRUNK) from fault
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         said = reason(fault) if isinstance(fault, httpx.HTTPError) else str(fault)
         raise Unreachable(f"the storage cannot be reached: {said}") from fault
@@ -136,6 +137,8 @@ class _Watched:
 
     def read(self, size: int = -1) -> bytes:
         block = self._file.read(size)
+        if not block and self._file.tell() < self._size:
+            raise Unusable(SHRUNK)  # h11 would raise an error of its own, which httpx does not translate
         if self._on_progress:
             self._on_progress(self._file.tell(), self._size)
         return block

@@ -71,6 +71,12 @@ def problem(status: int, code: str, detail: str, **more: Any) -> bytes:
     return json.dumps({**document, **more}).encode()
 
 
+def named(data: bytes) -> dict[str, str]:
+    """How a stored part is told from others."""
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    return {"etag": f'"{hashlib.md5(data).hexdigest()}"', "sha256": digest}
+
+
 @dataclass
 class Fault:
     """An answer given instead of the real one, to the next request that starts like this."""
@@ -98,6 +104,8 @@ class Cloud(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.datasets: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
+        self.multipart_bytes, self.part_size = 1 << 30, 10
+        self.parts: dict[int, bytes] = {}
         self.journey: list[dict[str, Any]] = [{"state": "completed", "percent": 100.0, **COUNTS}]
         self.looks = 0
         self.not_modified = 0
@@ -148,6 +156,9 @@ class Door(BaseHTTPRequestHandler):
         if self.path == "/bucket":
             self.store()
             return
+        if self.path.startswith("/bucket/"):
+            self.store_part(*self.path.split("/")[2:])
+            return
         length = int(self.headers.get("Content-Length", 0))
         body = json.loads(self.rfile.read(length) or b"null")
         url = urlsplit(self.path)
@@ -173,7 +184,7 @@ class Door(BaseHTTPRequestHandler):
         self.close_connection = fault.unread
         self.answer(fault.status, fault.body, **fault.headers)
 
-    def called(self, method: str, parts: Sequence[str], query: dict[str, str], body: Any) -> None:
+    def called(self, method: str, parts: Sequence[str], query: dict[str, str], body: Any) -> None:  # noqa: PLR0912
         match method, *parts:
             case "POST", "auth", ("signup" | "login") as door:
                 self.enter(door, body)
@@ -191,6 +202,10 @@ class Door(BaseHTTPRequestHandler):
                 self.page([self.server.resource(name) for name in self.server.uploads], query)
             case "GET", "uploads", name if name in self.server.uploads:
                 self.show(name)
+            case "POST", "uploads", name, "parts":
+                self.answer(200, self.ticket(name, body["parts"]))
+            case "POST", "uploads", name, "complete":
+                self.join(name, body["parts"])
             case "GET", "uploads", _, "chunks":
                 self.page([{"n": n, "state": "loaded", "records": 2} for n in range(3)], query)
             case "GET", "uploads", _, "rejects":
@@ -235,12 +250,6 @@ class Door(BaseHTTPRequestHandler):
     def made(self, body: dict[str, Any]) -> dict[str, Any]:
         assert set(body) == {"dataset", "filename", "size", "content_type", "checksum", "options"}
         upload_id = f"upl_{len(self.server.uploads) + 1}"
-        ticket = {
-            "method": "POST",
-            "url": f"http://127.0.0.1:{self.server.server_port}/bucket",
-            "fields": {"key": upload_id, "Content-Type": body["content_type"], "checksum": body["checksum"]},
-            "expires_at": "2026-01-01T00:00:00Z",
-        }
         resource = {
             "id": upload_id,
             "state": "awaiting_upload",
@@ -250,10 +259,59 @@ class Door(BaseHTTPRequestHandler):
             "error": None,
             **dict.fromkeys(COUNTS, 0),
             "rows_total": None,
+            "bytes_total": body["size"],
             **body,
         }
         self.server.uploads[upload_id] = resource
-        return {**resource, "upload": ticket}
+        return {**resource, "upload": self.ticket(upload_id, [])}
+
+    def ticket(self, upload_id: str, asked: list[dict[str, Any]]) -> dict[str, Any]:
+        """A form; parts, if the file is above `multipart_bytes`."""
+        upload, bucket = self.server.uploads[upload_id], f"http://127.0.0.1:{self.server.server_port}/bucket"
+        if upload["size"] <= self.server.multipart_bytes:
+            fields = {"key": upload_id, "Content-Type": upload["content_type"], "checksum": upload["checksum"]}
+            return {"method": "POST", "url": bucket, "fields": fields, "expires_at": "2026-01-01T00:00:00Z"}
+        size = self.server.part_size
+        signed = [
+            {
+                "number": part["number"],
+                "size": min(size, upload["size"] - (part["number"] - 1) * size),
+                "url": f"{bucket}/{upload_id}/{part['number']}",
+                "headers": {"x-amz-checksum-sha256": part["sha256"]},
+            }
+            for part in asked
+        ]
+        stored = [{"number": n, "size": len(data), **named(data)} for n, data in sorted(self.server.parts.items())]
+        return {
+            "method": "PUT",
+            "part_size": size,
+            "parts_total": -(-upload["size"] // size),
+            "parts": signed,
+            "stored": stored,
+            "checksum": upload["checksum"],
+            "expires_at": "2026-01-01T00:00:00Z",
+            "closes_at": "2026-01-07T00:00:00Z",
+        }
+
+    def store_part(self, upload_id: str, number: str) -> None:
+        """Take a part as S3 does: no token, a length and no chunks, the bytes that were signed for."""
+        if "Authorization" in self.headers or "Transfer-Encoding" in self.headers:
+            self.answer(501, xml("NotImplemented", "A header you provided implies functionality that is not there"))
+            return
+        data = self.received(int(self.headers["Content-Length"]))
+        if named(data)["sha256"] != self.headers["x-amz-checksum-sha256"]:
+            self.answer(400, xml("BadDigest", "The checksum did not match."))
+            return
+        self.server.parts[int(number)] = data
+        self.answer(200, ETag=named(data)["etag"])
+
+    def join(self, upload_id: str, asked: list[dict[str, Any]]) -> None:
+        stored = [{"number": number, **named(data)} for number, data in sorted(self.server.parts.items())]
+        if asked != stored:
+            self.answer(409, problem(409, "parts_missing", "Not stored."))
+            return
+        self.server.objects[upload_id] = b"".join(data for _, data in sorted(self.server.parts.items()))
+        self.answer(202, self.server.resource(upload_id))
 
     def show(self, upload_id: str) -> None:
         resource = self.server.resource(upload_id)
@@ -531,6 +589,125 @@ def test_a_file_that_changed_after_it_was_announced_is_refused(cloud: Cloud, cli
         client.send_file(created, books)
 
 
+# The way in parts
+
+
+@pytest.fixture
+def in_parts(cloud: Cloud, books: Path) -> Path:
+    """A file of four parts."""
+    cloud.multipart_bytes = 30
+    return books
+
+
+def put_requests(cloud: Cloud) -> list[str]:
+    return sorted(path for method, path in cloud.requests if method == "PUT")
+
+
+def test_a_file_in_parts_arrives_whole(cloud: Cloud, rowmill: Shell, in_parts: Path) -> None:
+    ended = rowmill("upload", str(in_parts), "--dataset", "books")
+    assert ended.exit_code == 0, ended.output
+    assert cloud.objects == {"upl_1": in_parts.read_bytes()}
+    assert put_requests(cloud) == [f"/bucket/upl_1/{number}" for number in range(1, 5)]
+    assert ended.stderr.splitlines()[:2] == ["upload upl_1 created", "sent 35 bytes"]
+
+
+def test_a_hundred_parts_are_signed_in_groups_and_put_together_in_order(
+    cloud: Cloud, client: Rowmill, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.csv"
+    path.write_bytes(os.urandom(995))
+    cloud.multipart_bytes = 30
+    client.send_file(client.create_upload(path, "books"), path)
+    assert cloud.objects == {"upl_1": path.read_bytes()}
+    assert len([path for _, path in cloud.requests if path.endswith("/parts")]) == 7
+
+
+def test_no_part_is_held_in_memory(cloud: Cloud, client: Rowmill, tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    cloud.multipart_bytes, cloud.part_size = 1, 64 << 20
+    seen: list[int] = []
+    cloud.go_on.clear()
+    created = client.create_upload(path, "books")
+    sending = threading.Thread(target=client.send_file, args=(created, path, lambda done, _: seen.append(done)))
+    sending.start()
+    assert cloud.first_bytes.wait(5)
+    time.sleep(0.1)
+    assert 0 < seen[-1] < 64 << 20
+    cloud.go_on.set()
+    sending.join()
+    assert seen == sorted(seen)
+    assert len(cloud.objects["upl_1"]) == seen[-1] == 64 << 20
+
+
+def test_a_part_that_fails_is_sent_again_alone(cloud: Cloud, client: Rowmill, in_parts: Path) -> None:
+    cloud.faults += [
+        Fault("PUT /bucket", 403, xml("AccessDenied", "Request has expired")),
+        Fault("PUT /bucket", 503, xml("SlowDown", "Reduce your rate")),
+        Fault("PUT /bucket", 400, xml("BadDigest", "The checksum did not match.")),
+        Fault("PUT /bucket", 0),
+    ]
+    seen: list[int] = []
+    client.send_file(client.create_upload(in_parts, "books"), in_parts, lambda done, _: seen.append(done))
+    assert cloud.objects == {"upl_1": in_parts.read_bytes()}
+    assert len(put_requests(cloud)) == 8
+    assert seen[-1] == max(seen) == 35
+
+
+def test_a_url_that_is_never_accepted_ends_the_upload_with_the_storages_own_words(
+    cloud: Cloud, rowmill: Shell, in_parts: Path
+) -> None:
+    cloud.faults += [Fault("PUT /bucket", 403, xml("AccessDenied", "Access Denied"))] * 12
+    ended = rowmill("upload", str(in_parts), "--dataset", "books", "--json")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    lines = ended.stderr.splitlines()
+    assert lines[-2] == "rowmill: the storage refused the file: Access Denied (AccessDenied, HTTP 403)"
+    assert lines[-1].endswith(f"go on with: rowmill upload {in_parts} --resume upl_1")
+
+
+def test_resuming_sends_only_what_the_storage_lacks(cloud: Cloud, rowmill: Shell, in_parts: Path) -> None:
+    cloud.faults.append(Fault("POST /api/v1/uploads/upl_1/complete", 400, problem(400, "no", "No.")))
+    assert rowmill("upload", str(in_parts), "--dataset", "books").exit_code == 1
+    del cloud.parts[2]
+    cloud.requests.clear()
+    cloud.looks, cloud.journey = 0, [{"state": "awaiting_upload"}, *cloud.journey]
+    ended = rowmill("upload", str(in_parts), "--resume", "upl_1", "--json")
+    assert ended.exit_code == 0, ended.output
+    assert put_requests(cloud) == ["/bucket/upl_1/2"]
+    assert cloud.objects == {"upl_1": in_parts.read_bytes()}
+    assert json.loads(ended.stdout)["state"] == "completed"
+
+
+def test_another_file_does_not_resume_an_upload(cloud: Cloud, rowmill: Shell, in_parts: Path, tmp_path: Path) -> None:
+    cloud.journey = [{"state": "awaiting_upload"}]
+    cloud.faults.append(Fault("POST /api/v1/uploads/upl_1/complete", 400, problem(400, "no", "No.")))
+    assert rowmill("upload", str(in_parts), "--dataset", "books").exit_code == 1
+    other = tmp_path / "other.csv"
+    other.write_bytes(in_parts.read_bytes()[::-1])
+    ended = rowmill("upload", str(other), "--resume", "upl_1")
+    assert ended.exit_code == 2
+    assert f"{other} is not the file that was announced" in ended.stderr
+    cloud.uploads["upl_1"]["checksum"] = None  # announced by a client that did not say
+    ended = rowmill("upload", str(other), "--resume", "upl_1")
+    assert ended.exit_code == 2
+    assert f"{other} is not the file that was being sent: part 1 differs" in ended.stderr
+
+
+@pytest.mark.parametrize("multipart_bytes", [1, 1 << 30], ids=["in parts", "as a form"])
+def test_a_file_that_shrinks_while_it_is_sent_is_named(
+    cloud: Cloud, client: Rowmill, tmp_path: Path, multipart_bytes: int
+) -> None:
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(16 << 20)
+    cloud.multipart_bytes, cloud.part_size = multipart_bytes, 16 << 20
+    created = client.create_upload(path, "books")
+    with pytest.raises(Unusable, match="changed its size while it was being sent"):
+        client.send_file(created, path, lambda done, total: os.truncate(path, 4 << 20))
+    assert cloud.objects == {}
+
+
 # The line to the API
 
 
@@ -638,6 +815,9 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_pat
             {},
             "mode is given twice",
         ),
+        (["upload", "f"], {}, "give either --dataset, for a new upload, or --resume"),
+        (["upload", "f", "--dataset", "b", "--resume", "u"], {}, "give either --dataset"),
+        (["upload", "f", "--resume", "u", "--mode", "skip"], {}, "one that is resumed keeps its own"),
         (["status", ""], {}, "a dataset or upload needs a name"),
         (["uploads"], {"ROWMILL_API": ""}, "no API configured"),
         (["uploads"], {"ROWMILL_API": "localhost:8000"}, "must start with http:// or https://"),
