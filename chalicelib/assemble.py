@@ -104,14 +104,14 @@ def _awaiting(tenant: str, upload_id: str) -> Item:
     if item["state"] == "expired" or (item["state"] == "awaiting_upload" and late):
         raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
     if item["state"] != "awaiting_upload":
-        raise Refused("state_wrong", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
+        raise Refused("state_conflict", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
     return item
 
 
 def _gone(item: Item) -> Refused:
     """Why S3 knows no parts: the file was put together a moment ago, or given up."""
     if s3.has_arrived(_key(item)):
-        return Refused("state_wrong", "The upload no longer waits for its file: it has arrived.", status=409)
+        return Refused("state_conflict", "The upload no longer waits for its file: it has arrived.", status=409)
     return Refused("upload_expired", "The parts were given up; the file can be uploaded again.", status=410)
 
 

@@ -147,11 +147,19 @@ def _abort_abandoned() -> int:
     aborted = 0
     for key, multipart_id in s3.open_multiparts(datetime.now(UTC) - ABANDONED):
         named = from_key(key)
-        item = dynamodb.find(*named) if named else None
-        if item is None or item["state"] != "awaiting_upload" or item.get("multipart_id") != multipart_id:
+        if named is None or not _waits_for(multipart_id, *named):
             s3.abort(key, multipart_id)
             aborted += 1
     return aborted
+
+
+def _waits_for(multipart_id: str, tenant: str, upload_id: str) -> bool:
+    """Whether these parts may still become a file. Either record will do: one may be lost for a while."""
+    item = dynamodb.find(tenant, upload_id) or {}
+    announced = announcements.find(connection(), tenant, upload_id)
+    waiting = [item] if item.get("state") == "awaiting_upload" else []
+    waiting += [announced.item] if announced and announced.closed is None else []
+    return any(one.get("multipart_id") == multipart_id for one in waiting)
 
 
 def _restore_status() -> int:

@@ -139,7 +139,7 @@ class Rowmill:
         try:
             ticket = cast(Ticket, document(self._ask_for_parts(upload["id"], [])))
         except ApiError as fault:
-            if fault.code != "state_wrong":
+            if fault.code != "state_conflict":
                 raise
             return
         file = storage.measure(path)

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -227,10 +228,10 @@ def test_a_form_is_signed_anew_and_never_completed(parts: Parts) -> None:
 def test_what_has_arrived_takes_no_more_parts(parts: Parts) -> None:
     upload_id = parts.create()["id"]
     assert parts.complete(upload_id, [parts.send(upload_id, n) for n in range(1, TOTAL + 1)]).status_code == 202
-    assert parts.sign(upload_id, 1).json_body["code"] == "state_wrong"
+    assert parts.sign(upload_id, 1).json_body["code"] == "state_conflict"
     parts.run(upload_id)
     refused = parts.sign(upload_id, 1)
-    assert (refused.status_code, refused.json_body["code"]) == (409, "state_wrong")
+    assert (refused.status_code, refused.json_body["code"]) == (409, "state_conflict")
     assert "completed" in refused.json_body["detail"]
 
 
@@ -245,20 +246,40 @@ def test_a_request_sent_again_leaves_no_second_upload_behind(parts: Parts) -> No
 
 
 def test_parts_may_take_days_and_expire_after_a_week(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload_id = parts.create()["id"]
     monkeypatch.setattr(mend, "LOST_SECONDS", -1)
-    monkeypatch.setattr(mend, "UPLOAD_SECONDS", 0)  # as if an hour had passed
-    assert parts.pipeline.sweep()["expired"] == 0
-    assert parts.sign(upload_id, 1).status_code == 200
-    monkeypatch.setattr(mend, "PARTS_SECONDS", 0)  # as if a week had passed
+    upload_id = parts.create()["id"]
+    (kept,) = parts.pipeline.sql("SELECT closes_at - created_at AS open FROM rowmill.announcement")
+    assert abs(kept["open"] - timedelta(days=7)) < timedelta(minutes=1)
     swept = parts.pipeline.sweep()
-    assert (swept["expired"], swept["parts_aborted"]) == (1, 1)
+    assert (swept["files_awaited"], swept["parts_aborted"]) == (0, 0)
+    assert parts.sign(upload_id, 1).status_code == 200
+    parts.pipeline.sql("UPDATE rowmill.announcement SET closes_at = now() - interval '1 second'")
+    swept = parts.pipeline.sweep()
+    assert (swept["files_awaited"], swept["parts_aborted"]) == (1, 1)
     assert parts.multiparts() == {}
     assert parts.pipeline.upload(upload_id)["error"]["code"] == "upload_expired"
     for late in (parts.sign(upload_id, 1), parts.complete(upload_id, [])):
         assert (late.status_code, late.json_body["code"]) == (410, "upload_expired")
     again = parts.pipeline.sweep()
-    assert (again["expired"], again["parts_aborted"]) == (0, 0)
+    assert (again["files_awaited"], again["parts_aborted"]) == (0, 0)
+
+
+def test_parts_of_a_canceled_upload_are_given_up(parts: Parts) -> None:
+    upload_id = parts.create()["id"]
+    parts.send(upload_id, 1)
+    assert parts.post(f"/{upload_id}/cancel", {}).status_code == 202
+    for late in (parts.sign(upload_id, 1), parts.complete(upload_id, [])):
+        assert (late.status_code, late.json_body["code"]) == (409, "state_conflict")
+    assert parts.pipeline.sweep()["parts_aborted"] == 1
+    assert parts.multiparts() == {}
+
+
+def test_parts_outlive_the_loss_of_the_status_table(parts: Parts) -> None:
+    upload_id = parts.create()["id"]
+    table = boto3.resource("dynamodb").Table(settings().uploads_table)
+    table.delete_item(Key={"tenant": parts.pipeline.tenant, "upload_id": upload_id})
+    assert parts.pipeline.sweep()["parts_aborted"] == 0
+    assert parts.sign(upload_id, 1).status_code == 200
 
 
 def test_parts_without_an_upload_are_given_up(parts: Parts) -> None:
@@ -275,7 +296,7 @@ def test_a_completion_whose_event_was_lost_is_found_by_the_sweep(parts: Parts, m
     upload_id = parts.create()["id"]
     parts.complete(upload_id, [parts.send(upload_id, number) for number in range(1, TOTAL + 1)])
     monkeypatch.setattr(mend, "LOST_SECONDS", -1)
-    assert parts.pipeline.sweep()["lost_events"] == 1
+    assert parts.pipeline.sweep()["files_awaited"] == 1
     (message,) = parts.pipeline.messages("intake")
     onward(split.file(message))
     parts.pipeline.load(parts.pipeline.messages())
