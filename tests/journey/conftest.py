@@ -128,6 +128,24 @@ class Cloud:
         return swept
 
     @contextlib.contextmanager
+    def in_parts_above(self, size: int) -> Iterator[None]:
+        """The same deployment with a threshold for multipart uploads far below 100 MB."""
+        functions = self.client("lambda")
+        found = functions.get_function_configuration(FunctionName="rowmill-local-api")
+        before = dict(found["Environment"]["Variables"])
+
+        def put(variables: Mapping[str, str]) -> None:
+            functions.update_function_configuration(
+                FunctionName="rowmill-local-api", Environment={"Variables": variables}
+            )
+
+        put({**before, "ROWMILL_MULTIPART_BYTES": str(size)})
+        try:
+            yield
+        finally:
+            put(before)
+
+    @contextlib.contextmanager
     def held(self, event: str, moment: str) -> Iterator[None]:
         """Stop every worker inside its transaction where `event` on rowmill.chunk meets the condition `moment`."""
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.instance.database_url) as holder:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 
+import httpx
+
 from infra.local import instance
-from tests.journey.conftest import Cloud, new_account, people
+from tests.journey.conftest import PEOPLE, Account, Cloud, new_account, people
 
 
 def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
@@ -21,3 +25,18 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         codes = [reject["errors"][0]["code"] for reject in account.rowmill.iterate_rejects(upload["id"])]
         assert sorted(codes) == ["duplicate_in_file", "width_mismatch"]
         assert account.cloud.sweep()["uploads_seen"] == 0
+        _in_parts(account)
+
+
+def _in_parts(account: Account) -> None:
+    """A file in parts: one is there already, the rest is sent by a client that resumes."""
+    body = people(2500, padding=100).replace(b"name", b"part")
+    account.dataset({**PEOPLE, "fields": [{"name": "id", "type": "integer"}, {"name": "part"}]}, "parts")
+    with account.cloud.in_parts_above(100_000):
+        created = account.rowmill.create_upload(account.file(body), "parts")
+        part = {"number": 1, "sha256": base64.b64encode(hashlib.sha256(body[:100_000]).digest()).decode()}
+        ticket = account.http.post(f"/uploads/{created['id']}/parts", json={"parts": [part]}).json()["parts"][0]
+        assert httpx.put(ticket["url"], content=body[:100_000], headers=ticket["headers"]).status_code == 200
+        account.rowmill.resume_file(created, account.file(body))
+        assert account.ended(created["id"])["loaded"] == 2500
+        assert account.http.post(f"/uploads/{created['id']}/complete", json={"parts": []}).status_code == 202

@@ -29,22 +29,8 @@ BUCKET = "rowmill-local-000000000000-uploads"
 
 @pytest.fixture(scope="module", autouse=True)
 def parts_of_40_kb(deployed: Cloud) -> Iterator[None]:
-    """The same deployment with a threshold far below 100 MB, for the tests of this module."""
-    before = _api_variables(deployed)
-    _set_api_variables(deployed, {**before, "ROWMILL_MULTIPART_BYTES": str(PART)})
-    yield
-    _set_api_variables(deployed, before)
-
-
-def _api_variables(cloud: Cloud) -> dict[str, str]:
-    found = cloud.client("lambda").get_function_configuration(FunctionName="rowmill-local-api")
-    return dict(found["Environment"]["Variables"])
-
-
-def _set_api_variables(cloud: Cloud, variables: dict[str, str]) -> None:
-    cloud.client("lambda").update_function_configuration(
-        FunctionName="rowmill-local-api", Environment={"Variables": variables}
-    )
+    with deployed.in_parts_above(PART):
+        yield
 
 
 @pytest.fixture
