@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test check up down deploy clean campaign
+.PHONY: help demo test test-localstack check campaign up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +12,7 @@ help:
 	@echo "make up     the embedded cloud stays up: then  source .rowmill/env"
 	@echo "make down   stop it and remove what it left"
 	@echo "make test   checks and every test this machine can run"
+	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
 	@echo "make check  format, lint, types, import order"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
@@ -42,5 +44,14 @@ test: check
 campaign: $(READY)
 	@$(BIN)/python -m bench.campaign run --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)
 
+$(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
+	@$(PYTHON) -m venv $(LOCALSTACK)
+	@echo "installing LocalStack into $(LOCALSTACK) (a minute or two and 500 MB the first time)"
+	@$(LOCALSTACK)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-localstack.txt
+	@touch $(LOCALSTACK)/ready
+
+test-localstack: $(READY) $(LOCALSTACK)/ready
+	@$(BIN)/python -m pytest tests/localstack/smoke.py
+
 clean: down
-	@rm -rf .venv .rowmill
+	@rm -rf .venv $(LOCALSTACK) .rowmill

@@ -92,7 +92,7 @@ def _kind(endpoint: str | None) -> Kind:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the endpoint we were given
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - the endpoint we were given
             return bool(response.status == HTTPStatus.OK)
     except urllib.error.HTTPError:
         return False

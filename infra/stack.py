@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def apply(cloudformation: Any, name: str, template_url: str, parameters: Mapping[str, str]) -> bool:
-    """Bring the stack to the template; False when there was nothing to do."""
+    """Bring the stack to the template; False when no resource had to change."""
     first = _ready_for_creation(cloudformation, name)
     change_set = cloudformation.create_change_set(
         StackName=name,
@@ -34,13 +34,15 @@ def apply(cloudformation: Any, name: str, template_url: str, parameters: Mapping
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=_CAPABILITIES,
     )["Id"]
-    if not _has_changes(cloudformation, change_set):
+    changes = _planned(cloudformation, change_set)
+    if changes is None:
         cloudformation.delete_change_set(ChangeSetName=change_set)
         return False
     before = _newest_event(cloudformation, name)
     cloudformation.execute_change_set(ChangeSetName=change_set)
     _settle(cloudformation, name, before, {"CREATE_COMPLETE", "UPDATE_COMPLETE"})
-    return True
+    # Outputs may change alone. LocalStack 4 says as much of every template with a transform, so it is carried out.
+    return first or bool(changes)
 
 
 def delete(cloudformation: Any, name: str) -> bool:
@@ -78,7 +80,9 @@ def _ready_for_creation(cloudformation: Any, name: str) -> bool:
     return status in {None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
 
 
-def _has_changes(cloudformation: Any, change_set: str) -> bool:
+def _planned(cloudformation: Any, change_set: str) -> list[Any] | None:
+    """The resources that will change; None if nothing at all will."""
+
     def made() -> dict[str, Any] | None:
         seen: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set)
         return seen if seen["Status"] in {"CREATE_COMPLETE", "FAILED"} else None
@@ -87,7 +91,7 @@ def _has_changes(cloudformation: Any, change_set: str) -> bool:
     reason = seen.get("StatusReason", "")
     if seen["Status"] == "FAILED" and not any(text in reason for text in _UNCHANGED):
         raise DeployError(f"change set refused: {reason}")
-    return bool(seen["Status"] != "FAILED")
+    return None if seen["Status"] == "FAILED" else seen.get("Changes", [])
 
 
 def _settle(cloudformation: Any, name: str, before: str, good: set[str]) -> None:
