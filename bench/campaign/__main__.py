@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.campaign import drive, mutants, report
 from bench.campaign.plan import draw
-from bench.campaign.rig import standing
+from bench.campaign.rig import Rig, standing
 
 
 def main() -> int:
@@ -43,17 +43,38 @@ def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
     if todo:
         with standing(Path(".rowmill/campaign").resolve()) as rig, drive.tenant(rig) as bystander:
             bystander.settle_in()
+            after: dict[int, tuple[str, str]] = {}
             for seed in todo:
-                result = drive.run(rig, draw(seed), lambda: drive.digest(rig, [bystander.name]))
-                kept.keep(result)
-                print(report.line(result), flush=True)
-                for problem in report.problems(result):
-                    print(problem, flush=True)
-                if until_red and not result.ok:
+                if not _one(rig, bystander, kept, seed, after) and until_red:
                     break
+            _look_again(rig, kept, after)
     results = [kept.read(seed) for seed in seeds if kept.has(seed)]
     print(report.summary(results))
     return 0 if all(result.ok for result in results) else 1
+
+
+def _one(rig: Rig, bystander: drive.Tenant, kept: report.Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
+    """Run a seed and say what came of it; whether no invariant was broken. `after` keeps its tenant and rows."""
+    logs = [(log, log.stat().st_size) for log in (rig.here.place.cloud_log, rig.here.place.postgres_log)]
+    result, scene = drive.run(rig, draw(seed), lambda: drive.digest(rig, [bystander.name]))
+    kept.keep(result)
+    after[seed] = (result.tenant, drive.digest(rig, [result.tenant]))
+    print(report.line(result), flush=True)
+    for problem in report.problems(result):
+        print(problem, flush=True)
+    if not result.ok:
+        print(f"  seed {seed}: evidence in {kept.keep_evidence(seed, scene, logs)}", flush=True)
+    return result.ok
+
+
+def _look_again(rig: Rig, kept: report.Kept, after: dict[int, tuple[str, str]]) -> None:
+    """Nothing may have happened to a seed's rows since it was audited, whatever messages came late."""
+    for seed, (tenant, rows) in after.items():
+        if drive.digest(rig, [tenant]) != rows:
+            result = kept.read(seed)
+            result.problems["I1"].append("its rows have changed since the audit")
+            kept.keep(result)
+            print("\n".join(report.problems(result)), flush=True)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,12 @@ class Seen:
         return sum(int(chunk[count]) for chunk in self.chunks)
 
     @property
+    def was_cut_short(self) -> bool:
+        """Whether it ended before its scan did, for a reason that the plan knows."""
+        planned = self.sent.upload.fate in ("cancel", "replace")
+        return planned and self.ledger.get("chunks_total") is None
+
+    @property
     def unprocessed(self) -> int:
         given_up = sum(chunk["records"] for chunk in self.chunks if chunk["state"] in ("dead", "canceled"))
         return int(given_up) + self.total("contested")
@@ -148,7 +154,7 @@ def audit(scene: Scene) -> dict[str, list[str]]:
 
 def _adds_up(seen: Seen) -> Iterator[str]:
     records = len(oracle.read(seen.sent.data))
-    if seen.ledger["state"] == "canceled":  # the scan may have ended with it
+    if seen.was_cut_short:
         records = sum(chunk["records"] for chunk in seen.chunks)
     total = sum(seen.total(count) for count in COUNTS) + seen.unprocessed
     if total != records:
@@ -220,7 +226,7 @@ def _covered(seen: Seen) -> Iterator[str]:
             found = f"{chunk['byte_start']} (record {chunk['first_record']})"
             yield f"{seen.name}: chunk {chunk['n']} begins at byte {found}, not {place} (record {record})"
         place, record = chunk["byte_end"], record + chunk["records"]
-    if seen.ledger["state"] == "canceled":
+    if seen.was_cut_short:
         return
     if place != len(seen.sent.data):
         yield f"{seen.name}: chunks end at byte {place} of {len(seen.sent.data)}"
@@ -233,9 +239,9 @@ def _loaded_once(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterato
         yield f"{shape}: {scene.copies[shape]} rows are there twice"
     for seen in uploads:
         dead = [(chunk["n"], chunk["error"]) for chunk in seen.chunks if chunk["state"] == "dead"]
-        if dead:
+        if dead and seen.sent.upload.fate != "replace":
             yield f"{seen.name}: given up without a cause: chunks {dead[:MOST]}"
-    if any(seen.sent.upload.cancel for seen in uploads):
+    if any(seen.sent.upload.fate in ("cancel", "replace") for seen in uploads):
         yield from _loaded_as_counted(scene, shape, uploads)
     elif sum(seen.sent.upload.wave for seen in uploads) > 1:
         yield from _legal_winners(scene, shape, uploads)
@@ -316,7 +322,7 @@ def _candidates(schema: Mapping[str, Any], seen: Seen, *, every: bool) -> Iterat
 
 
 def _loaded_as_counted(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
-    """With a canceled upload: what is in the table is what was counted, and nothing of it was not in the file."""
+    """With an upload that was canceled or replaced: the rows are as many as counted, and all of its first version."""
     found = Counter(upload for upload, _ in scene.tables.get(shape, {}))
     upserts = any(seen.sent.upload.mode == "upsert" for seen in uploads)
     for seen in uploads:

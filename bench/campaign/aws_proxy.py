@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import uuid
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ THROTTLES = {
     "Query": "ThrottlingException",
     "TransactWriteItems": "TransactionConflictException",
 }
+_SHOWS_END = re.compile(rb'":state": ?{"S": ?"(completed|failed|canceled)').search  # whoever draws the end, shows it
 HELD_BACK = 3  # entries of a batch that are turned down or lost
 
 
@@ -99,7 +101,8 @@ class _Line:
     async def carry(self) -> bool:
         """One call and its answer; False when the connection is over."""
         call = await self._call()
-        fault = self.proxy.board.due(f"{self.function}:{call.operation}")
+        shows_end = call.operation == "UpdateItem" and _SHOWS_END(call.body)
+        fault = self.proxy.board.due("any:ShowEnd" if shows_end else f"{self.function}:{call.operation}")
         if call.operation == "GetObject" and self.function == "load":
             fault = self.proxy.board.poisoned(call.head) or fault
         if fault is None:

@@ -28,8 +28,8 @@ from rowmill_client import Patience, Rowmill
 from bench.campaign import files
 from bench.campaign.audit import Scene, Sent, audit, look
 from bench.campaign.board import Fault, Poison
-from bench.campaign.plan import Plan, Upload, draw
-from bench.campaign.rig import Rig, eventually
+from bench.campaign.plan import POISONS, Plan, Upload, draw
+from bench.campaign.rig import FAKETIME, Rig, eventually
 
 FAULT_SECONDS = 8.0
 BOUND_SECONDS = 60.0  # I8
@@ -45,6 +45,7 @@ class Result:
     """What a seed came to. `problems` by invariant; `recovery` from faults off to the last upload's end."""
 
     seed: int
+    tenant: str
     planned: list[str]
     hits: dict[str, int] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -137,7 +138,7 @@ def _deaf(rig: Rig) -> Iterator[None]:
         s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
 
 
-def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> Result:
+def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> tuple[Result, Scene]:
     """Run a seed. `bystanders` is a digest of what other tenants have; it must not change."""
     began, before = time.monotonic(), bystanders()
     with tenant(rig) as account:
@@ -147,8 +148,9 @@ def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> Result:
     problems["I8"] += seed.stuck
     if bystanders() != before:
         problems["I7"].append("another tenant's tables have changed")
-    return Result(
+    result = Result(
         seed=plan.seed,
+        tenant=account.name,
         planned=plan.kinds,
         hits=dict(seed.hits()),
         problems=problems,
@@ -159,6 +161,7 @@ def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> Result:
         connections=rig.postgres.peak,
         states=[str(seen.ledger["state"]) for seen in scene.uploads],
     )
+    return result, scene
 
 
 @dataclass(slots=True)
@@ -192,6 +195,7 @@ class Seed:
             "repeat events": self.repeat_events,
             "send nonsense": self.send_nonsense,
             "cancel": self.cancel,
+            "replace": self.replace,
         }
         self.rig.set_clocks(dict(self.plan.skew))
         self.rig.postgres.peak = 0
@@ -202,8 +206,8 @@ class Seed:
         """Send a file, poisoned if the plan says so."""
         data = files.write(upload.recipe)
         created = self.account.announce(upload, data)
-        if upload.poison:
-            fault = Fault(f"poison: {upload.poison}", "", 0, upload.poison)
+        if upload.fate in POISONS:
+            fault = Fault(f"poison: {upload.fate}", "", 0, upload.fate)
             self.rig.board.poisons.append(Poison(created["id"], data.index(b"\n") + 1, fault))
         self.account.store(upload, created, data)
         self.sent.append(Sent(upload, created["id"], data))
@@ -222,7 +226,7 @@ class Seed:
 
     def cure(self) -> None:
         """Wait until the poisoned chunks have been given up, take the poison away, and have them tried again."""
-        poisoned = [each for each in self.sent if each.upload.poison]
+        poisoned = [each for each in self.sent if each.upload.fate in POISONS]
         if not poisoned:
             return
         with self.clock(every=1.0, older=True):
@@ -240,11 +244,10 @@ class Seed:
             if not eventually(self.is_over, BOUND_SECONDS, pauses=(0.2,)):
                 self.stuck.append(f"not over {BOUND_SECONDS:.0f} s after the last fault: {self.states()}")
             self.recovery = round(time.monotonic() - began, 1)
-            if self.plan.skew:
+            if self.plan.skew and FAKETIME.exists():
                 self.done["clock skew"] += 1
             self.rig.set_clocks({})
-            self.repeat_chunks()
-            self.repeat_events()
+            self.done["stale messages after the end"] += self.repeat_chunks() and self.repeat_events()
             eventually(lambda: not self.rig.waiting(), LATE_SECONDS, pauses=(0.3,))
 
     @contextlib.contextmanager
@@ -344,10 +347,19 @@ class Seed:
 
     def cancel(self) -> bool:
         """Ask for the end of the upload that the plan wants canceled, once Postgres knows it."""
-        chosen = next((each for each in self.sent if each.upload.cancel), None)
+        chosen = next((each for each in self.sent if each.upload.fate == "cancel"), None)
         if chosen is None or not eventually(lambda: self._is_known(chosen), 3, pauses=(0.02,)):
             return False
         return self.account.ask(chosen.upload_id, "cancel")
+
+    def replace(self) -> bool:
+        """Put another object in the place of the one that is being loaded; S3 tells of it as of any other."""
+        chosen = next((each for each in self.sent if each.upload.fate == "replace"), None)
+        if chosen is None or not eventually(lambda: self._is_known(chosen), 3, pauses=(0.02,)):
+            return False
+        key = f"uploads/{self.account.name}/{chosen.upload_id}/source"
+        self.rig.client("s3").put_object(Bucket=BUCKET, Key=key, Body=chosen.data.replace(b"note", b"evil"))
+        return not self.is_over()
 
     def _is_known(self, sent: Sent) -> bool:
         return any(row[0] == sent.upload_id for row in self.ledger())

@@ -81,7 +81,7 @@ MUTANTS = (
                 "    grown = projection.ranked(seen)\n    projection.mark_end_shown(connection(), number)\n",
             ),
         ),
-        strikes("DynamoDB down", "kill load before status", "throttle DynamoDB"),
+        strikes("kill before the end is shown", "DynamoDB down at the end"),
     ),
     Mutant(
         "quote-parity-splitter",
@@ -115,7 +115,7 @@ MUTANTS = (
                 "chalicelib/mend.py", "    due = projection.list_due(connection())\n", "    due: list[Number] = []\n"
             ),
         ),
-        strikes("kill load after COMMIT", "ambiguous COMMIT", "kill settle", "kill load before status"),
+        strikes("kill load after COMMIT", "ambiguous COMMIT", "kill settle", "kill before the end"),
     ),
     Mutant(
         "last-delivery-wins",

@@ -10,7 +10,8 @@ from bench.campaign.board import Fault
 from bench.campaign.files import Recipe, Shape
 
 Event = Literal["once", "twice", "lost"]
-Poison = Literal["kill", "garble"]
+Fate = Literal["", "cancel", "replace", "kill", "garble"]
+POISONS: tuple[Fate, ...] = ("kill", "garble")
 SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is delivered again meanwhile
 
 
@@ -18,16 +19,16 @@ SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is d
 class Upload:
     """A file into its shape's dataset. Wave 0 is loaded before the faults begin, wave 1 in the middle of them.
 
-    `event` is what becomes of S3's notification; `cancel` asks for an end while chunks run. `poison` kills
-    whoever loads the first chunk, or garbles its bytes, until the chunk is given up; then it is redriven.
+    `event` is what becomes of S3's notification. Fates: while chunks run, somebody cancels it or replaces the
+    object; or its first chunk is poisoned (kills whoever reads it, or comes garbled) until it has been given up
+    and is redriven.
     """
 
     recipe: Recipe
     mode: str
     wave: int
     event: Event = "once"
-    cancel: bool = False
-    poison: Poison | None = None
+    fate: Fate = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Plan:
     def kinds(self) -> list[str]:
         """Every kind of fault in the plan, those that no proxy carries out too."""
         events = [f"S3 event {each.event}" for each in self.uploads if each.event != "once"]
-        poisons = [kind for each in self.uploads if each.poison for kind in (f"poison: {each.poison}", "redrive")]
+        fates = [each.fate for each in self.uploads]
+        poisons = [kind for fate in fates if fate in POISONS for kind in (f"poison: {fate}", "redrive")]
         return [fault.kind for fault in self.faults] + events + poisons + (["clock skew"] if self.skew else [])
 
 
@@ -71,6 +73,8 @@ KILLS = (
     Kind("kill load after COMMIT", "load:land", 15, "kill after"),
     Kind("kill load before status", "load:UpdateItem", 3, "kill"),
     Kind("kill load after status", "load:UpdateItem", 3, "kill after"),
+    Kind("kill before the end is shown", "any:ShowEnd", 3, "kill"),
+    Kind("kill after the end is shown", "any:ShowEnd", 3, "kill after"),
     Kind("kill split before send", "split:SendMessageBatch", 4, "kill"),
     Kind("kill split after send", "split:SendMessageBatch", 4, "kill after"),
     Kind("kill split at commit", "split:commit", 6, "kill"),
@@ -102,6 +106,8 @@ CUTS = (
 SERVICES = (
     Kind("throttle DynamoDB", "load:UpdateItem", 2, "throttle", times=3),
     Kind("DynamoDB down", "load:UpdateItem", 2, "throttle", times=12),
+    Kind("DynamoDB down at the end", "any:ShowEnd", 1, "throttle", times=8),
+    Kind("lost answer at the end", "any:ShowEnd", 3, "lose answer"),
     Kind("throttle DynamoDB (split)", "split:UpdateItem", 2, "throttle", times=5),
     Kind("lost answer of DynamoDB", "load:UpdateItem", 4, "lose answer"),
     Kind("lost answer of DynamoDB (pin)", "split:UpdateItem", 2, "lose answer"),
@@ -130,7 +136,10 @@ MESSAGES = (
     Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
     Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
 )
-CANCEL = Kind("cancel", "load:land", 12, "cancel")
+DEEDS: dict[Fate, Kind] = {
+    "cancel": Kind("cancel", "load:land", 12, "cancel"),
+    "replace": Kind("object replaced", "load:land", 8, "replace"),
+}
 
 
 def draw(seed: int) -> Plan:
@@ -144,8 +153,7 @@ def draw(seed: int) -> Plan:
         *_sample(random, SERVER, random.choice((0, 0, 1))),
     )
     uploads = _uploads(random)
-    if any(each.cancel for each in uploads):
-        faults = (*faults, CANCEL.drawn(random))
+    faults += tuple(DEEDS[each.fate].drawn(random) for each in uploads if each.fate in DEEDS)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
     return Plan(seed, uploads, faults, skew if random.random() < 0.3 else ())
 
@@ -157,7 +165,7 @@ def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:
 def _uploads(random: Random) -> tuple[Upload, ...]:
     """One file a dataset in the middle of the faults, sometimes on top of an older one or beside a rival.
 
-    At most one is canceled or poisoned. Not one with two keys: what a first generation rejected for the sake of
+    At most one has a fate of its own. Not one with two keys: what a first generation rejected for the sake of
     a row that a later one displaces stays rejected, so there the outcome depends on what was given up.
     """
     shapes: tuple[Shape, ...] = ("stock", "people", "log")
@@ -169,16 +177,11 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
         uploads.append(Upload(_recipe(random, shape, records), mode, 1, event=_event(random)))
         if shape == "stock" and random.random() < 0.3:
             uploads.append(Upload(_recipe(random, shape, records // 2), _mode(random, shape), 1))
-    fate, chosen = random.random(), random.randrange(len(uploads))
+    chosen = random.randrange(len(uploads))
     if uploads[chosen].wave and uploads[chosen].recipe.shape != "people":
-        uploads[chosen] = _fated(uploads[chosen], fate)
+        fates: tuple[Fate, ...] = ("", "", "cancel", "replace", "garble", "garble", "kill")
+        uploads[chosen] = replace(uploads[chosen], fate=random.choice(fates))
     return tuple(uploads)
-
-
-def _fated(upload: Upload, fate: float) -> Upload:
-    if fate < 0.25:
-        return replace(upload, cancel=True)
-    return replace(upload, poison="kill" if fate < 0.35 else "garble") if fate < 0.6 else upload
 
 
 def _event(random: Random) -> Event:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.campaign.audit import INVARIANTS
+from bench.campaign.audit import INVARIANTS, Scene, Seen
 from bench.campaign.drive import Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,11 +52,31 @@ class Kept:
         draft.write_text(json.dumps(dataclasses.asdict(result), indent=1))
         draft.replace(self._file(result.seed))
 
+    def keep_evidence(self, seed: int, scene: Scene, logs: Sequence[tuple[Path, int]]) -> Path:
+        """What a red seed left: ledger, chunks and rows as JSON, and the logs from where the seed began."""
+        folder = self.folder / f"seed-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "uploads.json").write_text(json.dumps([_told(seen) for seen in scene.uploads], default=str, indent=1))
+        tables = {
+            shape: [[*row, *cells] for row, cells in sorted(table.items())] for shape, table in scene.tables.items()
+        }
+        (folder / "tables.json").write_text(json.dumps(tables, indent=0))
+        for log, start in logs:
+            (folder / log.name).write_bytes(log.read_bytes()[start:])
+        for seen in scene.uploads:
+            (folder / f"{seen.number}.csv").write_bytes(seen.sent.data)
+        return folder
+
     def all(self) -> list[Result]:
         return [self.read(int(file.stem)) for file in sorted(self.folder.glob("*.json"), key=lambda f: int(f.stem))]
 
     def _file(self, seed: int) -> Path:
         return self.folder / f"{seed}.json"
+
+
+def _told(seen: Seen) -> dict[str, object]:
+    kept = ("ledger", "chunks", "rejects", "events", "item")
+    return {"upload": repr(seen.sent.upload)} | {name: getattr(seen, name) for name in kept}
 
 
 def all_versions() -> list[tuple[str, list[Result]]]:
@@ -93,7 +113,8 @@ def summary(results: Sequence[Result]) -> str:
     return (
         f"campaign: {len(results)} seeds, {len(results) - len(bad)} ok, {len(bad)} FAILED{f' {bad}' if bad else ''};"
         f" {sum(hits.values())} faults of {len(hits)} kinds hit; {sum(r.chunks for r in results)} chunks,"
-        f" {sum(r.records for r in results)} records; slowest recovery {slowest} s"
+        f" {sum(r.records for r in results)} records; slowest recovery {slowest} s,"
+        f" at most {max((r.connections for r in results), default=0)} connections"
     )
 
 
