@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.campaign import drive, mutants, report
 from bench.campaign.plan import draw
 from bench.campaign.rig import Rig, standing
+from bench.campaign.tenant import Tenant, digest, tenant
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
     kept = report.Kept.of_this_version()
     todo = [seed for seed in seeds if again or not kept.has(seed)]
     if todo:
-        with standing(Path(".rowmill/campaign").resolve()) as rig, drive.tenant(rig) as bystander:
+        with standing(Path(".rowmill/campaign").resolve()) as rig, tenant(rig) as bystander:
             bystander.settle_in()
             after: dict[int, tuple[str, str]] = {}
             for seed in todo:
@@ -53,12 +54,12 @@ def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
     return 0 if all(result.ok for result in results) else 1
 
 
-def _one(rig: Rig, bystander: drive.Tenant, kept: report.Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
+def _one(rig: Rig, bystander: Tenant, kept: report.Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
     """Run a seed and say what came of it; whether no invariant was broken. `after` keeps its tenant and rows."""
     logs = [(log, log.stat().st_size) for log in (rig.here.place.cloud_log, rig.here.place.postgres_log)]
-    result, scene = drive.run(rig, draw(seed), lambda: drive.digest(rig, [bystander.name]))
+    result, scene = drive.run(rig, draw(seed), lambda: digest(rig, [bystander.name]))
     kept.keep(result)
-    after[seed] = (result.tenant, drive.digest(rig, [result.tenant]))
+    after[seed] = (result.tenant, digest(rig, [result.tenant]))
     print(report.line(result), flush=True)
     for problem in report.problems(result):
         print(problem, flush=True)
@@ -69,8 +70,8 @@ def _one(rig: Rig, bystander: drive.Tenant, kept: report.Kept, seed: int, after:
 
 def _look_again(rig: Rig, kept: report.Kept, after: dict[int, tuple[str, str]]) -> None:
     """Nothing may have happened to a seed's rows since it was audited, whatever messages came late."""
-    for seed, (tenant, rows) in after.items():
-        if drive.digest(rig, [tenant]) != rows:
+    for seed, (name, rows) in after.items():
+        if digest(rig, [name]) != rows:
             result = kept.read(seed)
             result.problems["I1"].append("its rows have changed since the audit")
             kept.keep(result)

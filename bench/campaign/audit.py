@@ -1,7 +1,6 @@
 """The invariants I1 to I8, held against what Postgres, DynamoDB and the queues say after a seed.
 
-Nothing is asked of Rowmill's own code: rows, chunks and events are read by plain SQL, and what should be there
-comes from the oracle. A problem is a sentence; no sentence, no problem.
+What should be there comes from the oracle. A problem is a sentence; no sentence, no problem.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import psycopg
 
 from bench.campaign import oracle
 from bench.campaign.files import SCHEMAS, Shape
 from bench.campaign.oracle import Cells, Expected
-from bench.campaign.plan import Upload
+from bench.campaign.scene import Row, Scene, Seen
 
 INVARIANTS = {
     "I1": "each valid row once",
@@ -32,106 +28,6 @@ INVARIANTS = {
 COUNTS = ("loaded", "updated", "skipped", "rejected")
 TERMINAL = ("completed", "completed_with_errors", "failed", "canceled")
 MOST = 5  # differences that a problem spells out
-
-Row = tuple[int, int]  # upload number, record
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A file as it was uploaded."""
-
-    upload: Upload
-    upload_id: str
-    data: bytes
-
-
-@dataclass(slots=True)
-class Seen:
-    """What an upload came to: its ledger row, chunks, rejects, events, and its item in the status table."""
-
-    sent: Sent
-    ledger: dict[str, Any]
-    chunks: list[dict[str, Any]]
-    rejects: dict[int, tuple[int, list[str], bytes]]
-    events: list[tuple[str, str]]
-    item: dict[str, Any]
-
-    @property
-    def number(self) -> int:
-        return int(self.ledger["number"])
-
-    @property
-    def name(self) -> str:
-        return f"upload {self.number} ({self.sent.upload.recipe.shape}, {self.sent.upload.mode})"
-
-    def total(self, count: str) -> int:
-        """A count over all chunks and settlings."""
-        return sum(int(chunk[count]) for chunk in self.chunks)
-
-    @property
-    def was_cut_short(self) -> bool:
-        """Whether it ended before its scan did, for a reason that the plan knows."""
-        planned = self.sent.upload.fate in ("cancel", "replace")
-        return planned and self.ledger.get("chunks_total") is None
-
-    @property
-    def unprocessed(self) -> int:
-        given_up = sum(chunk["records"] for chunk in self.chunks if chunk["state"] in ("dead", "canceled"))
-        return int(given_up) + self.total("contested")
-
-
-@dataclass(slots=True)
-class Scene:
-    """Everything there is to see after a seed."""
-
-    uploads: list[Seen] = field(default_factory=list)
-    tables: dict[Shape, dict[Row, Cells]] = field(default_factory=dict)
-    copies: dict[Shape, int] = field(default_factory=dict)  # rows beyond the first of a `_row`
-    left: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-
-def look(db: psycopg.Connection[Any], tenant: str, sent: Sequence[Sent], items: Mapping[str, dict[str, Any]]) -> Scene:
-    """Read it all."""
-    scene = Scene()
-    for one in sent:
-        ledger = _dicts(db, "SELECT * FROM rowmill.upload WHERE upload_id = %s", one.upload_id)
-        if not ledger:
-            ledger = [{"number": 0, "state": "unknown to Postgres", "generation": 0, "finished_at": None}]
-        scene.uploads.append(_look_at(db, one, ledger[0], items.get(one.upload_id, {})))
-    shapes = {each.upload.recipe.shape for each in sent}
-    for number, name in db.execute("SELECT number, name FROM rowmill.dataset WHERE tenant = %s", (tenant,)):
-        if name in shapes:
-            scene.tables[name], scene.copies[name] = _rows(db, number, name)
-    return scene
-
-
-def _look_at(db: psycopg.Connection[Any], sent: Sent, ledger: dict[str, Any], item: dict[str, Any]) -> Seen:
-    number = ledger["number"]
-    chunks = _dicts(db, "SELECT * FROM rowmill.chunk WHERE upload = %s ORDER BY pass, n", number)
-    rejects = {
-        record: (line, [error["code"] for error in errors], bytes(raw))
-        for record, line, errors, raw in db.execute(
-            "SELECT record, line, errors, raw FROM rowmill.reject WHERE upload = %s", (number,)
-        )
-    }
-    events = db.execute("SELECT event_id, kind FROM rowmill.outbox WHERE upload = %s", (number,)).fetchall()
-    return Seen(sent, ledger, chunks, rejects, events, item)
-
-
-def _rows(db: psycopg.Connection[Any], dataset: int, shape: Shape) -> tuple[dict[Row, Cells], int]:
-    names = ", ".join(f'"{each["name"]}"::text' for each in SCHEMAS[shape]["fields"])
-    found: dict[Row, Cells] = {}
-    copies = 0
-    for lineage, *cells in db.execute(f"SELECT _row, {names} FROM data.d_{int(dataset)}"):
-        row = (lineage >> 32, lineage & 0xFFFFFFFF)
-        copies += row in found
-        found[row] = tuple(cells)
-    return found, copies
-
-
-def _dicts(db: psycopg.Connection[Any], statement: str, *values: Any) -> list[dict[str, Any]]:
-    with db.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-        return cursor.execute(statement, values).fetchall()
 
 
 def audit(scene: Scene) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.campaign.board import Board, Fault
 from bench.campaign.hands import Hands
@@ -64,12 +64,14 @@ class AwsProxy:
     port: int
     board: Board
     hands: Hands
+    servers: list[asyncio.Server] = field(default_factory=list)
 
     async def listen(self, function: str) -> int:
         """Serve a function; the port to give it."""
         server = await asyncio.start_server(
             lambda r, w: self._serve(function, r, w), "127.0.0.1", 0, limit=1 << 20, backlog=256
         )
+        self.servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def _serve(self, function: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

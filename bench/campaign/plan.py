@@ -171,15 +171,16 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
     shapes: tuple[Shape, ...] = ("stock", "people", "log")
     uploads: list[Upload] = []
     for shape in random.sample(shapes, random.choice((2, 2, 3))):
-        records, mode = random.choice((900, 1200, 1500)), _mode(random, shape)
+        records, mode = random.choice((600, 900, 1200)), _mode(random, shape)
         if shape != "log" and random.random() < 0.5:
             uploads.append(Upload(_recipe(random, shape, 150), _mode(random, shape), wave=0))
         uploads.append(Upload(_recipe(random, shape, records), mode, 1, event=_event(random)))
         if shape == "stock" and random.random() < 0.3:
             uploads.append(Upload(_recipe(random, shape, records // 2), _mode(random, shape), 1))
-    chosen = random.randrange(len(uploads))
-    if uploads[chosen].wave and uploads[chosen].recipe.shape != "people":
-        fates: tuple[Fate, ...] = ("", "", "cancel", "replace", "garble", "garble", "kill")
+    able = [place for place, each in enumerate(uploads) if each.wave and each.recipe.shape != "people"]
+    if able:
+        fates: tuple[Fate, ...] = ("", "", "", "", "cancel", "replace", "garble", "kill")
+        chosen = random.choice(able)
         uploads[chosen] = replace(uploads[chosen], fate=random.choice(fates))
     return tuple(uploads)
 

@@ -33,13 +33,14 @@ class PostgresProxy:
     port: int
     board: Board
     hands: Hands
-    open: int = 0
     peak: int = 0
     lines: set[_Line] = field(default_factory=set)
+    servers: list[asyncio.Server] = field(default_factory=list)
 
     async def listen(self, function: str) -> int:
         """Serve a function; the port to give it."""
         server = await asyncio.start_server(lambda r, w: self._serve(function, r, w), "127.0.0.1", 0)
+        self.servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def cut_all(self) -> int:

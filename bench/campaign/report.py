@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.campaign.audit import INVARIANTS, Scene, Seen
+from bench.campaign.audit import INVARIANTS
 from bench.campaign.drive import Result
+from bench.campaign.scene import Scene, Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / ".rowmill" / "reports" / "campaign"

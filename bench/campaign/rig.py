@@ -188,8 +188,11 @@ def standing(folder: Path) -> Iterator[Rig]:
             "restart immediate": lambda: rig.restart(signal.SIGQUIT),
             "exhaust": rig.exhaust,
         }
-        _prepare(rig)
-        yield rig
+        try:
+            _prepare(rig)
+            yield rig
+        finally:
+            rig.run(_close([*rig.postgres.servers, *rig.aws.servers]))
 
 
 def _prepare(rig: Rig) -> None:
@@ -252,13 +255,21 @@ def _looping() -> Iterator[asyncio.AbstractEventLoop]:
         asyncio.run_coroutine_threadsafe(_end_all(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+        loop.close()
+
+
+async def _close(servers: Sequence[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
 
 
 async def _end_all() -> None:
+    """Cancel what still runs, and let the transports it leaves close themselves."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0.1)
 
 
 def _sockets_from(port: int) -> set[str]:
@@ -273,9 +284,9 @@ def _descriptors(pid: int) -> set[str]:
         return set()
 
 
-def eventually(look: Callable[[], T | None], seconds: float, pauses: Sequence[float] = (0.1,)) -> T | None:
+def eventually(look: Callable[[], T | None], seconds: float, pause: float = 0.1) -> T | None:
     """The first answer that is true, or the last one that was not when time is up."""
     deadline = time.monotonic() + seconds
     while not (seen := look()) and time.monotonic() < deadline:
-        time.sleep(pauses[0])
+        time.sleep(pause)
     return seen

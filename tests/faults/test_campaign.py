@@ -11,9 +11,11 @@ from dataclasses import replace
 import pytest
 
 from bench.campaign import drive, files, mutants, oracle
-from bench.campaign.audit import Scene, audit
+from bench.campaign.audit import audit
 from bench.campaign.plan import draw
 from bench.campaign.rig import Rig, standing
+from bench.campaign.scene import Scene
+from bench.campaign.tenant import Tenant, digest, tenant
 
 SEEDS = (1, 2, 3, 4, 5)
 SOME_PLANS = [draw(seed) for seed in range(1, 40)]
@@ -26,15 +28,15 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="module")
-def bystander(rig: Rig) -> Iterator[drive.Tenant]:
-    with drive.tenant(rig) as tenant:
-        tenant.settle_in()
-        yield tenant
+def bystander(rig: Rig) -> Iterator[Tenant]:
+    with tenant(rig) as account:
+        account.settle_in()
+        yield account
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: drive.Tenant, seed: int) -> None:
-    result, _ = drive.run(rig, draw(seed), lambda: drive.digest(rig, [bystander.name]))
+def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: Tenant, seed: int) -> None:
+    result, _ = drive.run(rig, draw(seed), lambda: digest(rig, [bystander.name]))
     assert result.ok, result.problems
     assert result.hits, "no fault has hit"
 
@@ -43,7 +45,7 @@ def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: drive.T
 def scene(rig: Rig) -> Scene:
     """What a seed without a fault leaves."""
     calm = replace(draw(6), faults=(), skew=())
-    with drive.tenant(rig) as account:
+    with tenant(rig) as account:
         return drive.Seed(rig, replace(calm, uploads=calm.uploads[:2]), account).run()
 
 
