@@ -1,0 +1,93 @@
+"""All that outlives a process, taken and put back: tables, queues, the status table.
+
+Two crashes that leave the same state behind have the same future, so a test need recover from it only once.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from moto.backends import get_backend
+
+from tests.faults.deliveries import Deliveries, box
+from tests.stages.conftest import QUEUES
+
+_NEVER_CHANGE = ("tenant", "account", "dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One moment. `print` tells states apart by what is in them; of points in time, only their order in a row."""
+
+    tables: dict[str, bytes]
+    sequences: list[dict[str, Any]]
+    queues: dict[str, list[Any]]
+    items: Any
+    print: str
+
+
+def take(deliveries: Deliveries) -> State:
+    tables, shown = {}, []
+    for table in _tables(deliveries):
+        with deliveries.db.cursor() as cursor:
+            with cursor.copy(f"COPY {table} TO STDOUT") as out:
+                tables[table] = b"".join(out)
+        rows = deliveries.sql(f"SELECT to_jsonb(t) AS row FROM {table} t")
+        shown += sorted(_timeless(one["row"]) for one in rows)
+    items = _status_table().items
+    shown += sorted(_untimed(item) for by_range in items.values() for item in by_range.values())
+    shown += sorted(f"{one.queue} {json.dumps({**one.body, 'tries': 0})}" for one in deliveries.waiting())
+    sequences = deliveries.sql(
+        "SELECT format('rowmill.%%I', sequencename) AS name, coalesce(last_value, 1) AS value,"
+        " last_value IS NOT NULL AS called FROM pg_sequences WHERE schemaname = %s",
+        "rowmill",
+    )
+    queues = {queue: list(box(queue)._messages) for queue in QUEUES}
+    return State(tables, sequences, queues, copy.deepcopy(items), "\n".join(shown))
+
+
+def put_back(deliveries: Deliveries, state: State) -> None:
+    with deliveries.db.transaction(), deliveries.db.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # parents and children in any order
+        cursor.execute("SET LOCAL synchronous_commit = off")
+        for table, rows in state.tables.items():
+            cursor.execute(f"DELETE FROM {table}")
+            if rows:
+                with cursor.copy(f"COPY {table} FROM STDIN") as into:
+                    into.write(rows)
+        for sequence in state.sequences:
+            cursor.execute("SELECT setval(%(name)s, %(value)s, %(called)s)", sequence)
+    for queue, messages in state.queues.items():
+        box(queue)._messages = list(messages)
+    _status_table().items = copy.deepcopy(state.items)
+
+
+def _tables(deliveries: Deliveries) -> list[str]:
+    found = deliveries.sql(
+        "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
+        " WHERE schemaname IN ('rowmill', 'data') AND NOT tablename = ANY(%s) ORDER BY 1",
+        list(_NEVER_CHANGE),
+    )
+    return [row["name"] for row in found]
+
+
+def _timeless(row: dict[str, Any]) -> str:
+    """The row with its moments numbered in their order."""
+    moments = sorted({str(value) for name, value in row.items() if name.endswith("_at") and value})
+    places = {moment: place for place, moment in enumerate(moments)}
+    return json.dumps({name: places.get(str(value), value) for name, value in row.items()}, sort_keys=True)
+
+
+def _untimed(item: Any) -> str:
+    attributes = {name: value.value for name, value in item.attrs.items()}
+    progress = json.loads(attributes.pop("progress", "{}"))
+    progress.pop("timings", None)
+    return json.dumps([attributes, progress], sort_keys=True, default=str)
+
+
+def _status_table() -> Any:
+    (table,) = get_backend("dynamodb")["123456789012"]["us-east-1"].tables.values()
+    return table

@@ -1,0 +1,208 @@
+"""A crash at every point of every stage: the message comes again, or only the sweep comes, and nothing shows.
+
+A file is brought to the stage once. Then, for each point, the world is put back as it was, and the stage killed
+there. Every state that this leaves behind is recovered in both
+ways, and the result compared, byte for byte, with that of a run without faults. By default cut lines (the process
+lives on) are tried on a part of the cases, and every pair of crashes on a plain load; ROWMILL_POINTS=all tries every
+fault on all cases, as often in a row as it leads to new states: minutes to hours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chalicelib import load, split
+from tests.faults.audit import Result, audited
+from tests.faults.conftest import Figures
+from tests.faults.deliveries import TIERS, Deliveries, Message
+from tests.faults.points import Fault, Run
+from tests.faults.state import State, put_back, take
+from tests.stages.conftest import CONTACTS
+from tests.stages.test_keys import TWO_KEYS
+
+ALL = os.environ.get("ROWMILL_POINTS") == "all"
+HEADER = b"email,name,age\n"
+PLAIN = HEADER + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(6))
+# c is in the table. Loaded from the last chunk to the first, chunk 1 meets a there, and itself in line 3.
+CLASHES = HEADER + b"a@x.org,A1,1\nc@x.org,C2,2\na@x.org,A3,3\nb@x.org,B4,4\na@x.org,A5,5\nb@x.org,B6,6\n"
+TWO_KEYS_CLASH = b"id,email,note\n1,a,one\n1,b,two\n2,b,three\n3,a,four\n2,c,five\n9,z,six\n"
+LONG = os.urandom(4500).hex().encode()  # longer than an index takes: Postgres refuses it, nobody before
+BAD = HEADER + b"a@x.org,A,old\n,B,2\n" + LONG + b",C,3\nd@x.org,D,4\n"
+OLD = HEADER + b"c@x.org,Old,0\n"
+OLD_TWO = b"id,email,note\n9,y,old\n"
+EACH: tuple[Fault, ...] = ("killed", "unsent", "unanswered")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A file on its way to one stage, and what it comes to. `seed` is loaded before."""
+
+    stage: str
+    name: str
+    body: bytes
+    ends: tuple[str, int, int, int, int, int]  # state, loaded, updated, skipped, rejected, unprocessed
+    mode: str = "insert"
+    schema: dict[str, Any] | None = None
+    seed: bytes | None = None
+    faults: tuple[Fault, ...] = ("killed",)
+    depth: int = 1  # crashes one after the other
+
+    def __str__(self) -> str:
+        return f"{self.stage}-{self.name}"
+
+
+CLEAN = ("completed", 6, 0, 0, 0, 0)
+REJECTS = ("completed_with_errors", 2, 0, 0, 4, 0)
+SKIPS = ("completed", 2, 0, 4, 0, 0)
+UPSERTS = ("completed", 2, 4, 0, 0, 0)
+DEAD = ("completed_with_errors", 3, 0, 0, 0, 3)
+
+CASES = [
+    Case("split", "plain", PLAIN, CLEAN, faults=EACH),
+    Case("load", "plain", PLAIN, CLEAN, faults=EACH, depth=2),
+    Case("load", "bad", BAD, ("completed_with_errors", 1, 0, 0, 3, 0)),
+    Case("load", "clash-insert", CLASHES, REJECTS, seed=OLD, faults=EACH),
+    Case("load", "clash-skip", CLASHES, SKIPS, "skip", seed=OLD),
+    Case("load", "clash-upsert", CLASHES, UPSERTS, "upsert", seed=OLD),
+    Case("load", "clash-two-keys", TWO_KEYS_CLASH, REJECTS, schema=TWO_KEYS, seed=OLD_TWO),
+    Case("settle", "insert", CLASHES, REJECTS, seed=OLD, faults=EACH),
+    Case("settle", "skip", CLASHES, SKIPS, "skip", seed=OLD),
+    Case("settle", "upsert", CLASHES, UPSERTS, "upsert", seed=OLD),
+    Case("settle", "two-keys", TWO_KEYS_CLASH, REJECTS, schema=TWO_KEYS, seed=OLD_TWO),
+    Case("bury", "chunk", PLAIN, DEAD),
+    Case("sweep", "lost-event", PLAIN, CLEAN),
+    Case("sweep", "lost-chunks", PLAIN, CLEAN),
+    Case("sweep", "dead-splitter", PLAIN, CLEAN),
+    Case("sweep", "missed-finish", PLAIN, CLEAN),
+    Case("sweep", "lost-settle", CLASHES, REJECTS, seed=OLD),
+    Case("sweep", "unshown-end", PLAIN, CLEAN),
+]
+
+
+class Bench:
+    """One case, brought to its stage."""
+
+    def __init__(self, deliveries: Deliveries, case: Case) -> None:
+        self.deliveries, self.case = deliveries, case
+        pipeline = deliveries.pipeline
+        pipeline.dataset(case.schema or CONTACTS, mode=case.mode)
+        if case.seed:
+            pipeline.run(case.seed)
+        self.upload_id = pipeline.create(case.body)
+        deliveries.send("intake", pipeline.event(self.upload_id))
+        self.message = getattr(self, f"_to_{case.stage}")()
+        self.start = take(deliveries)
+
+    def attempt(self, state: State, at: int, fault: Fault = "killed") -> Run:
+        put_back(self.deliveries, state)
+        if self.message is None:
+            return self.deliveries.sweep(at, fault)
+        return self.deliveries.deliver(self.message, at, fault)
+
+    def delivered_again(self, state: State) -> Result:
+        put_back(self.deliveries, state)
+        if self.message is None:
+            self.deliveries.pass_time()
+            self.deliveries.sweep()
+        self.deliveries.drain()
+        return audited(self.deliveries, self.upload_id)
+
+    def lost_and_swept_up(self, state: State) -> Result:
+        put_back(self.deliveries, state)
+        self.deliveries.lose(*self.deliveries.waiting())
+        self.deliveries.pass_time()
+        self.deliveries.sweep()
+        self.deliveries.drain()
+        return audited(self.deliveries, self.upload_id)
+
+    def _to_split(self) -> Message:
+        (event,) = self.deliveries.waiting("intake")
+        return event
+
+    def _to_load(self) -> Message:
+        """To the first chunk, when all others are loaded."""
+        self.deliveries.deliver(self._to_split())
+        first, *others = self.deliveries.waiting(*TIERS)
+        for other in reversed(others):
+            self.deliveries.deliver(other)
+        return first
+
+    def _to_settle(self) -> Message:
+        self.deliveries.deliver(self._to_load())
+        (message,) = self.deliveries.waiting("settle")
+        return message
+
+    def _to_bury(self) -> Message:
+        """The first chunk, out of attempts and in the dead-letter queue."""
+        chunk = self._to_load()
+        self.deliveries.lose(chunk)
+        self.deliveries.send("dead", chunk.body)
+        self.deliveries.sql("UPDATE rowmill.chunk SET attempts = 4, started_at = now() WHERE state = 'queued'")
+        self.deliveries.pass_time()
+        (message,) = self.deliveries.waiting("dead")
+        return message
+
+    def _to_sweep(self) -> None:
+        """Something is stuck, and whatever was on its way is lost."""
+        match self.case.name:
+            case "lost-chunks":
+                self.deliveries.deliver(self._to_split())
+            case "dead-splitter":
+                self.deliveries.deliver(self._to_split(), "sqs.SendMessageBatch")
+            case "missed-finish":
+                load.chunk(self._to_load().body)
+            case "lost-settle":
+                self._to_settle()
+            case "unshown-end":
+                self.deliveries.deliver(self._to_load(), "dynamodb.UpdateItem")
+        self.deliveries.lose(*self.deliveries.waiting())
+        self.deliveries.pass_time()
+
+
+@pytest.fixture(params=CASES, ids=str)
+def bench(request: pytest.FixtureRequest, deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(split, "CHUNK_RECORDS", 3)
+    return Bench(deliveries, request.param)
+
+
+@pytest.mark.timeout(900)
+def test_a_crash_at_any_point_of_a_stage_changes_nothing(bench: Bench, figures: Figures) -> None:
+    expected = bench.delivered_again(bench.start)
+    assert (expected.state, *expected.counts.values()) == bench.case.ends
+    tried = {"points": len(bench.attempt(bench.start, 0).effects) + 1, "faults": 0, "states": 0}
+    for story, state in _left_behind(bench, tried):
+        assert bench.delivered_again(state) == expected, story
+        assert bench.lost_and_swept_up(state) == expected, story
+    figures("crash_points", str(bench.case), tried)
+
+
+def _left_behind(bench: Bench, tried: dict[str, int]) -> Iterator[tuple[list[str], State]]:
+    """Every new state that a fault at some point leaves behind, and the story that led there."""
+    seen = {bench.start.print}
+    frontier: list[tuple[list[str], State]] = [([], bench.start)]
+    for level in range(99 if ALL else bench.case.depth):
+        before, frontier = frontier, []
+        for story, state in before:
+            for fault, run in _attempts(bench, state, bench.case.faults if level == 0 else ("killed",)):
+                tried["faults"] += 1
+                left = take(bench.deliveries)
+                if left.print not in seen:
+                    seen.add(left.print)
+                    frontier.append(([*story, f"{fault} at {run.at} {run.hit}"], left))
+        tried["states"] += len(frontier)
+        yield from frontier
+
+
+def _attempts(bench: Bench, state: State, faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, Run]]:
+    for fault in EACH if ALL else faults:
+        for point in itertools.count(1):
+            run = bench.attempt(state, point, fault)
+            if run.hit is None:
+                break
+            yield fault, run
