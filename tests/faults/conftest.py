@@ -13,6 +13,7 @@ from infra.local.place import default_folder
 from tests.faults.deliveries import Deliveries
 from tests.stages.conftest import Pipeline, pipeline
 
+pytest.register_assert_rewrite("tests.faults.audit")
 __all__ = ["pipeline"]
 Figures = Callable[[str, str, Any], None]
 _FIGURES: dict[str, dict[str, Any]] = {}
@@ -23,6 +24,7 @@ def deliveries(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """The pipeline's queues. An upload whose file is there counts as lost at once, not after half a minute."""
     monkeypatch.setattr(mend, "LOST_SECONDS", -1)
     deliveries = Deliveries(pipeline)
+    deliveries.sweep()  # the first one notes that the status table is whole
     yield deliveries
     deliveries.db.close()
 

@@ -15,7 +15,6 @@ from moto.backends import get_backend
 from psycopg.rows import dict_row
 
 import app
-
 from chalicelib import mend
 from chalicelib.aws import sqs
 from tests.faults.points import Fault, Run, watched
@@ -70,7 +69,7 @@ class Deliveries:
 
     def deliver(self, message: Message, at: int | str = 0, fault: Fault = "killed") -> Run:
         acknowledged: list[bool] = []
-        run = self._watch(Run(at, fault), lambda: acknowledged.append(handled(message.queue, message.body, message.id)))
+        run = self.watch(Run(at, fault), lambda: acknowledged.append(handled(message.queue, message.body, message.id)))
         if not run.is_killed and acknowledged == [True]:
             self.lose(message)
         return run
@@ -85,9 +84,9 @@ class Deliveries:
         raise AssertionError(f"messages go round in a circle: {self.waiting()}")
 
     def sweep(self, at: int | str = 0, fault: Fault = "killed") -> Run:
-        return self._watch(Run(at, fault), lambda: mend.sweep(app.onward))
+        return self.watch(Run(at, fault), lambda: mend.sweep(app.onward))
 
-    def _watch(self, run: Run, work: Callable[[], object]) -> Run:
+    def watch(self, run: Run, work: Callable[[], object]) -> Run:
         with watched(run):
             work()
         self.see_gone(run.cut)
@@ -103,8 +102,17 @@ class Deliveries:
         ago = "{0} = {0} - interval '2 minutes'".format
         chunk = ", ".join(map(ago, ("started_at", "sent_at", "created_at")))
         self.sql(f"UPDATE rowmill.chunk SET {chunk} WHERE state = 'queued'")
+        announced = ", ".join(map(ago, ("created_at", "looked_at")))
+        self.sql(f"UPDATE rowmill.announcement SET {announced}")
         upload = ", ".join(map(ago, ("scan_seen_at", "projected_at")))
         self.sql(f"UPDATE rowmill.upload SET {upload} WHERE finished_at IS NULL")
+
+
+class _Context:
+    """What Lambda says of an invocation that has just begun."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
 
 
 def handled(queue: str, body: dict[str, Any], message_id: str) -> bool:
@@ -115,7 +123,7 @@ def handled(queue: str, body: dict[str, Any], message_id: str) -> bool:
         "body": json.dumps(body),
         "eventSourceARN": f"arn:aws:sqs:us-east-1:0:rowmill-local-{queue}",
     }
-    answer = DOORS[queue]({"Records": [record]}, None)
+    answer = DOORS[queue]({"Records": [record]}, _Context())
     return not answer["batchItemFailures"]
 
 

@@ -32,12 +32,11 @@ class State:
 def take(deliveries: Deliveries) -> State:
     tables, shown = {}, []
     for table in _tables(deliveries):
-        with deliveries.db.cursor() as cursor:
-            with cursor.copy(f"COPY {table} TO STDOUT") as out:
-                tables[table] = b"".join(out)
+        with deliveries.db.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT") as out:
+            tables[table] = b"".join(out)
         rows = deliveries.sql(f"SELECT to_jsonb(t) AS row FROM {table} t")
         shown += sorted(_timeless(one["row"]) for one in rows)
-    items = _status_table().items
+    items = status_table().items
     shown += sorted(_untimed(item) for by_range in items.values() for item in by_range.values())
     shown += sorted(f"{one.queue} {json.dumps({**one.body, 'tries': 0})}" for one in deliveries.waiting())
     sequences = deliveries.sql(
@@ -62,7 +61,7 @@ def put_back(deliveries: Deliveries, state: State) -> None:
             cursor.execute("SELECT setval(%(name)s, %(value)s, %(called)s)", sequence)
     for queue, messages in state.queues.items():
         box(queue)._messages = list(messages)
-    _status_table().items = copy.deepcopy(state.items)
+    status_table().items = copy.deepcopy(state.items)
 
 
 def _tables(deliveries: Deliveries) -> list[str]:
@@ -88,6 +87,6 @@ def _untimed(item: Any) -> str:
     return json.dumps([attributes, progress], sort_keys=True, default=str)
 
 
-def _status_table() -> Any:
+def status_table() -> Any:
     (table,) = get_backend("dynamodb")["123456789012"]["us-east-1"].tables.values()
     return table

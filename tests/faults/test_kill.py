@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from chalicelib import split
 from chalicelib.postgres import connection
 from tests.faults.conftest import Figures
 from tests.faults.deliveries import Deliveries
 from tests.faults.state import put_back, take
 from tests.faults.test_points import ALL, CASES, Bench, Case
+from tests.stages.conftest import cut_into
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def _backends(deliveries: Deliveries) -> list[int]:
 def test_a_load_worker_killed_at_any_point_is_replaced_without_trace(
     case: Case, deliveries: Deliveries, victim: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    monkeypatch.setattr(split, "CHUNK_RECORDS", 3)
+    cut_into(monkeypatch, 3)
     bench = Bench(deliveries, case)
     assert bench.message and victim.stdin and victim.stdout
     expected = bench.delivered_again(bench.start)

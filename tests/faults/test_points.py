@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib import load, split
+from chalicelib import load
 from tests.faults.audit import Result, audited
 from tests.faults.conftest import Figures
 from tests.faults.deliveries import TIERS, Deliveries, Message
 from tests.faults.points import Fault, Run
 from tests.faults.state import State, put_back, take
-from tests.stages.conftest import CONTACTS
+from tests.stages.conftest import CONTACTS, cut_into
 from tests.stages.test_keys import TWO_KEYS
 
 ALL = os.environ.get("ROWMILL_POINTS") == "all"
@@ -167,7 +167,7 @@ class Bench:
 
 @pytest.fixture(params=CASES, ids=str)
 def bench(request: pytest.FixtureRequest, deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(split, "CHUNK_RECORDS", 3)
+    cut_into(monkeypatch, 3)
     return Bench(deliveries, request.param)
 
 

@@ -1,0 +1,262 @@
+"""Uploads under every mixture of faults that Hypothesis finds: the real stages, checked after each step.
+
+Messages come in any order, twice, late, or not at all; processes die and lines break at any point; the clock jumps;
+chunks are poisoned; clients cancel and redrive; the status table is emptied, and writes to it arrive late. Half a
+minute in `make test`; ROWMILL_MODEL=500 tries so many stories instead of 25, and others each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+from unittest import mock
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chalicelib import aws, load
+from chalicelib.errors import Refused
+from chalicelib.journey import LOADING, MODES, TERMINAL
+from tests.faults.audit import COUNTS, audited
+from tests.faults.conftest import Figures
+from tests.faults.deliveries import Deliveries, Message
+from tests.faults.points import Run
+from tests.faults.state import State, put_back, status_table, take
+from tests.faults.test_any_order import line_by_line
+from tests.stages.conftest import CONTACTS, cut_into
+
+KEYS = "aabcadbefc"  # of a file's records: repeats within a chunk of 4 and across them
+BAD = 7  # the record that Rowmill rejects
+STORIES = int(os.environ.get("ROWMILL_MODEL", "0"))
+PLACE = st.integers(0, 11)
+POINT = st.one_of(st.just(0), st.integers(1, 50))
+FAULT = st.sampled_from(("killed", "unsent", "unanswered"))
+Met = set[tuple[Any, ...]]
+
+
+class Journeys(RuleBasedStateMachine):
+    """One story: at most two uploads into one dataset."""
+
+    def __init__(self, deliveries: Deliveries, start: State, met: Met) -> None:
+        super().__init__()
+        self.deliveries, self.pipeline, self.met = deliveries, deliveries.pipeline, met
+        self.uploads: list[str] = []
+        self.kept: list[Message] = []  # copies that may still be delivered
+        self.held: list[dict[str, Any]] = []  # writes to the status table that are still under way
+        self.poisoned: set[int] = set()
+        self.ranks: dict[str, int] = {}
+        put_back(deliveries, start)
+        self.patches = mock.patch.object(load, "prepare", self.poisonable(load.prepare))
+        self.patches.start()
+
+    def poisonable(self, prepare: Any) -> Any:
+        def prepared(upload: Any, work: Any, data: bytes) -> Any:
+            if work.n in self.poisoned:
+                raise MemoryError
+            return prepare(upload, work, data)
+
+        return prepared
+
+    @initialize(mode=st.sampled_from(MODES))
+    def begin(self, mode: str) -> None:
+        self.mode = mode
+        self.announce()
+
+    @precondition(lambda self: len(self.uploads) < 2)
+    @rule()
+    def announce(self) -> None:
+        rows = [f"{key}{len(self.uploads)},N,{'x' if place == BAD else place}" for place, key in enumerate(KEYS, 1)]
+        body = "\n".join(["email,name,age", *rows]).encode()
+        self.uploads.append(self.pipeline.create(body, self.mode))
+        self.event(-1)
+
+    @rule(place=PLACE)
+    def event(self, place: int) -> None:
+        self.deliveries.send("intake", self.pipeline.event(self.uploads[place % len(self.uploads)]))
+
+    @precondition(lambda self: self.deliveries.waiting())
+    @rule(place=PLACE, at=POINT, fault=FAULT, keep=st.booleans())
+    def deliver(self, place: int, at: int, fault: Any, keep: bool) -> None:
+        message = self.pick(place)
+        self.kept += [message] * keep
+        self.deliveries.deliver(message, at, fault)
+
+    @precondition(lambda self: self.deliveries.waiting())
+    @rule(count=st.integers(1, 6))
+    def deliver_some(self, count: int) -> None:
+        for _ in range(count):
+            if self.deliveries.waiting():
+                self.deliveries.deliver(self.pick(0))
+
+    @precondition(lambda self: self.kept)
+    @rule(place=PLACE, at=POINT, fault=FAULT)
+    def deliver_again(self, place: int, at: int, fault: Any) -> None:
+        self.deliveries.deliver(self.kept[place % len(self.kept)], at, fault)
+
+    @precondition(lambda self: self.deliveries.waiting())
+    @rule(place=PLACE, dead=st.booleans())
+    def drop(self, place: int, dead: bool) -> None:
+        message = self.pick(place)
+        self.deliveries.lose(message)
+        if dead and message.queue != "dead":
+            self.deliveries.send("dead", message.body)
+
+    @rule(later=st.booleans(), at=POINT, fault=FAULT)
+    def sweep(self, later: bool, at: int, fault: Any) -> None:
+        if later:
+            self.deliveries.pass_time()
+        with suppress(Exception):  # a sweep that failed comes again
+            self.deliveries.sweep(at, fault)
+
+    @rule(n=st.integers(1, 3))
+    def poison(self, n: int) -> None:
+        self.poisoned ^= {n}
+
+    @rule(place=PLACE, at=POINT, redrive=st.booleans())
+    def steer(self, place: int, at: int, redrive: bool) -> None:
+        ask = self.pipeline.redrive if redrive else self.pipeline.cancel
+        with suppress(Refused):
+            self.deliveries.watch(Run(at), lambda: ask(self.uploads[place % len(self.uploads)]))
+
+    @rule()
+    def empty_status_table(self) -> None:
+        status_table().items.clear()
+        self.ranks.clear()
+        self.held.clear()
+
+    @precondition(lambda self: self.deliveries.waiting())
+    @rule(place=PLACE)
+    def hold_back_status(self, place: int) -> None:
+        def hold(params: dict[str, Any], **_: Any) -> None:
+            self.held.append(dict(params))
+            raise ConnectionClosedError(endpoint_url="http://aws")
+
+        events = aws.client("dynamodb").meta.events
+        events.register("before-parameter-build.dynamodb.UpdateItem", hold)
+        self.deliveries.deliver(self.pick(place))
+        events.unregister("before-parameter-build.dynamodb.UpdateItem", hold)
+
+    @precondition(lambda self: self.held)
+    @rule(place=PLACE)
+    def status_arrives(self, place: int) -> None:
+        with suppress(ClientError):
+            aws.client("dynamodb").update_item(**self.held.pop(place % len(self.held)))
+
+    def pick(self, place: int) -> Message:
+        waiting = self.deliveries.waiting()
+        return waiting[place % len(waiting)]
+
+    @invariant()
+    def shown_states_only_go_forward(self) -> None:
+        for item in (item for items in status_table().items.values() for item in items.values()):
+            name = item.attrs["upload_id"].value
+            if name in self.uploads:
+                rank = int(item.attrs["rank"].value)
+                assert rank >= self.ranks.get(name, 0), name
+                self.ranks[name] = rank
+
+    @invariant()
+    def the_ledger_is_true(self) -> None:
+        if not self.uploads:
+            return
+        messages = Counter(message.queue for message in self.deliveries.waiting())
+        for upload in self.deliveries.sql(_LEDGER, self.uploads):
+            table = f"data.d_{upload['dataset']}"
+            own = f"SELECT count(*) AS rows FROM {table} WHERE _row >> 32 = {upload['number']}"
+            rows = self.deliveries.sql(own)[0]["rows"]
+            # An upsert updates its own rows too when it is settled.
+            assert rows <= upload["loaded"] if self.mode == "upsert" else rows == upload["loaded"]
+            states = upload["states"] or {}
+            done = sum(upload[name] for name in COUNTS[:-1])
+            assert done + upload["contested"] <= upload["records"] <= len(KEYS)
+            over = upload["state"] in TERMINAL
+            assert upload["told"] == upload["generation"] - (not over)
+            if over:
+                assert "queued" not in states
+                assert done + upload["unprocessed"] == upload["records"] == upload["rows_total"]
+            if upload["state"].startswith("completed"):
+                assert upload["records"] == len(KEYS)
+            assert over or upload["state"] in ("scanning", *LOADING)
+            chunks = tuple(sorted(states.items()))
+            flying = tuple(sorted((queue, min(count, 3)) for queue, count in messages.items()))
+            self.met.add((upload["state"], chunks, flying, upload["contested"] > 0))
+
+    def teardown(self) -> None:
+        """No more faults: the sweep alone must bring everything to its right end."""
+        try:
+            self.poisoned.clear()
+            for _ in range(4):
+                self.deliveries.pass_time()
+                self.deliveries.sweep()
+                self.deliveries.drain()
+            self.shown_states_only_go_forward()
+            self.the_ledger_is_true()
+            for upload_id in self.uploads:
+                self.is_right(upload_id)
+        finally:
+            self.patches.stop()
+
+    def is_right(self, upload_id: str) -> None:
+        ledger = self.deliveries.sql(_LEDGER, [upload_id])
+        if not ledger or self.pipeline.upload(upload_id)["state"] in ("canceled", "failed"):
+            assert self.pipeline.upload(upload_id)["state"] in ("canceled", "failed")
+            return
+        found = audited(self.deliveries, upload_id)
+        given_up = {record for first, count in ledger[0]["dead"] or () for record in range(first, first + count)}
+        records = [place for place in range(1, len(KEYS) + 1) if place != BAD and place not in given_up]
+        seated = line_by_line([(KEYS[record - 1],) for record in records], (0,), self.mode)
+        assert found.records == [records[place - 1] for place in seated]
+
+
+_LEDGER = """
+    SELECT u.number, u.state, u.dataset, u.generation, u.rows_total, c.*,
+           (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told
+    FROM rowmill.upload u CROSS JOIN LATERAL (
+        SELECT coalesce(sum(records), 0) AS records, coalesce(sum(loaded), 0) AS loaded,
+               coalesce(sum(updated), 0) AS updated, coalesce(sum(skipped), 0) AS skipped,
+               coalesce(sum(rejected), 0) AS rejected, coalesce(sum(contested), 0) AS contested,
+               coalesce(sum(contested), 0)
+                   + coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0) AS unprocessed,
+               jsonb_agg(ARRAY[first_record, records]) FILTER (WHERE state = 'dead') AS dead,
+               (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk
+                   WHERE upload = u.number AND pass = 'load' GROUP BY 1) s) AS states
+        FROM rowmill.chunk WHERE upload = u.number
+    ) c
+    WHERE u.upload_id = ANY(%s)
+"""
+
+
+@pytest.mark.timeout(3600)
+def test_no_mixture_of_faults_breaks_an_upload(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    cut_into(monkeypatch, 4)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for mode in MODES:
+        deliveries.pipeline.dataset(CONTACTS, mode, mode)
+    start, met = take(deliveries), Met()
+    run_state_machine_as_test(
+        lambda: Journeys(deliveries, start, met),
+        settings=settings(
+            max_examples=STORIES or 25,
+            stateful_step_count=30,
+            derandomize=not STORIES,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    figures("model", "stories", {"tried": STORIES or 25, "abstract states met": len(met)})
