@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chalicelib.aws import dynamodb, sqs
+from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused
-from chalicelib.journey import TERMINAL, Number, Tenant, UploadId, is_upload_id, rank
+from chalicelib.journey import TERMINAL, Number, Tenant, UploadId, is_upload_id, object_key, rank
 from chalicelib.postgres import announcements, ledger, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -15,9 +15,9 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
     """
-    state = _state(tenant, upload_id)
-    if state in TERMINAL and state != "canceled":
-        raise Refused("state_conflict", f"The upload is {state}: there is nothing to cancel.", status=409)
+    item = _find(tenant, upload_id)
+    if item["state"] in TERMINAL and item["state"] != "canceled":
+        raise Refused("state_conflict", f"The upload is {item['state']}: there is nothing to cancel.", status=409)
     db = connection()
     # Before anything else: a splitter that opens the upload from now on finds it.
     ledger.ask_to_cancel(db, tenant, upload_id)
@@ -25,6 +25,8 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
     if number is None:
         dynamodb.cancel(tenant, upload_id, rank("canceled", 1, 0))
         announcements.close(db, upload_id, "canceled")
+        if "multipart_id" in item:
+            s3.abort(object_key(Tenant(tenant), upload_id), item["multipart_id"])
     return number
 
 
@@ -33,7 +35,7 @@ def redrive(tenant: str, upload_id: str) -> Number:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up.
     """
-    state = _state(tenant, upload_id)
+    state = _find(tenant, upload_id)["state"]
     db = connection()
     number = ledger.number_of(db, tenant, upload_id)
     upload = ledger.find(db, number) if number else None
@@ -57,8 +59,8 @@ def _nothing_to_redrive(state: str) -> Refused:
     return Refused("state_conflict", f"The upload is {state}: no part of it was given up.", status=409)
 
 
-def _state(tenant: str, upload_id: str) -> str:
+def _find(tenant: str, upload_id: str) -> dynamodb.Item:
     item = dynamodb.find(Tenant(tenant), UploadId(upload_id)) if is_upload_id(upload_id) else None
     if item is None:
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
-    return str(item["state"])
+    return item

@@ -18,6 +18,10 @@ Connection = psycopg.Connection[TupleRow]
 _OPTIONS: Final = (
     "-c timezone=UTC -c statement_timeout=280000 -c lock_timeout=20000"
     " -c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\\ committed"
+    # A worker that was killed takes its locks with it within seconds, even from a statement that waits; one whose
+    # machine vanished without a word does so in half a minute.
+    " -c client_connection_check_interval=1000"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     # Look keys up in the index rather than hash a whole table for each chunk.
     " -c random_page_cost=1.1 -c jit=off"
 )

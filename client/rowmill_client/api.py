@@ -184,6 +184,18 @@ class Rowmill:
     def get_upload(self, upload_id: str) -> Upload:
         return cast(Upload, self._get(_path("uploads", upload_id)))
 
+    def cancel(self, upload_id: str) -> Upload:
+        """Ask that nothing more of it is loaded; rows that are in stay. The upload, canceling or canceled."""
+        return self._ask(upload_id, "cancel")
+
+    def redrive(self, upload_id: str) -> Upload:
+        """Have what was given up tried again. The upload, under way again."""
+        return self._ask(upload_id, "redrive")
+
+    def _ask(self, upload_id: str, what: str) -> Upload:
+        answer = self._transport.call("POST", _path("uploads", upload_id, what), body={}, again=True)
+        return cast(Upload, document(answer))
+
     def wait(
         self,
         upload_id: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,6 +18,7 @@ from .parameters import Json, KeyMode, Limit, UploadId, connect
 from .progress import Display, watching
 from .resources import Upload
 
+Wait = Annotated[bool, typer.Option("--wait", help="Until it is at rest; the exit code tells.")]
 EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
 
 
@@ -93,20 +94,38 @@ def _reminding(text: str) -> Iterator[None]:
         raise
 
 
-def status(
-    upload_id: UploadId,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is at rest; the exit code tells.")] = False,
-    as_json: Json = False,
-) -> None:
+def status(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
     """Show where an upload stands."""
     with connect() as rowmill:
         found = _waited(rowmill, upload_id) if wait else rowmill.get_upload(upload_id)
+    _concluded(found, wait, as_json)
+
+
+def _concluded(found: Upload, waited: bool, as_json: bool) -> None:
     if as_json:
         output.json_document(found)
     else:
         output.conclusion(found)
-    if wait:
+    if waited:
         raise typer.Exit(EXIT_CODES.get(found["state"], 4))
+
+
+def cancel(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
+    """Stop an upload: nothing more of it is loaded, rows that are in stay."""
+    _asked(Rowmill.cancel, upload_id, wait, as_json)
+
+
+def redrive(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
+    """Try again the records of an upload that could not be processed."""
+    _asked(Rowmill.redrive, upload_id, wait, as_json)
+
+
+def _asked(ask: Callable[[Rowmill, str], Upload], upload_id: str, wait: bool, as_json: bool) -> None:
+    with connect() as rowmill:
+        found = ask(rowmill, upload_id)
+        if wait:
+            found = _waited(rowmill, upload_id)
+    _concluded(found, wait, as_json)
 
 
 def _waited(rowmill: Rowmill, upload_id: str) -> Upload:

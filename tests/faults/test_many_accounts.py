@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-import yaml
 
-from infra.local import cloud, instance
+from infra.local import instance
 from infra.local.server import API_PROCESSES
 from tests.journey.conftest import Account, Cloud, new_account, people
 
@@ -39,7 +37,7 @@ def test_fifty_accounts_at_once_get_all_their_rows(alone: Cloud, tmp_path: Path)
         began = time.monotonic()
         upload_all(alone, tmp_path, lambda: None)
     print(f"\n{ACCOUNTS} accounts x {ROWS} rows: {time.monotonic() - began:.1f} s, {peak[0]} connections at most")
-    assert peak[0] <= bound()
+    assert peak[0] <= bound(alone)
 
 
 def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud, tmp_path: Path) -> None:
@@ -57,7 +55,7 @@ def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud,
         upload_all(alone, tmp_path, disturb)
     print(f"\nlast end {time.monotonic() - quiet[0]:.1f} s after the last fault, {peak[0]} connections at most")
     assert time.monotonic() - quiet[0] < 60 + 30  # sixty seconds for what is stuck, and the work itself
-    assert peak[0] <= bound()
+    assert peak[0] <= bound(alone)
 
 
 def upload_all(deployed: Cloud, folder: Path, meanwhile: Callable[[], None]) -> None:
@@ -110,9 +108,7 @@ def watched(deployed: Cloud) -> Iterator[list[int]]:
         watcher.join()
 
 
-def bound() -> int:
-    """One connection a process: what may run at once on this deployment, by its template."""
-    template: dict[str, Any] = yaml.load((cloud.CHECKOUT / "infra" / "resources.yaml").read_text(), yaml.BaseLoader)
-    sizes = template["Mappings"]["Sizes"]["small"]
-    mapped = sum(int(count) for name, count in sizes.items() if name != "IntakeVisibility")
-    return mapped + API_PROCESSES + ELSE
+def bound(deployed: Cloud) -> int:
+    """One connection a process: what may run at once on this deployment."""
+    mappings = deployed.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    return sum(one["ScalingConfig"]["MaximumConcurrency"] for one in mappings) + API_PROCESSES + ELSE

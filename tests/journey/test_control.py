@@ -1,0 +1,84 @@
+"""Cancel and redrive from outside: over HTTP, by the command line, with real workers under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from rowmill_client import ApiError
+
+from tests.journey.conftest import Account, adds_up, eventually, people
+
+COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")
+
+
+def test_a_cancel_is_heard_while_a_chunk_is_being_committed_and_nothing_loads_after_it(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held(*COMMITS):
+        upload_id = account.start(people(6000, padding=2000))
+        eventually(account.cloud.blocked)
+        answer = account.http.post(f"uploads/{upload_id}/cancel")
+        assert (answer.status_code, answer.json()["state"], answer.json()["status"]) == (202, "canceling", "processing")
+    upload = account.ended(upload_id)
+    assert (upload["state"], upload["status"], upload["error"]["code"]) == ("canceled", "canceled", "canceled")
+    assert adds_up(upload)
+    assert 0 < len(account.table()) == upload["loaded"] < 6000
+    assert account.http.post(f"uploads/{upload_id}/cancel").status_code == 202  # once more changes nothing
+    assert account.ended(upload_id) == upload
+
+
+def test_only_what_the_states_allow_is_done(account: Account) -> None:
+    account.dataset()
+    done = account.ended(account.start(people(10)))
+    for what in ("cancel", "redrive"):
+        answer = account.http.post(f"uploads/{done['id']}/{what}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "state_conflict")
+        assert "completed" in answer.json()["detail"]
+        assert account.http.post(f"uploads/upl_{'0' * 26}/{what}").status_code == 404
+    with pytest.raises(ApiError):
+        account.rowmill.cancel(done["id"])
+
+
+def test_an_upload_that_waits_for_its_file_is_canceled_by_the_command_line(account: Account) -> None:
+    account.dataset()
+    created = account.rowmill.create_upload(account.file(people(10)), "people")
+    shown = rowmill(account, "cancel", created["id"], "--json")
+    assert (shown.returncode, json.loads(shown.stdout)["state"]) == (0, "canceled")
+    account.rowmill.send_file(created, account.folder / "a.csv")
+    assert rowmill(account, "status", created["id"], "--wait").returncode == 4
+    assert account.table() == []
+
+
+def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_cause_is_gone(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held("UPDATE", "OLD.n = 2 AND OLD.state = 'queued' AND NEW.state = 'loaded'"):
+        upload_id = account.start(people(6000, padding=2000))
+        for _ in range(4):
+            (backend,) = eventually(account.cloud.blocked)
+            account.cloud.worker_of(backend).send(signal.SIGKILL)
+            eventually(lambda backend=backend: account.cloud.is_gone(backend))
+            account.cloud.sweep()
+        upload = account.ended(upload_id)
+    assert (upload["state"], upload["loaded"] + upload["unprocessed"]) == ("completed_with_errors", 6000)
+    (given_up,) = upload["error"]["errors"]
+    assert (given_up["code"], given_up["rows"]) == ("chunk_dead", upload["unprocessed"])
+    assert f"Records {given_up['row']} to" in given_up["detail"]
+    assert "4 attempts" in given_up["detail"]
+    again = rowmill(account, "redrive", upload_id, "--wait", "--json")
+    assert (again.returncode, json.loads(again.stdout)["state"]) == (0, "completed")
+    assert [row[0] for row in account.table()] == list(range(1, 6001))
+
+
+def rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rowmill_client", *arguments],
+        env={**os.environ, "ROWMILL_API": account.cloud.instance.api_url, "ROWMILL_TOKEN": account.token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
