@@ -15,7 +15,7 @@ from typer.main import get_command
 from infra.local.place import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISED_TARGETS = {"demo", "test", "up", "down", "check", "bench", "load", "campaign"}
+PROMISED_TARGETS = {"demo", "test", "test-localstack", "up", "down", "check", "bench", "load", "campaign"}
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|DATABASE_URL|JWT_SECRET")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
 
@@ -36,7 +36,7 @@ def _commands(command: object, words: str) -> Iterator[str]:
 
 def _targets() -> list[str]:
     makefile = (ROOT / "Makefile").read_text()
-    return sorted(PROMISED_TARGETS & set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)))
+    return sorted(PROMISED_TARGETS & set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)))
 
 
 def _settings() -> list[str]:

@@ -143,26 +143,37 @@ def test_a_second_deploy_changes_nothing(deployed: Cloud) -> None:
     assert "nothing to change" in _deploy(deployed.instance)
 
 
-def test_of_many_transactions_for_one_key_one_wins(deployed: Cloud) -> None:
-    """Holds our substitute for DynamoDB to what the real one does; moto alone lets several win."""
-    dynamodb = deployed.client("dynamodb")
+def test_of_many_transactions_as_many_win_as_their_condition_lets_in(localstack: Instance) -> None:
+    """Holds our substitute for DynamoDB to what the real one does; without its lock, moto lets in too many."""
+    dynamodb, key = Cloud(localstack).client("dynamodb"), {"key": {"S": "train"}}
+    dynamodb.create_table(
+        TableName="race",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+    )
+    # moto copies the table for every transaction: freight widens the moment in which another may get in.
+    dynamodb.put_item(TableName="race", Item=key | {"seats": {"N": "50"}, "freight": {"L": [{"S": "x"}] * 2_000}})
+    take = {
+        "TableName": "race",
+        "Key": key,
+        "UpdateExpression": "SET seats = seats - :one",
+        "ConditionExpression": "seats >= :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }
 
-    def put(key: str) -> bool:
-        item = {"tenant": {"S": "race"}, "upload_id": {"S": key}}
-        once = {
-            "TableName": "rowmill-local-uploads",
-            "Item": item,
-            "ConditionExpression": "attribute_not_exists(tenant)",
-        }
+    def took(_: int) -> bool:
         try:
-            dynamodb.transact_write_items(TransactItems=[{"Put": once}])
+            dynamodb.transact_write_items(TransactItems=[{"Update": take}])
         except ClientError as error:
             assert error.response["CancellationReasons"][0]["Code"] == "ConditionalCheckFailed"
             return False
         return True
 
     with ThreadPoolExecutor(16) as threads:
-        assert sum(threads.map(put, [f"key-{number % 10}" for number in range(160)])) == 10
+        assert sum(threads.map(took, range(100))) == 50
+    assert dynamodb.get_item(TableName="race", Key=key)["Item"]["seats"] == {"N": "0"}
+    dynamodb.delete_table(TableName="race")
 
 
 def test_a_function_that_dies_or_hangs_fails_its_call_and_no_other(deployed: Cloud) -> None:

@@ -17,7 +17,6 @@ _turn = RLock()
 
 
 def _answer(context: RequestContext, request: ServiceRequest) -> Response:
-    """moto's own answer: LocalStack's parsing of it would drop the reasons of a cancelled transaction."""
     with _turn:
         return dispatch_to_moto(context)
 
