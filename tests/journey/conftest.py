@@ -186,7 +186,7 @@ class Cloud:
         return worker
 
     def is_gone(self, backend: int) -> bool:
-        return not self.sql("SELECT FROM pg_stat_activity WHERE pid = %s", backend)
+        return not self.sql("SELECT pid FROM pg_stat_activity WHERE pid = %s", backend)
 
 
 def _sockets_from(port: int) -> set[str]:
