@@ -78,13 +78,10 @@ def _verdict(
 def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
     """Which records of the file were given up, and why."""
     first, last = chunk["first_record"], chunk["first_record"] + chunk["records"] - 1
-    detail = f"Records {first} to {last}, from line {chunk['first_line']} on: {chunk['error']}, "
-    return {
-        "row": first,
-        "rows": chunk["records"],
-        "code": "chunk_dead",
-        "detail": f"{detail}{chunk['attempts']} attempts.",
-    }
+    where = f"Records {first} to {last}, from line {chunk['first_line']} on"
+    attempts = f"{chunk['attempts']} attempt{'' if chunk['attempts'] == 1 else 's'}"
+    detail = f"{where}: {chunk['error']}, {attempts}."
+    return {"row": first, "rows": chunk["records"], "code": "chunk_dead", "detail": detail}
 
 
 def contested(message: Mapping[str, Any]) -> Number | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,17 @@ def _call(account: Account, method: str, path: str, **request: Any) -> httpx.Res
             break
         time.sleep(patience.pause(tries, retry_after(answer)))
     return answer
+
+
+def test_one_idempotency_key_from_eight_clients_at_once_is_one_upload(account: Account) -> None:
+    account.dataset()
+    body = {"dataset": "people", "size": 10}
+
+    def announce(_: int) -> httpx.Response:
+        return account.http.post("uploads", json=body, headers={"Idempotency-Key": "the same"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(announce, range(8)))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert len(list(account.rowmill.iterate_uploads())) == 1

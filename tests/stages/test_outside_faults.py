@@ -1,0 +1,119 @@
+"""Faults that come from outside a chunk: what Postgres, S3 and older or newer releases do to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib import aws, load, settle, split
+from chalicelib.aws import dynamodb
+from chalicelib.postgres.connection import is_row_fault, is_transient
+from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.test_journey_in_process import adds_up
+
+ROWS = 20
+BODY = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(ROWS))
+PASSING = {
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "53100": "disk full",
+    "53200": "out of memory",
+    "53300": "too many connections",
+    "55P03": "lock timeout",
+    "57014": "statement timeout",
+    "57P01": "terminated by an operator",
+    "58030": "input or output error",
+}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 10)
+
+
+def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.split(upload_id)
+    return upload_id, pipeline.messages()
+
+
+@pytest.mark.parametrize("sqlstate", PASSING)
+def test_a_fault_of_the_database_puts_the_chunk_off_and_spends_no_attempt(pipeline: Pipeline, sqlstate: str) -> None:
+    upload_id, messages = begun(pipeline)
+    ((number,),) = [tuple(row.values()) for row in pipeline.sql("SELECT max(number) FROM rowmill.dataset")]
+    pipeline.sql(
+        "CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE 'not now' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    pipeline.sql(f"CREATE TRIGGER fail BEFORE INSERT ON data.d_{number} FOR EACH ROW EXECUTE FUNCTION public.fail()")
+    for _ in range(5):
+        with pytest.raises(psycopg.Error) as raised:
+            load.chunk(messages[0])
+        assert (raised.value.sqlstate, is_transient(raised.value)) == (sqlstate, True)
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {0}
+    pipeline.sql(f"DROP TRIGGER fail ON data.d_{number}")
+    pipeline.load(messages)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
+
+
+@pytest.mark.parametrize("sqlstate", ["22003", "22P02", "22008", "22021", "23505", "23502", "54000"])
+def test_a_fault_of_a_row_is_no_fault_of_the_database(sqlstate: str) -> None:
+    error = psycopg.errors.lookup(sqlstate)()
+    assert (is_row_fault(error), is_transient(error)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "passing"),
+    [
+        ("ThrottlingException", True),
+        ("ProvisionedThroughputExceededException", True),
+        ("TransactionConflictException", True),
+        ("SlowDown", True),
+        ("InternalError", True),
+        ("AccessDenied", False),
+        ("NoSuchKey", False),
+        ("PreconditionFailed", False),
+    ],
+)
+def test_which_answers_of_aws_may_change_if_asked_again(code: str, passing: bool) -> None:
+    error = ClientError({"Error": {"Code": code}}, "AnyCall")
+    assert aws.is_transient(error) == passing
+
+
+def test_an_object_that_was_deleted_ends_the_upload_with_what_was_read_before(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    pipeline.load(messages[:1])
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    boto3.client("s3").delete_object(Bucket="rowmill-local-uploads", Key=key)
+    pipeline.load(messages)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["unprocessed"]) == ("completed_with_errors", 10, 10)
+    assert "object_replaced, 1 attempt." in upload["error"]["errors"][0]["detail"]
+    assert adds_up(upload)
+
+
+def test_an_upload_that_is_under_way_is_never_set_to_be_forgotten(pipeline: Pipeline) -> None:
+    upload_id, messages = begun(pipeline)
+    for _ in range(2):
+        item = dynamodb.find(pipeline.tenant, upload_id)
+        assert item is not None
+        assert "expires_at" not in item
+        pipeline.load(messages)
+
+
+def test_messages_of_other_releases_are_understood(pipeline: Pipeline) -> None:
+    """Bodies are ids; a field that is not known is left alone, and no release has sent others than these."""
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    onward(split.file({"tenant": pipeline.tenant, "upload_id": upload_id, "version": 9, "tries": 3}))
+    messages = pipeline.messages()
+    assert [message.keys() for message in messages] == [{"upload", "chunk"}] * 2
+    onward(load.chunk({**messages[0], "generation": 1, "pass": "load", "tries": "many"}))
+    onward(load.chunk(messages[1]))
+    onward(settle.contested({"upload": messages[0]["upload"], "version": 2}))
+    assert pipeline.upload(upload_id)["state"] == "completed"
