@@ -196,7 +196,7 @@ def _request(method: str, path: str) -> dict[str, Any]:
 
 
 def test_every_function_of_the_template_is_called_below(runtime: Runtime) -> None:
-    assert runtime.handlers.keys() == READS.keys() | {"APIHandler", "Sweep", "Define"}
+    assert runtime.handlers.keys() == READS.keys() | {"APIHandler", "Sweep", "Doctor", "Define"}
 
 
 def test_the_api_says_it_is_well_and_lets_no_stranger_in(runtime: Runtime) -> None:
@@ -244,6 +244,11 @@ def test_a_table_change_without_a_database_is_a_refusal_the_caller_can_raise(run
     assert (refused["code"], refused["status"]) == ("database_unavailable", 503)
 
 
+def test_a_doctor_without_a_database_says_so(runtime: Runtime) -> None:
+    (answer,) = runtime.call("Doctor", {"side": "ledger", "after": None, "mend": False})
+    assert answer["returned"]["refused"]["code"] == "database_unavailable"
+
+
 def test_a_sweep_without_a_database_fails_by_name(runtime: Runtime) -> None:
     event = {
         "version": "0",
@@ -254,7 +259,7 @@ def test_a_sweep_without_a_database_fails_by_name(runtime: Runtime) -> None:
         "source": "aws.events",
         "detail-type": "Scheduled Event",
         "resources": [],
-        "detail": {},
+        "detail": {"once": True},
     }
     assert runtime.call("Sweep", event) == [{"raised": "Unavailable", "code": "database_unavailable"}]
 
