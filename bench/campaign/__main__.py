@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.campaign import drive, mutants, report
 from bench.campaign.plan import draw
+from bench.campaign.results import Kept
 from bench.campaign.rig import Rig, standing
 from bench.campaign.tenant import Tenant, digest, tenant
 
@@ -18,7 +19,7 @@ def main() -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it warns of writes to lines that a fault has cut
     arguments = _parser().parse_args()
     if arguments.command == "report":
-        print(report.markdown(report.all_versions()))
+        print(report.markdown(Kept.of_this_version()))
         return 0
     if arguments.command == "mutants":
         return mutants.run(arguments.names)
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
-    kept = report.Kept.of_this_version()
+    kept = Kept.of_this_version()
     todo = [seed for seed in seeds if again or not kept.has(seed)]
     if todo:
         with standing(Path(".rowmill/campaign").resolve()) as rig, tenant(rig) as bystander:
@@ -54,7 +55,7 @@ def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
     return 0 if all(result.ok for result in results) else 1
 
 
-def _one(rig: Rig, bystander: Tenant, kept: report.Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
+def _one(rig: Rig, bystander: Tenant, kept: Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
     """Run a seed and say what came of it; whether no invariant was broken. `after` keeps its tenant and rows."""
     logs = [(log, log.stat().st_size) for log in (rig.here.place.cloud_log, rig.here.place.postgres_log)]
     result, scene = drive.run(rig, draw(seed), lambda: digest(rig, [bystander.name]))
@@ -68,7 +69,7 @@ def _one(rig: Rig, bystander: Tenant, kept: report.Kept, seed: int, after: dict[
     return result.ok
 
 
-def _look_again(rig: Rig, kept: report.Kept, after: dict[int, tuple[str, str]]) -> None:
+def _look_again(rig: Rig, kept: Kept, after: dict[int, tuple[str, str]]) -> None:
     """Nothing may have happened to a seed's rows since it was audited, whatever messages came late."""
     for seed, (name, rows) in after.items():
         if digest(rig, [name]) != rows:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.campaign.hands import Deed
-from bench.campaign.plan import Fate
 from bench.campaign.rig import Rig, eventually
 from bench.campaign.scene import Sent
 from bench.campaign.tenant import BUCKET, Tenant
@@ -30,9 +29,21 @@ class Deeds:
             "repeat chunks": self.repeat_chunks,
             "repeat events": self.repeat_events,
             "send nonsense": self.send_nonsense,
-            "cancel": self.cancel,
-            "replace": self.replace,
         }
+
+    def befall(self, sent: Sent) -> bool:
+        """Bring an upload's fate about in the middle of it: when two of its chunks are in."""
+        if not eventually(lambda: self._has_loaded(sent, 2), 10, pause=0.02):
+            return False
+        return self._cancel(sent) if sent.upload.fate == "cancel" else self._replace(sent)
+
+    def _has_loaded(self, sent: Sent, chunks: int) -> bool:
+        loaded = self.rig.sql(
+            "SELECT count(*) FROM rowmill.chunk c JOIN rowmill.upload u ON u.number = c.upload"
+            " WHERE u.upload_id = %s AND c.state = 'loaded'",
+            sent.upload_id,
+        )
+        return bool(loaded[0][0] >= chunks)
 
     def repeat_chunks(self) -> bool:
         """Send chunks' messages again, whatever has become of them."""
@@ -52,27 +63,15 @@ class Deeds:
             self.rig.send("intake", self.account.event(each.upload_id))
         return bool(self.sent)
 
-    def cancel(self) -> bool:
-        """Ask for the end of the upload that the plan wants canceled, once Postgres knows it."""
-        chosen = self._fated("cancel")
-        return chosen is not None and self.account.ask(chosen.upload_id, "cancel")
+    def _cancel(self, sent: Sent) -> bool:
+        return self.account.ask(sent.upload_id, "cancel")
 
-    def replace(self) -> bool:
+    def _replace(self, sent: Sent) -> bool:
         """Put another object in the place of the one that is being loaded; S3 tells of it as of any other."""
-        chosen = self._fated("replace")
-        if chosen is None:
-            return False
-        key = f"uploads/{self.account.name}/{chosen.upload_id}/source"
-        self.rig.client("s3").put_object(Bucket=BUCKET, Key=key, Body=chosen.data.replace(b"note", b"evil"))
-        return not self._look_up(chosen, "finished_at IS NOT NULL")
-
-    def _fated(self, fate: Fate) -> Sent | None:
-        """The upload of this fate, once Postgres knows it."""
-        chosen = next((each for each in self.sent if each.upload.fate == fate), None)
-        return chosen if chosen and eventually(lambda: self._look_up(chosen, "true"), 3, pause=0.02) else None
-
-    def _look_up(self, sent: Sent, condition: str) -> bool:
-        return bool(self.rig.sql(f"SELECT FROM rowmill.upload WHERE upload_id = %s AND {condition}", sent.upload_id))
+        key = f"uploads/{self.account.name}/{sent.upload_id}/source"
+        self.rig.client("s3").put_object(Bucket=BUCKET, Key=key, Body=sent.data.replace(b"note", b"evil"))
+        under_way = "SELECT FROM rowmill.upload WHERE upload_id = %s AND finished_at IS NULL"
+        return bool(self.rig.sql(under_way, sent.upload_id))
 
     def send_nonsense(self) -> bool:
         """Messages that name nothing there is."""

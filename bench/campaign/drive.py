@@ -21,7 +21,8 @@ from bench.campaign import files
 from bench.campaign.audit import audit
 from bench.campaign.board import Fault, Poison
 from bench.campaign.deeds import Deeds
-from bench.campaign.plan import POISONS, Plan, Upload
+from bench.campaign.plan import DEEDS, POISONS, Plan, Upload
+from bench.campaign.results import Result
 from bench.campaign.rig import FAKETIME, Rig, eventually
 from bench.campaign.scene import Scene, Sent, look
 from bench.campaign.tenant import Tenant, tenant
@@ -30,27 +31,6 @@ FAULT_SECONDS = 8.0
 BOUND_SECONDS = 60.0  # I8
 LATE_SECONDS = 15.0  # for messages that were put off
 SILENT_SECONDS = 3
-
-
-@dataclass(slots=True)
-class Result:
-    """What a seed came to. `problems` by invariant; `recovery` from faults off to the last upload's end."""
-
-    seed: int
-    tenant: str
-    planned: list[str]
-    hits: dict[str, int] = field(default_factory=dict)
-    problems: dict[str, list[str]] = field(default_factory=dict)
-    recovery: float = 0.0
-    seconds: float = 0.0
-    chunks: int = 0
-    records: int = 0
-    connections: int = 0
-    states: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return not any(self.problems.values())
 
 
 def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> tuple[Result, Scene]:
@@ -122,7 +102,10 @@ class Seed:
             fault = Fault(f"poison: {upload.fate}", "", 0, upload.fate)
             self.rig.board.poisons.append(Poison(created["id"], data.index(b"\n") + 1, fault))
         self.account.store(upload, created, data)
-        self.sent.append(Sent(upload, created["id"], data))
+        sent = Sent(upload, created["id"], data)
+        self.sent.append(sent)
+        if upload.fate in DEEDS:
+            self.done[DEEDS[upload.fate]] += self.deeds.befall(sent)
 
     def attack(self) -> None:
         """Send the files and let the faults strike, until all is over or the time is up."""

@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from bench.campaign.plan import Plan, draw
+from bench.campaign.results import ROOT, Kept, Result
 
-ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("app.py", "chalicelib", "infra", "client", "bench", ".chalice", "requirements.txt", "pyproject.toml")
 MOST_SEEDS = 6
 
@@ -145,13 +146,15 @@ MUTANTS = (
 
 
 def run(names: list[str]) -> int:
-    """Plant and hunt each mutant; the number that survived."""
+    """Plant and hunt each mutant; how many survived."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    survivors = []
+    kept, survivors = Kept.of_this_version(), []
     for mutant in chosen:
         seeds = list(_seeds(mutant))
         red = _hunt(mutant, seeds)
-        print(f"mutant {mutant.name}: {f'RED at seed {red}' if red else 'SURVIVED'} (of seeds {seeds})", flush=True)
+        broke = ", ".join(name for name, sentences in red.problems.items() if sentences) if red else ""
+        kept.keep_mutant(mutant.name, {"seed": red.seed if red else None, "broke": broke, "of": seeds})
+        print(f"mutant {mutant.name}: {f'RED at seed {red.seed}: {broke}' if red else f'SURVIVED {seeds}'}", flush=True)
         survivors += [] if red else [mutant.name]
     named = f" {survivors}" if survivors else ""
     print(f"mutants: {len(chosen) - len(survivors)} red, {len(survivors)} survived{named}")
@@ -160,11 +163,10 @@ def run(names: list[str]) -> int:
 
 def _seeds(mutant: Mutant) -> Iterator[int]:
     """The first seeds that could show it."""
-    found = (seed for seed in range(1, 1000) if mutant.shows(draw(seed)))
-    yield from (seed for _, seed in zip(range(MOST_SEEDS), found, strict=False))
+    return islice((seed for seed in range(1, 1000) if mutant.shows(draw(seed))), MOST_SEEDS)
 
 
-def _hunt(mutant: Mutant, seeds: list[int]) -> int | None:
+def _hunt(mutant: Mutant, seeds: list[int]) -> Result | None:
     """The first seed that goes red in a copy with the mutant in it."""
     copy = ROOT / ".rowmill" / "mutants" / mutant.name
     shutil.rmtree(copy, ignore_errors=True)
@@ -173,12 +175,12 @@ def _hunt(mutant: Mutant, seeds: list[int]) -> int | None:
         _plant(copy / change.file, change)
     command = [sys.executable, "-m", "bench.campaign", "run", "--until-red", "--only", *map(str, seeds)]
     environment = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'client'}"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    (copy / "campaign.log").write_text(done.stdout + done.stderr)
-    reds = [line for line in done.stdout.splitlines() if line.startswith("seed ") and "FAILED" in line]
-    if not reds and done.returncode:
-        raise RuntimeError(f"the campaign on {mutant.name} broke down:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return int(reds[0].split()[1].rstrip(":")) if reds else None
+    with (copy / "campaign.log").open("wb") as log:
+        done = subprocess.run(command, cwd=copy, env=environment, stdout=log, stderr=log, check=False)
+    reds = [result for result in Kept.of_version_in(copy).all() if not result.ok]
+    if bool(reds) != bool(done.returncode):
+        raise RuntimeError(f"the campaign on {mutant.name} broke down: see {copy / 'campaign.log'}")
+    return reds[0] if reds else None
 
 
 def _copy(target: Path) -> None:

@@ -11,6 +11,7 @@ from bench.campaign.files import Recipe, Shape
 
 Event = Literal["once", "twice", "lost"]
 Fate = Literal["", "cancel", "replace", "kill", "garble"]
+DEEDS: dict[Fate, str] = {"cancel": "cancel", "replace": "object replaced"}
 POISONS: tuple[Fate, ...] = ("kill", "garble")
 SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is delivered again meanwhile
 
@@ -45,8 +46,9 @@ class Plan:
         """Every kind of fault in the plan, those that no proxy carries out too."""
         events = [f"S3 event {each.event}" for each in self.uploads if each.event != "once"]
         fates = [each.fate for each in self.uploads]
+        fated = [DEEDS[fate] for fate in fates if fate in DEEDS]
         poisons = [kind for fate in fates if fate in POISONS for kind in (f"poison: {fate}", "redrive")]
-        return [fault.kind for fault in self.faults] + events + poisons + (["clock skew"] if self.skew else [])
+        return [fault.kind for fault in self.faults] + events + fated + poisons + (["clock skew"] if self.skew else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ SERVICES = (
     Kind("DynamoDB down", "load:UpdateItem", 2, "throttle", times=12),
     Kind("DynamoDB down at the end", "any:ShowEnd", 1, "throttle", times=8),
     Kind("lost answer at the end", "any:ShowEnd", 3, "lose answer"),
+    Kind("lost answer of DynamoDB (API)", "api:TransactWriteItems", 2, "lose answer"),
     Kind("throttle DynamoDB (split)", "split:UpdateItem", 2, "throttle", times=5),
     Kind("lost answer of DynamoDB", "load:UpdateItem", 4, "lose answer"),
     Kind("lost answer of DynamoDB (pin)", "split:UpdateItem", 2, "lose answer"),
@@ -136,10 +139,6 @@ MESSAGES = (
     Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
     Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
 )
-DEEDS: dict[Fate, Kind] = {
-    "cancel": Kind("cancel", "load:land", 12, "cancel"),
-    "replace": Kind("object replaced", "load:land", 8, "replace"),
-}
 
 
 def draw(seed: int) -> Plan:
@@ -153,7 +152,6 @@ def draw(seed: int) -> Plan:
         *_sample(random, SERVER, random.choice((0, 0, 1))),
     )
     uploads = _uploads(random)
-    faults += tuple(DEEDS[each.fate].drawn(random) for each in uploads if each.fate in DEEDS)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
     return Plan(seed, uploads, faults, skew if random.random() < 0.3 else ())
 

@@ -1,89 +1,26 @@
-"""Results as lines, as a table, and as files that accumulate: one JSON document a seed and protocol version.
-
-A version is the hash of everything that could change a result: the product's code and migrations, and this
-campaign's own. Results of another version are never mixed with these.
-"""
+"""Results in words: a line a seed, what is wrong, one line in the end, and all there are as a page."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from bench.campaign.audit import INVARIANTS
-from bench.campaign.drive import Result
-from bench.campaign.scene import Scene, Seen
+from bench.campaign.results import Kept, Result
 
-ROOT = Path(__file__).resolve().parents[2]
-REPORTS = ROOT / ".rowmill" / "reports" / "campaign"
+HOW = """# The fault campaign
 
+A seed uploads two to five small files (chunks of 40 or 60 records; insert, skip and upsert; one, two and no unique
+key; repeated keys, bad rows, quoted line ends and stray quotes) into a running embedded cloud: the deployed functions
+as processes of their own, the emulator's queues, buckets and tables, a real PostgreSQL. Meanwhile a plan drawn from
+the seed strikes: two proxies cut lines, drop answers, turn calls down, lose and double messages; processes are killed;
+Postgres is restarted. Then the faults end, the queues drain, and rows, rejects, counts, states and events are compared
+with what an oracle of its own reads out of the files.
 
-def version(root: Path = ROOT) -> str:
-    """The protocol version of a checkout."""
-    digest = hashlib.sha256()
-    for pattern in ("chalicelib/**/*.py", "app.py", "infra/migrations/*.sql", "bench/campaign/*.py"):
-        for path in sorted(root.glob(pattern)):
-            digest.update(f"\n{path.relative_to(root)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The results of one version."""
-
-    folder: Path
-
-    @classmethod
-    def of_this_version(cls) -> Kept:
-        return cls(REPORTS / version())
-
-    def has(self, seed: int) -> bool:
-        return self._file(seed).exists()
-
-    def read(self, seed: int) -> Result:
-        return Result(**json.loads(self._file(seed).read_text()))
-
-    def keep(self, result: Result) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / "draft"
-        draft.write_text(json.dumps(dataclasses.asdict(result), indent=1))
-        draft.replace(self._file(result.seed))
-
-    def keep_evidence(self, seed: int, scene: Scene, logs: Sequence[tuple[Path, int]]) -> Path:
-        """What a red seed left: ledger, chunks and rows as JSON, and the logs from where the seed began."""
-        folder = self.folder / f"seed-{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "uploads.json").write_text(json.dumps([_told(seen) for seen in scene.uploads], default=str, indent=1))
-        tables = {
-            shape: [[*row, *cells] for row, cells in sorted(table.items())] for shape, table in scene.tables.items()
-        }
-        (folder / "tables.json").write_text(json.dumps(tables, indent=0))
-        for log, start in logs:
-            (folder / log.name).write_bytes(log.read_bytes()[start:])
-        for seen in scene.uploads:
-            (folder / f"{seen.number}.csv").write_bytes(seen.sent.data)
-        return folder
-
-    def all(self) -> list[Result]:
-        return [self.read(int(file.stem)) for file in sorted(self.folder.glob("*.json"), key=lambda f: int(f.stem))]
-
-    def _file(self, seed: int) -> Path:
-        return self.folder / f"{seed}.json"
-
-
-def _told(seen: Seen) -> dict[str, object]:
-    kept = ("ledger", "chunks", "rejects", "events", "item")
-    return {"upload": repr(seen.sent.upload)} | {name: getattr(seen, name) for name in kept}
-
-
-def all_versions() -> list[tuple[str, list[Result]]]:
-    """Every version with results, the newest last."""
-    folders = sorted((f for f in REPORTS.glob("*") if f.is_dir()), key=lambda folder: folder.stat().st_mtime)
-    return [(folder.name, Kept(folder).all()) for folder in folders]
+What is not as in production: queues show a message again after 3 s, the sweep strikes every second, and in the drain
+what has been silent for 3 s is made 30 s older in the ledger instead of being waited for. Clocks are set apart with
+libfaketime; where that is not installed, no clock is, and the table says 0.
+"""
 
 
 def line(result: Result) -> str:
@@ -119,30 +56,34 @@ def summary(results: Sequence[Result]) -> str:
     )
 
 
-def markdown(versions: Sequence[tuple[str, Sequence[Result]]]) -> str:
-    """The accumulated results as a page."""
-    return "\n\n".join(_page(name, results) for name, results in versions if results)
-
-
-def _page(name: str, results: Sequence[Result]) -> str:
-    hits = sum((Counter(result.hits) for result in results), Counter[str]())
-    planned = sum((Counter(result.planned) for result in results), Counter[str]())
-    rows = [f"| {kind} | {planned[kind]} | {hits[kind]} |" for kind in sorted(planned.keys() | hits.keys())]
-    verdicts = [
-        f"| {key} | {text} | {sum(bool(r.problems[key]) for r in results)} |" for key, text in INVARIANTS.items()
+def markdown(kept: Kept) -> str:
+    """A version's accumulated results as a page."""
+    results = kept.all()
+    verdicts = [(key, text, sum(bool(r.problems[key]) for r in results)) for key, text in INVARIANTS.items()]
+    parts = [
+        HOW.rstrip(),
+        f"Protocol version {kept.folder.name}. {summary(results)}",
+        _table(("invariant", "", "seeds that broke it"), verdicts),
+        _table(("fault", "seeds that planned it", "seeds it hit", "times"), _faults(results)),
+        _table(("mutant", "found by seed", "broke"), _mutants(kept)),
     ]
-    return "\n".join(
-        [
-            f"## Protocol version {name}",
-            "",
-            summary(results),
-            "",
-            "| invariant | | seeds that broke it |",
-            "|---|---|---|",
-            *verdicts,
-            "",
-            "| fault | planned | hit |",
-            "|---|---|---|",
-            *rows,
-        ]
-    )
+    return "\n\n".join(parts)
+
+
+def _faults(results: Sequence[Result]) -> Iterator[tuple[object, ...]]:
+    planned = Counter(kind for result in results for kind in set(result.planned))
+    hit = Counter(kind for result in results for kind, count in result.hits.items() if count)
+    times = sum((Counter(result.hits) for result in results), Counter[str]())
+    for kind in sorted(planned.keys() | hit.keys()):
+        # What happens in every seed is in no plan.
+        yield kind, planned[kind] or len(results), hit[kind], times[kind]
+
+
+def _mutants(kept: Kept) -> Iterator[tuple[object, ...]]:
+    for name, outcome in kept.mutants().items():
+        yield name, outcome["seed"] or "SURVIVED", outcome["broke"]
+
+
+def _table(head: Sequence[object], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

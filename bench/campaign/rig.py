@@ -229,6 +229,7 @@ def _clock(file: Path) -> dict[str, str]:
     """
     if not FAKETIME.exists():
         return {}
+    file.write_text("+0\n")
     return {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(file),
