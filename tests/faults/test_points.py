@@ -64,14 +64,14 @@ UPSERTS = ("completed", 2, 4, 0, 0, 0)
 DEAD = ("completed_with_errors", 3, 0, 0, 0, 3)
 
 CASES = [
-    Case("split", "plain", PLAIN, CLEAN, faults=EACH),
+    Case("split", "plain", PLAIN, CLEAN),
     Case("load", "plain", PLAIN, CLEAN, faults=EACH, depth=2),
     Case("load", "bad", BAD, ("completed_with_errors", 1, 0, 0, 3, 0)),
-    Case("load", "clash-insert", CLASHES, REJECTS, seed=OLD, faults=EACH),
+    Case("load", "clash-insert", CLASHES, REJECTS, seed=OLD),
     Case("load", "clash-skip", CLASHES, SKIPS, "skip", seed=OLD),
     Case("load", "clash-upsert", CLASHES, UPSERTS, "upsert", seed=OLD),
     Case("load", "clash-two-keys", TWO_KEYS_CLASH, REJECTS, schema=TWO_KEYS, seed=OLD_TWO),
-    Case("settle", "insert", CLASHES, REJECTS, seed=OLD, faults=EACH),
+    Case("settle", "insert", CLASHES, REJECTS, seed=OLD),
     Case("settle", "skip", CLASHES, SKIPS, "skip", seed=OLD),
     Case("settle", "upsert", CLASHES, UPSERTS, "upsert", seed=OLD),
     Case("settle", "two-keys", TWO_KEYS_CLASH, REJECTS, schema=TWO_KEYS, seed=OLD_TWO),

@@ -1,0 +1,108 @@
+"""Planted faults, to see the fault tests go red: `python -m tests.faults.mutants [NAME…]`.
+
+Each is planted in a copy of the sources, where the crash points and the model then run. Prints a line a mutant:
+what turned red. test_points.py holds that every planted text is still there to be replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from infra.local.place import default_folder
+
+ROOT = Path(__file__).parents[2]
+TESTS = {
+    "points": ["tests/faults/test_points.py", "-k", "load-plain or settle-insert or split-plain"],
+    "model": ["tests/faults/test_model.py"],
+}
+MUTANTS: dict[str, list[tuple[str, str, str]]] = {
+    "a chunk is claimed whoever has it": [
+        (
+            "chalicelib/postgres/manifest.py",
+            "    return row is not None\n\n\n@dataclass(frozen=True, slots=True)\nclass Counts",
+            "    return True\n\n\n@dataclass(frozen=True, slots=True)\nclass Counts",
+        ),
+        (
+            "chalicelib/postgres/manifest.py",
+            "AND n = %s AND state = 'queued'\n              AND (attempts",
+            "AND n = %s\n              AND (attempts",
+        ),
+    ],
+    "a chunk is marked done after the commit of its rows": [
+        (
+            "chalicelib/load.py",
+            "        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)",
+            "    manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)",
+        )
+    ],
+    "an upload ends before its scan does": [
+        (
+            "chalicelib/postgres/ledger.py",
+            "SELECT state = ANY(%s) AND chunks_total IS NOT NULL",
+            "SELECT state = ANY(%s)",
+        )
+    ],
+    "a repeated scan inserts its chunks again": [
+        (
+            "chalicelib/postgres/manifest.py",
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        )
+    ],
+    "a late status overwrites a newer one": [
+        (
+            "chalicelib/aws/dynamodb.py",
+            '"attribute_exists(upload_id) AND #rank < :rank"',
+            '"attribute_exists(upload_id)"',
+        )
+    ],
+    "an attempt is not counted": [
+        ("chalicelib/postgres/manifest.py", "THEN 0 ELSE 1 END", "THEN 0 ELSE 0 END"),
+    ],
+    "settled rows stay contested": [
+        (
+            "chalicelib/postgres/outcomes.py",
+            '"DELETE FROM rowmill.contested WHERE upload = %s", (number,)).rowcount',
+            '"SELECT FROM rowmill.contested WHERE upload = %s", (number,)).rowcount',
+        )
+    ],
+    "a dead worker's chunk is not sent again": [
+        (
+            "chalicelib/postgres/repair.py",
+            "WHEN started_at IS NOT NULL THEN true",
+            "WHEN started_at IS NOT NULL THEN false",
+        )
+    ],
+}
+
+
+def main(names: list[str]) -> None:
+    found = {name: {kind: _outcome(name, kind) for kind in TESTS} for name in names or MUTANTS}
+    folder = default_folder() / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mutants.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _outcome(name: str, kind: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "rowmill"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".rowmill", ".hypothesis", "node_modules")
+        )
+        for path, old, new in MUTANTS[name]:
+            (copy / path).write_text((copy / path).read_text().replace(old, new))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:randomly", *TESTS[kind]]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    outcome = {0: "GREEN", 1: "red"}.get(done.returncode, f"broken: {done.stdout[-300:]}")
+    sys.stdout.write(f"{name:55} {kind:8} {outcome}\n")
+    sys.stdout.flush()
+    return outcome
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
