@@ -69,7 +69,10 @@ def _open(arrival: s3.Arrival) -> ledger.Upload | None:
     tenant, upload_id = arrival.tenant, arrival.upload_id
     item = dynamodb.find(tenant, upload_id)
     stored = s3.head(object_key(tenant, upload_id)) if item else None
-    if item is None or stored is None or item["state"] in ("expired", "canceled"):
+    if item is not None and item["state"] in ("expired", "canceled"):
+        announcements.close(connection(), upload_id, item["state"])  # or the sweep would find the file again and again
+        return None
+    if item is None or stored is None:
         return None
     if not dynamodb.pin(tenant, upload_id, stored):
         item = dynamodb.find(tenant, upload_id) or item

@@ -120,6 +120,20 @@ def test_a_file_that_arrives_after_its_upload_was_canceled_is_left_alone(pipelin
     assert pipeline.upload(upload_id)["state"] == "canceled"
 
 
+def test_a_cancel_that_died_half_way_is_not_looked_after_for_ever(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", -1)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    dynamodb.cancel(pipeline.tenant, upload_id, 10**13)  # and the API dies here
+    assert pipeline.sweep()["files_awaited"] == 1
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    assert pipeline.sweep()["files_awaited"] == 0
+    assert pipeline.upload(upload_id)["state"] == "canceled"
+
+
 def test_a_splitter_that_opens_an_upload_while_it_is_canceled_ends_it(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
