@@ -52,7 +52,7 @@ def _run(seeds: Sequence[int], *, again: bool, until_red: bool) -> int:
             _look_again(rig, kept, after)
     results = [kept.read(seed) for seed in seeds if kept.has(seed)]
     print(report.summary(results))
-    return 0 if all(result.ok for result in results) else 1
+    return 0 if results and all(result.ok for result in results) else 1
 
 
 def _one(rig: Rig, bystander: Tenant, kept: Kept, seed: int, after: dict[int, tuple[str, str]]) -> bool:
