@@ -6,6 +6,7 @@ is what makes a seed mean the same thing on a slow machine.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,11 +41,13 @@ class Board:
     seen: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     poisons: list[Poison] = field(default_factory=list)
+    last_hit: float = 0.0  # of time.monotonic
 
     def arm(self, faults: Iterable[Fault]) -> None:
         """Begin to count from nothing."""
         self.seen.clear()
         self.hits.clear()
+        self.last_hit = time.monotonic()
         self.armed = list(faults)
 
     def disarm(self) -> None:
@@ -70,3 +73,4 @@ class Board:
     def hit(self, fault: Fault) -> None:
         """Note that a fault was carried out, not merely tried."""
         self.hits[fault.kind] += 1
+        self.last_hit = time.monotonic()

@@ -17,8 +17,8 @@ the seed strikes: two proxies cut lines, drop answers, turn calls down, lose and
 Postgres is restarted. Then the faults end, the queues drain, and rows, rejects, counts, states and events are compared
 with what an oracle of its own reads out of the files.
 
-What is not as in production: queues show a message again after 3 s, the sweep strikes every second, and in the drain
-what has been silent for 3 s is made 30 s older in the ledger instead of being waited for. Clocks are set apart with
+What is not as in production: queues show a message again after 3 s, the sweep strikes every second, and what has
+been silent for 3 s is made 30 s older in the ledger instead of being waited for. Clocks are set apart with
 libfaketime; where that is not installed, no clock is, and the table says 0.
 """
 

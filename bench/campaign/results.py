@@ -30,7 +30,7 @@ def version(root: Path) -> str:
 
 @dataclass(slots=True)
 class Result:
-    """What a seed came to. `problems` by invariant; `recovery` from faults off to the last upload's end."""
+    """What a seed came to. `problems` by invariant; `recovery` from the last hit to the last upload's end."""
 
     seed: int
     tenant: str
