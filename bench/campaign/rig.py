@@ -30,7 +30,8 @@ from infra.local import cloud, instance
 from infra.local.processes import family
 from infra.local.record import Instance
 
-CHUNKS = "0:4194304:60,6:4194304:40"  # by queue depth: a plan that is made twice comes out different
+# Records by queue depth, in small steps: a plan that is made a second time comes out different.
+CHUNKS = ",".join(f"{depth}:4194304:{60 - 2 * depth}" for depth in range(11))
 VISIBILITY_SECONDS = 3
 CONNECTIONS = 60  # few, so that they can run out
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "undeliverable")
