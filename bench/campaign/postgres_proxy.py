@@ -16,7 +16,7 @@ from bench.campaign.hands import Hands
 
 _SSL, _GSS = 80877103, 80877104
 _KEY_DATA, _READY = b"K", b"Z"
-_QUERY, _PARSE = b"Q", b"P"
+_QUERY, _PARSE, _BIND = b"Q", b"P", b"B"
 _PLAIN_MOMENTS = {b"d": "copydata", b"c": "copied", b"S": "statement"}
 _AFTER = ("cut after", "kill after")  # let the statement through, keep its answer
 
@@ -84,7 +84,8 @@ class _Line:
     backend: int = 0
     swallowing: Fault | None = None
     doomed: Fault | None = None
-    copying: bool = False  # this transaction holds rows: its COMMIT lands them
+    holds: str = "commit"  # what the COMMIT of this transaction will be
+    statements: dict[bytes, bytes] = field(default_factory=dict)  # prepared ones, by name
 
     def cut(self) -> None:
         """Abort both ends: no buffered byte leaves after this."""
@@ -118,7 +119,7 @@ class _Line:
         while True:
             kind, message = await _message(self.reader)
             moment = self._moment(kind, message)
-            fault = self.proxy.board.due(f"{self.function}:{moment}") if moment else None
+            fault = self.proxy.board.due(moment) if moment else None
             if fault is not None:
                 await self._strike(fault, message)
             self.backend_writer.write(message)
@@ -144,19 +145,35 @@ class _Line:
             raise _Cut
 
     def _moment(self, kind: bytes, message: bytes) -> str | None:
-        """What a frontend message is, in the words of a plan: `land` is the COMMIT of a transaction with rows."""
+        """What a frontend message is, in the words of a plan.
+
+        `land` is the COMMIT of a transaction with rows, `end` a statement that draws an upload's end, `ended` its
+        COMMIT. A statement is known by the text it was prepared with.
+        """
         if kind in _PLAIN_MOMENTS:
-            return _PLAIN_MOMENTS[kind]
-        if kind not in (_QUERY, _PARSE):
+            return f"{self.function}:{_PLAIN_MOMENTS[kind]}"
+        if kind == _PARSE:
+            name, text = message[5:].split(b"\0")[:2]
+            self.statements[name] = text
             return None
-        text = message[5:].split(b"\0")[0 if kind == _QUERY else 1].lstrip()[:8].upper()
-        if text.startswith(b"COPY"):
-            self.copying = True
-            return "copy"
-        if text.startswith(b"COMMIT"):
-            landing, self.copying = self.copying, False
-            return "land" if landing else "commit"
-        return "statement" if kind == _QUERY else None
+        if kind == _BIND:
+            return self._statement(self.statements.get(message[5:].split(b"\0")[1], b""), simple=False)
+        return self._statement(message[5:], simple=True) if kind == _QUERY else None
+
+    def _statement(self, text: bytes, *, simple: bool) -> str | None:
+        verb = text.lstrip()[:6].upper()
+        if verb.startswith(b"BEGIN"):
+            self.holds = "commit"
+        if verb == b"COMMIT":
+            holds, self.holds = self.holds, "commit"
+            return "any:ended" if holds == "ended" else f"{self.function}:{holds}"
+        if verb.startswith(b"COPY"):
+            self.holds = "land"
+            return f"{self.function}:copy"
+        if b"INTO rowmill.outbox" in text:
+            self.holds = "ended"
+            return "any:end"
+        return f"{self.function}:statement" if simple else None
 
     async def _strike(self, fault: Fault, message: bytes) -> None:
         loop, hands = asyncio.get_running_loop(), self.proxy.hands
