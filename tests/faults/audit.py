@@ -5,12 +5,13 @@ The table and the rejects are compared as text, byte for byte, with those of a r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
-from chalicelib.journey import TERMINAL
+from chalicelib.journey import LOADING, TERMINAL
 from tests.faults.deliveries import Deliveries
 
 COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -64,15 +65,16 @@ def audited(deliveries: Deliveries, upload_id: str) -> Result:
     """The result of an upload that is over, added up, told once and shown as it is, with nothing left behind."""
     pipeline = deliveries.pipeline
     shown = pipeline.upload(upload_id)
-    (ledger,) = deliveries.sql(_LEDGER, upload_id)
+    (kept,) = ledger(deliveries, [upload_id])
     assert shown["state"] in TERMINAL
-    assert shown["state"] == ledger["state"]
-    counts = {name: ledger[name] for name in COUNTS[:-1]}
+    assert shown["state"] == kept["state"]
+    counts = {name: kept[name] for name in COUNTS[:-1]}
     assert {name: shown[name] for name in counts} == counts
-    assert shown["unprocessed"] == ledger["unprocessed"]
-    assert shown["rows_total"] == ledger["records"] == sum(shown[name] for name in COUNTS)
-    assert ledger["rejects"] == ledger["rejected"]
-    assert (ledger["queued"], ledger["told"]) == (0, ledger["generation"])
+    assert shown["unprocessed"] == kept["unprocessed"]
+    assert shown["rows_total"] == kept["records"] == sum(shown[name] for name in COUNTS)
+    assert kept["rejects"] == kept["rejected"]
+    assert "queued" not in (kept["states"] or {})
+    assert kept["told"] == kept["generation"]
     assert deliveries.waiting() == []
     assert deliveries.sql("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
     swept = pipeline.sweep()
@@ -82,15 +84,43 @@ def audited(deliveries: Deliveries, upload_id: str) -> Result:
     return found
 
 
+def ledger(deliveries: Deliveries, upload_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What Postgres knows of those of these uploads that a splitter has met; the chunks' counts added up."""
+    return deliveries.sql(_LEDGER, list(upload_ids))
+
+
+def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records: int) -> None:
+    """No row is there twice or uncounted, nothing is counted that is not in the file, and an end is an end."""
+    table = f"SELECT count(*) AS rows FROM data.d_{upload['dataset']} WHERE _row >> 32 = {upload['number']}"
+    rows = deliveries.sql(table)[0]["rows"]
+    # What an upsert is settled with takes the place of the upload's own rows.
+    assert rows <= upload["loaded"] if upload["mode"] == "upsert" else rows == upload["loaded"]
+    over, states = upload["state"] in TERMINAL, upload["states"] or {}
+    assert over or upload["state"] in ("scanning", *LOADING)
+    done = sum(upload[name] for name in COUNTS[:-1])
+    assert done + upload["contested"] <= upload["records"] <= records
+    assert upload["told"] == upload["generation"] - (not over)
+    if over:
+        assert "queued" not in states
+        assert done + upload["unprocessed"] == upload["records"] == upload["rows_total"]
+    if upload["state"].startswith("completed"):
+        assert upload["records"] == records
+
+
 _LEDGER = """
-    SELECT u.state, u.generation, c.*,
+    SELECT u.number, u.state, u.mode, u.dataset, u.generation, u.rows_total, c.*,
            (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told,
-           (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number) AS rejects
+           (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number) AS rejects,
+           (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk
+               WHERE upload = u.number AND pass = 'load' GROUP BY 1) s) AS states
     FROM rowmill.upload u CROSS JOIN LATERAL (
-        SELECT sum(records) AS records, sum(loaded) AS loaded, sum(updated) AS updated, sum(skipped) AS skipped,
-               sum(rejected) AS rejected, count(*) FILTER (WHERE state = 'queued') AS queued,
-               sum(contested) + coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0) AS unprocessed
+        SELECT coalesce(sum(records), 0) AS records, coalesce(sum(loaded), 0) AS loaded,
+               coalesce(sum(updated), 0) AS updated, coalesce(sum(skipped), 0) AS skipped,
+               coalesce(sum(rejected), 0) AS rejected, coalesce(sum(contested), 0) AS contested,
+               coalesce(sum(contested), 0)
+                   + coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0) AS unprocessed,
+               jsonb_agg(ARRAY[first_record, records]) FILTER (WHERE state = 'dead') AS dead
         FROM rowmill.chunk WHERE upload = u.number
     ) c
-    WHERE u.upload_id = %s
+    WHERE u.upload_id = ANY(%s)
 """

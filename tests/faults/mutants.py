@@ -1,7 +1,7 @@
 """Planted faults, to see the fault tests go red: `python -m tests.faults.mutants [NAME…]`.
 
 Each is planted in a copy of the sources, where the crash points and the model then run. Prints a line a mutant:
-what turned red. test_points.py holds that every planted text is still there to be replaced.
+what turned red, and that nothing does where nothing is planted. test_points.py holds that every planted text is still there to be replaced.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ TESTS = {
     "model": ["tests/faults/test_model.py"],
 }
 MUTANTS: dict[str, list[tuple[str, str, str]]] = {
+    "nothing": [],  # or all red would prove nothing
     "a chunk is claimed whoever has it": [
         (
             "chalicelib/postgres/manifest.py",

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 
 from chalicelib import aws, load
 from chalicelib.errors import Refused
-from chalicelib.journey import LOADING, MODES, TERMINAL
-from tests.faults.audit import COUNTS, audited
+from chalicelib.journey import MODES
+from tests.faults.audit import audited, holds_at_any_moment, ledger
 from tests.faults.conftest import Figures
 from tests.faults.deliveries import TIERS, Deliveries, Message
 from tests.faults.points import Run
@@ -173,28 +173,11 @@ class Journeys(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_is_true(self) -> None:
-        if not self.uploads:
-            return
-        messages = Counter(message.queue for message in self.deliveries.waiting())
-        for upload in self.deliveries.sql(_LEDGER, self.uploads):
-            table = f"data.d_{upload['dataset']}"
-            own = f"SELECT count(*) AS rows FROM {table} WHERE _row >> 32 = {upload['number']}"
-            rows = self.deliveries.sql(own)[0]["rows"]
-            # An upsert updates its own rows too when it is settled.
-            assert rows <= upload["loaded"] if self.mode == "upsert" else rows == upload["loaded"]
-            states = upload["states"] or {}
-            done = sum(upload[name] for name in COUNTS[:-1])
-            assert done + upload["contested"] <= upload["records"] <= len(KEYS)
-            over = upload["state"] in TERMINAL
-            assert upload["told"] == upload["generation"] - (not over)
-            if over:
-                assert "queued" not in states
-                assert done + upload["unprocessed"] == upload["records"] == upload["rows_total"]
-            if upload["state"].startswith("completed"):
-                assert upload["records"] == len(KEYS)
-            assert over or upload["state"] in ("scanning", *LOADING)
-            chunks = tuple(sorted(states.items()))
-            flying = tuple(sorted((queue, min(count, 3)) for queue, count in messages.items()))
+        waiting = Counter(message.queue for message in self.deliveries.waiting())
+        flying = tuple(sorted((queue, min(count, 3)) for queue, count in waiting.items()))
+        for upload in ledger(self.deliveries, self.uploads):
+            holds_at_any_moment(self.deliveries, upload, len(KEYS))
+            chunks = tuple(sorted((upload["states"] or {}).items()))
             self.met.add((upload["state"], chunks, flying, upload["contested"] > 0))
 
     def teardown(self) -> None:
@@ -213,33 +196,15 @@ class Journeys(RuleBasedStateMachine):
             self.patches.stop()
 
     def is_right(self, upload_id: str) -> None:
-        ledger = self.deliveries.sql(_LEDGER, [upload_id])
-        if not ledger or self.pipeline.upload(upload_id)["state"] in ("canceled", "failed"):
+        kept = ledger(self.deliveries, [upload_id])
+        if not kept or self.pipeline.upload(upload_id)["state"] in ("canceled", "failed"):
             assert self.pipeline.upload(upload_id)["state"] in ("canceled", "failed")
             return
         found = audited(self.deliveries, upload_id)
-        given_up = {record for first, count in ledger[0]["dead"] or () for record in range(first, first + count)}
+        given_up = {record for first, count in kept[0]["dead"] or () for record in range(first, first + count)}
         records = [place for place in range(1, len(KEYS) + 1) if place != BAD and place not in given_up]
         seated = line_by_line([(KEYS[record - 1],) for record in records], (0,), self.mode)
         assert found.records == [records[place - 1] for place in seated]
-
-
-_LEDGER = """
-    SELECT u.number, u.state, u.dataset, u.generation, u.rows_total, c.*,
-           (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told
-    FROM rowmill.upload u CROSS JOIN LATERAL (
-        SELECT coalesce(sum(records), 0) AS records, coalesce(sum(loaded), 0) AS loaded,
-               coalesce(sum(updated), 0) AS updated, coalesce(sum(skipped), 0) AS skipped,
-               coalesce(sum(rejected), 0) AS rejected, coalesce(sum(contested), 0) AS contested,
-               coalesce(sum(contested), 0)
-                   + coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0) AS unprocessed,
-               jsonb_agg(ARRAY[first_record, records]) FILTER (WHERE state = 'dead') AS dead,
-               (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk
-                   WHERE upload = u.number AND pass = 'load' GROUP BY 1) s) AS states
-        FROM rowmill.chunk WHERE upload = u.number
-    ) c
-    WHERE u.upload_id = ANY(%s)
-"""
 
 
 @pytest.mark.timeout(3600)
