@@ -43,8 +43,7 @@ def audit(scene: Scene) -> dict[str, list[str]]:
         problems["I6"] += _covered(seen)
     for shape, uploads in shapes.items():
         problems["I1"] += _loaded_once(scene, shape, uploads)
-    undelivered = {queue: counts for queue, counts in scene.left.items() if counts[0] or queue == "undeliverable"}
-    problems["I6"] += [f"{now} messages left in {queue}" for queue, (now, _) in undelivered.items()]
+    problems["I6"] += [f"{now} messages left in {queue}" for queue, (now, _) in scene.left.items()]
     return problems
 
 

@@ -207,10 +207,17 @@ class Seed:
         return found
 
     def scene(self) -> Scene:
+        """Look when the queues are quiet: a message that was put off for longer may still come, and does no harm."""
+        quiet = eventually(self.is_quiet, LATE_SECONDS)
         with self.rig.connect() as db:
             scene = look(db, self.account.name, self.sent, self.items())
-        scene.left = self.rig.waiting()
+        scene.left = {} if quiet else self.rig.waiting()
         return scene
+
+    def is_quiet(self) -> bool:
+        """No message is to be worked on now, or being worked on; none could not even be buried."""
+        waiting = self.rig.waiting()
+        return "undeliverable" not in waiting and not any(now for now, _ in waiting.values())
 
     def hits(self) -> Counter[str]:
         events = Counter(f"S3 event {each.upload.event}" for each in self.sent if each.upload.event != "once")
