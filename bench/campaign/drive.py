@@ -23,7 +23,7 @@ from bench.campaign.board import Fault, Poison
 from bench.campaign.deeds import Deeds
 from bench.campaign.plan import DEEDS, POISONS, Plan, Upload
 from bench.campaign.results import Result
-from bench.campaign.rig import FAKETIME, Rig, eventually
+from bench.campaign.rig import CHUNKS, FAKETIME, Rig, eventually
 from bench.campaign.scene import Scene, Sent, look
 from bench.campaign.tenant import Tenant, tenant
 
@@ -85,6 +85,7 @@ class Seed:
 
     def prepare(self) -> None:
         """Load the older files in peace, then set clocks and arm the faults."""
+        self.rig.redeploy(CHUNKS)
         for upload in self.plan.uploads:
             if not upload.wave:
                 self.send(upload)

@@ -145,7 +145,7 @@ MUTANTS = (
                 "    ledger.keep_plan(db, upload.number, plan)\n",
             ),
         ),
-        strikes("kill split", "(split)", "SQS down"),
+        strikes("redeploy split"),
     ),
 )
 

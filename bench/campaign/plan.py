@@ -81,6 +81,8 @@ KILLS = (
     Kind("kill after the end is shown", "any:ShowEnd", 2, "kill after"),
     Kind("kill split before send", "split:SendMessageBatch", 4, "kill"),
     Kind("kill split after send", "split:SendMessageBatch", 4, "kill after"),
+    Kind("redeploy split in mid-file", "split:SendMessageBatch", 3, "redeploy"),
+    Kind("redeploy split in mid-file", "split:SendMessageBatch", 3, "redeploy"),
     Kind("kill split at commit", "split:commit", 6, "kill"),
     Kind("kill split after commit", "split:commit", 6, "kill after"),
     Kind("kill split after pin", "split:UpdateItem", 2, "kill after"),

@@ -10,7 +10,7 @@ from bench.campaign.results import Kept, Result
 
 HOW = """# The fault campaign
 
-A seed uploads two to five small files (chunks of 40 or 60 records; insert, skip and upsert; one, two and no unique
+A seed uploads two to five small files (chunks of 40 to 60 records; insert, skip and upsert; one, two and no unique
 key; repeated keys, bad rows, quoted line ends and stray quotes) into a running embedded cloud: the deployed functions
 as processes of their own, the emulator's queues, buckets and tables, a real PostgreSQL. Meanwhile a plan drawn from
 the seed strikes: two proxies cut lines, drop answers, turn calls down, lose and double messages; processes are killed;

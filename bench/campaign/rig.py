@@ -30,8 +30,7 @@ from infra.local import cloud, instance
 from infra.local.processes import family
 from infra.local.record import Instance
 
-# Records by queue depth, in small steps: a plan that is made a second time comes out different.
-CHUNKS = ",".join(f"{depth}:4194304:{60 - 2 * depth}" for depth in range(11))
+CHUNKS, OTHER_CHUNKS = "0:4194304:60,8:4194304:40", "0:4194304:45"  # the second for a deploy in mid-file
 VISIBILITY_SECONDS = 3
 CONNECTIONS = 60  # few, so that they can run out
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "undeliverable")
@@ -67,6 +66,7 @@ class Rig:
     aws: AwsProxy
     hands: Hands
     clocks: Path
+    chunks: str = CHUNKS
     queues: dict[str, str] = field(default_factory=dict)
     _clients: dict[str, Any] = field(default_factory=dict)
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
@@ -162,6 +162,16 @@ class Rig:
     def terminate(self, backend: int) -> bool:
         return bool(self.sql("SELECT pg_terminate_backend(%s)", backend)[0][0])
 
+    def redeploy(self, chunks: str = OTHER_CHUNKS) -> bool:
+        """Deploy the splitter with other chunk sizes, as an operator may at any moment; what it was at ends there."""
+        if self.chunks != chunks:
+            self.chunks = chunks
+            name = "rowmill-local-split"
+            variables = self.client("lambda").get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            changed = {"Variables": {**variables, "ROWMILL_CHUNK_POLICY": chunks}}
+            self.client("lambda").update_function_configuration(FunctionName=name, Environment=changed)
+        return True
+
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the proxies' loop."""
         return asyncio.run_coroutine_threadsafe(job, self.loop).result(30)
@@ -188,6 +198,7 @@ def standing(folder: Path) -> Iterator[Rig]:
             "restart fast": lambda: rig.restart(signal.SIGINT),
             "restart immediate": lambda: rig.restart(signal.SIGQUIT),
             "exhaust": rig.exhaust,
+            "redeploy": rig.redeploy,
         }
         try:
             _prepare(rig)
