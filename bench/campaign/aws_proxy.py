@@ -177,7 +177,8 @@ class _Line:
                 await asyncio.sleep(fault.seconds)
                 answer = await self._ask(call)
             case _:
-                asyncio.get_running_loop().run_in_executor(None, self._do, fault)
+                # First the deed, then the call: it may end the caller, whose call is then on its way all the same.
+                await asyncio.get_running_loop().run_in_executor(None, self._do, fault)
                 return await self._ask(call)
         self.proxy.board.hit(fault)
         return answer
