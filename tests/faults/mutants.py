@@ -1,6 +1,6 @@
 """Planted faults, to see the fault tests go red: `python -m tests.faults.mutants [NAME…]`.
 
-Each is planted in a copy of the sources, where the crash points and the model then run. Prints a line a mutant:
+Each is planted in a copy of the sources, where the crash points, the stories and the model then run. Prints a line a mutant:
 what turned red, and that nothing does where nothing is planted. test_points.py holds that every planted text is still there to be replaced.
 """
 
@@ -19,6 +19,7 @@ from infra.local.place import default_folder
 ROOT = Path(__file__).parents[2]
 TESTS = {
     "points": ["tests/faults/test_points.py", "-k", "split-plain or load-plain or settle-insert or sweep-dead"],
+    "stories": ["tests/faults/test_stories.py"],
     "model": ["tests/faults/test_model.py"],
 }
 MUTANTS: dict[str, list[tuple[str, str, str]]] = {
