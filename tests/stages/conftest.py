@@ -118,6 +118,13 @@ class Pipeline:
     def split(self, upload_id: str) -> None:
         onward(split.file(self.event(upload_id)))
 
+    def begin(self, body: bytes) -> tuple[str, list[dict[str, Any]]]:
+        """A file for CONTACTS, split: its upload's id, and the messages of its chunks."""
+        self.dataset()
+        upload_id = self.create(body)
+        self.split(upload_id)
+        return upload_id, self.messages()
+
     def messages(self, *queues: str) -> list[dict[str, Any]]:
         """Take every message out of these queues (default: the tiers')."""
         taken: list[dict[str, Any]] = []

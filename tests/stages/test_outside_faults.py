@@ -35,16 +35,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 10)
 
 
-def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
-    pipeline.dataset()
-    upload_id = pipeline.create(BODY)
-    pipeline.split(upload_id)
-    return upload_id, pipeline.messages()
-
-
 @pytest.mark.parametrize("sqlstate", PASSING)
 def test_a_fault_of_the_database_puts_the_chunk_off_and_spends_no_attempt(pipeline: Pipeline, sqlstate: str) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     ((number,),) = [tuple(row.values()) for row in pipeline.sql("SELECT max(number) FROM rowmill.dataset")]
     pipeline.sql(
         "CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
@@ -86,7 +79,7 @@ def test_which_answers_of_aws_may_change_if_asked_again(code: str, passing: bool
 
 
 def test_an_object_that_was_deleted_ends_the_upload_with_what_was_read_before(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:1])
     key = f"uploads/{pipeline.tenant}/{upload_id}/source"
     boto3.client("s3").delete_object(Bucket="rowmill-local-uploads", Key=key)
@@ -98,7 +91,7 @@ def test_an_object_that_was_deleted_ends_the_upload_with_what_was_read_before(pi
 
 
 def test_an_upload_that_is_under_way_is_never_set_to_be_forgotten(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     for _ in range(2):
         item = dynamodb.find(pipeline.tenant, upload_id)
         assert item is not None

@@ -33,13 +33,6 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 10)
 
 
-def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
-    pipeline.dataset()
-    upload_id = pipeline.create(BODY)
-    pipeline.split(upload_id)
-    return upload_id, pipeline.messages()
-
-
 def cut_off_before_the_total(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> str:
     """An upload whose splitter died when every chunk was out and the total was not written."""
 
@@ -66,13 +59,13 @@ def handled(pipeline: Pipeline, message: dict[str, Any]) -> bool:
 
 
 def test_a_chunk_delivered_twice_loads_once(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages + messages)
     assert pipeline.upload(upload_id)["loaded"] == len(pipeline.rows()) == ROWS
 
 
 def test_a_chunk_delivered_to_four_workers_at_once_loads_once(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     barrier = threading.Barrier(4)
     failures: list[Exception] = []
 
@@ -98,7 +91,7 @@ def test_a_chunk_delivered_to_four_workers_at_once_loads_once(pipeline: Pipeline
 
 
 def test_a_duplicate_event_splits_once(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.split(upload_id)
     assert pipeline.messages() == []
     pipeline.load(messages)
@@ -151,7 +144,7 @@ def test_messages_go_out_while_the_scan_runs(pipeline: Pipeline, monkeypatch: py
 
 
 def test_what_a_chunk_logs_carries_the_id_of_the_request(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     lines = io.StringIO()
     handler = logging.StreamHandler(lines)
     handler.setFormatter(logger.registered_formatter)
@@ -242,7 +235,7 @@ def test_a_file_that_never_comes_expires(pipeline: Pipeline, monkeypatch: pytest
     ],
 )
 def test_a_lost_chunk_is_sent_again_by_the_sweep(pipeline: Pipeline, loss: str) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[1:])
     pipeline.sql(f"UPDATE rowmill.chunk SET {loss} WHERE state = 'queued'")
     assert pipeline.sweep()["chunks_resent"] == 1
@@ -254,7 +247,7 @@ def test_a_lost_chunk_is_sent_again_by_the_sweep(pipeline: Pipeline, loss: str) 
 def test_an_end_that_could_not_be_shown_is_shown_by_the_sweep(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:-1])
 
     def down(*args: Any) -> bool:
@@ -271,7 +264,7 @@ def test_an_end_that_could_not_be_shown_is_shown_by_the_sweep(
 
 
 def test_a_missed_finish_is_drawn_by_the_sweep(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     for message in messages:
         load.chunk(message)  # and the worker dies before it looks whether that was the last
     assert pipeline.upload(upload_id)["state"] != "completed"
@@ -291,7 +284,7 @@ def test_a_missed_finish_is_drawn_by_the_sweep(pipeline: Pipeline) -> None:
 def test_a_chunk_that_always_fails_dies_after_four_attempts_and_the_rest_loads(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     real = load.prepare
 
     def poisoned(upload: Any, work: Any, data: bytes) -> Any:
@@ -315,7 +308,7 @@ def test_a_chunk_that_always_fails_dies_after_four_attempts_and_the_rest_loads(
 
 
 def test_a_worker_killed_on_its_last_attempt_leaves_a_chunk_that_is_buried(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[1:])
     pipeline.sql("UPDATE rowmill.chunk SET attempts = 4, started_at = now() WHERE state = 'queued'")
     with at_work(pipeline, messages[0]):
@@ -336,7 +329,7 @@ def at_work(pipeline: Pipeline, message: dict[str, Any]) -> Iterator[None]:
 
 
 def test_a_passing_fault_spends_no_attempt(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, messages = begun(pipeline)
+    _, messages = pipeline.begin(BODY)
 
     def down(*args: Any) -> bytes:
         raise Unavailable("object_cut", "The object's body ended early.")
@@ -351,7 +344,7 @@ def test_a_passing_fault_spends_no_attempt(pipeline: Pipeline, monkeypatch: pyte
 
 def test_a_connection_cut_at_commit_loads_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMIT was carried out, its answer lost: the repeat must find the proof."""
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     real = load._commit
 
     def cut_after_commit(*args: Any) -> None:
@@ -367,7 +360,7 @@ def test_a_connection_cut_at_commit_loads_once(pipeline: Pipeline, monkeypatch: 
 
 
 def test_a_connection_that_the_server_closed_between_two_chunks_is_opened_anew(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:1])
     pipeline.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'rowmill'")
     pipeline.load(messages[1:])
@@ -375,7 +368,7 @@ def test_a_connection_that_the_server_closed_between_two_chunks_is_opened_anew(p
 
 
 def test_a_killed_transaction_leaves_no_row_behind(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
 
     def killed(*args: Any) -> None:
         raise SystemExit
@@ -393,7 +386,7 @@ def test_a_killed_transaction_leaves_no_row_behind(pipeline: Pipeline, monkeypat
 def test_an_object_replaced_after_the_split_never_mixes_in(pipeline: Pipeline) -> None:
     import boto3
 
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:2])
     key = f"uploads/{pipeline.tenant}/{upload_id}/source"
     boto3.client("s3").put_object(Bucket="rowmill-local-uploads", Key=key, Body=BODY.replace(b"U", b"V"))

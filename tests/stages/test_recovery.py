@@ -28,13 +28,6 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 10)
 
 
-def begun(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
-    pipeline.dataset()
-    upload_id = pipeline.create(BODY)
-    pipeline.split(upload_id)
-    return upload_id, pipeline.messages()
-
-
 def events(pipeline: Pipeline, upload_id: str) -> list[str]:
     found = pipeline.sql("SELECT event_id FROM rowmill.outbox WHERE event_id LIKE %s ORDER BY 1", f"{upload_id}.%")
     return [row["event_id"] for row in found]
@@ -44,7 +37,7 @@ def events(pipeline: Pipeline, upload_id: str) -> list[str]:
 
 
 def test_a_canceled_upload_keeps_what_is_in_and_loads_nothing_more(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:1])
     upload = pipeline.cancel(upload_id)
     assert (upload["state"], upload["status"]) == ("canceled", "canceled")
@@ -58,7 +51,7 @@ def test_a_canceled_upload_keeps_what_is_in_and_loads_nothing_more(pipeline: Pip
 
 
 def test_a_cancel_waits_for_the_chunk_that_is_being_committed(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     number = messages[0]["upload"]
     with psycopg.connect(pipeline.url) as committing:
         ledger.lock_upload(committing, number, shared=True)
@@ -178,7 +171,7 @@ def test_only_what_is_under_way_can_be_canceled(pipeline: Pipeline) -> None:
 
 def poisoned(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> str:
     """An upload whose second chunk is dead."""
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     real = load.prepare
 
     def poison(upload: Any, work: Any, data: bytes) -> Any:
@@ -283,7 +276,7 @@ def test_chunks_are_sized_by_how_many_wait_in_the_tiers_queue(
     monkeypatch.setenv("ROWMILL_CHUNK_POLICY", "100:4194304:5,50:4194304:10,0:4194304:20")
     settings.cache_clear()
     monkeypatch.setattr(sqs, "depth", lambda queue: depth if queue == settings().high_queue else 0)
-    begun(pipeline)
+    pipeline.begin(BODY)
     assert {row["records"] for row in pipeline.sql("SELECT records FROM rowmill.chunk")} == {records}
 
 
@@ -298,7 +291,7 @@ def test_a_chunk_policy_that_leaves_a_depth_open_is_an_error(text: str) -> None:
 
 
 def test_an_attempt_that_a_restart_of_postgres_cut_off_is_not_counted(pipeline: Pipeline) -> None:
-    _, messages = begun(pipeline)
+    _, messages = pipeline.begin(BODY)
     pipeline.sql(
         "UPDATE rowmill.chunk SET attempts = 4, started_at = pg_postmaster_start_time() - interval '1 second'"
         " WHERE n = 1"
@@ -311,7 +304,7 @@ def test_an_attempt_that_a_restart_of_postgres_cut_off_is_not_counted(pipeline: 
 
 
 def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[1:])
     for spent in range(1, 5):
         onward(mend.bury(messages[0]))
@@ -322,7 +315,7 @@ def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pi
 
 
 def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline) -> None:
-    upload_id, messages = begun(pipeline)
+    upload_id, messages = pipeline.begin(BODY)
     with psycopg.connect(pipeline.url, autocommit=True) as vanished:
         assert manifest.try_lock(vanished, messages[0]["upload"], 1)
         assert manifest.take(vanished, messages[0]["upload"], 1)
