@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from rowmill_client import TERMINAL, Patience, Rowmill, Upload
 
+from bench.campaign.rig import STRIKE
 from infra.local import cloud, instance
 from infra.local.processes import Process, family
 from infra.local.record import Instance
@@ -33,17 +34,6 @@ PEOPLE = {
     "primaryKey": "id",
 }
 COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
-STRIKE = {
-    "version": "0",
-    "id": "1",
-    "account": "000000000000",
-    "region": cloud.REGION,
-    "time": "2026-01-01T00:00:00Z",
-    "source": "aws.events",
-    "detail-type": "Scheduled Event",
-    "resources": [],
-    "detail": {"once": True},
-}  # what EventBridge sends a function each minute, and that one round will do
 HOLD = 20_26  # the advisory lock that stops workers at a moment
 Seen = TypeVar("Seen")
 
