@@ -34,7 +34,7 @@ def show(number: Number | None) -> None:
     grown = projection.ranked(seen)
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
     if seen["state"] in TERMINAL and shown != "missing":
-        projection.mark_end_shown(connection(), number)
+        projection.mark_end_shown(connection(), number, seen["generation"])
 
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,11 +76,14 @@ def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:
     )
 
 
-def mark_end_shown(connection: Connection, number: int) -> None:
-    """The end is in the status table: the sweep need not look after it."""
+def mark_end_shown(connection: Connection, number: int, generation: int) -> None:
+    """The end of this generation is in the status table: the sweep need not look after it."""
     connection.execute(
-        "UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = %s AND finished_at IS NOT NULL",
-        (number,),
+        """
+        UPDATE rowmill.upload SET projected_at = clock_timestamp()
+        WHERE number = %s AND generation = %s AND finished_at IS NOT NULL
+        """,
+        (number, generation),
     )
 
 

@@ -11,10 +11,10 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import doctor, load, mend, split
+from chalicelib import doctor, load, mend, report, split
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.postgres import connection, ledger, manifest
+from chalicelib.postgres import connection, ledger, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
@@ -218,6 +218,20 @@ def test_a_redrive_whose_messages_are_lost_is_sent_again_by_the_sweep(
     assert pipeline.sweep()["chunks_resent"] == 1
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["loaded"] == ROWS
+
+
+def test_the_end_of_a_generation_is_not_taken_for_shown_because_an_earlier_one_was(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = poisoned(pipeline, monkeypatch)
+    number = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]["number"]
+    pipeline.redrive(upload_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "show", lambda number: None)  # the worker dies before it shows the end
+        pipeline.load(pipeline.messages())
+    projection.mark_end_shown(connection.connection(), number, 1)  # one of the first generation comes late
+    assert pipeline.sweep()["uploads_seen"] == 1
+    assert pipeline.upload(upload_id)["state"] == "completed"
 
 
 def test_a_failed_split_is_redriven_from_where_it_was(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
