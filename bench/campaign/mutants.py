@@ -79,7 +79,8 @@ MUTANTS = (
             Change(
                 "chalicelib/report.py",
                 "    grown = projection.ranked(seen)\n",
-                "    grown = projection.ranked(seen)\n    projection.mark_end_shown(connection(), number)\n",
+                "    grown = projection.ranked(seen)\n"
+                "    projection.mark_end_shown(connection(), number, seen['generation'])\n",
             ),
         ),
         strikes("kill before the end is shown", "DynamoDB down at the end"),
