@@ -28,6 +28,7 @@ from bench.campaign.scene import Scene, Sent, look
 from bench.campaign.tenant import Tenant, tenant
 
 FAULT_SECONDS = 12.0
+REDRIVE_SECONDS = 5.0
 BOUND_SECONDS = 60.0  # I8
 LATE_SECONDS = 15.0  # for messages that were put off
 SILENT_SECONDS = 3
@@ -120,22 +121,21 @@ class Seed:
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(self.send, [each for each in uploads if each.event != "lost"]))
             eventually(self.is_over, FAULT_SECONDS - (time.monotonic() - began))
+            self.cure()
 
     def cure(self) -> None:
-        """Wait until the poisoned chunks have been given up, take the poison away, and have them tried again."""
+        """When the poisoned chunks have been given up, take the poison away and have them tried again, under fire."""
         poisoned = [each for each in self.sent if each.upload.fate in POISONS]
-        if not poisoned:
-            return
-        with self.clock():
+        if poisoned:
             eventually(self.is_over, BOUND_SECONDS)
-        self.rig.board.poisons.clear()
-        for each in poisoned:
-            self.done["redrive"] += self.account.ask(each.upload_id, "redrive")
+            self.rig.board.poisons.clear()
+            for each in poisoned:
+                self.done["redrive"] += self.account.ask(each.upload_id, "redrive")
+            eventually(self.is_over, REDRIVE_SECONDS)
 
     def drain(self) -> None:
         """Faults off: every upload has to end. Then late and stale messages, until none is left."""
         self.rig.board.disarm()
-        self.cure()
         with self.clock():
             if not eventually(self.is_over, BOUND_SECONDS, pause=0.2):
                 self.stuck.append(f"not over {BOUND_SECONDS:.0f} s after the last fault: {self.states()}")
