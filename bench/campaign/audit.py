@@ -226,4 +226,4 @@ def _loaded_as_counted(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> I
             yield f"{seen.name}: {found[seen.number]} rows in the table, {counted} counted"
         values = {r.place: oracle.check(r, SCHEMAS[shape])[0] for r in oracle.read(seen.sent.data)}
         rows = {row: cells for row, cells in scene.tables.get(shape, {}).items() if row[0] == seen.number}
-        yield from _compare_rows(shape, rows, {row: values[row[1]] for row in rows})
+        yield from _compare_rows(shape, rows, {row: values[row[1]] for row in rows if row[1] in values})

@@ -70,7 +70,7 @@ class Deeds:
         """Put another object in the place of the one that is being loaded; S3 tells of it as of any other."""
         key = f"uploads/{self.account.name}/{sent.upload_id}/source"
         self.rig.client("s3").put_object(Bucket=BUCKET, Key=key, Body=sent.data.replace(b"note", b"evil"))
-        under_way = "SELECT FROM rowmill.upload WHERE upload_id = %s AND finished_at IS NULL"
+        under_way = "SELECT 1 FROM rowmill.upload WHERE upload_id = %s AND finished_at IS NULL"
         return bool(self.rig.sql(under_way, sent.upload_id))
 
     def send_nonsense(self) -> bool:

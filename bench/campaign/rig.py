@@ -96,7 +96,7 @@ class Rig:
             try:
                 with self.connect() as connection:
                     cursor = connection.execute(statement, values)
-                    return cursor.fetchall() if cursor.description else []
+                    return cursor.fetchall() if cursor.description is not None else []
             except psycopg.OperationalError:
                 if not left:
                     raise
@@ -136,18 +136,23 @@ class Rig:
         return True
 
     def exhaust(self, seconds: float = 1.5) -> bool:
-        """Take every connection that Postgres has, cut the functions', and hold on for a while."""
+        """Cut the functions' connections, take every one that Postgres has, and hold on for a while."""
         with self._one_at_a_time, contextlib.ExitStack() as held:
-            refused = False
-            deadline = time.monotonic() + seconds
             self.run(self.postgres.cut_all())
+            refused = eventually(lambda: self._take(held), 5, pause=0.0)
+            deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                try:
-                    held.enter_context(psycopg.connect(self.here.database_url, connect_timeout=5))
-                except psycopg.OperationalError as error:
-                    refused = refused or "too many clients" in str(error) or "remaining connection slots" in str(error)
-                    time.sleep(0.05)
-            return refused
+                self._take(held)  # those that were in use at first, as they come free
+                time.sleep(0.05)
+            return bool(refused)
+
+    def _take(self, held: contextlib.ExitStack) -> bool:
+        """One more connection; whether there was none left."""
+        try:
+            held.enter_context(psycopg.connect(self.here.database_url, connect_timeout=5))
+        except psycopg.OperationalError as error:
+            return "too many clients" in str(error) or "remaining connection slots" in str(error)
+        return False
 
     def kill(self, port: int) -> bool:
         """kill -9 the function's process that calls from this port."""
