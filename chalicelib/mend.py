@@ -32,7 +32,6 @@ _SPLIT_FAILED: Final = {
     "code": "split_failed",
     "detail": "The file could not be split; it can be tried again.",
 }
-_SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
 def bury(message: Mapping[str, Any]) -> Number | None:
@@ -47,7 +46,7 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     if type(message.get("chunk")) is int:
         _bury_chunk(upload, message["chunk"])
     else:
-        ledger.stop(connection(), upload.number, _SETTLE_FAILED)
+        ledger.stop(connection(), upload.number, ledger.SETTLE_FAILED)
     return upload.number
 
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import formats
+from chalicelib import aws, formats
 from chalicelib.aws import s3, sqs
 from chalicelib.datasets import read_schema
+from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import RECORD_BITS, CellError, Number, Rejection, State
+from chalicelib.journey import MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, manifest, outcomes, projection
-from chalicelib.postgres.connection import Connection, connection
+from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
+ASK_AGAIN_SECONDS: Final = 25  # longer than a delayed copy is under way
 MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 
 
@@ -36,7 +38,8 @@ def finish(number: Number | None) -> Number | None:
     if not ledger.is_all_in(connection(), number):
         return number
     if outcomes.has_contested(connection(), number):
-        sqs.send(settings().settle_queue, {"upload": number})
+        if ledger.ask_to_settle(connection(), number, ASK_AGAIN_SECONDS):
+            sqs.send(settings().settle_queue, {"upload": number})
     else:
         _end(connection(), number)
     return number
@@ -92,11 +95,39 @@ def contested(message: Mapping[str, Any]) -> Number | None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)
     db = connection()
+    # Whoever holds the lock keeps its own message until it is done, so this one may go.
+    if not ledger.try_settle_lock(db, upload.number):
+        return None
+    try:
+        _attempt(upload)
+    finally:
+        if not (db.closed or db.broken):
+            ledger.free_settle_lock(db, upload.number)
+    return upload.number
+
+
+def _attempt(upload: ledger.Upload) -> None:
+    """Settle, and give the fault to whom it belongs, as a load does: the services, the file, or the settling."""
+    attempts = ledger.count_settling(connection(), upload.number, 1)
+    if attempts > MAX_ATTEMPTS:
+        ledger.stop(connection(), upload.number, ledger.SETTLE_FAILED)
+        return
+    try:
+        _settle(connection(), upload)
+    except Refused as refused:
+        ledger.stop(connection(), upload.number, {"code": refused.code, "detail": refused.detail})
+    except Exception as error:
+        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+            raise Unavailable("settling_failed", "Settling failed; it is tried again.") from error
+        ledger.count_settling(connection(), upload.number, -1)
+        raise
+
+
+def _settle(db: Connection, upload: ledger.Upload) -> None:
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
         if ledger.is_all_in(db, upload.number) and outcomes.has_contested(db, upload.number):
             _replay(db, upload)
-    return upload.number
 
 
 def _replay(db: Connection, upload: ledger.Upload) -> None:

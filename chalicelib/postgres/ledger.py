@@ -18,7 +18,9 @@ from psycopg.types.json import Jsonb
 from chalicelib.journey import LOADING, Mode, Number, State, sources
 from chalicelib.postgres import manifest
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.repair import LOCK_SPLIT, LOCK_UPLOAD
+from chalicelib.postgres.repair import LOCK_SETTLE, LOCK_SPLIT, LOCK_UPLOAD
+
+SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,39 @@ def free_split_lock(connection: Connection, number: int) -> None:
     connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPLIT, number))
 
 
+def ask_to_settle(connection: Connection, number: int, seconds: float) -> bool:
+    """Whether to send for a settler: nobody is at it, and nobody was sent for within so many seconds."""
+    asked = connection.execute(
+        f"""
+        UPDATE rowmill.upload SET settle_asked_at = clock_timestamp()
+        WHERE number = %(number)s AND pg_try_advisory_xact_lock({LOCK_SETTLE}, number)
+          AND (settle_asked_at IS NULL OR settle_asked_at < clock_timestamp() - make_interval(secs => %(seconds)s))
+        """,
+        {"number": number, "seconds": seconds},
+    )
+    return asked.rowcount == 1
+
+
+def try_settle_lock(connection: Connection, number: int) -> bool:
+    """Be this upload's only settler until `free_settle_lock` or the end of the connection."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_SETTLE, number)).fetchone()
+    return bool(row and row[0])
+
+
+def free_settle_lock(connection: Connection, number: int) -> None:
+    """Let another settler take the upload."""
+    connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SETTLE, number))
+
+
+def count_settling(connection: Connection, number: int, by: int) -> int:
+    """Count an attempt at settling before it begins, or uncount one; how many there have been."""
+    row = connection.execute(
+        "UPDATE rowmill.upload SET settle_attempts = settle_attempts + %s WHERE number = %s RETURNING settle_attempts",
+        (by, number),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> dict[str, Any]:
     """The upload's plan: this one if it is the first, else the one already kept."""
     connection.execute("UPDATE rowmill.upload SET plan = %s WHERE number = %s AND plan IS NULL", (Jsonb(plan), number))
@@ -237,7 +272,8 @@ def reopen(connection: Connection, number: Number) -> bool:
         """
         UPDATE rowmill.upload u
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
-            error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp()
+            error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
+            settle_asked_at = NULL, settle_attempts = 0
         WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND (
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (

@@ -15,6 +15,7 @@ from chalicelib.postgres.connection import Connection
 
 LOCK_UPLOAD: Final = 1  # the first of the two keys of an upload's advisory locks: what the lock is for
 LOCK_SPLIT: Final = 2
+LOCK_SETTLE: Final = 3
 GRACE_SECONDS: Final = 5  # between two statements of a worker that is well
 PASSED_SECONDS: Final = 10
 

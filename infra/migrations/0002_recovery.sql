@@ -27,3 +27,7 @@ CREATE TABLE rowmill.epoch (
     epoch    integer NOT NULL DEFAULT 0
 );
 INSERT INTO rowmill.epoch DEFAULT VALUES;
+
+-- When settling was last asked for, and how often it was begun since the upload's generation began.
+ALTER TABLE rowmill.upload ADD COLUMN settle_asked_at timestamptz;
+ALTER TABLE rowmill.upload ADD COLUMN settle_attempts smallint NOT NULL DEFAULT 0;

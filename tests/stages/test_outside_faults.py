@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
 import psycopg
 import pytest
@@ -9,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
+from chalicelib.errors import Unavailable
+from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import is_row_fault, is_transient
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
@@ -86,6 +90,57 @@ def test_an_object_that_was_deleted_ends_the_upload_with_what_was_read_before(pi
     assert (upload["state"], upload["loaded"], upload["unprocessed"]) == ("completed_with_errors", 10, 10)
     assert "object_replaced, 1 attempt." in upload["error"]["errors"][0]["detail"]
     assert adds_up(upload)
+
+
+def displacing(pipeline: Pipeline) -> tuple[str, dict[str, Any]]:
+    """An upload to be settled, whose settling has to read the file: the later of two lines was loaded first."""
+    upload_id, messages = pipeline.begin(BODY + BODY.splitlines(keepends=True)[1])
+    pipeline.load(messages[::-1])
+    (message,) = pipeline.messages("settle")
+    return upload_id, message
+
+
+def test_an_object_that_was_replaced_before_the_settling_ends_the_upload(pipeline: Pipeline) -> None:
+    upload_id, message = displacing(pipeline)
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    boto3.client("s3").put_object(Bucket="rowmill-local-uploads", Key=key, Body=BODY)
+    onward(settle.contested(message))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"], upload["unprocessed"]) == ("failed", "object_replaced", 1)
+    assert adds_up(upload)
+
+
+def test_settling_that_fails_by_itself_is_given_up_after_four_attempts_and_can_be_redriven(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, message = displacing(pipeline)
+    with monkeypatch.context() as patch:
+        patch.setattr(settle, "replay", lambda *arguments: 1 // 0)
+        for _ in range(4):
+            with pytest.raises(Unavailable):
+                settle.contested(message)
+        onward(settle.contested(message))
+    assert pipeline.upload(upload_id)["error"]["code"] == "settle_failed"
+    pipeline.redrive(upload_id)
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", ROWS, 1)
+
+
+def test_settling_is_sent_for_once_and_done_by_one(pipeline: Pipeline) -> None:
+    upload_id, message = displacing(pipeline)
+    for _ in range(3):
+        pipeline.sweep()
+    assert pipeline.messages("settle") == []  # asked a moment ago
+    pipeline.sql("UPDATE rowmill.upload SET settle_asked_at = settle_asked_at - interval '26 seconds'")
+    with psycopg.connect(pipeline.url, autocommit=True) as settler:
+        assert ledger.try_settle_lock(settler, message["upload"])
+        pipeline.sweep()
+        assert pipeline.messages("settle") == []  # somebody is at it
+        assert settle.contested(message) is None
+    pipeline.sweep()
+    pipeline.settle()
+    assert pipeline.upload(upload_id)["state"] == "completed_with_errors"
 
 
 def test_an_upload_that_is_under_way_is_never_set_to_be_forgotten(pipeline: Pipeline) -> None:
