@@ -38,8 +38,9 @@ def finish(number: Number | None) -> Number | None:
     if not ledger.is_all_in(connection(), number):
         return number
     if outcomes.has_contested(connection(), number):
-        if ledger.ask_to_settle(connection(), number, ASK_AGAIN_SECONDS):
+        if ledger.wants_settler(connection(), number, ASK_AGAIN_SECONDS):
             sqs.send(settings().settle_queue, {"upload": number})
+            ledger.note_settler_sent_for(connection(), number)
     else:
         _end(connection(), number)
     return number

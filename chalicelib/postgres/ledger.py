@@ -151,17 +151,23 @@ def free_split_lock(connection: Connection, number: int) -> None:
     connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPLIT, number))
 
 
-def ask_to_settle(connection: Connection, number: int, seconds: float) -> bool:
+def wants_settler(connection: Connection, number: int, seconds: float) -> bool:
     """Whether to send for a settler: nobody is at it, and nobody was sent for within so many seconds."""
-    asked = connection.execute(
-        f"""
-        UPDATE rowmill.upload SET settle_asked_at = clock_timestamp()
-        WHERE number = %(number)s AND pg_try_advisory_xact_lock({LOCK_SETTLE}, number)
-          AND (settle_asked_at IS NULL OR settle_asked_at < clock_timestamp() - make_interval(secs => %(seconds)s))
-        """,
-        {"number": number, "seconds": seconds},
-    )
-    return asked.rowcount == 1
+    with connection.transaction():
+        row = connection.execute(
+            """
+            SELECT (settle_asked_at IS NULL OR settle_asked_at < clock_timestamp() - make_interval(secs => %s))
+               AND pg_try_advisory_xact_lock_shared(%s, number)
+            FROM rowmill.upload WHERE number = %s
+            """,
+            (seconds, LOCK_SETTLE, number),
+        ).fetchone()
+    return bool(row and row[0])
+
+
+def note_settler_sent_for(connection: Connection, number: int) -> None:
+    """A settler has been sent for. Noted afterwards: a crash between the two costs a message, not the settling."""
+    connection.execute("UPDATE rowmill.upload SET settle_asked_at = clock_timestamp() WHERE number = %s", (number,))
 
 
 def try_settle_lock(connection: Connection, number: int) -> bool:

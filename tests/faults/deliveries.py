@@ -104,7 +104,7 @@ class Deliveries:
         self.sql(f"UPDATE rowmill.chunk SET {chunk} WHERE state = 'queued'")
         announced = ", ".join(map(ago, ("created_at", "looked_at")))
         self.sql(f"UPDATE rowmill.announcement SET {announced}")
-        upload = ", ".join(map(ago, ("scan_seen_at", "projected_at")))
+        upload = ", ".join(map(ago, ("scan_seen_at", "settle_asked_at", "projected_at")))
         self.sql(f"UPDATE rowmill.upload SET {upload} WHERE finished_at IS NULL")
 
 
