@@ -101,7 +101,7 @@ _OPEN: Final = """
 
 
 def try_lock(connection: Connection, number: int, n: int) -> bool:
-    """Be the only worker at a chunk until `free`, or until this session ends, however it ends."""
+    """Be the only worker at a chunk until `free`, or until the connection ends, however it ends."""
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", (chunk_lock(number, n),)).fetchone()
     return bool(row and row[0])
 
