@@ -13,7 +13,7 @@ from typing import Any, Final
 from chalicelib import tickets
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
-from chalicelib.journey import is_upload_id, object_key
+from chalicelib.journey import object_key
 from chalicelib.tickets import Item
 
 MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
@@ -25,7 +25,7 @@ def sign(tenant: str, upload_id: str, body: Mapping[str, Any]) -> dict[str, Any]
 
     `stored` tells which of the named parts are there; of all parts if none is named. Raises Refused.
     """
-    item = _awaiting(tenant, upload_id)
+    item = _awaiting(dynamodb.get_upload(tenant, upload_id))
     asked = body.get("parts", [])
     if unknown := sorted(body.keys() - {"parts"}):
         raise _invalid(unknown[0], "is not known here")
@@ -43,10 +43,10 @@ def sign(tenant: str, upload_id: str, body: Mapping[str, Any]) -> dict[str, Any]
 
 def complete(tenant: str, upload_id: str, body: Mapping[str, Any]) -> Item:
     """Make the file of its parts, all of them named in `body`; the upload. A repeat finds it done. Raises Refused."""
-    item = _find(tenant, upload_id)
+    item = dynamodb.get_upload(tenant, upload_id)
     if "etag" in item:  # the splitter has it already
         return item
-    item = _awaiting(tenant, upload_id)
+    _awaiting(item)
     if "multipart_id" not in item:
         raise Refused("upload_not_in_parts", "This file is sent as one form; nothing completes it.", status=409)
     if unknown := sorted(body.keys() - {"parts"}):
@@ -97,9 +97,8 @@ def _read(item: Item, asked: Sequence[Any], fields: set[str]) -> Iterator[s3.Par
         yield s3.Part(number, tickets.size_of(item, number), one["sha256"], f'"{etag}"')
 
 
-def _awaiting(tenant: str, upload_id: str) -> Item:
-    """An upload whose file is still to come. Raises Refused: 404, 409 naming the state, 410 when it is too late."""
-    item = _find(tenant, upload_id)
+def _awaiting(item: Item) -> Item:
+    """The item, if its file is still to come. Raises Refused: 409 naming the state, 410 when it is too late."""
     late = item["closes_at"] <= datetime.now(UTC).timestamp()
     if item["state"] == "expired" or (item["state"] == "awaiting_upload" and late):
         raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
@@ -113,13 +112,6 @@ def _gone(item: Item) -> Refused:
     if s3.has_arrived(_key(item)):
         return Refused("state_conflict", "The upload no longer waits for its file: it has arrived.", status=409)
     return Refused("upload_expired", "The parts were given up; the file can be uploaded again.", status=410)
-
-
-def _find(tenant: str, upload_id: str) -> Item:
-    item = dynamodb.find(tenant, upload_id) if is_upload_id(upload_id) else None
-    if item is None:
-        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
-    return item
 
 
 def _key(item: Item) -> str:

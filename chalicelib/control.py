@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused
-from chalicelib.journey import TERMINAL, Number, Tenant, UploadId, is_upload_id, object_key, rank
+from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
 from chalicelib.postgres import announcements, ledger, manifest
 from chalicelib.postgres.connection import connection
-from chalicelib.settings import settings
 
 
 def cancel(tenant: str, upload_id: str) -> Number | None:
@@ -15,7 +14,7 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
     """
-    item = _find(tenant, upload_id)
+    item = dynamodb.get_upload(tenant, upload_id)
     if item["state"] in TERMINAL and item["state"] != "canceled":
         raise Refused("state_conflict", f"The upload is {item['state']}: there is nothing to cancel.", status=409)
     db = connection()
@@ -35,7 +34,7 @@ def redrive(tenant: str, upload_id: str) -> Number:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up.
     """
-    state = _find(tenant, upload_id)["state"]
+    state = dynamodb.get_upload(tenant, upload_id)["state"]
     db = connection()
     number = ledger.number_of(db, tenant, upload_id)
     upload = ledger.find(db, number) if number else None
@@ -48,19 +47,12 @@ def redrive(tenant: str, upload_id: str) -> Number:
         places = manifest.requeue(db, number)
     # Whatever of this is lost now, the sweep finds unsent.
     if upload.chunks_total is None:
-        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+        sqs.send_for_split(tenant, upload_id)
     elif upload.plan is not None:
-        sqs.send_chunks(settings().tier_queue(upload.plan["tier"]), number, places, tenant)
+        sqs.send_chunks(upload.plan["tier"], number, places, tenant)
         manifest.mark_sent(db, number, places)
     return number
 
 
 def _nothing_to_redrive(state: str) -> Refused:
     return Refused("state_conflict", f"The upload is {state}: no part of it was given up.", status=409)
-
-
-def _find(tenant: str, upload_id: str) -> dynamodb.Item:
-    item = dynamodb.find(Tenant(tenant), UploadId(upload_id)) if is_upload_id(upload_id) else None
-    if item is None:
-        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
-    return item

@@ -12,15 +12,12 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
-from chalicelib.journey import TERMINAL, object_key
+from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
 from chalicelib.postgres import announcements, ledger, manifest, projection, tables
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
-from chalicelib.settings import settings
 
 PAGE: Final = 200
-COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
-_ABOVE_ALL: Final = "upl_~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def examine(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ledger_side(after: Any, mend: bool) -> tuple[int, list[Difference], Any]:
-    page = announcements.list_before(connection(), after or _ABOVE_ALL, PAGE)
+    page = announcements.list_before(connection(), after or ABOVE_ALL_IDS, PAGE)
     found = [difference for announced in page for difference in _examine(announced, mend)]
     return len(page), found, page[-1].upload_id if len(page) == PAGE else None
 
@@ -69,13 +66,9 @@ def _forgotten(item: dynamodb.Item, mend: bool) -> Difference:
         announcements.announce(connection(), item | {"state": "awaiting_upload", "rank": 0}, None, 0)
         if stored is not None:
             projection.begin_epoch(connection())
-            _split_again(item["tenant"], item["upload_id"])
+            sqs.send_for_split(item["tenant"], item["upload_id"])
     detail = f"The status table shows it {item['state']}, the database does not know it; {there}."
     return Difference(item["upload_id"], item["tenant"], "ledger_lost", detail, stored is not None)
-
-
-def _split_again(tenant: str, upload_id: str) -> None:
-    sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
 
 
 def _examine(announced: Announced, mend: bool) -> Iterator[Difference]:
@@ -112,7 +105,7 @@ def _unopened(announced: Announced, item: dynamodb.Item | None, mend: bool) -> I
     if mend:
         if item is not None and item["rank"] > 1:
             projection.begin_epoch(connection())
-        _split_again(announced.tenant, announced.upload_id)
+        sqs.send_for_split(announced.tenant, announced.upload_id)
     yield "not_split", "Its file is there and no splitter has met it; it is split."
 
 

@@ -65,6 +65,8 @@ STATUS: Final[Mapping[State, str]] = {
 }
 
 _UPLOAD_ID: Final = re.compile(r"upl_[0-9A-Z]{26}").fullmatch
+ABOVE_ALL_IDS: Final = "upl_~"  # sorts after every upload id
+COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")  # what becomes of a record
 RECORD_BITS: Final = 32
 MAX_ATTEMPTS: Final = 4  # the first and three retries
 LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import LOAD_SECONDS, TIERS, Number, from_key, object_key, rank
+from chalicelib.journey import ABOVE_ALL_IDS, LOAD_SECONDS, TIERS, Number, from_key, object_key, rank
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, manifest, projection, repair
 from chalicelib.postgres.announcements import Announced
@@ -26,7 +26,6 @@ EXPIRED_KEPT: Final = timedelta(days=30)
 ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; no request takes as long
 MOST_PER_SWEEP: Final = 2000
 _LOOKS_AT_ONCE: Final = 16
-_ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
 
 _SPLIT_FAILED: Final = {
     "code": "split_failed",
@@ -53,7 +52,7 @@ def bury(message: Mapping[str, Any]) -> Number | None:
 def _bury_chunk(upload: ledger.Upload, n: int) -> None:
     """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well."""
     if upload.plan and manifest.spend(connection(), upload.number, n):
-        sqs.send_chunks(settings().tier_queue(upload.plan["tier"]), upload.number, [n], upload.tenant)
+        sqs.send_chunks(upload.plan["tier"], upload.number, [n], upload.tenant)
 
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:
@@ -101,7 +100,7 @@ def _tried(step: Callable[[], Any], faults: list[Exception]) -> Any:
 def _restart_scans() -> int:
     stalled = repair.take_stalled_scans(connection())
     for tenant, upload_id in stalled:
-        sqs.send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+        sqs.send_for_split(tenant, upload_id)
     return len(stalled)
 
 
@@ -114,7 +113,7 @@ def _look_for_files() -> int:
     ended = 0
     for announced, found in zip(awaited, stored, strict=True):
         if found is not None and found.stored_at < passed_by:
-            sqs.send(settings().intake_queue, {"tenant": announced.tenant, "upload_id": announced.upload_id})
+            sqs.send_for_split(announced.tenant, announced.upload_id)
             ended += 1
         elif found is None and announced.is_late:
             ended += _expire(announced)
@@ -167,7 +166,7 @@ def _restore_status() -> int:
     cursor = dynamodb.rebuilt_down_to()
     if cursor == dynamodb.ALL_REBUILT:
         return restored
-    page = announcements.list_before(connection(), cursor or _ABOVE_ALL, MOST_PER_SWEEP)
+    page = announcements.list_before(connection(), cursor or ABOVE_ALL_IDS, MOST_PER_SWEEP)
     restored += _restore(page)
     dynamodb.note_rebuilt(page[-1].upload_id if len(page) == MOST_PER_SWEEP else dynamodb.ALL_REBUILT)
     return restored
@@ -197,6 +196,6 @@ def _resend_chunks() -> int:
     for chunk in stuck:
         groups[chunk.upload, chunk.tier, chunk.tenant].append(chunk.n)
     for (upload, tier, tenant), places in groups.items():
-        sqs.send_chunks(settings().tier_queue(tier), upload, places, tenant)
+        sqs.send_chunks(tier, upload, places, tenant)
         manifest.mark_resent(connection(), upload, places)
     return len(stuck)

@@ -9,14 +9,12 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
-from chalicelib.journey import STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rfc3339
+from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, manifest, outcomes, projection
 from chalicelib.postgres.connection import connection
 
-COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 MAX_RAW_BYTES: Final = 64 * 1024
-_ABOVE_ALL: Final = "upl_~"  # sorts after every upload id
 
 
 def project(number: Number | None) -> Number | None:
@@ -103,15 +101,15 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def upload(tenant: str, upload_id: str) -> dict[str, Any]:
     """One upload, read without Postgres. Raises Refused `upload_not_found` (404)."""
-    return resource(_find(tenant, upload_id))
+    return resource(dynamodb.get_upload(tenant, upload_id))
 
 
 def uploads(tenant: str, asked: Asked) -> Page:
     """The tenant's uploads, the newest first."""
     if asked.filters.get("state", "queued") not in TRANSITIONS:
         raise Refused("query_invalid", "There is no such state.", status=400)
-    before = decode(asked.cursor, str, _ABOVE_ALL)
-    if before != _ABOVE_ALL and not is_upload_id(before):
+    before = decode(asked.cursor, str, ABOVE_ALL_IDS)
+    if before != ABOVE_ALL_IDS and not is_upload_id(before):
         raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
     found = dynamodb.listing(tenant, before, asked.filters)
     return fill(found, asked.limit, resource, lambda item: item["upload_id"])
@@ -145,12 +143,5 @@ def _reject(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(tenant: str, upload_id: str) -> Number | None:
-    _find(tenant, upload_id)
+    dynamodb.get_upload(tenant, upload_id)
     return ledger.number_of(connection(), tenant, upload_id)
-
-
-def _find(tenant: str, upload_id: str) -> dict[str, Any]:
-    item = dynamodb.find(tenant, upload_id) if is_upload_id(upload_id) else None
-    if item is None:
-        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
-    return item

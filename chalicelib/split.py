@@ -37,7 +37,7 @@ def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | Non
     """
     arrivals = s3.arrivals(message)
     for arrival in arrivals[1:]:
-        sqs.send(settings().intake_queue, {"tenant": arrival.tenant, "upload_id": arrival.upload_id})
+        sqs.send_for_split(arrival.tenant, arrival.upload_id)
     return _split(arrivals[0], deadline) if arrivals else None
 
 
@@ -109,7 +109,7 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
             ledger.end_scan(db, upload.number, chunks_total, rows_total)
         case "out of time":
-            sqs.send(settings().intake_queue, {"tenant": upload.tenant, "upload_id": upload.upload_id})
+            sqs.send_for_split(upload.tenant, upload.upload_id)
 
 
 def _plan(upload: ledger.Upload) -> dict[str, Any]:
@@ -240,5 +240,5 @@ def send(number: Number, tenant: str, tier: str, places: Sequence[int]) -> None:
     """Send chunks to their tier's queue, then note that they were sent."""
     if not places:
         return
-    sqs.send_chunks(settings().tier_queue(tier), number, places, tenant)
+    sqs.send_chunks(tier, number, places, tenant)
     manifest.mark_sent(connection(), number, places)

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws import client, code
 from chalicelib.aws.s3 import Stored
+from chalicelib.errors import Refused
+from chalicelib.journey import is_upload_id
 from chalicelib.settings import settings
 
 KEPT_SECONDS: Final = 24 * 3600  # of an Idempotency-Key
@@ -50,6 +52,14 @@ def find(tenant: str, upload_id: str) -> Item | None:
         TableName=settings().uploads_table, Key=_key(tenant, upload_id), ConsistentRead=True
     )
     return _unpack(found["Item"]) if "Item" in found else None
+
+
+def get_upload(tenant: str, upload_id: str) -> Item:
+    """An upload's item. Raises Refused `upload_not_found` (404), also for what cannot be an upload's id."""
+    item = find(tenant, upload_id) if is_upload_id(upload_id) else None
+    if item is None:
+        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
+    return item
 
 
 def restore(item: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from chalicelib.aws import client
+from chalicelib.settings import settings
 
 MAX_DELAY_SECONDS: Final = 900
 BATCH: Final = 10
@@ -44,9 +45,14 @@ def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> Non
             send(queue, batch[int(failed["Id"])])
 
 
-def send_chunks(queue: str, number: int, places: Sequence[int], group: str) -> None:
+def send_for_split(tenant: str, upload_id: str) -> None:
+    """Have the splitter look at an upload, as S3's event does."""
+    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+
+
+def send_chunks(tier: str, number: int, places: Sequence[int], tenant: str) -> None:
     """The messages of an upload's chunks, by their n."""
-    send_all(queue, [{"upload": number, "chunk": n} for n in places], group)
+    send_all(settings().tier_queue(tier), [{"upload": number, "chunk": n} for n in places], tenant)
 
 
 def depth(queue: str) -> int:
