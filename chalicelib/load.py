@@ -24,8 +24,8 @@ from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest, outcomes, staging, tables
-from chalicelib.postgres.connection import Connection, connection, is_transient
+from chalicelib.postgres import ledger, locks, manifest, outcomes, staging, tables
+from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
 DEADLOCK_TRIES: Final = 5
@@ -39,26 +39,17 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     if upload is None or type(n) is not int:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=n)
-    with _alone(upload.number, n) as db:
+    db = connection()
+    # The lock tells the sweep that somebody is at work; the claim guards the rows.
+    with locks.alone(db, locks.chunk(upload.number, n)) as ours:
+        if not ours:
+            raise Unavailable("chunk_busy", "Another worker is at this chunk.")
         work = manifest.take(db, upload.number, n)
         if work is None:
             manifest.bury_spent(db, upload.number, n)
         else:
             _attempt(upload, work)
     return upload.number
-
-
-@contextmanager
-def _alone(number: Number, n: int) -> Iterator[Connection]:
-    """Hold the chunk while it is worked on. The lock tells the sweep that somebody is; the claim guards the rows."""
-    db = connection()
-    if not manifest.try_lock(db, number, n):
-        raise Unavailable("chunk_busy", "Another worker is at this chunk.")
-    try:
-        yield db
-    finally:
-        if not (db.closed or db.broken):
-            manifest.free(db, number, n)
 
 
 def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:

@@ -15,7 +15,7 @@ from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, manifest, outcomes, projection
+from chalicelib.postgres import ledger, locks, manifest, outcomes, projection
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -95,15 +95,11 @@ def contested(message: Mapping[str, Any]) -> Number | None:
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)
-    db = connection()
-    # Whoever holds the lock keeps its own message until it is done, so this one may go.
-    if not ledger.try_settle_lock(db, upload.number):
-        return None
-    try:
+    with locks.alone(connection(), locks.settle(upload.number)) as ours:
+        # Whoever holds the lock keeps its own message until it is done, so this one may go.
+        if not ours:
+            return None
         _attempt(upload)
-    finally:
-        if not (db.closed or db.broken):
-            ledger.free_settle_lock(db, upload.number)
     return upload.number
 
 

@@ -21,7 +21,7 @@ from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key, tier
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, ledger, manifest
+from chalicelib.postgres import announcements, ledger, locks, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import ChunkRule, settings
 
@@ -48,16 +48,14 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
     db = connection()
-    # Whoever holds the lock keeps its own message until it is done, so this one may go.
-    if not ledger.try_split_lock(db, upload.number):
-        return None
-    try:
-        _scan(upload, deadline)
-    except Refused as refused:
-        ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
-    finally:
-        if not (db.closed or db.broken):
-            ledger.free_split_lock(db, upload.number)
+    with locks.alone(db, locks.split(upload.number)) as ours:
+        # Whoever holds the lock keeps its own message until it is done, so this one may go.
+        if not ours:
+            return None
+        try:
+            _scan(upload, deadline)
+        except Refused as refused:
+            ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
     return upload.number
 
 

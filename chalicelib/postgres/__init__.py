@@ -1,4 +1,5 @@
-"""The only rooms that talk to Postgres: `connection` (one a process), `ledger` (uploads), `manifest` (chunks),
-`outcomes` (rejected and contested rows), `tables`, `staging` and `replay` (the rows of datasets), `people` (accounts,
-datasets).
+"""The only rooms that talk to Postgres: `connection` (one a process), `locks` (who is at work on what),
+`announcements` (admitted uploads), `ledger` (uploads), `manifest` (chunks), `outcomes` (rejected and contested rows),
+`projection` (what the status is to show), `repair` (what is stuck), `tables`, `staging` and `replay` (the rows of
+datasets), `people` (accounts, datasets).
 """

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.journey import rank
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.projection import DUE
 
 Closed = Literal["opened", "expired", "canceled", "failed"]
 
@@ -97,7 +98,7 @@ def list_due(connection: Connection) -> list[Announced]:
         return cursor.execute(
             f"""
             SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id IN (
-                SELECT upload_id FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at)
+                SELECT upload_id FROM rowmill.upload WHERE {DUE})
             """
         ).fetchall()
 

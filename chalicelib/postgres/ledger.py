@@ -16,9 +16,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from chalicelib.journey import LOADING, Mode, Number, State, sources
-from chalicelib.postgres import manifest
+from chalicelib.postgres import locks, manifest
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.repair import LOCK_SETTLE, LOCK_SPLIT, LOCK_UPLOAD
 
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -131,54 +130,31 @@ def end(
 def lock_upload(connection: Connection, number: int, *, shared: bool) -> None:
     """Hold the upload until the transaction ends: shared to load a chunk, exclusive to have it still."""
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    connection.execute(f"SELECT {function}(%s, %s)", (LOCK_UPLOAD, number))
+    connection.execute(f"SELECT {function}(%s, %s)", (locks.UPLOAD, number))
 
 
 def try_lock_upload(connection: Connection, number: int) -> bool:
     """Hold the upload exclusively until the transaction ends, if no chunk of it is in flight."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (LOCK_UPLOAD, number)).fetchone()
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (locks.UPLOAD, number)).fetchone()
     return bool(row and row[0])
-
-
-def try_split_lock(connection: Connection, number: int) -> bool:
-    """Be this upload's only splitter until `free_split_lock` or the end of the connection."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_SPLIT, number)).fetchone()
-    return bool(row and row[0])
-
-
-def free_split_lock(connection: Connection, number: int) -> None:
-    """Let another splitter take the upload."""
-    connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPLIT, number))
 
 
 def wants_settler(connection: Connection, number: int, seconds: float) -> bool:
     """Whether to send for a settler: nobody is at it, and nobody was sent for within so many seconds."""
-    with connection.transaction():
-        row = connection.execute(
-            """
-            SELECT (settle_asked_at IS NULL OR settle_asked_at < clock_timestamp() - make_interval(secs => %s))
-               AND pg_try_advisory_xact_lock_shared(%s, number)
-            FROM rowmill.upload WHERE number = %s
-            """,
-            (seconds, LOCK_SETTLE, number),
-        ).fetchone()
+    row = connection.execute(
+        """
+        SELECT (settle_asked_at IS NULL OR settle_asked_at < clock_timestamp() - make_interval(secs => %s))
+           AND pg_try_advisory_xact_lock_shared(%s, %s)
+        FROM rowmill.upload WHERE number = %s
+        """,
+        (seconds, *locks.settle(number), number),
+    ).fetchone()
     return bool(row and row[0])
 
 
 def note_settler_sent_for(connection: Connection, number: int) -> None:
     """A settler has been sent for. Noted afterwards: a crash between the two costs a message, not the settling."""
     connection.execute("UPDATE rowmill.upload SET settle_asked_at = clock_timestamp() WHERE number = %s", (number,))
-
-
-def try_settle_lock(connection: Connection, number: int) -> bool:
-    """Be this upload's only settler until `free_settle_lock` or the end of the connection."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_SETTLE, number)).fetchone()
-    return bool(row and row[0])
-
-
-def free_settle_lock(connection: Connection, number: int) -> None:
-    """Let another settler take the upload."""
-    connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SETTLE, number))
 
 
 def count_settling(connection: Connection, number: int, by: int) -> int:

@@ -12,7 +12,6 @@ from psycopg.rows import class_row, dict_row
 
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.repair import chunk_lock
 
 
 def add_chunks(connection: Connection, number: Number, chunks: Sequence[Chunk]) -> list[int]:
@@ -98,17 +97,6 @@ _OPEN: Final = """
     SELECT FROM rowmill.upload u WHERE u.number = {upload} AND u.state = ANY(%s)
     AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
 """
-
-
-def try_lock(connection: Connection, number: int, n: int) -> bool:
-    """Be the only worker at a chunk until `free`, or until the connection ends, however it ends."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (chunk_lock(number, n),)).fetchone()
-    return bool(row and row[0])
-
-
-def free(connection: Connection, number: int, n: int) -> None:
-    """Let others have the chunk."""
-    connection.execute("SELECT pg_advisory_unlock(%s)", (chunk_lock(number, n),))
 
 
 def take(connection: Connection, number: int, n: int) -> Work | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from psycopg.rows import dict_row
 
 from chalicelib.journey import Number, rank
 from chalicelib.postgres.connection import Connection
+
+DUE: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # not over, or its end has not been shown
 
 
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
@@ -89,9 +91,7 @@ def mark_end_shown(connection: Connection, number: int, generation: int) -> None
 
 def list_due(connection: Connection) -> list[Number]:
     """Uploads that are not over, or whose end has not been shown."""
-    rows = connection.execute(
-        "SELECT number FROM rowmill.upload WHERE finished_at IS NULL OR finished_at >= projected_at ORDER BY number"
-    )
+    rows = connection.execute(f"SELECT number FROM rowmill.upload WHERE {DUE} ORDER BY number")
     return [Number(row[0]) for row in rows]
 
 

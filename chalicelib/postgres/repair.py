@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.journey import Number
+from chalicelib.postgres import locks
 from chalicelib.postgres.connection import Connection
 
-LOCK_UPLOAD: Final = 1  # the first of the two keys of an upload's advisory locks: what the lock is for
-LOCK_SPLIT: Final = 2
-LOCK_SETTLE: Final = 3
 GRACE_SECONDS: Final = 5  # between two statements of a worker that is well
 PASSED_SECONDS: Final = 10
 
@@ -27,13 +25,8 @@ _LOCKS: Final = f"""
         WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND database = here.oid),
     splitting AS MATERIALIZED (
         SELECT objid::bigint AS upload, pid FROM pg_locks, here
-        WHERE locktype = 'advisory' AND objsubid = 2 AND classid = {LOCK_SPLIT} AND granted AND database = here.oid)
+        WHERE locktype = 'advisory' AND objsubid = 2 AND classid = {locks.SPLIT} AND granted AND database = here.oid)
 """
-
-
-def chunk_lock(number: int, n: int) -> int:
-    """The key of a chunk's advisory lock."""
-    return number << 32 | n
 
 
 @dataclass(frozen=True, slots=True)

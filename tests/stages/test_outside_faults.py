@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Unavailable
-from chalicelib.postgres import ledger
+from chalicelib.postgres import locks
 from chalicelib.postgres.connection import is_row_fault, is_transient
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
@@ -133,8 +133,11 @@ def test_settling_is_sent_for_once_and_done_by_one(pipeline: Pipeline) -> None:
         pipeline.sweep()
     assert pipeline.messages("settle") == []  # asked a moment ago
     pipeline.sql("UPDATE rowmill.upload SET settle_asked_at = settle_asked_at - interval '26 seconds'")
-    with psycopg.connect(pipeline.url, autocommit=True) as settler:
-        assert ledger.try_settle_lock(settler, message["upload"])
+    with (
+        psycopg.connect(pipeline.url, autocommit=True) as settler,
+        locks.alone(settler, locks.settle(message["upload"])) as held,
+    ):
+        assert held
         pipeline.sweep()
         assert pipeline.messages("settle") == []  # somebody is at it
         assert settle.contested(message) is None

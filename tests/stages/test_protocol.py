@@ -20,7 +20,7 @@ from chalicelib import edge, load, mend, settle, split
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import logger
-from chalicelib.postgres import connection, ledger, manifest
+from chalicelib.postgres import connection, ledger, locks, manifest
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
@@ -323,8 +323,11 @@ def test_a_worker_killed_on_its_last_attempt_leaves_a_chunk_that_is_buried(pipel
 @contextmanager
 def at_work(pipeline: Pipeline, message: dict[str, Any]) -> Iterator[None]:
     """Another worker is at the chunk."""
-    with psycopg.connect(pipeline.url, autocommit=True) as other:
-        assert manifest.try_lock(other, message["upload"], message["chunk"])
+    with (
+        psycopg.connect(pipeline.url, autocommit=True) as other,
+        locks.alone(other, locks.chunk(message["upload"], message["chunk"])) as held,
+    ):
+        assert held
         yield
 
 

@@ -14,7 +14,7 @@ import pytest
 from chalicelib import doctor, load, mend, report, split
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.postgres import connection, ledger, manifest, projection
+from chalicelib.postgres import connection, ledger, locks, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
@@ -330,8 +330,11 @@ def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pi
 
 def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline) -> None:
     upload_id, messages = pipeline.begin(BODY)
-    with psycopg.connect(pipeline.url, autocommit=True) as vanished:
-        assert manifest.try_lock(vanished, messages[0]["upload"], 1)
+    with (
+        psycopg.connect(pipeline.url, autocommit=True) as vanished,
+        locks.alone(vanished, locks.chunk(messages[0]["upload"], 1)) as held,
+    ):
+        assert held
         assert manifest.take(vanished, messages[0]["upload"], 1)
         assert pipeline.sweep()["hung_sessions"] == 0
         pipeline.sql("UPDATE rowmill.chunk SET started_at = started_at - interval '61 seconds' WHERE n = 1")

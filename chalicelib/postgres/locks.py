@@ -1,0 +1,46 @@
+"""Advisory locks: who is at work on what. A connection's locks go with it, however it ends.
+
+Nothing rests on them but who waits for whom, and what the sweep takes for abandoned: rows are guarded by claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from chalicelib.postgres.connection import Connection
+
+UPLOAD: Final = 1  # the first of the two keys of an upload's locks: what the lock is for
+SPLIT: Final = 2
+SETTLE: Final = 3
+
+Key = tuple[int, ...]
+
+
+def chunk(number: int, n: int) -> Key:
+    """The worker at a chunk. One key of 64 bits, so that no upload's lock is ever meant."""
+    return (number << 32 | n,)
+
+
+def split(number: int) -> Key:
+    """The splitter of an upload."""
+    return (SPLIT, number)
+
+
+def settle(number: int) -> Key:
+    """The settler of an upload."""
+    return (SETTLE, number)
+
+
+@contextmanager
+def alone(connection: Connection, key: Key) -> Iterator[bool]:
+    """Hold a lock for the block, unless somebody else does: whether it is ours."""
+    places = ", ".join(["%s"] * len(key))
+    row = connection.execute(f"SELECT pg_try_advisory_lock({places})", key).fetchone()
+    ours = bool(row and row[0])
+    try:
+        yield ours
+    finally:
+        if ours and not (connection.closed or connection.broken):
+            connection.execute(f"SELECT pg_advisory_unlock({places})", key)
