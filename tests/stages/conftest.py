@@ -39,6 +39,18 @@ def cut_into(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
     settings.cache_clear()
 
 
+def poison(patch: pytest.MonkeyPatch, first_record: int) -> None:
+    """Let the chunk that begins with this record use up all memory, whoever loads it."""
+    real = load.prepare
+
+    def poisoned(upload: Any, work: Any, data: bytes) -> Any:
+        if work.first_record == first_record:
+            raise MemoryError
+        return real(upload, work, data)
+
+    patch.setattr(load, "prepare", poisoned)
+
+
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead")
 
 

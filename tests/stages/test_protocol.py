@@ -21,7 +21,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import logger
 from chalicelib.postgres import connection, ledger, locks, manifest
-from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.conftest import Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 
 ROWS = 40
@@ -285,14 +285,7 @@ def test_a_chunk_that_always_fails_dies_after_four_attempts_and_the_rest_loads(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id, messages = pipeline.begin(BODY)
-    real = load.prepare
-
-    def poisoned(upload: Any, work: Any, data: bytes) -> Any:
-        if work.first_record == 11:
-            raise MemoryError
-        return real(upload, work, data)
-
-    monkeypatch.setattr(load, "prepare", poisoned)
+    poison(monkeypatch, first_record=11)
     attempts = 0
     for message in messages * 5:
         try:

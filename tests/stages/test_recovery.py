@@ -11,12 +11,12 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import doctor, load, mend, report, split
+from chalicelib import doctor, mend, report, split
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.postgres import connection, ledger, locks, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
-from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.conftest import Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 
 ROWS = 40
@@ -172,15 +172,8 @@ def test_only_what_is_under_way_can_be_canceled(pipeline: Pipeline) -> None:
 def poisoned(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> str:
     """An upload whose second chunk is dead."""
     upload_id, messages = pipeline.begin(BODY)
-    real = load.prepare
-
-    def poison(upload: Any, work: Any, data: bytes) -> Any:
-        if work.first_record == 11:
-            raise MemoryError
-        return real(upload, work, data)
-
     with monkeypatch.context() as patch:
-        patch.setattr(load, "prepare", poison)
+        poison(patch, first_record=11)
         for message in messages + messages[1:2] * 3:
             try:
                 pipeline.load([message])
