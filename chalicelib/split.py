@@ -60,10 +60,19 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
 
 
 def _open(arrival: s3.Arrival) -> ledger.Upload | None:
-    """Pin the object's first version and hand the state over to Postgres.
+    """The upload as the ledger has it, which once it has it does not ask the status table again.
 
-    Nothing of the message is believed but whose upload it speaks of, and that only if the status table knows it.
+    Nothing of the message is believed but whose upload it speaks of, and that only if one of the two knows it.
     """
+    number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
+    upload = ledger.find(connection(), number) if number else _pin(arrival)
+    if upload is not None:
+        announcements.close(connection(), arrival.upload_id, "opened")
+    return upload
+
+
+def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
+    """Pin the object's first version and hand the state over to Postgres."""
     tenant, upload_id = arrival.tenant, arrival.upload_id
     item = dynamodb.find(tenant, upload_id)
     stored = s3.head(object_key(tenant, upload_id)) if item else None
@@ -76,7 +85,7 @@ def _open(arrival: s3.Arrival) -> ledger.Upload | None:
         item = dynamodb.find(tenant, upload_id) or item
         if "etag" not in item:
             return None
-    opened = ledger.open_upload(
+    return ledger.open_upload(
         connection(),
         {
             "upload_id": upload_id,
@@ -92,8 +101,6 @@ def _open(arrival: s3.Arrival) -> ledger.Upload | None:
             "stored_at": arrival.refine(stored.stored_at),
         },
     )
-    announcements.close(connection(), upload_id, "opened")
-    return opened
 
 
 def _scan(upload: ledger.Upload, deadline: float) -> None:

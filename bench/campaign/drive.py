@@ -21,9 +21,9 @@ from bench.campaign import files
 from bench.campaign.audit import audit
 from bench.campaign.board import Fault, Poison
 from bench.campaign.deeds import Deeds
-from bench.campaign.plan import DEEDS, POISONS, Plan, Upload
+from bench.campaign.plan import DEEDS, POISONS, STAYS_HIDDEN, Plan, Upload
 from bench.campaign.results import Result
-from bench.campaign.rig import CHUNKS, FAKETIME, Rig, eventually
+from bench.campaign.rig import CHUNKS, FAKETIME, HIDDEN_SECONDS, VISIBILITY_SECONDS, Rig, eventually
 from bench.campaign.scene import Scene, Sent, look
 from bench.campaign.tenant import Tenant, tenant
 
@@ -93,6 +93,7 @@ class Seed:
                 eventually(self.is_over, BOUND_SECONDS)
         self.rig.hands.deeds = {**self.rig.hands.deeds, **self.deeds.by_name()}
         self.rig.set_clocks(dict(self.plan.skew))
+        self.rig.hide_messages(HIDDEN_SECONDS if self.plan.hides else VISIBILITY_SECONDS)
         self.rig.postgres.peak = 0
         self.rig.board.poisons.clear()
         self.rig.board.arm(self.plan.faults)
@@ -143,6 +144,8 @@ class Seed:
             if self.plan.skew and FAKETIME.exists():
                 self.done["clock skew"] += 1
             self.rig.set_clocks({})
+            if self.plan.hides:
+                self.done[STAYS_HIDDEN] += self.rig.forget_hidden()
             self.done["stale messages after the end"] += self.deeds.repeat_chunks() and self.deeds.repeat_events()
             eventually(lambda: not self.rig.waiting(), LATE_SECONDS, pause=0.3)
 

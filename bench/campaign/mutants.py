@@ -148,6 +148,11 @@ MUTANTS = (
         ),
         strikes("redeploy split"),
     ),
+    Mutant(
+        "wait-for-what-is-in-hand",
+        (Change("chalicelib/aws/sqs.py", 'for kind in ("", "Delayed")', 'for kind in ("", "NotVisible", "Delayed")'),),
+        lambda plan: plan.hides and strikes("kill split after pin")(plan),
+    ),
 )
 
 

@@ -13,6 +13,7 @@ Event = Literal["once", "twice", "lost"]
 Fate = Literal["", "cancel", "replace", "kill", "garble"]
 DEEDS: dict[Fate, str] = {"cancel": "cancel", "replace": "object replaced"}
 POISONS: tuple[Fate, ...] = ("kill", "garble")
+STAYS_HIDDEN = "message in hand stays hidden"
 SLOW_SECONDS = 4.5  # longer than the queues' visibility, so that the chunk is delivered again meanwhile
 
 
@@ -34,12 +35,13 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`skew` is how many hours each function's clock is off."""
+    """`skew` is how many hours each function's clock is off. `hides`: messages of killed workers do not come back."""
 
     seed: int
     uploads: tuple[Upload, ...]
     faults: tuple[Fault, ...]
     skew: tuple[tuple[str, int], ...] = ()
+    hides: bool = False
 
     @property
     def kinds(self) -> list[str]:
@@ -48,7 +50,8 @@ class Plan:
         fates = [each.fate for each in self.uploads]
         fated = [DEEDS[fate] for fate in fates if fate in DEEDS]
         poisons = [kind for fate in fates if fate in POISONS for kind in (f"poison: {fate}", "redrive")]
-        return [fault.kind for fault in self.faults] + events + fated + poisons + (["clock skew"] if self.skew else [])
+        standing = [STAYS_HIDDEN] * self.hides + ["clock skew"] * bool(self.skew)
+        return [fault.kind for fault in self.faults] + events + fated + poisons + standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Kind:
 
 
 KILLS = (
+    Kind("kill load at a statement", "load:statement", 150, "kill"),
+    Kind("kill split at a statement", "split:statement", 20, "kill"),
     Kind("kill load before COPY", "load:copy", 20, "kill"),
     Kind("kill load mid-COPY", "load:copied", 20, "kill"),
     Kind("kill load before COMMIT", "load:land", 15, "kill"),
@@ -160,7 +165,7 @@ def draw(seed: int) -> Plan:
     )
     uploads = _uploads(random)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
-    return Plan(seed, uploads, faults, skew if random.random() < 0.3 else ())
+    return Plan(seed, uploads, faults, skew if random.random() < 0.3 else (), hides=random.random() < 0.4)
 
 
 def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:

@@ -32,6 +32,7 @@ from infra.local.record import Instance
 
 CHUNKS, OTHER_CHUNKS = "0:4194304:60,8:4194304:40", "0:4194304:45"  # the second for a deploy in mid-file
 VISIBILITY_SECONDS = 3
+HIDDEN_SECONDS = 720  # as the deployed queues have it, nearly: nothing comes back while a seed runs
 CONNECTIONS = 60  # few, so that they can run out
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "undeliverable")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -123,6 +124,22 @@ class Rig:
         answer = self.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
         said = json.load(answer["Payload"])
         return str(said) if "FunctionError" in answer else None
+
+    def hide_messages(self, seconds: int) -> None:
+        """Have the queues give a message again after so many seconds, unless its taker has acknowledged it."""
+        for url in self.queues.values():
+            attributes = {"VisibilityTimeout": str(seconds)}
+            self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+    def forget_hidden(self) -> int:
+        """Purge what is still in somebody's hand; how many messages that were."""
+        hidden = 0
+        for url in self.queues.values():
+            name = "ApproximateNumberOfMessagesNotVisible"
+            asked = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+            hidden += int(asked["Attributes"][name])
+            self.client("sqs").purge_queue(QueueUrl=url)
+        return hidden
 
     def set_clocks(self, skew: Mapping[str, int]) -> None:
         """Put each function's clock so many hours off; 0 for those that are not named."""
@@ -218,8 +235,6 @@ def _prepare(rig: Rig) -> None:
     for queue in QUEUES:
         url = rig.client("sqs").get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
         rig.queues[queue] = url
-        attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
-        rig.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
     for function in rig.client("lambda").list_functions()["Functions"]:
         _point_at_proxies(rig, function)
     rig.set_clocks({})

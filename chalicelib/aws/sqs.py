@@ -61,11 +61,14 @@ def depth(queue: str) -> int:
 
 
 def is_idle(queue: str) -> bool:
-    """Whether no message waits, is being worked on or is delayed (approximately, as SQS counts)."""
+    """Whether no message waits or is delayed (approximately, as SQS counts).
+
+    Messages in hand do not count: that of a killed worker stays in hand for minutes.
+    """
     return not any(_counts(queue))
 
 
 def _counts(queue: str) -> list[int]:
-    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "Delayed")]
     answer = client("sqs").get_queue_attributes(QueueUrl=_url(queue), AttributeNames=names)
     return [int(answer["Attributes"].get(name, 0)) for name in names]

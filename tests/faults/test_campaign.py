@@ -46,7 +46,7 @@ def scene(rig: Rig) -> Scene:
     """What a seed without a fault leaves."""
     uploads = tuple(replace(each, event="once", fate="") for each in draw(6).uploads[:2])
     with tenant(rig) as account:
-        return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=()), account).run()
+        return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=(), hides=False), account).run()
 
 
 def _lose_a_row(scene: Scene) -> None:

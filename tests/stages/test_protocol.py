@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from chalice.app import SQSEvent
 
-from chalicelib import edge, load, mend, settle, split
+from chalicelib import aws, edge, load, mend, settle, split
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import logger
@@ -209,6 +209,38 @@ def test_a_lost_event_is_found_by_the_sweep(pipeline: Pipeline, monkeypatch: pyt
     onward(split.file(message))
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def in_hand(queue: str, body: dict[str, Any]) -> None:
+    """A message whose taker was killed: nobody else gets it before its visibility ends, minutes later."""
+    sqs.send(queue, body)
+    taken = aws.client("sqs").receive_message(QueueUrl=sqs._url(queue))
+    assert len(taken["Messages"]) == 1
+
+
+def test_a_file_whose_splitter_was_killed_before_it_said_so_is_split(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", 0)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.begin(BODY)  # the last to come, so that none passes the first one by
+    pipeline.messages("intake")
+    in_hand("rowmill-local-intake", pipeline.event(upload_id))
+    assert pipeline.sweep()["files_awaited"] == 1
+    (message,) = pipeline.messages("intake")
+    onward(split.file(message))
+    assert pipeline.upload(upload_id)["chunks_total"] == 4
+
+
+def test_a_chunk_whose_worker_was_killed_before_it_said_so_is_sent_again(pipeline: Pipeline) -> None:
+    upload_id, messages = pipeline.begin(BODY)
+    in_hand("rowmill-local-high", messages[0])
+    pipeline.load(messages[1:])
+    pipeline.sql("UPDATE rowmill.chunk SET sent_at = sent_at - interval '26 seconds'")
+    assert pipeline.sweep()["chunks_resent"] == 1
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
 
 
 def test_a_file_that_never_comes_expires(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

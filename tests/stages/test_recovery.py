@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import psycopg
@@ -370,6 +371,24 @@ def test_an_emptied_status_table_is_rebuilt_by_the_sweep(pipeline: Pipeline, mon
     pipeline.load(messages + pipeline.messages())
     assert pipeline.upload(under_way)["state"] == "completed_with_errors"  # all are duplicates
     assert pipeline.upload(waiting)["rejected"] == ROWS
+
+
+def test_a_scan_goes_on_whose_status_was_put_back_and_shown_before_the_splitter_came(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(split, "_fan_out", Mock(side_effect=RuntimeError))  # the splitter dies
+        pipeline.split(upload_id)
+    emptied()
+    pipeline.sql("UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - interval '6 seconds'")
+    assert pipeline.sweep()["scans_restarted"] == 1
+    assert pipeline.upload(upload_id)["state"] == "splitting"
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
 
 
 def begun_again(pipeline: Pipeline) -> tuple[str, list[dict[str, Any]]]:
