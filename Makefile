@@ -39,7 +39,7 @@ check: $(READY)
 	@$(BIN)/lint-imports
 
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 campaign: $(READY)
 	@$(BIN)/python -m bench.campaign run --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)

@@ -21,6 +21,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs deaf to Ctrl-C, and what tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What starts embedded clouds goes to one of the two processes of `make test`, one cloud after the other.
+CLOUDS = ("journey/", "faults/test_campaign.py", "faults/test_many_accounts.py", "contracts/test_embedded_cloud.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(tuple(f"tests/{place}" for place in CLOUDS)):
+            item.add_marker(pytest.mark.xdist_group("clouds"))
+
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -16,7 +16,6 @@ from tests.stages.conftest import Pipeline, pipeline
 pytest.register_assert_rewrite("tests.faults.audit")
 __all__ = ["pipeline"]
 Figures = Callable[[str, str, Any], None]
-_FIGURES: dict[str, dict[str, Any]] = {}
 
 
 @pytest.fixture
@@ -29,20 +28,20 @@ def deliveries(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     deliveries.db.close()
 
 
-@pytest.fixture(scope="session")
-def figures() -> Figures:
+@pytest.fixture
+def figures(record_property: Callable[[str, Any], None]) -> Figures:
     """Keep a figure: figures("crash_points", "split", 40) goes into .rowmill/reports/crash_points.json."""
-
-    def keep(report: str, name: str, value: Any) -> None:
-        _FIGURES.setdefault(report, {})[name] = value
-        folder = default_folder() / "reports"
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_FIGURES[report], indent=1, sort_keys=True)
-        (folder / f"{report}.json").write_text(text + "\n")
-
-    return keep
+    return lambda report, name, value: record_property(report, {name: value})
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for report, found in sorted(_FIGURES.items()):
-        terminalreporter.write_line(f"{report}: {json.dumps(found, sort_keys=True)}")
+    """Gather the figures of every process of the run."""
+    found: dict[str, dict[str, Any]] = {}
+    for test in terminalreporter.getreports("passed"):
+        for report, figure in test.user_properties:
+            found.setdefault(report, {}).update(figure)
+    folder = default_folder() / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    for report, figures in sorted(found.items()):
+        (folder / f"{report}.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+        terminalreporter.write_line(f"{report}: {json.dumps(figures, sort_keys=True)}")
