@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from ulid import ULID
 
-from chalicelib import tickets
+from chalicelib import matching, tickets
 from chalicelib.aws import dynamodb, s3
-from chalicelib.datasets import read_mode
+from chalicelib.datasets import Schema, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, UploadId, object_key, rfc3339
@@ -22,7 +22,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 _FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
-_OPTIONS: Final = frozenset({"mode", "dialect"})
+_OPTIONS: Final = frozenset({"mode", "dialect", "mapping"})
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
@@ -107,7 +107,19 @@ def _read_options(tenant: str, dataset: str, options: Any) -> dict[str, Any]:
     if not isinstance(dialect, dict):
         raise _invalid("options.dialect", "must be an object")
     Dialect.from_options(dialect)
-    return {"mode": mode, "dialect": json.dumps(dialect)}
+    return {
+        "mode": mode,
+        "dialect": json.dumps(dialect),
+        "options": json.dumps(_further(options, found.dataset.schema)),
+    }
+
+
+def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """The options that neither the dialect nor the mode is made of, those that are given."""
+    further: dict[str, Any] = {}
+    if "mapping" in options:
+        further["mapping"] = matching.read_mapping(options["mapping"], schema.names)
+    return further
 
 
 def _checksum(value: Any) -> str | None:

@@ -47,6 +47,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "chunks_done": seen["chunks_done"],
         "tier": plan.get("tier"),
         "dialect": plan.get("shown"),
+        "mapping": plan.get("mapping"),
         "timings": {
             "stored_at": rfc3339(seen["stored_at"]),
             "split_s": _between(seen["stored_at"], seen["split_at"]),
@@ -69,6 +70,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "chunks_done": 0,
     "tier": None,
     "dialect": None,
+    "mapping": None,
     "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},
     "error": None,
 }
@@ -93,7 +95,8 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         "mode": item["mode"],
         "created_at": item["created_at"],
         "bytes_total": item["size"],
-        "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])},
+        "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])}
+        | json.loads(item.get("options", "{}")),
         **shown,
         "error": shown["error"] or error,
     }

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
-from chalicelib import chunking, formats
+from chalicelib import chunking, formats, matching
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.datasets import Schema, read_schema
@@ -93,6 +93,7 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
             "dataset": item["dataset"],
             "mode": item["mode"],
             "dialect": json.loads(item["dialect"]),
+            "options": json.loads(item.get("options", "{}")),
             "correlation_id": item["correlation_id"],
             "object_key": object_key(tenant, upload_id),
             "version_id": item.get("version_id", stored.version_id),
@@ -128,7 +129,7 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     dialect = detected.dialect
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
-    positions = match(header.names, schema) if dialect.header else list(range(len(schema.fields)))
+    columns = _columns(header, detected, schema, upload.options.get("mapping", {}))
     queue = tier(_estimate_rows(sample[start:], size - start))
     rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
     return {
@@ -136,8 +137,9 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "dataset_version": upload.dataset_version,
         "dialect": asdict(dialect),
         "shown": {**asdict(dialect), "encoding": "utf-8", "detected": _evidence(detected)},
-        "positions": positions,
-        "width": len(positions),
+        "positions": matching.positions(columns, schema.names),
+        "width": len(columns),
+        "mapping": matching.shown(columns),
         "data_start": start,
         "first_line": 1 + header.lines,
         "chunk_bytes": _equal_chunks(size - start, rule.bytes),
@@ -161,21 +163,15 @@ def _evidence(detected: formats.Detected) -> dict[str, Any]:
     }
 
 
-def match(header: Sequence[str], schema: Schema) -> list[int]:
-    """Where each field of the schema stands in the header. Raises Refused naming every column that is off."""
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    missing = [name for name in schema.names if name not in header]
-    unknown = [name for name in header if name not in schema.names]
-    for code, names, detail in (
-        ("columns_repeated", repeated, "The header names a column twice."),
-        ("columns_missing", missing, "The header lacks columns of the dataset."),
-        ("columns_unknown", unknown, "The header has columns the dataset does not know."),
-    ):
-        if names:
-            listed = ", ".join(names[:20])
-            errors = [{"column": name, "code": code, "detail": detail} for name in names[:100]]
-            raise Refused(code, f"{detail[:-1]}: {listed}.", errors=errors)
-    return [header.index(name) for name in schema.names]
+def _columns(
+    header: formats.Header, detected: formats.Detected, schema: Schema, mapping: matching.Mapped
+) -> list[matching.Column]:
+    """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
+    if detected.dialect.header:
+        return matching.match(header.names, schema.names, mapping)
+    ignored = sum(field is None for field in mapping.values())
+    usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
+    return matching.by_position(usual, schema.names, mapping)
 
 
 def _estimate_rows(sample: bytes, size: int) -> int:

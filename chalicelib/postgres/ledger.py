@@ -36,6 +36,7 @@ class Upload:
     dataset_version: int
     descriptor: dict[str, Any]
     dialect: dict[str, Any]
+    options: dict[str, Any]
     correlation_id: str
     object_key: str
     etag: str
@@ -47,7 +48,7 @@ class Upload:
 
 _SELECT_UPLOAD: Final = """
     SELECT u.number, u.upload_id, u.tenant, u.state, u.mode, u.dataset, d.name AS dataset_name,
-           d.version AS dataset_version, d.descriptor, u.dialect, u.correlation_id, u.object_key, u.etag,
+           d.version AS dataset_version, d.descriptor, u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes
     FROM rowmill.upload u JOIN rowmill.dataset d ON d.number = u.dataset
 """
@@ -57,14 +58,14 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
     """The upload of `new["upload_id"]`, inserted in state scanning if this is the first time it is met."""
     connection.execute(
         """
-        INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, mode, dialect, correlation_id, object_key,
-                                    version_id, etag, bytes_total, stored_at)
-        SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(mode)s, %(dialect)s, %(correlation_id)s,
-               %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
+        INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, mode, dialect, options, correlation_id,
+                                    object_key, version_id, etag, bytes_total, stored_at)
+        SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(mode)s, %(dialect)s, %(options)s,
+               %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
         FROM rowmill.dataset d WHERE d.tenant = %(tenant)s AND d.name = %(dataset)s
         ON CONFLICT (upload_id) DO NOTHING
         """,
-        {**new, "dialect": Jsonb(new["dialect"])},
+        {**new, "dialect": Jsonb(new["dialect"]), "options": Jsonb(new["options"])},
     )
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         upload = cursor.execute(_SELECT_UPLOAD + "WHERE u.upload_id = %s", (new["upload_id"],)).fetchone()

@@ -15,11 +15,17 @@ def nest(pairs: Iterable[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        parts = name.split(".")
+        # A column of a mapping is foreign: it may hold dots, and its field may be called `1` or `true`.
+        is_column = name.startswith("mapping.")
+        parts = name.split(".", 1) if is_column else name.split(".")
         if not equals or not all(parts):
             raise Unusable(f"option {pair!r} is not of the form name=value")
-        _place(options, parts, typed(value), name)
+        _place(options, parts, _field(value) if is_column else typed(value), name)
     return options
+
+
+def _field(text: str) -> str | None:
+    return None if text == "null" else text
 
 
 def typed(text: str) -> Any:

@@ -845,6 +845,8 @@ def test_dotted_options_nest_and_only_json_words_are_typed() -> None:
         "notify": {"email": "a=b@c.de"},
         "x": "null",
     }
+    columns = ["mapping.Sum.Total=1", "mapping.Note=null"]
+    assert nest(columns) == {"mapping": {"Sum.Total": "1", "Note": None}}
     with pytest.raises(Unusable, match="contradicts"):
         nest(["dialect=excel", "dialect.header=true"])
 
