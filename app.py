@@ -106,6 +106,11 @@ def cancel_upload(upload_id: str) -> Response:
     return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
 
 
+@app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
+def confirm_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.confirm(edge.tenant(app), upload_id))
+
+
 @app.route("/v1/uploads/{upload_id}/redrive", methods=["POST"])
 def redrive_upload(upload_id: str) -> Response:
     return answered(upload_id, control.redrive(edge.tenant(app), upload_id))

@@ -22,7 +22,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 _FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
-_OPTIONS: Final = frozenset({"mode", "dialect", "mapping"})
+_OPTIONS: Final = frozenset({"mode", "dialect", "mapping", "validate_only"})
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
@@ -119,6 +119,10 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     further: dict[str, Any] = {}
     if "mapping" in options:
         further["mapping"] = matching.read_mapping(options["mapping"], schema.names)
+    if not isinstance(options.get("validate_only", False), bool):
+        raise _invalid("options.validate_only", "must be true or false")
+    if options.get("validate_only"):
+        further["validate_only"] = True
     return further
 
 

@@ -6,7 +6,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
 from chalicelib.postgres import announcements, ledger, manifest
-from chalicelib.postgres.connection import connection
+from chalicelib.postgres.connection import Connection, connection
 
 
 def cancel(tenant: str, upload_id: str) -> Number | None:
@@ -29,6 +29,26 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
     return number
 
 
+def confirm(tenant: str, upload_id: str) -> Number:
+    """Load what was only checked: the second pass begins.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this.
+    """
+    state = dynamodb.get_upload(tenant, upload_id)["state"]
+    db = connection()
+    number = ledger.number_of(db, tenant, upload_id)
+    if number is None or not _confirmed(db, number):
+        raise Refused("state_conflict", f"The upload is {state}: there is nothing to confirm.", status=409)
+    sqs.send_for_split(tenant, upload_id)
+    return number
+
+
+def _confirmed(db: Connection, number: Number) -> bool:
+    with db.transaction():
+        ledger.lock_upload(db, number, shared=False)
+        return ledger.begin_load(db, number, ["needs_review"])
+
+
 def redrive(tenant: str, upload_id: str) -> Number:
     """Try again what was given up, as a new generation of the upload.
 
@@ -49,8 +69,8 @@ def redrive(tenant: str, upload_id: str) -> Number:
     if upload.chunks_total is None:
         sqs.send_for_split(tenant, upload_id)
     elif upload.plan is not None:
-        sqs.send_chunks(upload.plan["tier"], number, places, tenant)
-        manifest.mark_sent(db, number, places)
+        sqs.send_chunks(upload.plan["tier"], number, upload.reading, places, tenant)
+        manifest.mark_sent(db, number, upload.reading, places)
     return number
 
 

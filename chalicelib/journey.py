@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, NewType
+from typing import Final, Literal, NamedTuple, NewType
 
 UploadId = NewType("UploadId", str)  # "upl_" + ULID: sortable by creation
 Tenant = NewType("Tenant", str)  # "ten_" + ULID
@@ -19,6 +19,7 @@ State = Literal[
     "splitting",
     "queued",
     "processing",
+    "needs_review",
     "canceling",
     "completed",
     "completed_with_errors",
@@ -28,16 +29,28 @@ State = Literal[
 ]
 Mode = Literal["insert", "skip", "upsert"]
 Tier = Literal["high", "medium", "low"]
+Pass = Literal["check", "load"]  # of an upload over its file; a check writes no row
 MODES: Final[tuple[Mode, ...]] = ("insert", "skip", "upsert")
 TIERS: Final[tuple[Tier, ...]] = ("high", "medium", "low")
+PASSES: Final[tuple[Pass, ...]] = ("check", "load")
 
 TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "awaiting_upload": ("uploaded", "expired", "failed", "canceled"),
     "uploaded": ("scanning", "failed", "canceled"),
     "scanning": ("splitting", "failed", "canceling", "canceled"),
-    "splitting": ("queued", "processing", "completed", "completed_with_errors", "failed", "canceling", "canceled"),
-    "queued": ("processing", "completed", "completed_with_errors", "failed", "canceling", "canceled"),
-    "processing": ("completed", "completed_with_errors", "failed", "canceling", "canceled"),
+    "splitting": (
+        *("queued", "processing", "needs_review", "completed", "completed_with_errors", "failed"),
+        *("canceling", "canceled"),
+    ),
+    "queued": (
+        *("processing", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
+        *("canceling", "canceled"),
+    ),
+    "processing": (
+        *("needs_review", "splitting", "completed", "completed_with_errors", "failed"),
+        *("canceling", "canceled"),
+    ),
+    "needs_review": ("splitting", "canceling", "canceled"),  # confirm begins the pass that loads
     # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
     "canceling": ("canceled", "completed", "completed_with_errors", "failed"),
     "completed": (),
@@ -56,6 +69,7 @@ STATUS: Final[Mapping[State, str]] = {
     "splitting": "processing",
     "queued": "processing",
     "processing": "processing",
+    "needs_review": "pending",
     "canceling": "processing",
     "completed": "success",
     "completed_with_errors": "partial",
@@ -71,6 +85,7 @@ RECORD_BITS: Final = 32
 MAX_ATTEMPTS: Final = 4  # the first and three retries
 LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this
 UPLOAD_SECONDS: Final = 3600  # how long a presigned URL is good for
+REVIEW_SECONDS: Final = 7 * 24 * 3600  # how long an upload waits to be confirmed
 PARTS_SECONDS: Final = 7 * 24 * 3600  # how long a file may come in parts; the bucket's own rule aborts then, too
 
 
@@ -79,9 +94,9 @@ def sources(state: State) -> list[State]:
     return [source for source, onward in TRANSITIONS.items() if state in onward]
 
 
-def rank(state: State, generation: int, chunks_done: int, epoch: int = 0) -> int:
+def rank(state: State, generation: int, chunks_done: int, epoch: int = 0, reading: Pass = "load") -> int:
     """A number that only grows along the journey, so that a late write of the projection loses."""
-    order = 99 if state in TERMINAL else list(TRANSITIONS).index(state)
+    order = 99 if state in TERMINAL else list(TRANSITIONS).index(state) + 20 * PASSES.index(reading)
     return epoch * 10**18 + generation * 10**12 + order * 10**10 + chunks_done
 
 
@@ -117,6 +132,14 @@ def is_upload_id(text: str) -> bool:
 def tier(rows: int) -> Tier:
     """The queue for a file of about this many rows: <1,000 high, up to 5,000 medium, above low."""
     return "high" if rows < 1000 else "medium" if rows <= 5000 else "low"
+
+
+class ChunkKey(NamedTuple):
+    """Which chunk of all: an upload's n-th in one of its passes. Messages carry this and no more."""
+
+    upload: Number
+    reading: Pass
+    n: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from chalicelib.aws import s3
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import MAX_ATTEMPTS, CellError, Mode, Number, Rejection, lineage
+from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, staging, tables
+from chalicelib.postgres import ledger, locks, manifest, outcomes, staging, tables, trial
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -34,19 +34,20 @@ _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "
 
 def chunk(message: Mapping[str, Any]) -> Number | None:
     """Load the chunk a message names; its upload, unless there is no such chunk."""
-    number, n = message.get("upload"), message.get("chunk")
-    upload = ledger.find(connection(), number) if type(number) is int and type(n) is int else None
-    if upload is None or type(n) is not int:
+    number = message.get("upload")
+    upload = ledger.find(connection(), number) if type(number) is int else None
+    key = manifest.named(upload.number, message) if upload else None
+    if upload is None or key is None:
         return None
-    about(upload.correlation_id, upload_id=upload.upload_id, chunk=n)
+    about(upload.correlation_id, upload_id=upload.upload_id, chunk=key.n)
     db = connection()
     # The lock tells the sweep that somebody is at work; the claim guards the rows.
-    with locks.alone(db, locks.chunk(upload.number, n)) as ours:
+    with locks.alone(db, locks.chunk(key.upload, key.n)) as ours:
         if not ours:
             raise Unavailable("chunk_busy", "Another worker is at this chunk.")
-        work = manifest.take(db, upload.number, n)
+        work = manifest.take(db, key)
         if work is None:
-            manifest.bury_spent(db, upload.number, n)
+            manifest.bury_spent(db, key)
         else:
             _attempt(upload, work)
     return upload.number
@@ -58,23 +59,23 @@ def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
         _load(upload, work)
     except Exception as error:
         if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
-            _give_back(upload.number, work.n)
+            _give_back(work.key)
             raise
-        manifest.note_fault(connection(), upload.number, work.n, _fault(error))
+        manifest.note_fault(connection(), work.key, _fault(error))
         if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
             # Counted in the chunk's row already, so a copy in seconds is as safe as the queue's own in minutes.
             raise Unavailable("chunk_failed", "The chunk failed; it has attempts left.") from error
-        manifest.bury(connection(), upload.number, work.n)
+        manifest.bury(connection(), work.key)
 
 
-def _give_back(number: Number, n: int) -> None:
+def _give_back(key: ChunkKey) -> None:
     """Uncount the attempt; a database that is just coming back is given a moment.
 
     If that is not enough the attempt stays counted, unless Postgres was started anew (see manifest.take).
     """
     for pause in (0.5, 1.0, 2.0, 0.0):
         try:
-            manifest.give_back(connection(), number, n)
+            manifest.give_back(connection(), key)
             return
         except (Unavailable, psycopg.OperationalError):
             time.sleep(pause)
@@ -104,14 +105,17 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
     table = tables.Table(upload.dataset, upload.dataset_version, prepared.schema)
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
-        if not manifest.claim(db, upload.number, work.n):
+        if not manifest.claim(db, work.key):
             return
-        outcome = staging.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
+        if work.reading == "check":
+            outcome = trial.check(db, table, upload.number, upload.mode, prepared.lines)
+        else:
+            outcome = staging.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
         rejections = prepared.rejections(outcome, upload.mode)
-        outcomes.add_rejections(db, upload.number, rejections)
+        outcomes.add_rejections(db, upload.number, work.reading, rejections)
         outcomes.add_contested(db, upload.number, prepared.contested(outcome))
         counts = _count(work.records, outcome, len(rejections), upload.mode)
-        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)
+        manifest.record_loaded(db, work.key, counts, prepared.sha256)
 
 
 def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) -> manifest.Counts:

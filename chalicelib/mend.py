@@ -13,7 +13,18 @@ from functools import partial
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.journey import ABOVE_ALL_IDS, LOAD_SECONDS, TIERS, Number, from_key, object_key, rank
+from chalicelib.journey import (
+    ABOVE_ALL_IDS,
+    LOAD_SECONDS,
+    REVIEW_SECONDS,
+    TIERS,
+    ChunkKey,
+    Number,
+    Pass,
+    from_key,
+    object_key,
+    rank,
+)
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, manifest, projection, repair
 from chalicelib.postgres.announcements import Announced
@@ -42,17 +53,18 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=message.get("chunk"))
-    if type(message.get("chunk")) is int:
-        _bury_chunk(upload, message["chunk"])
+    key = manifest.named(upload.number, message)
+    if key is not None:
+        _bury_chunk(upload, key)
     else:
         ledger.stop(connection(), upload.number, ledger.SETTLE_FAILED)
     return upload.number
 
 
-def _bury_chunk(upload: ledger.Upload, n: int) -> None:
+def _bury_chunk(upload: ledger.Upload, key: ChunkKey) -> None:
     """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well."""
-    if upload.plan and manifest.spend(connection(), upload.number, n):
-        sqs.send_chunks(upload.plan["tier"], upload.number, [n], upload.tenant)
+    if upload.plan and manifest.spend(connection(), key):
+        sqs.send_chunks(upload.plan["tier"], upload.number, key.reading, [key.n], upload.tenant)
 
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:
@@ -78,6 +90,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "parts_aborted": _abort_abandoned,
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
+        "reviews_expired": lambda: len(ledger.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
     }
     faults: list[Exception] = []
@@ -192,10 +205,10 @@ def _idle_tiers() -> list[str]:
 
 def _resend_chunks() -> int:
     stuck = repair.find_stuck_chunks(connection(), LOST_SECONDS, _idle_tiers(), MOST_PER_SWEEP)
-    groups: dict[tuple[Number, str, str], list[int]] = defaultdict(list)
+    groups: dict[tuple[Number, Pass, str, str], list[int]] = defaultdict(list)
     for chunk in stuck:
-        groups[chunk.upload, chunk.tier, chunk.tenant].append(chunk.n)
-    for (upload, tier, tenant), places in groups.items():
-        sqs.send_chunks(tier, upload, places, tenant)
-        manifest.mark_resent(connection(), upload, places)
+        groups[chunk.upload, chunk.reading, chunk.tier, chunk.tenant].append(chunk.n)
+    for (upload, reading, tier, tenant), places in groups.items():
+        sqs.send_chunks(tier, upload, reading, places, tenant)
+        manifest.mark_resent(connection(), upload, reading, places)
     return len(stuck)

@@ -31,17 +31,18 @@ def show(number: Number | None) -> None:
         return
     grown = projection.ranked(seen)
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
-    if seen["state"] in TERMINAL and shown != "missing":
+    if seen["state"] in (*TERMINAL, "needs_review") and shown != "missing":
         projection.mark_end_shown(connection(), number, seen["generation"])
 
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
     total = seen["bytes_total"]
-    over = seen["state"] in TERMINAL
+    over = seen["state"] in (*TERMINAL, "needs_review")
     plan = seen["plan"] or {}
     return {
         "rows_total": seen["rows_total"],
         **{name: seen[name] for name in COUNTS},
+        "valid": seen["valid"],
         "percent": 100.0 if over or not total else round(min(99.9, 100 * seen["bytes_done"] / total), 1),
         "chunks_total": seen["chunks_total"],
         "chunks_done": seen["chunks_done"],
@@ -65,6 +66,7 @@ def _between(first: datetime | None, last: datetime | None) -> float | None:
 _NOTHING_YET: Final[Mapping[str, Any]] = {
     "rows_total": None,
     **dict.fromkeys(COUNTS, 0),
+    "valid": 0,
     "percent": 0.0,
     "chunks_total": None,
     "chunks_done": 0,

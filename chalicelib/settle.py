@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from chalicelib import aws, formats
 from chalicelib.aws import s3, sqs
-from chalicelib.datasets import read_schema
+from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, projection
+from chalicelib.postgres import ledger, locks, manifest, outcomes, projection, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -50,8 +50,12 @@ def _end(db: Connection, number: Number) -> None:
     with db.transaction():
         ledger.lock_upload(db, number, shared=False)
         seen = projection.snapshot(db, number)
-        if seen is not None and ledger.is_all_in(db, number):
+        if seen is None or not ledger.is_all_in(db, number):
+            return
+        if seen["reading"] == "load" or seen["unprocessed"]:
             ledger.end(db, number, *_verdict(seen, manifest.list_given_up(db, number, MOST_GIVEN_UP)))
+        else:
+            ledger.await_review(db, number)
 
 
 def _cancel(db: Connection, number: Number) -> None:
@@ -61,6 +65,7 @@ def _cancel(db: Connection, number: Number) -> None:
             manifest.cancel_queued(db, number)
             seen = manifest.records_seen(db, number)
             ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
+            outcomes.forget_prints(db, number)
 
 
 def _verdict(
@@ -75,7 +80,7 @@ def _verdict(
         "detail": f"{given_up} records could not be processed.",
         "errors": [_explained(chunk) for chunk in dead],
     }
-    arrived = any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
+    arrived = seen["reading"] == "load" and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
     return ("completed_with_errors" if arrived else "failed"), None, error
 
 
@@ -123,23 +128,44 @@ def _attempt(upload: ledger.Upload) -> None:
 def _settle(db: Connection, upload: ledger.Upload) -> None:
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
-        if ledger.is_all_in(db, upload.number) and outcomes.has_contested(db, upload.number):
-            _replay(db, upload)
+        now = ledger.find(db, upload.number)  # its pass may be another since the lock was asked for
+        if now and ledger.is_all_in(db, upload.number) and outcomes.has_contested(db, upload.number):
+            _replay(db, now)
 
 
 def _replay(db: Connection, upload: ledger.Upload) -> None:
-    table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    settled = replay(db, table, upload.number, upload.mode)
+    schema = read_schema(upload.descriptor)
+    if upload.reading == "check":
+        _reject_repeats(db, upload, schema)
+        return
+    settled = replay(db, Table(upload.dataset, upload.dataset_version, schema), upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
-        outcomes.add_rejections(db, upload.number, list(_displaced(db, upload, settled.displaced)))
-    manifest.record_settled(db, upload.number, settled.counts)
+        displaced = {row & ((1 << RECORD_BITS) - 1): key for row, key in settled.displaced}
+        _reject(db, upload, displaced)
+    manifest.record_settled(db, upload.number, "load", settled.counts)
 
 
-def _displaced(db: Connection, upload: ledger.Upload, displaced: Sequence[tuple[int, str]]) -> Iterator[Rejection]:
-    """Rejections of rows that were loaded before a lower line claimed their key: read from the file again."""
-    keys = {row & ((1 << RECORD_BITS) - 1): key for row, key in displaced}
+def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> None:
+    """What settling is for a check: rows that were found good by themselves, and repeat the key of a lower line."""
+    lost = 0
+    for losers in trial.losers(db, schema, upload.number):
+        _reject(db, upload, dict(losers))
+        lost += len(losers)
+    manifest.record_settled(db, upload.number, "check", manifest.Counts(loaded=-lost, rejected=lost))
+
+
+def _reject(db: Connection, upload: ledger.Upload, keys: Mapping[int, str]) -> None:
+    """Reject records that were taken before a lower line claimed their key."""
+    works = manifest.chunks_of_records(db, upload.number, upload.reading, sorted(keys))
+    outcomes.add_rejections(db, upload.number, upload.reading, _repeats(upload, works, keys))
+
+
+def _repeats(
+    upload: ledger.Upload, works: Sequence[tuple[manifest.Work, list[int]]], keys: Mapping[int, str]
+) -> Iterator[Rejection]:
+    """The rejections of these records, read from the file again."""
     dialect = Dialect.from_options((upload.plan or {})["dialect"])
-    for work, records in manifest.chunks_of_records(db, upload.number, sorted(keys)):
+    for work, records in works:
         data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
         spans = list(formats.spans(data, dialect))
         for record in records:

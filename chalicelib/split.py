@@ -107,13 +107,13 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
 def _scan(upload: ledger.Upload, deadline: float) -> None:
     db = connection()
     plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))
-    ledger.move(db, upload.number, "splitting")
-    send(upload.number, upload.tenant, plan["tier"], manifest.list_unsent(db, upload.number))
+    ledger.begin_splitting(db, upload.number)
+    send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, deadline):
         case "over":
-            last = manifest.last_chunk(db, upload.number)
+            last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            ledger.end_scan(db, upload.number, chunks_total, rows_total)
+            ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
         case "out of time":
             sqs.send_for_split(upload.tenant, upload.upload_id)
 
@@ -194,7 +194,7 @@ def _fan_out(
         places = _record(upload, batch)
         if places is None:
             return "ended"
-        send(upload.number, upload.tenant, plan["tier"], places)
+        send(upload, plan["tier"], places)
         if places and time.monotonic() >= deadline:
             return "out of time"
     return "over"
@@ -205,11 +205,16 @@ def _record(upload: ledger.Upload, batch: Sequence[Chunk]) -> list[int] | None:
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
-        return manifest.add_chunks(db, upload.number, batch) if ledger.is_splitting(db, upload.number) else None
+        if not ledger.is_splitting(db, upload.number, upload.reading):
+            return None
+        return manifest.add_chunks(db, upload.number, upload.reading, batch)
 
 
 def _cut(upload: ledger.Upload, plan: Mapping[str, Any]) -> Iterator[Chunk]:
-    start = _resumed(manifest.last_chunk(connection(), upload.number)) or Start(plan["data_start"], plan["first_line"])
+    last = manifest.last_chunk(connection(), upload.number, upload.reading)
+    if upload.reading == "load" and upload.is_checked_first:
+        return manifest.checked_chunks(connection(), upload.number, last.n - 1 if last else 0)
+    start = _resumed(last) or Start(plan["data_start"], plan["first_line"])
     return chunking.cut(
         s3.stream(upload.object_key, upload.etag, start.byte, upload.bytes_total),
         Dialect.from_options(plan["dialect"]),
@@ -237,9 +242,9 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
         yield batch
 
 
-def send(number: Number, tenant: str, tier: str, places: Sequence[int]) -> None:
+def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:
     """Send chunks to their tier's queue, then note that they were sent."""
     if not places:
         return
-    sqs.send_chunks(tier, number, places, tenant)
-    manifest.mark_sent(connection(), number, places)
+    sqs.send_chunks(tier, upload.number, upload.reading, places, upload.tenant)
+    manifest.mark_sent(connection(), upload.number, upload.reading, places)

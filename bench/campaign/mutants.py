@@ -56,8 +56,8 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/load.py",
-                "        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)\n",
-                "    manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)\n",
+                "        manifest.record_loaded(db, work.key, counts, prepared.sha256)\n",
+                "    manifest.record_loaded(db, work.key, counts, prepared.sha256)\n",
             ),
         ),
         strikes("kill load after COMMIT", "ambiguous COMMIT (load)"),
@@ -110,8 +110,8 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/load.py",
-                "            manifest.bury_spent(db, upload.number, n)\n",
-                "            manifest.bury_spent(db, upload.number, n)\n            return None\n",
+                "            manifest.bury_spent(db, key)\n",
+                "            manifest.bury_spent(db, key)\n            return None\n",
             ),
             Change(
                 "chalicelib/mend.py",

@@ -50,9 +50,10 @@ def send_for_split(tenant: str, upload_id: str) -> None:
     send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
 
 
-def send_chunks(tier: str, number: int, places: Sequence[int], tenant: str) -> None:
-    """The messages of an upload's chunks, by their n."""
-    send_all(settings().tier_queue(tier), [{"upload": number, "chunk": n} for n in places], tenant)
+def send_chunks(tier: str, number: int, reading: str, places: Sequence[int], tenant: str) -> None:
+    """The messages of the chunks of an upload's pass, by their n."""
+    bodies = [{"upload": number, "pass": reading, "chunk": n} for n in places]
+    send_all(settings().tier_queue(tier), bodies, tenant)
 
 
 def depth(queue: str) -> int:

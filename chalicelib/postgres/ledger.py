@@ -7,7 +7,7 @@ exclusively.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,10 +15,11 @@ from typing import Any, Final
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from chalicelib.journey import LOADING, Mode, Number, State, sources
+from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest
 from chalicelib.postgres.connection import Connection
 
+REVIEW_EXPIRED: Final = {"code": "review_expired", "detail": "Nobody confirmed the upload in time."}
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
@@ -30,6 +31,7 @@ class Upload:
     upload_id: str
     tenant: str
     state: State
+    reading: Pass
     mode: Mode
     dataset: int
     dataset_name: str
@@ -45,9 +47,19 @@ class Upload:
     chunks_total: int | None
     has_clashes: bool
 
+    @property
+    def is_checked_first(self) -> bool:
+        """Whether a check pass comes before the pass that loads."""
+        return is_checked_first(self.options)
+
+
+def is_checked_first(options: Mapping[str, Any]) -> bool:
+    """Whether uploads with these options are read twice: for somebody to look at, or to keep to a budget."""
+    return bool(options.keys() & {"validate_only", "max_errors", "max_error_percent"})
+
 
 _SELECT_UPLOAD: Final = """
-    SELECT u.number, u.upload_id, u.tenant, u.state, u.mode, u.dataset, d.name AS dataset_name,
+    SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, u.dataset, d.name AS dataset_name,
            d.version AS dataset_version, d.descriptor, u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes
     FROM rowmill.upload u JOIN rowmill.dataset d ON d.number = u.dataset
@@ -58,14 +70,19 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
     """The upload of `new["upload_id"]`, inserted in state scanning if this is the first time it is met."""
     connection.execute(
         """
-        INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, mode, dialect, options, correlation_id,
+        INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, pass, mode, dialect, options, correlation_id,
                                     object_key, version_id, etag, bytes_total, stored_at)
-        SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(mode)s, %(dialect)s, %(options)s,
+        SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
                %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
         FROM rowmill.dataset d WHERE d.tenant = %(tenant)s AND d.name = %(dataset)s
         ON CONFLICT (upload_id) DO NOTHING
         """,
-        {**new, "dialect": Jsonb(new["dialect"]), "options": Jsonb(new["options"])},
+        {
+            **new,
+            "pass": "check" if is_checked_first(new["options"]) else "load",
+            "dialect": Jsonb(new["dialect"]),
+            "options": Jsonb(new["options"]),
+        },
     )
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         upload = cursor.execute(_SELECT_UPLOAD + "WHERE u.upload_id = %s", (new["upload_id"],)).fetchone()
@@ -88,13 +105,62 @@ def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | N
     return Number(row[0]) if row else None
 
 
-def move(connection: Connection, number: Number, state: State) -> bool:
-    """Enter a state that is not terminal, if the upload is where that may follow. One caller wins."""
+def begin_splitting(connection: Connection, number: Number) -> None:
+    """The plan is made: chunks may go out. One caller wins."""
+    connection.execute(
+        "UPDATE rowmill.upload SET state = 'splitting' WHERE number = %s AND state = 'scanning'", (number,)
+    )
+
+
+def await_review(connection: Connection, number: Number) -> bool:
+    """The check pass is over, and somebody is to look at what it found. Hold the upload exclusively."""
     moved = connection.execute(
-        "UPDATE rowmill.upload SET state = %s WHERE number = %s AND state = ANY(%s)",
-        (state, number, sources(state)),
+        """
+        UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp()
+        WHERE number = %s AND pass = 'check' AND state = ANY(%s)
+        """,
+        (number, sources("needs_review")),
     )
     return moved.rowcount == 1
+
+
+def begin_load(connection: Connection, number: Number, before: Sequence[State]) -> bool:
+    """Let the second pass begin, the one that loads, from one of these states. Hold the upload exclusively.
+
+    The splitter makes its chunks; the sweep sends for one if that message is lost.
+    """
+    moved = connection.execute(
+        """
+        UPDATE rowmill.upload u
+        SET state = 'splitting', pass = 'load', chunks_total = NULL, review_at = NULL, split_at = NULL,
+            scan_seen_at = clock_timestamp(), projected_at = '-infinity', settle_asked_at = NULL, settle_attempts = 0
+        WHERE number = %s AND pass = 'check' AND state = ANY(%s)
+          AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+        """,
+        (number, list(before)),
+    )
+    return moved.rowcount == 1
+
+
+def expire_reviews(connection: Connection, seconds: float) -> list[Number]:
+    """Cancel what has waited to be confirmed for so many seconds."""
+    late = connection.execute(
+        """
+        SELECT number FROM rowmill.upload
+        WHERE finished_at IS NULL AND state = 'needs_review'
+          AND review_at < clock_timestamp() - make_interval(secs => %s)
+        """,
+        (seconds,),
+    ).fetchall()
+    return [Number(row[0]) for row in late if _expire_review(connection, Number(row[0]))]
+
+
+def _expire_review(connection: Connection, number: Number) -> bool:
+    with connection.transaction():
+        lock_upload(connection, number, shared=False)
+        row = connection.execute("SELECT state FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
+        seen = manifest.records_seen(connection, number)
+        return row == ("needs_review",) and end(connection, number, "canceled", seen, REVIEW_EXPIRED)
 
 
 def end(
@@ -109,7 +175,7 @@ def end(
         """
         WITH ended AS (
             UPDATE rowmill.upload
-            SET state = %(state)s, finished_at = clock_timestamp(), error = %(error)s,
+            SET state = %(state)s, finished_at = clock_timestamp(), review_at = NULL, error = %(error)s,
                 rows_total = coalesce(%(rows)s, rows_total)
             WHERE number = %(number)s AND state = ANY(%(sources)s)
             RETURNING number, upload_id, generation
@@ -176,28 +242,30 @@ def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> d
     return kept
 
 
-def end_scan(connection: Connection, number: Number, chunks_total: int, rows_total: int) -> None:
+def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total: int, rows_total: int) -> None:
     """The scan is over: the totals, written last, let the upload finish."""
     connection.execute(
         """
         UPDATE rowmill.upload u
         SET chunks_total = %s, rows_total = %s, split_at = clock_timestamp(),
-            state = CASE WHEN EXISTS (SELECT FROM rowmill.chunk WHERE upload = u.number AND started_at IS NOT NULL)
+            state = CASE WHEN EXISTS (SELECT FROM rowmill.chunk c
+                                      WHERE c.upload = u.number AND c.pass = u.pass AND started_at IS NOT NULL)
                          THEN 'processing' ELSE 'queued' END
-        WHERE number = %s AND state = 'splitting'
+        WHERE number = %s AND pass = %s AND state = 'splitting'
         """,
-        (chunks_total, rows_total, number),
+        (chunks_total, rows_total, number, reading),
     )
 
 
-def is_splitting(connection: Connection, number: int) -> bool:
+def is_splitting(connection: Connection, number: int, reading: Pass) -> bool:
     """Whether the scan is to go on: it has not been stopped, and nobody has asked to cancel."""
     row = connection.execute(
         """
-        SELECT EXISTS (SELECT FROM rowmill.upload u WHERE number = %s AND state = 'splitting'
+        SELECT EXISTS (SELECT FROM rowmill.upload u
+                       WHERE number = %s AND pass = %s AND state = 'splitting'
                        AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id))
         """,
-        (number,),
+        (number, reading),
     ).fetchone()
     return bool(row and row[0])
 
@@ -261,7 +329,8 @@ def reopen(connection: Connection, number: Number) -> bool:
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))
-                OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)))
+                OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
+                OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)))
         """,
         (number,),
     )

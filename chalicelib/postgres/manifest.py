@@ -4,83 +4,106 @@ by the load that commits their rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
 from chalicelib.postgres.connection import Connection
 
+_CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
+_NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  # the pass that the upload is in
 
-def add_chunks(connection: Connection, number: Number, chunks: Sequence[Chunk]) -> list[int]:
+
+def add_chunks(connection: Connection, number: Number, reading: Pass, chunks: Sequence[Chunk]) -> list[int]:
     """Record chunks before their messages go out; those never sent, by n."""
     places = [chunk.n for chunk in chunks]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """
-            INSERT INTO rowmill.chunk (upload, n, byte_start, byte_end, first_record, first_line, records)
-            VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            INSERT INTO rowmill.chunk (upload, pass, n, byte_start, byte_end, first_record, first_line, records)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
             """,
-            [(number, c.n, c.byte_start, c.byte_end, c.first_record, c.first_line, c.records) for c in chunks],
+            [(number, reading, c.n, c.byte_start, c.byte_end, c.first_record, c.first_line, c.records) for c in chunks],
         )
         cursor.execute("UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() WHERE number = %s", (number,))
         cursor.execute(
             """
             SELECT n FROM rowmill.chunk
-            WHERE upload = %s AND pass = 'load' AND n = ANY(%s) AND state = 'queued' AND sent_at IS NULL ORDER BY n
+            WHERE upload = %s AND pass = %s AND n = ANY(%s) AND state = 'queued' AND sent_at IS NULL ORDER BY n
             """,
-            (number, places),
+            (number, reading, places),
         )
         return [row[0] for row in cursor]
 
 
-def list_unsent(connection: Connection, number: int) -> list[int]:
+def list_unsent(connection: Connection, number: int, reading: Pass) -> list[int]:
     """The queued chunks whose messages never went out, as far as is known."""
     rows = connection.execute(
         """
         SELECT n FROM rowmill.chunk
-        WHERE upload = %s AND pass = 'load' AND state = 'queued' AND sent_at IS NULL ORDER BY n
+        WHERE upload = %s AND pass = %s AND state = 'queued' AND sent_at IS NULL ORDER BY n
         """,
-        (number,),
+        (number, reading),
     )
     return [row[0] for row in rows]
 
 
-def last_chunk(connection: Connection, number: int) -> Chunk | None:
+def last_chunk(connection: Connection, number: int, reading: Pass) -> Chunk | None:
     """The last chunk that the scan has recorded: where it goes on after an interruption."""
     with connection.cursor(row_factory=class_row(Chunk)) as cursor:
         return cursor.execute(
-            """
-            SELECT n, byte_start, byte_end, first_record, records, first_line
-            FROM rowmill.chunk WHERE upload = %s AND pass = 'load' ORDER BY n DESC LIMIT 1
-            """,
-            (number,),
+            f"SELECT {_CHUNK} FROM rowmill.chunk WHERE upload = %s AND pass = %s ORDER BY n DESC LIMIT 1",
+            (number, reading),
         ).fetchone()
 
 
-def mark_resent(connection: Connection, number: int, places: Sequence[int]) -> None:
+def checked_chunks(connection: Connection, number: int, after: int) -> Iterator[Chunk]:
+    """The chunks that the check pass has read, those after the `after`-th: the load makes the same cuts."""
+    while page := _checked_page(connection, number, after):
+        yield from page
+        after = page[-1].n
+
+
+def _checked_page(connection: Connection, number: int, after: int) -> list[Chunk]:
+    with connection.cursor(row_factory=class_row(Chunk)) as cursor:
+        return cursor.execute(
+            f"SELECT {_CHUNK} FROM rowmill.chunk WHERE upload = %s AND pass = 'check' AND n > %s ORDER BY n LIMIT 1000",
+            (number, after),
+        ).fetchall()
+
+
+def mark_resent(connection: Connection, number: int, reading: Pass, places: Sequence[int]) -> None:
     """These chunks were sent again: whoever worked on them before is gone."""
     connection.execute(
         "UPDATE rowmill.chunk SET sent_at = clock_timestamp(), started_at = NULL"
-        " WHERE upload = %s AND pass = 'load' AND n = ANY(%s) AND state = 'queued'",
-        (number, list(places)),
+        " WHERE upload = %s AND pass = %s AND n = ANY(%s) AND state = 'queued'",
+        (number, reading, list(places)),
     )
 
 
-def mark_sent(connection: Connection, number: int, places: Sequence[int]) -> None:
+def mark_sent(connection: Connection, number: int, reading: Pass, places: Sequence[int]) -> None:
     """The messages of these chunks are in a queue."""
     connection.execute(
-        "UPDATE rowmill.chunk SET sent_at = clock_timestamp() WHERE upload = %s AND pass = 'load' AND n = ANY(%s)",
-        (number, list(places)),
+        "UPDATE rowmill.chunk SET sent_at = clock_timestamp() WHERE upload = %s AND pass = %s AND n = ANY(%s)",
+        (number, reading, list(places)),
     )
+
+
+def named(upload: Number, message: Mapping[str, Any]) -> ChunkKey | None:
+    """The chunk of an upload that a message names, if it names one; one of no pass is of the pass that loads."""
+    reading, n = message.get("pass", "load"), message.get("chunk")
+    return ChunkKey(upload, reading, n) if reading in PASSES and type(n) is int else None
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A chunk to load, on its `attempts`-th attempt."""
+    """A chunk to check or load, on its `attempts`-th attempt."""
 
+    upload: Number
+    reading: Pass
     n: int
     byte_start: int
     byte_end: int
@@ -89,17 +112,22 @@ class Work:
     records: int
     attempts: int
 
+    @property
+    def key(self) -> ChunkKey:
+        """Which chunk this is."""
+        return ChunkKey(self.upload, self.reading, self.n)
 
-_WORK: Final = "n, byte_start, byte_end, first_record, first_line, records, attempts"
 
-# Chunks of this upload may load: it is under way and nobody has asked to cancel it.
+_WORK: Final = "upload, pass AS reading, n, byte_start, byte_end, first_record, first_line, records, attempts"
+
+# This chunk may be worked on: its upload is under way, in the chunk's pass, and nobody has asked to cancel it.
 _OPEN: Final = """
-    SELECT FROM rowmill.upload u WHERE u.number = {upload} AND u.state = ANY(%s)
+    SELECT FROM rowmill.upload u WHERE u.number = c.upload AND u.pass = c.pass AND u.state = ANY(%s)
     AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
 """
 
 
-def take(connection: Connection, number: int, n: int) -> Work | None:
+def take(connection: Connection, key: ChunkKey) -> Work | None:
     """Begin an attempt at a chunk; None if it is not queued, has no attempts left, or its upload is to load no more.
 
     The attempt is counted before the work: a worker that dies cannot count it afterwards. An attempt that ended
@@ -110,43 +138,44 @@ def take(connection: Connection, number: int, n: int) -> Work | None:
             f"""
             UPDATE rowmill.chunk c SET started_at = clock_timestamp(),
                 attempts = attempts + CASE WHEN started_at < pg_postmaster_start_time() THEN 0 ELSE 1 END
-            WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+            WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
               AND (attempts < %s OR started_at < pg_postmaster_start_time())
-              AND EXISTS ({_OPEN.format(upload="c.upload")})
+              AND EXISTS ({_OPEN})
             RETURNING {_WORK}
             """,
-            (number, n, MAX_ATTEMPTS, list(LOADING)),
+            (*key, MAX_ATTEMPTS, list(LOADING)),
         ).fetchone()
         cursor.execute(
-            "UPDATE rowmill.upload SET state = 'processing' WHERE number = %s AND state = 'queued'", (number,)
+            "UPDATE rowmill.upload SET state = 'processing' WHERE number = %s AND pass = %s AND state = 'queued'",
+            (key.upload, key.reading),
         )
     return work
 
 
-def give_back(connection: Connection, number: int, n: int) -> None:
+def give_back(connection: Connection, key: ChunkKey) -> None:
     """Undo the count of an attempt that failed through no fault of the chunk."""
     connection.execute(
         """
         UPDATE rowmill.chunk
         SET attempts = greatest(attempts - 1, 0), started_at = NULL, sent_at = clock_timestamp()
-        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+        WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
         """,
-        (number, n),
+        key,
     )
 
 
-def note_fault(connection: Connection, number: int, n: int, fault: str) -> None:
+def note_fault(connection: Connection, key: ChunkKey, fault: str) -> None:
     """An attempt has failed, and why (never row data), for whoever looks at a dead chunk."""
     connection.execute(
         """
         UPDATE rowmill.chunk SET error = %s, started_at = NULL, sent_at = clock_timestamp()
-        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+        WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
         """,
-        (fault, number, n),
+        (fault, *key),
     )
 
 
-def claim(connection: Connection, number: int, n: int) -> bool:
+def claim(connection: Connection, key: ChunkKey) -> bool:
     """Within a transaction that holds the upload shared: whether this chunk is ours to load now.
 
     A second worker waits on the row here until the first commits, and then finds it loaded.
@@ -154,11 +183,11 @@ def claim(connection: Connection, number: int, n: int) -> bool:
     row = connection.execute(
         f"""
         SELECT FROM rowmill.chunk c
-        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
-          AND EXISTS ({_OPEN.format(upload="c.upload")})
+        WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
+          AND EXISTS ({_OPEN})
         FOR UPDATE OF c
         """,
-        (number, n, list(LOADING)),
+        (*key, list(LOADING)),
     ).fetchone()
     return row is not None
 
@@ -174,58 +203,61 @@ class Counts:
     contested: int = 0
 
 
-def record_loaded(connection: Connection, number: int, n: int, counts: Counts, sha256: bytes) -> None:
+def record_loaded(connection: Connection, key: ChunkKey, counts: Counts, sha256: bytes) -> None:
     """The proof: written in the transaction that holds the chunk's rows."""
     connection.execute(
         """
         UPDATE rowmill.chunk
         SET state = 'loaded', loaded = %s, updated = %s, skipped = %s, rejected = %s, contested = %s,
             sha256 = %s, error = NULL, finished_at = clock_timestamp()
-        WHERE upload = %s AND pass = 'load' AND n = %s
+        WHERE upload = %s AND pass = %s AND n = %s
         """,
-        (counts.loaded, counts.updated, counts.skipped, counts.rejected, counts.contested, sha256, number, n),
+        (counts.loaded, counts.updated, counts.skipped, counts.rejected, counts.contested, sha256, *key),
     )
 
 
-def record_settled(connection: Connection, number: int, counts: Counts) -> None:
-    """The one correction of the totals: what settling changed, as differences."""
+def record_settled(connection: Connection, number: int, reading: Pass, counts: Counts) -> None:
+    """The one correction of a pass' totals: what settling changed, as differences."""
+    kind = "settle" if reading == "load" else "settle_check"
     connection.execute(
         """
         INSERT INTO rowmill.chunk (upload, pass, n, byte_start, byte_end, first_record, first_line, records, state,
                                    loaded, updated, skipped, rejected, contested, finished_at)
-        SELECT %s, 'settle', 1 + count(*), 0, 0, 0, 0, 0, 'loaded', %s, %s, %s, %s, %s, clock_timestamp()
-        FROM rowmill.chunk WHERE upload = %s AND pass = 'settle'
+        SELECT %s, %s, 1 + count(*), 0, 0, 0, 0, 0, 'loaded', %s, %s, %s, %s, %s, clock_timestamp()
+        FROM rowmill.chunk WHERE upload = %s AND pass = %s
         """,
-        (number, counts.loaded, counts.updated, counts.skipped, counts.rejected, counts.contested, number),
+        (number, kind, counts.loaded, counts.updated, counts.skipped, counts.rejected, counts.contested, number, kind),
     )
 
 
-def chunks_of_records(connection: Connection, number: int, records: Sequence[int]) -> list[tuple[Work, list[int]]]:
+def chunks_of_records(
+    connection: Connection, number: int, reading: Pass, records: Sequence[int]
+) -> list[tuple[Work, list[int]]]:
     """The loaded chunks that hold these records, each with those it holds."""
     rows = connection.execute(
         f"""
         SELECT {_WORK}, array_agg(wanted ORDER BY wanted)
         FROM rowmill.chunk c JOIN unnest(%s::bigint[]) wanted
           ON wanted >= c.first_record AND wanted < c.first_record + c.records
-        WHERE upload = %s AND pass = 'load' GROUP BY {_WORK} ORDER BY n
+        WHERE upload = %s AND pass = %s GROUP BY upload, pass, n ORDER BY n
         """,
-        (list(records), number),
+        (list(records), number, reading),
     )
     return [(Work(*row[:-1]), row[-1]) for row in rows]
 
 
-def bury(connection: Connection, number: int, n: int) -> None:
+def bury(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up. Its records stay unprocessed; a late delivery of it does nothing."""
     connection.execute(
         """
         UPDATE rowmill.chunk SET state = 'dead', finished_at = clock_timestamp()
-        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued'
+        WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
         """,
-        (number, n),
+        key,
     )
 
 
-def spend(connection: Connection, number: int, n: int) -> bool:
+def spend(connection: Connection, key: ChunkKey) -> bool:
     """Count an attempt that nobody began; whether the chunk has more of them. If not, it is dead."""
     row = connection.execute(
         """
@@ -233,22 +265,22 @@ def spend(connection: Connection, number: int, n: int) -> bool:
         SET attempts = attempts + 1, error = coalesce(error, 'not delivered'),
             state = CASE WHEN attempts + 1 < %(most)s THEN state ELSE 'dead' END,
             finished_at = CASE WHEN attempts + 1 < %(most)s THEN NULL ELSE clock_timestamp() END
-        WHERE upload = %(upload)s AND pass = 'load' AND n = %(n)s AND state = 'queued' RETURNING state
+        WHERE upload = %(upload)s AND pass = %(reading)s AND n = %(n)s AND state = 'queued' RETURNING state
         """,
-        {"most": MAX_ATTEMPTS, "upload": number, "n": n},
+        {"most": MAX_ATTEMPTS, **key._asdict()},
     ).fetchone()
     return row is not None and row[0] == "queued"
 
 
-def bury_spent(connection: Connection, number: int, n: int) -> None:
+def bury_spent(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up if it is out of attempts. Hold its lock: nobody is at its last attempt."""
     connection.execute(
         f"""
         UPDATE rowmill.chunk c SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'no answer')
-        WHERE upload = %s AND pass = 'load' AND n = %s AND state = 'queued' AND attempts >= %s
-          AND EXISTS ({_OPEN.format(upload="c.upload")})
+        WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued' AND attempts >= %s
+          AND EXISTS ({_OPEN})
         """,
-        (number, n, MAX_ATTEMPTS, list(LOADING)),
+        (*key, MAX_ATTEMPTS, list(LOADING)),
     )
 
 
@@ -264,12 +296,12 @@ def cancel_queued(connection: Connection, number: int) -> None:
 def requeue(connection: Connection, number: int) -> list[int]:
     """Give what was given up its attempts anew; the chunks to send, by n. Hold the upload exclusively."""
     rows = connection.execute(
-        """
+        f"""
         UPDATE rowmill.chunk
         SET state = 'queued', attempts = 0, error = NULL, sent_at = NULL, started_at = NULL, finished_at = NULL
-        WHERE upload = %s AND state IN ('dead', 'canceled') RETURNING n
+        WHERE upload = %(upload)s AND pass = {_NOW_IN} AND state IN ('dead', 'canceled') RETURNING n
         """,
-        (number,),
+        {"upload": number},
     )
     return sorted(row[0] for row in rows)
 
@@ -278,11 +310,11 @@ def list_given_up(connection: Connection, number: int, limit: int) -> list[dict[
     """Chunks that were given up: their records and lines, and why."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            """
-            SELECT n, state, first_record, records, first_line, attempts, error
-            FROM rowmill.chunk WHERE upload = %s AND state IN ('dead', 'canceled') ORDER BY n LIMIT %s
+            f"""
+            SELECT n, state, first_record, records, first_line, attempts, error FROM rowmill.chunk
+            WHERE upload = %(upload)s AND pass = {_NOW_IN} AND state IN ('dead', 'canceled') ORDER BY n LIMIT %(limit)s
             """,
-            (number, limit),
+            {"upload": number, "limit": limit},
         ).fetchall()
 
 
@@ -298,14 +330,14 @@ class Coverage:
 def coverage(connection: Connection, number: int) -> Coverage:
     """How an upload's chunks cover its file."""
     row = connection.execute(
-        """
+        f"""
         SELECT count(*), coalesce(sum(records), 0)::bigint,
                count(*) FILTER (WHERE (byte_start, first_record) <> (expected_byte, expected_record))
         FROM (SELECT records, byte_start, first_record,
                      lag(byte_end) OVER w AS expected_byte, lag(first_record + records) OVER w AS expected_record
-              FROM rowmill.chunk WHERE upload = %s AND pass = 'load' WINDOW w AS (ORDER BY n)) c
+              FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN} WINDOW w AS (ORDER BY n)) c
         """,
-        (number,),
+        {"upload": number},
     ).fetchone()
     assert row is not None
     return Coverage(*row)
@@ -314,7 +346,8 @@ def coverage(connection: Connection, number: int) -> Coverage:
 def records_seen(connection: Connection, number: int) -> int:
     """How many records the scan has put into chunks."""
     row = connection.execute(
-        "SELECT coalesce(sum(records), 0)::bigint FROM rowmill.chunk WHERE upload = %s", (number,)
+        f"SELECT coalesce(sum(records), 0)::bigint FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN}",
+        {"upload": number},
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -324,10 +357,13 @@ def list_chunks(connection: Connection, number: int, after: int, limit: int) -> 
     """Chunks as the API shows them, those after `after`."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            """
-            SELECT n, state, byte_start, byte_end, first_record, first_line, records, loaded, updated, skipped,
-                   rejected, contested, attempts, error
-            FROM rowmill.chunk WHERE upload = %s AND pass = 'load' AND n > %s ORDER BY n LIMIT %s
+            f"""
+            SELECT n, state, byte_start, byte_end, first_record, first_line, records,
+                   CASE pass WHEN 'load' THEN loaded ELSE 0 END AS loaded,
+                   CASE pass WHEN 'load' THEN 0 ELSE loaded END AS valid,
+                   updated, skipped, rejected, contested, attempts, error
+            FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN} AND n > %(after)s
+            ORDER BY n LIMIT %(limit)s
             """,
-            (number, after, limit),
+            {"upload": number, "after": after, "limit": limit},
         ).fetchall()

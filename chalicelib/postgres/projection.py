@@ -10,7 +10,8 @@ from psycopg.rows import dict_row
 from chalicelib.journey import Number, rank
 from chalicelib.postgres.connection import Connection
 
-DUE: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # not over, or its end has not been shown
+# Under way, or its end, or that it waits for somebody, has not been shown.
+DUE: Final = "(coalesce(finished_at, review_at) IS NULL OR coalesce(finished_at, review_at) >= projected_at)"
 
 
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
@@ -18,16 +19,21 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            SELECT u.number, u.tenant, u.upload_id, u.generation, u.rows_total, u.chunks_total, u.error,
+            SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.options, u.rows_total,
+                   u.chunks_total, u.error,
                    CASE WHEN u.finished_at IS NULL
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
                         THEN 'canceling' ELSE u.state END AS state,
                    (SELECT epoch FROM rowmill.epoch) AS epoch,
                    u.plan, u.bytes_total, u.stored_at, u.split_at, u.finished_at,
-                   c.chunks_done, c.bytes_done, c.loaded, c.updated, c.skipped, c.rejected, c.first_started_at,
-                   c.contested, c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 ELSE c.contested END AS unprocessed
+                   c.chunks_done, c.bytes_done, c.updated, c.skipped, c.rejected, c.first_started_at, c.contested,
+                   CASE u.pass WHEN 'load' THEN c.loaded ELSE 0 END AS loaded,
+                   CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,
+                   -- What was only checked when the upload ended has not been processed.
+                   c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded
+                                ELSE c.contested END AS unprocessed
             FROM rowmill.upload u CROSS JOIN LATERAL (
-                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass = 'load') AS chunks_done,
+                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass IN ('check', 'load')) AS chunks_done,
                        coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
                        coalesce(sum(loaded), 0)::bigint AS loaded, coalesce(sum(updated), 0)::bigint AS updated,
                        coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
@@ -35,6 +41,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                        coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
                        coalesce(sum(records), 0)::bigint AS records_seen
                 FROM rowmill.chunk WHERE upload = u.number
+                    AND pass = ANY(CASE u.pass WHEN 'load' THEN '{load,settle}'::text[] ELSE '{check,settle_check}' END)
             ) c
             WHERE u.number = %s
             """,
@@ -61,14 +68,15 @@ def is_due(connection: Connection, number: int) -> bool:
             (number,),
         )
         ended = connection.execute(
-            "SELECT FROM rowmill.upload WHERE number = %s AND finished_at >= projected_at", (number,)
+            "SELECT FROM rowmill.upload WHERE number = %s AND coalesce(finished_at, review_at) >= projected_at",
+            (number,),
         )
         return due.rowcount + ended.rowcount > 0
 
 
 def ranked(seen: Mapping[str, Any]) -> int:
     """The rank of a snapshot."""
-    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"])
+    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"], seen["reading"])
 
 
 def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:
@@ -83,15 +91,18 @@ def mark_end_shown(connection: Connection, number: int, generation: int) -> None
     connection.execute(
         """
         UPDATE rowmill.upload SET projected_at = clock_timestamp()
-        WHERE number = %s AND generation = %s AND finished_at IS NOT NULL
+        WHERE number = %s AND generation = %s AND coalesce(finished_at, review_at) IS NOT NULL
         """,
         (number, generation),
     )
 
 
 def list_due(connection: Connection) -> list[Number]:
-    """Uploads that are not over, or whose end has not been shown."""
-    rows = connection.execute(f"SELECT number FROM rowmill.upload WHERE {DUE} ORDER BY number")
+    """Uploads that are not at rest, or whose end has not been shown; and those at rest that are to be canceled."""
+    canceling = "EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)"
+    rows = connection.execute(
+        f"SELECT number FROM rowmill.upload u WHERE {DUE} OR finished_at IS NULL AND {canceling} ORDER BY number"
+    )
     return [Number(row[0]) for row in rows]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chalicelib.journey import Number
+from chalicelib.journey import Number, Pass
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import Connection
 
@@ -34,6 +34,7 @@ class StuckChunk:
     """A chunk to send again, and to which queue."""
 
     upload: Number
+    reading: Pass
     n: int
     tier: str
     tenant: str
@@ -58,7 +59,7 @@ def find_stuck_chunks(
                    max(c.sent_at) - make_interval(secs => {PASSED_SECONDS}) AS before
             FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number
             WHERE u.finished_at IS NULL AND c.attempts > 0 GROUP BY 1, 2)
-        SELECT upload, n, tier, tenant FROM queued c
+        SELECT upload, pass, n, tier, tenant FROM queued c
         WHERE NOT EXISTS (SELECT FROM at_work w WHERE w.upload = c.upload AND w.n = c.n) AND CASE
             WHEN started_at IS NOT NULL THEN true
             WHEN sent_at IS NULL THEN created_at < clock_timestamp() - make_interval(secs => {GRACE_SECONDS})
@@ -98,7 +99,7 @@ def end_hung_sessions(connection: Connection, load_seconds: float, scan_seconds:
         f"""
         WITH {_LOCKS}
         SELECT pg_terminate_backend(pid) FROM (
-            SELECT w.pid FROM at_work w JOIN rowmill.chunk c ON c.upload = w.upload AND c.n = w.n AND c.pass = 'load'
+            SELECT w.pid FROM at_work w JOIN rowmill.chunk c ON c.upload = w.upload AND c.n = w.n
             WHERE c.state = 'queued' AND c.started_at < clock_timestamp() - make_interval(secs => %s)
             UNION
             SELECT s.pid FROM splitting s JOIN rowmill.upload u ON u.number = s.upload

@@ -93,17 +93,31 @@ def _upsert_last(connection: Connection, names: Names) -> None:
 
 def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Settled:
     """Insert and skip: in line order, a row is seated if no seated row has one of its keys."""
-    connection.execute("CREATE TEMP TABLE fate (_row bigint PRIMARY KEY, code text, key text) ON COMMIT DROP")
+    _make_fate(connection)
     _lose_to_others(connection, names)
     _add_seated(connection, names)
-    while _undecided(connection, names):
-        _win_lowest(connection, names)
-        _lose_to_winners(connection, names)
+    _decide(connection, names)
     displaced = _unseat(connection, names)
     inserted = _seat_winners(connection, names, upload)
     if mode == "insert":
         _reject_losers(connection, names, upload)
     return _count(outcomes.clear_contested(connection, upload), inserted, displaced, mode)
+
+
+def decide(connection: Connection, names: Names) -> None:
+    """Table `fate`: of every staged row its `code`, null if it wins, and the key it lost."""
+    _make_fate(connection)
+    _decide(connection, names)
+
+
+def _make_fate(connection: Connection) -> None:
+    connection.execute("CREATE TEMP TABLE fate (_row bigint PRIMARY KEY, code text, key text) ON COMMIT DROP")
+
+
+def _decide(connection: Connection, names: Names) -> None:
+    while _undecided(connection, names):
+        _win_lowest(connection, names)
+        _lose_to_winners(connection, names)
 
 
 def _count(contested: int, inserted: int, displaced: Sequence[tuple[int, str]], mode: Mode) -> Settled:

@@ -6,8 +6,9 @@ neighbouring index pages, and no deadlocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, LiteralString
 
 import psycopg
@@ -52,7 +53,7 @@ def load(
             if isinstance(error, psycopg.errors.UniqueViolation):
                 ledger.mark_clashes(connection, upload)
     make_staging(connection, table)
-    _place(connection, table, upload, mode, lines, outcome)
+    place(connection, partial(_stage, connection, table, upload, mode), lines, outcome)
     return outcome
 
 
@@ -63,13 +64,13 @@ def make_staging(connection: Connection, table: Table) -> None:
     )
 
 
-def _place(
-    connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str], outcome: Outcome
+def place(
+    connection: Connection, put: Callable[[Sequence[str]], Outcome], lines: Sequence[str], outcome: Outcome
 ) -> None:
-    """Stage lines; where Postgres refuses one, halve until it stands alone."""
+    """Put lines; where Postgres refuses one, halve until it stands alone."""
     try:
         with connection.transaction():
-            placed = _stage(connection, table, upload, mode, lines)
+            placed = put(lines)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
@@ -78,8 +79,8 @@ def _place(
             outcome.refused.append((_row_of(lines[0]), f"{reason} (SQLSTATE {error.sqlstate})"))
             return
         middle = len(lines) // 2
-        _place(connection, table, upload, mode, lines[:middle], outcome)
-        _place(connection, table, upload, mode, lines[middle:], outcome)
+        place(connection, put, lines[:middle], outcome)
+        place(connection, put, lines[middle:], outcome)
         return
     outcome.updated += placed.updated
     outcome.in_database += placed.in_database
@@ -96,25 +97,30 @@ def _copy(connection: Connection, target: sql.Identifier, table: Table, lines: S
         copy.write(("\n".join(lines) + "\n").encode())
 
 
+def stage(connection: Connection, table: Table, lines: Sequence[str]) -> None:
+    """Fill staging with these lines and no others."""
+    connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
+    _copy(connection, table.staging, table, lines)
+    # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
+    connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
+
+
 def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
     """Sort staged lines by fate: met another upload's row, met a row of this upload, or free to insert.
 
     A row that appears between the look and the insert is met on the next round.
     """
     outcome = Outcome()
-    connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
-    _copy(connection, table.staging, table, lines)
-    # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
-    connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
+    stage(connection, table, lines)
     names = Names(table, upload)
     while True:
         if mode == "upsert":
             outcome.contested += _remove_repeats(connection, names)
             outcome.updated += _update_others(connection, names)
         else:
-            outcome.in_database += _remove_clashing(connection, names, own=False)
+            outcome.in_database += remove_clashing(connection, names, own=False)
             outcome.contested += _remove_repeats(connection, names)
-        outcome.contested += [row for row, _ in _remove_clashing(connection, names, own=True)]
+        outcome.contested += [row for row, _ in remove_clashing(connection, names, own=True)]
         left = _insert(connection, names)
         if not left:
             return outcome
@@ -150,7 +156,7 @@ class Names:
         return sql.SQL("(") + sql.SQL(" AND ").join(filled) + sql.SQL(")")
 
 
-def _remove_clashing(connection: Connection, names: Names, *, own: bool) -> list[tuple[int, str]]:
+def remove_clashing(connection: Connection, names: Names, *, own: bool) -> list[tuple[int, str]]:
     """Take out of staging what clashes with a loaded row of this upload (`own`) or of others: (`_row`, its key)."""
     removed: list[tuple[int, str]] = []
     for key in names.keys:

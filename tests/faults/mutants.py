@@ -39,8 +39,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "a chunk is marked done after the commit of its rows": [
         (
             "chalicelib/load.py",
-            "        manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)",
-            "    manifest.record_loaded(db, upload.number, work.n, counts, prepared.sha256)",
+            "        manifest.record_loaded(db, work.key, counts, prepared.sha256)",
+            "    manifest.record_loaded(db, work.key, counts, prepared.sha256)",
         )
     ],
     "an upload ends before its scan does": [
@@ -53,8 +53,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "a repeated scan inserts its chunks again": [
         (
             "chalicelib/postgres/manifest.py",
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         )
     ],
     "a late status overwrites a newer one": [

@@ -130,6 +130,10 @@ class Pipeline:
     def split(self, upload_id: str) -> None:
         onward(split.file(self.event(upload_id)))
 
+    def go_on(self, message: dict[str, Any]) -> None:
+        """Give the splitter a message of the intake queue."""
+        onward(split.file(message))
+
     def begin(self, body: bytes) -> tuple[str, list[dict[str, Any]]]:
         """A file for CONTACTS, split: its upload's id, and the messages of its chunks."""
         self.dataset()
@@ -170,6 +174,10 @@ class Pipeline:
 
     def cancel(self, upload_id: str) -> dict[str, Any]:
         report.show(settle.finish(control.cancel(self.tenant, upload_id)))
+        return self.upload(upload_id)
+
+    def confirm(self, upload_id: str) -> dict[str, Any]:
+        report.show(settle.finish(control.confirm(self.tenant, upload_id)))
         return self.upload(upload_id)
 
     def redrive(self, upload_id: str) -> dict[str, Any]:

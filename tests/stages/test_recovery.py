@@ -15,6 +15,7 @@ import pytest
 from chalicelib import doctor, mend, report, split
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
+from chalicelib.journey import ChunkKey
 from chalicelib.postgres import connection, ledger, locks, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
@@ -329,7 +330,7 @@ def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline
         locks.alone(vanished, locks.chunk(messages[0]["upload"], 1)) as held,
     ):
         assert held
-        assert manifest.take(vanished, messages[0]["upload"], 1)
+        assert manifest.take(vanished, ChunkKey(messages[0]["upload"], "load", 1))
         assert pipeline.sweep()["hung_sessions"] == 0
         pipeline.sql("UPDATE rowmill.chunk SET started_at = started_at - interval '61 seconds' WHERE n = 1")
         assert pipeline.sweep()["hung_sessions"] == 1

@@ -1,0 +1,148 @@
+"""The check of a chunk: what a load of its lines would meet, without a row in the dataset's table.
+
+Lines go into a temporary twin with the table's own constraints, so Postgres refuses what it would refuse. Keys are
+compared with the table's at once, and kept as fingerprints: those that rows of other chunks share are found when all
+chunks are in, and fall in line order as they do when a file is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from psycopg import sql
+
+from chalicelib.datasets import Field, Schema
+from chalicelib.journey import RECORD_BITS, Mode
+from chalicelib.postgres import replay, staging
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.staging import Names, Outcome
+from chalicelib.postgres.tables import Table, identifiers
+
+LOSERS_AT_ONCE: Final = 2000  # their records are in memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Prints(Table):
+    """Rows that share a key with another, by the prints of their keys: column k0 for the first key, and so on."""
+
+    @property
+    def staging(self) -> sql.Identifier:
+        return sql.Identifier("pg_temp", "shared_prints")
+
+
+def check(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
+    """What a load of these lines would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
+    outcome = Outcome()
+    if lines:
+        staging.make_staging(connection, table)
+        _make_twin(connection, table)
+        staging.place(connection, partial(_try, connection, table, upload, mode), lines, outcome)
+    return outcome
+
+
+def _twin(table: Table) -> sql.Identifier:
+    return sql.Identifier("pg_temp", f"twin_{table.number}_{table.version}")
+
+
+def _make_twin(connection: Connection, table: Table) -> None:
+    # As staging, but with the keys and rules of the table.
+    connection.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {} INCLUDING ALL) ON COMMIT DELETE ROWS").format(
+            _twin(table), table.name
+        )
+    )
+
+
+def _try(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
+    """Lines that Postgres takes, less those whose key is in the table; raises what Postgres says of the others."""
+    names = Names(table, upload)
+    staging.stage(connection, table, lines)
+    outcome = Outcome()
+    if mode == "insert":
+        outcome.in_database += staging.remove_clashing(connection, names, own=False)
+        for place, key in enumerate(names.keys):
+            _keep_prints(connection, names, upload, place, key)
+    connection.execute(
+        names.format("INSERT INTO {twin} SELECT * FROM {staging} ON CONFLICT DO NOTHING", twin=_twin(table))
+    )
+    return outcome
+
+
+def _keep_prints(connection: Connection, names: Names, upload: int, place: int, key: Sequence[str]) -> None:
+    """The print of a key: two of Postgres' own hashes, equal whenever the values are, however they are spelt."""
+    connection.execute(
+        names.format(
+            """
+            INSERT INTO rowmill.fingerprint (upload, key, first, prints, records)
+            SELECT {upload}, {place}, min(record), array_agg(print), array_agg(record) FROM (
+                SELECT _row - {low} AS record,
+                       (lpad(to_hex(hash_record_extended(ROW({key}), 0)), 16, '0')
+                        || lpad(to_hex(hash_record_extended(ROW({key}), 1)), 16, '0'))::uuid AS print
+                FROM {staging} s WHERE {complete}
+            ) printed HAVING count(*) > 0
+            """,
+            upload=sql.Literal(upload),
+            place=sql.Literal(place),
+            low=sql.Literal(names.low),
+            key=identifiers(key, "s"),
+            complete=names.complete(key),
+        )
+    )
+
+
+def losers(connection: Connection, schema: Schema, upload: int) -> Iterator[list[tuple[int, str]]]:
+    """Rows that a load would reject for a key of a lower line of their file, (record, key), in file order.
+
+    The fingerprints are gone then. Inside the caller's transaction, which holds the upload exclusively.
+    """
+    fields = tuple(Field(f"k{place}", "string") for place in range(len(schema.keys)))
+    prints = _Prints(0, 0, Schema(fields, tuple((field.name,) for field in fields), False, ()))
+    names = Names(prints, upload)
+    _gather(connection, names, upload)
+    replay.decide(connection, names)
+    labels = {field.name: ", ".join(key) for field, key in zip(fields, schema.keys, strict=True)}
+    after = 0
+    while page := _losers_after(connection, after):
+        yield [(row & ((1 << RECORD_BITS) - 1), labels[key]) for row, key in page]
+        after = page[-1][0]
+    connection.execute("DELETE FROM rowmill.fingerprint WHERE upload = %s", (upload,))
+
+
+def _gather(connection: Connection, names: Names, upload: int) -> None:
+    """The rows that share a print with another one."""
+    columns = [sql.SQL("{} uuid").format(sql.Identifier(key)) for (key,) in names.keys]
+    prints = [
+        sql.SQL("(array_agg(print) FILTER (WHERE key = {}))[1]").format(sql.Literal(place))
+        for place in range(len(names.keys))
+    ]
+    connection.execute(
+        names.format(
+            "CREATE TEMP TABLE {staging} ({prints}, _row bigint) ON COMMIT DROP", prints=sql.SQL(", ").join(columns)
+        )
+    )
+    connection.execute(
+        names.format(
+            """
+            WITH printed AS MATERIALIZED (
+                SELECT key, print, record FROM rowmill.fingerprint, unnest(prints, records) AS one (print, record)
+                WHERE upload = {upload}),
+            shared AS (SELECT key, print FROM printed GROUP BY key, print HAVING count(*) > 1),
+            sharing AS (SELECT DISTINCT record FROM printed JOIN shared USING (key, print))
+            INSERT INTO {staging} ({columns})
+            SELECT {prints}, {low} + record FROM printed JOIN sharing USING (record) GROUP BY record
+            """,
+            upload=sql.Literal(upload),
+            low=sql.Literal(names.low),
+            prints=sql.SQL(", ").join(prints),
+        )
+    )
+    connection.execute(names.format("ANALYZE {staging}"))
+
+
+def _losers_after(connection: Connection, row: int) -> list[tuple[int, str]]:
+    return connection.execute(
+        "SELECT _row, key FROM fate WHERE code IS NOT NULL AND _row > %s ORDER BY _row LIMIT %s", (row, LOSERS_AT_ONCE)
+    ).fetchall()
