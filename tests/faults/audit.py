@@ -47,7 +47,10 @@ def result(deliveries: Deliveries, upload_id: str, dataset: str = "contacts") ->
         SELECT CASE WHEN _row >> 32 = {number} THEN 'record ' || (_row & 4294967295) ELSE 'row ' || _row END AS _row,
                to_jsonb(t) - '_row' FROM data.d_{upload["dataset"]} t ORDER BY t._row
     """
-    rejects = f"SELECT record, line, errors, raw FROM rowmill.reject WHERE upload = {number} ORDER BY record"
+    rejects = f"""
+        SELECT record, line, errors, raw FROM rowmill.reject WHERE upload = {number}
+        AND pass = (SELECT pass FROM rowmill.upload WHERE number = {number}) ORDER BY record
+    """
     return Result(
         shown["state"],
         {name: shown[name] for name in COUNTS},
@@ -110,9 +113,9 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
 _LEDGER = """
     SELECT u.number, u.state, u.mode, u.dataset, u.generation, u.rows_total, c.*,
            (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told,
-           (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number) AS rejects,
+           (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number AND r.pass = u.pass) AS rejects,
            (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk
-               WHERE upload = u.number AND pass = 'load' GROUP BY 1) s) AS states
+               WHERE upload = u.number AND pass = u.pass GROUP BY 1) s) AS states
     FROM rowmill.upload u CROSS JOIN LATERAL (
         SELECT coalesce(sum(records), 0) AS records, coalesce(sum(loaded), 0) AS loaded,
                coalesce(sum(updated), 0) AS updated, coalesce(sum(skipped), 0) AS skipped,
@@ -120,7 +123,7 @@ _LEDGER = """
                coalesce(sum(contested), 0)
                    + coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0) AS unprocessed,
                jsonb_agg(ARRAY[first_record, records]) FILTER (WHERE state = 'dead') AS dead
-        FROM rowmill.chunk WHERE upload = u.number
+        FROM rowmill.chunk WHERE upload = u.number AND pass IN (u.pass, CASE u.pass WHEN 'load' THEN 'settle' ELSE 'settle_check' END)
     ) c
     WHERE u.upload_id = ANY(%s)
 """

@@ -12,12 +12,16 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from chalicelib import load
+from chalicelib.errors import Refused
 from tests.faults.audit import Result, audited
 from tests.faults.conftest import Figures
 from tests.faults.deliveries import TIERS, Deliveries, Message
@@ -53,6 +57,7 @@ class Case:
     seed: bytes | None = None
     faults: tuple[Fault, ...] = ("killed",)
     depth: int = 1  # crashes one after the other
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.stage}-{self.name}"
@@ -63,6 +68,8 @@ REJECTS = ("completed_with_errors", 2, 0, 0, 4, 0)
 SKIPS = ("completed", 2, 0, 4, 0, 0)
 UPSERTS = ("completed", 2, 4, 0, 0, 0)
 DEAD = ("completed_with_errors", 3, 0, 0, 0, 3)
+
+CHECK = {"validate_only": True}  # and confirmed, when it waits for that
 
 CASES = [
     Case("split", "plain", PLAIN, CLEAN),
@@ -76,6 +83,10 @@ CASES = [
     Case("settle", "skip", CLASHES, SKIPS, "skip", seed=OLD),
     Case("settle", "upsert", CLASHES, UPSERTS, "upsert", seed=OLD),
     Case("settle", "two-keys", TWO_KEYS_CLASH, REJECTS, schema=TWO_KEYS, seed=OLD_TWO),
+    Case("load", "check", CLASHES, REJECTS, seed=OLD, options=CHECK),
+    Case("settle", "check", CLASHES, REJECTS, seed=OLD, options=CHECK),
+    Case("confirm", "plain", PLAIN, CLEAN, options=CHECK, faults=EACH),
+    Case("split", "confirmed", PLAIN, CLEAN, options=CHECK),
     Case("bury", "chunk", PLAIN, DEAD),
     Case("sweep", "lost-event", PLAIN, CLEAN),
     Case("sweep", "lost-chunks", PLAIN, CLEAN),
@@ -95,13 +106,15 @@ class Bench:
         pipeline.dataset(case.schema or CONTACTS, mode=case.mode)
         if case.seed:
             pipeline.run(case.seed)
-        self.upload_id = pipeline.create(case.body)
+        self.upload_id = pipeline.create(case.body, **case.options)
         deliveries.send("intake", pipeline.event(self.upload_id))
         self.message = getattr(self, f"_to_{case.stage}")()
         self.start = take(deliveries)
 
     def attempt(self, state: State, at: int, fault: Fault = "killed") -> Run:
         put_back(self.deliveries, state)
+        if self.case.stage == "confirm":
+            return self.deliveries.watch(Run(at, fault), self._confirm)
         if self.message is None:
             return self.deliveries.sweep(at, fault)
         return self.deliveries.deliver(self.message, at, fault)
@@ -111,18 +124,35 @@ class Bench:
         if self.message is None:
             self.deliveries.pass_time()
             self.deliveries.sweep()
-        self.deliveries.drain()
-        return audited(self.deliveries, self.upload_id)
+        return self._ended()
 
     def lost_and_swept_up(self, state: State) -> Result:
         put_back(self.deliveries, state)
         self.deliveries.lose(*self.deliveries.waiting())
         self.deliveries.pass_time()
         self.deliveries.sweep()
+        return self._ended()
+
+    def _ended(self) -> Result:
+        """What it comes to; if it waits to be confirmed, it is."""
         self.deliveries.drain()
+        if self.deliveries.pipeline.upload(self.upload_id)["state"] == "needs_review":
+            self._confirm()
+            self.deliveries.drain()
         return audited(self.deliveries, self.upload_id)
 
+    def _confirm(self) -> None:
+        # A crash may have come after the confirmation; then there is nothing to confirm.
+        with suppress(Refused, psycopg.OperationalError, ConnectionClosedError):
+            self.deliveries.pipeline.confirm(self.upload_id)
+
+    def _to_confirm(self) -> None:
+        self.deliveries.drain()
+
     def _to_split(self) -> Message:
+        if self.case.name == "confirmed":
+            self.deliveries.drain()
+            self._confirm()
         (event,) = self.deliveries.waiting("intake")
         return event
 
