@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 
@@ -138,7 +139,9 @@ def _json(value: object) -> object:
             return {"Infinity": "INF", "-Infinity": "-INF"}.get(str(value), format(value, "f"))
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
-        case date():
+        case date() | time():
             return value.isoformat()
+        case UUID():
+            return str(value)
         case _:
             return value

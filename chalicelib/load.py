@@ -234,7 +234,7 @@ def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
 
 def _escaped(spec: Field, column: Sequence[checking.Value]) -> Sequence[str]:
     """A column as COPY's text format spells it."""
-    if spec.type == "string":
+    if spec.type in ("string", "object", "array"):
         joined = "".join(filter(None, column))
         if any(special in joined for special in "\\\t\n\r"):
             column = [value if value is None else value.translate(_ESCAPES) for value in column]

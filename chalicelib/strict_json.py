@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 64
 
 
-def parse(text: str | bytes) -> Any:
-    """The value. Raises ValueError for NaN, infinities, repeated names, NULs, lone surrogates and deep nesting."""
+def parse(text: str | bytes, number: Callable[[str], Any] | None = None) -> Any:
+    """The value, its numbers made by `number` if that is given.
+
+    Raises ValueError for NaN, infinities, repeated names, NULs, lone surrogates and deep nesting.
+    """
     try:
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        value = json.loads(
+            text, parse_constant=_refuse, object_pairs_hook=_object, parse_float=number, parse_int=number
+        )
         _check(value, MAX_DEPTH)
     except RecursionError:
         raise ValueError("nested too deeply") from None

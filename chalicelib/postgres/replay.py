@@ -12,7 +12,6 @@ from typing import Final
 
 from psycopg import sql
 
-from chalicelib.datasets import POSTGRES_TYPES
 from chalicelib.errors import Unavailable
 from chalicelib.journey import Mode
 from chalicelib.postgres import manifest, outcomes
@@ -50,9 +49,7 @@ def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Set
 
 def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
     cells = sql.SQL(", ").join(
-        sql.SQL("cells[{}]::{}").format(
-            sql.Literal(place), sql.Identifier("pg_catalog", _plain(POSTGRES_TYPES[f.type]))
-        )
+        sql.SQL("cells[{}]::{}").format(sql.Literal(place), sql.Identifier("pg_catalog", f.postgres_type))
         for place, f in enumerate(names.table.schema.fields, 1)
     )
     connection.execute(
@@ -67,10 +64,6 @@ def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
         )
     )
     connection.execute(names.format("ANALYZE {staging}"))
-
-
-def _plain(name: str) -> str:
-    return {"bigint": "int8", "boolean": "bool"}.get(name, name)
 
 
 def _upsert_last(connection: Connection, names: Names) -> None:

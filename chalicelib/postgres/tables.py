@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from chalicelib.datasets import POSTGRES_TYPES, Schema
+from chalicelib.datasets import Schema
 from chalicelib.journey import RECORD_BITS
 from chalicelib.postgres.connection import Connection
 
@@ -44,7 +44,7 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
     columns = [
         sql.SQL("{} {} {}").format(
             sql.Identifier(f.name),
-            sql.SQL(_literal(POSTGRES_TYPES[f.type])),
+            sql.Identifier("pg_catalog", f.postgres_type),
             sql.SQL("NOT NULL" if f.required else ""),
         )
         for f in schema.fields
@@ -101,19 +101,23 @@ def read(connection: Connection, table: Table, after: int, upload: int | None, l
     low = after if upload is None else max(after, (upload << RECORD_BITS) - 1)
     with connection.transaction(), connection.cursor("rows", row_factory=tuple_row) as cursor:
         cursor.itersize = 1000
+        connection.execute("SET LOCAL intervalstyle = 'iso_8601'")
         cursor.execute(
             # Values as literals: beside parameters, a % in a column's name would be taken for a placeholder.
             sql.SQL("SELECT {} FROM {} WHERE _row > {} AND _row <= {} ORDER BY _row LIMIT {}").format(
-                table.columns, table.name, low, high, limit
+                _shown(table.schema), table.name, low, high, limit
             )
         )
         yield from cursor
 
 
+def _shown(schema: Schema) -> sql.Composed:
+    """The columns as they are read. Intervals as text: Python's timedelta knows no months."""
+    columns = [
+        sql.SQL("{}::text" if f.type == "duration" else "{}").format(sql.Identifier(f.name)) for f in schema.fields
+    ]
+    return sql.SQL(", ").join([*columns, sql.Identifier("_row")])
+
+
 def identifiers(names: Sequence[str], alias: str | None = None) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, n) if alias else sql.Identifier(n) for n in names)
-
-
-def _literal(text: str) -> LiteralString:
-    """A type name from our own table, told to the type checker as the constant that it is."""
-    return text

@@ -1,0 +1,125 @@
+"""The words for one column: its field, the rules of its values, the conventions of its file, how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+FieldType = Literal[
+    "string",
+    "integer",
+    "number",
+    "boolean",
+    "date",
+    "time",
+    "datetime",
+    "year",
+    "duration",
+    "object",
+    "array",
+    "geopoint",
+]
+RuleName = Literal[
+    "minLength",
+    "maxLength",
+    "enum",
+    "pattern",
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+]
+DateOrder = Literal["ymd", "dmy", "mdy"]
+Value = str | None  # the text Postgres reads, or NULL
+TRUE_VALUES: Final = ("true", "True", "TRUE", "1")
+FALSE_VALUES: Final = ("false", "False", "FALSE", "0")
+MAX_QUOTED: Final = 80  # characters of a value that an error repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A constraint on values: its name in Table Schema, its limit as a `Reading.measure` has it, and as written."""
+
+    name: RuleName
+    limit: Any
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: its name is the header in the file and the column in Postgres.
+
+    What is None is not declared: then the schema's missing values or the file's conventions hold.
+    """
+
+    name: str
+    type: FieldType
+    format: str = "default"
+    required: bool = False
+    true_values: tuple[str, ...] = TRUE_VALUES
+    false_values: tuple[str, ...] = FALSE_VALUES
+    missing_values: tuple[str, ...] | None = None
+    decimal_char: str | None = None
+    group_char: str | None = None
+    bare_number: bool = True
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def postgres_type(self) -> str:
+        """The column's type, as pg_catalog names it."""
+        # As a uuid, one written in capitals is the same key as one in small letters, in half the room.
+        return "uuid" if (self.type, self.format) == ("string", "uuid") else POSTGRES_TYPES[self.type]
+
+
+POSTGRES_TYPES: Final[dict[FieldType, str]] = {
+    "string": "text",
+    "integer": "int8",
+    "number": "numeric",
+    "boolean": "bool",
+    "date": "date",
+    "time": "time",
+    "datetime": "timestamptz",
+    "year": "int2",
+    "duration": "interval",
+    "object": "jsonb",
+    "array": "jsonb",
+    "geopoint": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """How one file spells values, where its fields do not say it themselves. None: as Table Schema has it.
+
+    A field that declares a decimalChar or a groupChar is read by its own two alone; one with a format other than
+    the default, by that.
+    """
+
+    null_values: tuple[str, ...] | None = None
+    decimal_char: str | None = None
+    group_char: str | None = None
+    date_order: DateOrder | None = None
+
+
+PLAIN: Final = Conventions()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a column's cells are read.
+
+    `read` gives the text for Postgres, or None; `expected` says what it takes; `measure` makes of that text the
+    value that rules compare, None where there is none. `sure` is a cheap look that is true only of cells that are
+    read as they stand.
+    """
+
+    read: Callable[[str], Value]
+    expected: str
+    measure: Callable[[str], Any] = str
+    sure: Callable[[str], object] | None = None
+
+
+def quoted(cell: str) -> str:
+    """A value as an error shows it: quoted, cut to a length that fits a table."""
+    return f'"{cell}"' if len(cell) <= MAX_QUOTED else f'"{cell[:MAX_QUOTED]}…"'

@@ -1,0 +1,158 @@
+"""How a file spells its values: declared with the upload, or decided from a sample by evidence.
+
+A convention is taken only if it reads more of the sample than Table Schema's own spelling does, if nothing in the
+sample speaks for another one, and if no other reads as much and means something else. So a cell is rejected rather
+than read as what it may not mean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, Final, get_args
+
+from chalicelib.cells import PLAIN, Conventions, DateOrder, Field, Value, reading
+from chalicelib.datasets import Schema
+from chalicelib.datasets.descriptor import is_mark
+from chalicelib.datasets.problems import are_strings
+from chalicelib.errors import Refused
+
+OPTIONS: Final = ("null_values", "decimal_char", "group_char", "date_order")
+# Table Schema's own first; on a tie the earlier one is taken.
+_GROUPS: Final[Mapping[str, tuple[str | None, ...]]] = {
+    ".": (None, ",", " ", "'", "’", "\u00a0", "\u202f"),
+    ",": (None, ".", " ", "'", "’", "\u00a0", "\u202f"),
+}
+_ORDERS: Final[tuple[DateOrder | None, ...]] = (None, "ymd", "dmy", "mdy")
+Evidence = dict[str, Any]  # value, agreeing, of, ambiguous, also
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """The conventions of a file, and for each that could be told why."""
+
+    conventions: Conventions
+    evidence: dict[str, Evidence]
+
+
+def read(options: Mapping[str, Any]) -> Conventions:
+    """The conventions among a dialect's options. Raises Refused `dialect_invalid`."""
+    nulls, order = options.get("null_values"), options.get("date_order")
+    if nulls is not None and not are_strings(nulls):
+        raise _invalid("null_values must be a list of strings.")
+    for name in ("decimal_char", "group_char"):
+        if options.get(name) is not None and not is_mark(options[name]):
+            raise _invalid(f"{name} must be one character that is no digit, letter or sign.")
+    decimal, group = options.get("decimal_char"), options.get("group_char")
+    if group is not None and group == (decimal or "."):
+        raise _invalid("decimal_char and group_char must differ.")
+    if order is not None and order not in get_args(DateOrder):
+        raise _invalid(f"date_order must be one of {', '.join(get_args(DateOrder))}.")
+    return Conventions(None if nulls is None else tuple(nulls), decimal, group, order)
+
+
+def _invalid(detail: str) -> Refused:
+    return Refused("dialect_invalid", f"dialect.{detail}")
+
+
+def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[str, Any]) -> Detected:
+    """The conventions of a file whose sample has these cells in the schema's fields; what is declared stands.
+
+    Raises Refused `dialect_invalid` if what is declared cannot be.
+    """
+    fixed = read(declared)
+    seen = {field: _seen(field, column, schema, fixed) for field, column in zip(schema.fields, columns, strict=True)}
+    numbers = _decide({f: cells for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(fixed)))
+    dates = _decide({f: cells for f, cells in seen.items() if _is_open_date(f)}, list(_orders(fixed)))
+    decided = replace(
+        fixed,
+        decimal_char=numbers.taken.decimal_char,
+        group_char=numbers.taken.group_char,
+        date_order=dates.taken.date_order,
+    )
+    names = ("decimal_char", numbers), ("group_char", numbers), ("date_order", dates)
+    return Detected(decided, {name: found.evidence(name) for name, found in names})
+
+
+def _seen(field: Field, column: Sequence[str], schema: Schema, fixed: Conventions) -> Counter[str]:
+    """How often each cell of a column stands there; what is missing says nothing."""
+    if field.missing_values is not None:
+        missing = field.missing_values
+    else:
+        missing = schema.missing_values if fixed.null_values is None else fixed.null_values
+    return Counter(cell for cell in column if cell not in missing)
+
+
+def _is_open_number(field: Field) -> bool:
+    return field.type in ("integer", "number") and field.decimal_char is None and field.group_char is None
+
+
+def _is_open_date(field: Field) -> bool:
+    return field.type in ("date", "datetime") and field.format == "default"
+
+
+def _spellings(fixed: Conventions) -> Iterator[Conventions]:
+    """The ways of writing numbers that what is declared leaves open."""
+    decimals = [fixed.decimal_char] if fixed.decimal_char else list(_GROUPS)
+    for decimal in decimals:
+        groups = _GROUPS.get(decimal, (None,)) if fixed.group_char is None else (fixed.group_char,)
+        for group in groups:
+            if group != decimal:
+                plain = fixed.decimal_char is None and decimal == "."
+                yield replace(PLAIN, decimal_char=None if plain else decimal, group_char=group)
+
+
+def _orders(fixed: Conventions) -> Iterator[Conventions]:
+    orders = _ORDERS if fixed.date_order is None else (fixed.date_order,)
+    yield from (replace(PLAIN, date_order=order) for order in orders)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The convention taken, and those that read as many cells and mean something else by them."""
+
+    taken: Conventions
+    agreeing: int
+    of: int
+    rivals: tuple[Conventions, ...]
+
+    def evidence(self, name: str) -> Evidence:
+        """What a client is shown of one of the options."""
+        value = getattr(self.taken, name)
+        also = dict.fromkeys(getattr(rival, name) for rival in self.rivals)
+        also.pop(value, None)
+        return {
+            "value": value,
+            "agreeing": self.agreeing,
+            "of": self.of,
+            "ambiguous": bool(also),
+            "also": list(also),
+        }
+
+
+def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions]) -> _Decision:
+    """Of these, what reads the most cells, if it contradicts no other; else the first, which is the plain one."""
+    often = [count for cells in seen.values() for count in cells.values()]
+    read_as = [list(_read_as(seen, each)) for each in candidates]
+    counts = [sum(compress(often, (value is not None for value in values))) for values in read_as]
+    best = counts.index(max(counts))
+    rivals = [place for place, values in enumerate(read_as) if place != best and _is_rival(read_as[best], values)]
+    taken = 0 if rivals else best
+    others = sorted({best, *rivals} - {taken}) if rivals else []
+    return _Decision(candidates[taken], counts[taken], sum(often), tuple(candidates[place] for place in others))
+
+
+def _read_as(seen: Mapping[Field, Counter[str]], conventions: Conventions) -> Iterator[Value]:
+    for field, cells in seen.items():
+        yield from map(reading(field, conventions).read, cells)
+
+
+def _is_rival(best: Sequence[Value], other: Sequence[Value]) -> bool:
+    """Whether another convention has the same right: it reads all that the best one does or something besides,
+    and means something else by a cell that both read."""
+    differs = any(a is not None and b is not None and a != b for a, b in zip(best, other, strict=True))
+    reads_more = any(a is None and b is not None for a, b in zip(best, other, strict=True))
+    reads_all = all(a is None or b is not None for a, b in zip(best, other, strict=True))
+    return differs and (reads_more or reads_all)

@@ -1,0 +1,26 @@
+"""What a dataset's rows must be: a Frictionless Table Schema, read strictly.
+
+What the loader cannot honour is refused by name, never ignored: a constraint that is silently dropped would let
+bad rows in. Properties that only describe are let through.
+"""
+
+from chalicelib.cells.fields import FALSE_VALUES, POSTGRES_TYPES, TRUE_VALUES, Field, FieldType
+from chalicelib.datasets.descriptor import MAX_FIELDS, MAX_IDENTIFIER_BYTES, read_schema
+from chalicelib.datasets.keys import MAX_KEY_FIELDS
+from chalicelib.datasets.schema import Dataset, ForeignKey, Schema, read_mode
+
+__all__ = [
+    "FALSE_VALUES",
+    "MAX_FIELDS",
+    "MAX_IDENTIFIER_BYTES",
+    "MAX_KEY_FIELDS",
+    "POSTGRES_TYPES",
+    "TRUE_VALUES",
+    "Dataset",
+    "Field",
+    "FieldType",
+    "ForeignKey",
+    "Schema",
+    "read_mode",
+    "read_schema",
+]
