@@ -2,20 +2,25 @@
 
 The cuts depend on the bytes and the two sizes alone, never on how the bytes arrive in blocks: a splitter that
 starts again finds the same chunks. Memory is one block and one record, at most `max_record_bytes`.
+Chunks lie end to end. Where blank lines and comments go on for long they are cut, too: such a chunk may have no record.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chalicelib.errors import Refused
+from chalicelib.formats.cells import open_quote
 from chalicelib.formats.dialect import Dialect
-from chalicelib.formats.grammar import PROVABLE, Region, line_count, scan, tokens
+from chalicelib.formats.grammar import PROVABLE, Region, first_line, line_count, marks_in, scan
 from chalicelib.journey import Chunk
 
 MAX_RECORD_BYTES = 16 << 20
+MIN_GAP_BYTES = 4 * PROVABLE  # no window but a gap's own holds as much without a record
+_LINE_END = re.compile(rb"\r\n?|\n")
 
 
 class Start(NamedTuple):
@@ -48,9 +53,10 @@ def cut(
 
     `start` says where in the file the first block begins: at a record's start. From the start of one of the
     chunks, that chunk and all after it come out as they did from the start of the file. A chunk ends
-    after the first record that reaches `chunk_bytes`, or after `chunk_records` records, whichever is first.
-    Blank lines at the end of the file belong to the last chunk; a file without a record has no chunk.
-    Raises Refused("record_too_large") for a record, less its line end, of more than `max_record_bytes`.
+    after the first record that reaches `chunk_bytes`, or after `chunk_records` records, whichever is first, and
+    in a gap between records after every line that reaches `chunk_bytes` (at least 1 MiB) from where it began.
+    Blank lines at the end of the file belong to the last chunk; a short file without a record has no chunk.
+    Raises Refused("record_too_large") for a record or comment, less its line end, above `max_record_bytes`.
     """
     cutter = _Cutter(start, chunk_bytes, chunk_records)
     feed = _Feed(blocks)
@@ -67,12 +73,21 @@ def cut(
 
 def _refuse_long(window: bytes, dialect: Dialect, here: _Point, limit: int) -> None:
     """Refuse the window's first record if it is too long; no later one in a window of limit + 2 bytes can be."""
-    start, end, _ = next(tokens(window, dialect), (0, 0, 0))
+    start, end = first_line(window, dialect)
     if end - start > limit:
         line, byte = here.line + line_count(window[:start]), here.byte + start
         where = f"Record {here.record}, which begins at line {line}, byte {byte},"
-        hint = "A quote in it may never be closed."
-        raise Refused("record_too_large", f"{where} is longer than {limit} bytes. {hint}")
+        raise Refused(
+            "record_too_large", f"{where} is longer than {limit} bytes.{_open_quote(window, start, line, dialect)}"
+        )
+
+
+def _open_quote(data: bytes, line: int, dialect: Dialect) -> str:
+    """The quote to blame for a record that does not end, with the line of the file where it stands."""
+    place = open_quote(data, marks_in(data, dialect))
+    if place is None:
+        return ""
+    return f" A quote opens at line {line + line_count(data[:place] + b'.') - 1} and does not close."
 
 
 class _Feed:
@@ -116,9 +131,11 @@ class _Cutter:
     def __init__(self, start: Start, chunk_bytes: int, chunk_records: int) -> None:
         self.here = self._start = _Point(start.byte, start.record, start.line)
         self._full: _Point | None = None
+        self._gap = start.byte  # where the gap behind the last record began, or was last cut
         self._n = start.n
         self._chunk_bytes = chunk_bytes
         self._chunk_records = chunk_records
+        self._gap_bytes = max(chunk_bytes, MIN_GAP_BYTES)
 
     def take(self, region: Region) -> Iterator[Chunk]:
         """The chunks that are known to be complete once the region is read."""
@@ -127,8 +144,12 @@ class _Cutter:
             self.here.record + region.records,
             self.here.line + region.lines,
         )
-        if region.records and self._reaches(end):
-            yield from self._cuts(region)
+        if end.byte - self._gap >= self._gap_bytes:
+            yield from self._gap_cuts(region)
+        if region.records:
+            if self._reaches(end):
+                yield from self._cuts(region)
+            self._gap = self.here.byte + region.last
         self.here = end
 
     def rest(self) -> Iterator[Chunk]:
@@ -141,6 +162,18 @@ class _Cutter:
         if end.record >= self._start.record + self._chunk_records:
             return True
         return end.byte >= self._start.byte + self._chunk_bytes
+
+    def _gap_cuts(self, region: Region) -> Iterator[Chunk]:
+        """The chunks that end in the gap before the region's first record."""
+        lead, cut, line = region.lead(), 0, self.here.line
+        while (due := self._gap + self._gap_bytes - self.here.byte) <= lead:
+            line_end = _LINE_END.search(region.data, max(due - 1, 0), lead)
+            if line_end is None:
+                return
+            line += line_count(region.data[cut : line_end.end()])
+            cut = line_end.end()
+            self._gap = self.here.byte + cut
+            yield self._close(_Point(self._gap, self.here.record, line))
 
     def _cuts(self, region: Region) -> Iterator[Chunk]:
         borders = region.borders()

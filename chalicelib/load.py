@@ -201,7 +201,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     plan = upload.plan or {}
     dialect = Dialect.from_options(plan["dialect"])
     schema = read_schema(upload.descriptor)
-    rows = list(formats.records(data, dialect))
+    rows = formats.fitted(formats.records(data, dialect), plan["width"], dialect, plan.get("nameless", 0))
     if len(rows) != work.records:
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
     checked = checking.check(rows, schema, plan["positions"], plan["width"])

@@ -25,7 +25,7 @@ from chalicelib.postgres import announcements, ledger, locks, manifest
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import ChunkRule, settings
 
-SPLITTER_VERSION: Final = 1
+SPLITTER_VERSION: Final = 2
 SAMPLE_BYTES: Final = 256 * 1024
 FLUSH_SECONDS: Final = 0.2
 
@@ -127,6 +127,7 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     schema = read_schema(upload.descriptor)
     detected = formats.detect(sample, upload.dialect, truncated=size > len(sample), names=schema.names)
     dialect = detected.dialect
+    formats.refuse_foreign(dialect.encoding)
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
     columns = _columns(header, detected, schema, upload.options.get("mapping", {}))
@@ -136,10 +137,11 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
         "dialect": asdict(dialect),
-        "shown": {**asdict(dialect), "encoding": "utf-8", "detected": _evidence(detected)},
+        "shown": {**asdict(dialect), "detected": _evidence(detected)},
         "positions": matching.positions(columns, schema.names),
         "width": len(columns),
         "mapping": matching.shown(columns),
+        "nameless": header.nameless,
         "data_start": start,
         "first_line": 1 + header.lines,
         "chunk_bytes": _equal_chunks(size - start, rule.bytes),
@@ -160,6 +162,10 @@ def _evidence(detected: formats.Detected) -> dict[str, Any]:
         "records": detected.records,
         "agreeing": detected.agreeing,
         "columns": detected.columns,
+        "confidence": dict(detected.confidence),
+        "line_ends": dict(detected.line_ends),
+        "ambiguous": detected.is_ambiguous,
+        "alternatives": [asdict(each) for each in detected.alternatives],
     }
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import compress
 from typing import Final
 
+from chalicelib import formats
 from chalicelib.cells import PLAIN, Conventions, Field, Reading, Value, quoted, reading
 from chalicelib.cells.fields import MAX_QUOTED
 from chalicelib.cells.texts import ANY
@@ -48,7 +49,7 @@ def check(
     bad: dict[int, list[CellError]] = {}
     places: Sequence[int] = range(len(rows))
     if any(len(row) != width for row in rows):
-        bad = {index: [_ragged(len(row), width)] for index, row in enumerate(rows) if len(row) != width}
+        bad = {index: [formats.misfit(row, width)] for index, row in enumerate(rows) if len(row) != width}
         places = [index for index in places if index not in bad]
         rows = [rows[index] for index in places]
     cells = list(zip(*rows, strict=True)) or [()] * width
@@ -61,10 +62,6 @@ def check(
         columns = [list(compress(column, good)) for column in columns]
         places = list(compress(places, good))
     return Checked(columns, places, bad)
-
-
-def _ragged(found: int, width: int) -> CellError:
-    return CellError(None, "width_mismatch", f"{found} cells where the header has {width}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,27 @@
 """Delimited text: what a file is, where its records end, and the cells in them. Pure: bytes in, values out."""
 
-from chalicelib.formats.delimited import Header, bom_length, header, records
+from chalicelib.formats.cells import MAX_CELL, Unreadable, open_quote
+from chalicelib.formats.delimited import Header, bom_length, fitted, header, misfit, records
 from chalicelib.formats.dialect import Dialect
+from chalicelib.formats.encodings import Encoding, encoding, refuse_foreign
 from chalicelib.formats.grammar import spans
 from chalicelib.formats.sniff import Detected, detect
 
-__all__ = ["Detected", "Dialect", "Header", "bom_length", "detect", "header", "records", "spans"]
+__all__ = [
+    "MAX_CELL",
+    "Detected",
+    "Dialect",
+    "Encoding",
+    "Header",
+    "Unreadable",
+    "bom_length",
+    "detect",
+    "encoding",
+    "fitted",
+    "header",
+    "misfit",
+    "open_quote",
+    "records",
+    "refuse_foreign",
+    "spans",
+]

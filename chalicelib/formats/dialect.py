@@ -1,26 +1,41 @@
-"""How one delimited file is written: the few choices that the grammar of records depends on."""
+"""How one delimited file is written: where its records and cells end, and how its values are spelled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, NoReturn
 
 from chalicelib.errors import Refused
 
-OPTIONS = ("delimiter", "quote", "header")
+ENCODINGS: Final = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1")
+DATE_ORDERS: Final = ("ymd", "dmy", "mdy")
+MAX_SKIP_LINES: Final = 10_000
+MAX_DELIMITER: Final = 4  # characters; a file "a, b, c" has one of two
+MAX_NULL_VALUES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A delimiter, a quote (None: quotes mean nothing) and whether the first record names the columns.
+    """The grammar of a file (see grammar.py) in its first six fields; null means that there is no such mark.
 
-    Both characters are ASCII, so that borders can be found in UTF-8 bytes without decoding them.
+    Marks other than the delimiter are ASCII, so that records are found in UTF-8 bytes without decoding them; a
+    delimiter of several bytes is found as exactly, since none of its bytes begins in the middle of a character.
+    `encoding` is the uploaded file's; what is cut and read is always UTF-8. The last four are for the checker.
     """
 
     delimiter: str = ","
     quote: str | None = '"'
     header: bool = True
+    escape: str | None = None
+    comment: str | None = None
+    skip_lines: int = 0
+    ragged: Literal["strict", "pad"] = "strict"
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] | None = None
+    decimal_char: str | None = None
+    group_char: str | None = None
+    date_order: str | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Dialect:
@@ -28,24 +43,77 @@ class Dialect:
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
             _refuse(f"A dialect has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}.")
-        dialect = cls(**options)
-        _check(dialect)
+        for name, value in options.items():
+            rule, must = _RULES[name]
+            if not rule(value):
+                _refuse(f"dialect.{name} must be {must}.")
+        nulls = options.get("null_values")
+        dialect = cls(**{**options, "null_values": None if nulls is None else tuple(nulls)})
+        _check_together(dialect)
         return dialect
 
 
-def _check(dialect: Dialect) -> None:
-    if not _is_mark(dialect.delimiter):
-        _refuse("dialect.delimiter must be one ASCII character, no line end and no NUL.")
-    if dialect.quote is not None and not _is_mark(dialect.quote):
-        _refuse("dialect.quote must be null or one ASCII character, no line end and no NUL.")
-    if dialect.quote == dialect.delimiter:
-        _refuse("dialect.quote and dialect.delimiter must differ.")
-    if not isinstance(dialect.header, bool):
-        _refuse("dialect.header must be true or false.")
+OPTIONS: Final = tuple(field.name for field in fields(Dialect))
+
+
+def _check_together(dialect: Dialect) -> None:
+    marks = [*dialect.delimiter, *filter(None, (dialect.quote, dialect.escape, dialect.comment))]
+    if len(set(marks)) < len(set(dialect.delimiter)) + len(marks) - len(dialect.delimiter):
+        _refuse("dialect.delimiter, quote, escape and comment must differ.")
+    if dialect.escape and not _is_mark(dialect.delimiter):
+        _refuse("With dialect.escape, dialect.delimiter must be one ASCII character.")
+    if dialect.decimal_char is not None and dialect.decimal_char == dialect.group_char:
+        _refuse("dialect.decimal_char and dialect.group_char must differ.")
 
 
 def _is_mark(value: object) -> bool:
     return isinstance(value, str) and len(value) == 1 and value.isascii() and value not in "\r\n\0"
+
+
+def _is_delimiter(value: object) -> bool:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_DELIMITER:
+        return False
+    return not any(letter in "\r\n\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_SKIP_LINES
+
+
+def _is_null_values(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) > MAX_NULL_VALUES:
+        return False
+    return all(isinstance(each, str) and len(each) <= 100 for each in value)
+
+
+def _or_null(rule: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or rule(value)
+
+
+def _one_of(*values: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value in values
+
+
+def _is_character(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 1 and not value.isalnum()
+
+
+_MARK: Final = (_or_null(_is_mark), "null or one ASCII character, no line end and no NUL")
+_CHARACTER: Final = (_or_null(_is_character), "null or one character, no letter and no digit")
+_RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "delimiter": (_is_delimiter, f"one to {MAX_DELIMITER} characters, no line end and no NUL"),
+    "quote": _MARK,
+    "escape": _MARK,
+    "comment": _MARK,
+    "header": (lambda value: isinstance(value, bool), "true or false"),
+    "skip_lines": (_is_count, f"a number of lines from 0 to {MAX_SKIP_LINES}"),
+    "ragged": (_one_of("strict", "pad"), "strict or pad"),
+    "encoding": (_one_of(*ENCODINGS), f"one of {', '.join(ENCODINGS)}"),
+    "null_values": (_or_null(_is_null_values), f"null or up to {MAX_NULL_VALUES} strings"),
+    "decimal_char": _CHARACTER,
+    "group_char": _CHARACTER,
+    "date_order": (_or_null(_one_of(*DATE_ORDERS)), f"null or one of {', '.join(DATE_ORDERS)}"),
+}
 
 
 def _refuse(detail: str) -> NoReturn:

@@ -1,8 +1,14 @@
-r"""Where a record ends: the one definition that the border finder, the header and the rejects share.
+r"""Where a record ends: the one definition that the border finder, the header, the cells and the rejects share.
 
-A quote opens only at the start of a field; inside, a doubled quote is a quote; what follows the closing quote
-up to the delimiter or line end is literal, quotes included. A record ends at LF, CRLF or a lone CR outside
-quotes, or where the data end. A line of no bytes is no record. This is what csv.reader reads with strict off.
+A quote opens only at the start of a cell; inside, a doubled quote is a quote. A record ends at LF, CRLF or a lone
+CR outside quotes, or where the data end. A line of no bytes, or one that begins with the comment mark at a record's
+start, is no record. The escape makes the quote, delimiter, comment mark, line end or escape after it a plain
+character, inside quotes and outside; before anything else it is a plain character itself.
+
+Between a closing quote and the next delimiter or line end there may be blanks, which are dropped. If anything else
+stands there, or the quote never closes, nobody can tell where the cell was meant to end: the record's end is then
+found as if the rest were plain text, and its cells are withheld (Misquoted). Less that, and the blanks, this is
+what csv.reader reads.
 
 Counting quotes is not enough: in `5" pipe` the quote is a plain character. So `scan` counts only what it has
 proved, and leaves the rest to `tokens`, which is exact for every input and five times slower.
@@ -27,22 +33,79 @@ PROVABLE = 1 << 18  # bytes; the proof holds the window in pieces, which in a la
 _UNQUOTED = re.compile(rb"([^\r\n]*+)" + _LINE_END)
 
 
-@cache
-def _record(delimiter: str, quote: str) -> re.Pattern[bytes]:
-    """One record (group 1) and its line end. An open quote runs to the end of the data."""
-    d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
-    field = rb"(?:%b[^%b]*+%b?+)*+[^%b\r\n]*+" % (q, q, q, d)
-    return re.compile(rb"(%b(?:%b%b)*+)%b" % (field, d, field, _LINE_END))
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of a dialect that occur in some data: without the others they are read the same, and faster."""
+
+    delimiter: bytes
+    quote: bytes | None
+    escape: bytes | None
+    comment: bytes | None
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether quotes are all there is beside the delimiter."""
+        return self.escape is None and self.comment is None
+
+
+def marks_in(data: bytes, dialect: Dialect) -> Marks:
+    """The marks of the dialect that data, which begin at a record's start, need to be read by."""
+    quote, escape, comment = (
+        mark.encode() if mark and mark.encode() in data else None
+        for mark in (dialect.quote, dialect.escape, dialect.comment)
+    )
+    if comment and not escape and not _begins_a_line(comment, data):
+        comment = None
+    return Marks(dialect.delimiter.encode(), quote, escape, comment)
+
+
+def _begins_a_line(mark: bytes, data: bytes) -> bool:
+    return data.startswith(mark) or b"\n" + mark in data or b"\r" + mark in data
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Patterns of what cells are made of: plain text, a piece of text inside quotes, what an escape makes plain."""
+
+    bare: bytes
+    inside: bytes
+    special: bytes
 
 
 @cache
-def _well_quoted(delimiter: str, quote: str) -> re.Pattern[bytes]:
+def parts(marks: Marks) -> Parts:
+    d, q, e, c = (re.escape(mark or b"") for mark in (marks.delimiter, marks.quote, marks.escape, marks.comment))
+    special = rb"(?:\r\n?|[\n%b])" % (q + e + d + c)
+    if e:
+        escaped = rb"%b%b?+" % (e, special)
+        return Parts(rb"(?:[^\r\n%b]++|%b)*+" % (d + e, escaped), rb"(?:[^%b]++|%b)*+" % (q + e, escaped), special)
+    if len(marks.delimiter) == 1:
+        return Parts(rb"[^\r\n%b]*+" % d, rb"[^%b]*+" % q, special)
+    first = re.escape(marks.delimiter[:1])
+    return Parts(rb"(?:[^\r\n%b]++|(?!%b)%b)*+" % (first, d, first), rb"[^%b]*+" % q, special)
+
+
+@cache
+def _record(marks: Marks) -> re.Pattern[bytes]:
+    """One record (group 1) or a comment, and its line end. An open quote runs to the end of the data."""
+    d, made_of = re.escape(marks.delimiter), parts(marks)
+    field = made_of.bare
+    if marks.quote:
+        q = re.escape(marks.quote)
+        field = rb"(?:%b%b%b?+)*+%b" % (q, made_of.inside, q, made_of.bare)
+    record = rb"(%b(?:%b%b)*+)" % (field, d, field)
+    comment = rb"%b[^\r\n]*+|" % re.escape(marks.comment) if marks.comment else b""
+    return re.compile(rb"(?:%b%b)%b" % (comment, record, _LINE_END))
+
+
+@cache
+def _well_quoted(delimiter: bytes, quote: bytes) -> re.Pattern[bytes]:
     """A run of plain text and quoted cells of one line, then perhaps one cell of many lines (group 1).
 
     Each opening quote is at a field's start; a doubled quote closes and opens at once. After a closing quote
     anything may follow: another quote in that field would be an opening one that is not at a field's start.
     """
-    d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
+    d, q = re.escape(delimiter), re.escape(quote)
     opening = rb"(?<![^%b%b\r\n])%b" % (d, q, q)
     plain = rb"[^%b]*+" % q
     line = rb"%b[^%b\r\n]*+%b" % (opening, q, q)
@@ -58,9 +121,16 @@ def tokens(data: bytes, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
 
 
 def _pattern(data: bytes, dialect: Dialect) -> re.Pattern[bytes]:
-    if dialect.quote is None or dialect.quote.encode() not in data:
-        return _UNQUOTED
-    return _record(dialect.delimiter, dialect.quote)
+    marks = marks_in(data, dialect)
+    return _UNQUOTED if marks.are_plain and marks.quote is None else _record(marks)
+
+
+def first_line(data: bytes, dialect: Dialect) -> tuple[int, int]:
+    """(start, end) of the first record or comment of data that begin at a record's start; blank lines are neither."""
+    start = len(data) - len(data.lstrip(b"\r\n"))
+    match = _pattern(data[start:], dialect).match(data[start:])
+    assert match is not None
+    return start, start + (match.end(1) if match[1] is not None else len(match[0].rstrip(b"\r\n")))
 
 
 def spans(chunk: bytes, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
@@ -81,15 +151,17 @@ def line_count(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The complete lines at the head of a window: whole records and blank lines.
+    """The complete lines at the head of a window: whole records, blank lines and comments.
 
     `texts` are the (start, end) of the quoted cells of many lines, or None when lines and records differ otherwise.
+    `last` is the offset after the last record's line end.
     """
 
     data: bytes
     records: int
     lines: int
     dialect: Dialect
+    last: int
     texts: list[tuple[int, int]] | None = None
 
     def borders(self) -> list[int]:
@@ -100,6 +172,10 @@ class Region:
         for start, end in reversed(self.texts):
             del ends[bisect_right(ends, start) : bisect_left(ends, end)]
         return ends
+
+    def lead(self) -> int:
+        """How many bytes stand before the first record: blank lines and comments."""
+        return next((start for start, _, _ in tokens(self.data, self.dialect)), len(self.data))
 
 
 def scan(window: bytes, dialect: Dialect, final: bool) -> Region:
@@ -113,14 +189,27 @@ def scan(window: bytes, dialect: Dialect, final: bool) -> Region:
 
 
 def _tokenized(window: bytes, dialect: Dialect, final: bool) -> Region:
-    records, complete = 0, len(window)
-    for start, end, after in tokens(window, dialect):
-        if end == after and not final:
-            complete = start
+    """Of a large window the first record alone: what comes after it is provable again."""
+    records = last = 0
+    complete = len(window)
+    for match in _pattern(window, dialect).finditer(window):
+        if not (final or _is_complete(match)):
+            complete = match.start()
             break
-        records += 1
+        if match.end(1) > match.start(1):
+            records, last = records + 1, match.end()
+            if len(window) > PROVABLE:
+                complete = last
+                break
     data = window[:complete]
-    return Region(data, records, line_count(data), dialect)
+    return Region(data, records, line_count(data), dialect, last)
+
+
+def _is_complete(match: re.Match[bytes]) -> bool:
+    """Whether a record, comment or blank line ends with a line end, not with the window."""
+    if match[1] is None:
+        return match[0].endswith((b"\n", b"\r"))
+    return match.end(1) < match.end() or match.start() == match.end()
 
 
 def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
@@ -129,25 +218,35 @@ def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
     Lines are counted for the whole region at once. A text of many lines then is one line too often per line end
     in it, and blank lines are left out, of the texts' own as well.
     """
-    if len(window) > PROVABLE:
+    marks = marks_in(window, dialect)
+    if len(window) > PROVABLE or not marks.are_plain or (marks.quote and len(marks.delimiter) > 1):
         return None
-    reach, texts = _well_quoted_part(window, dialect)
-    end = reach if final and reach == len(window) else _last_border(window, reach, dialect)
+    reach, texts = _well_quoted_part(window, marks)
+    end = reach if final and reach == len(window) else _last_border(window, reach, marks.quote)
     while texts and texts[-1][0] >= end:
         texts.pop()
     lines = window[:end].splitlines()
     inner = [window[start:stop].splitlines() for start, stop in texts]
     blank = lines.count(b"") - sum(text.count(b"") for text in inner)
     records = len(lines) - blank - sum(len(text) - 1 for text in inner)
-    return Region(window[:end], records, len(lines), dialect, None if blank else texts) if end else None
+    if not end:
+        return None
+    last = _after_text(window, end) if blank else end
+    return Region(window[:end], records, len(lines), dialect, last, None if blank else texts)
 
 
-def _well_quoted_part(window: bytes, dialect: Dialect) -> tuple[int, list[tuple[int, int]]]:
+def _after_text(window: bytes, end: int) -> int:
+    """After the first line end behind the last other byte before `end`: where no quote is open, a record's end."""
+    text = len(window[:end].rstrip(b"\r\n"))
+    return min(end, text + (2 if window[text : text + 2] == b"\r\n" else 1)) if text else 0
+
+
+def _well_quoted_part(window: bytes, marks: Marks) -> tuple[int, list[tuple[int, int]]]:
     """How far no quote is out of place, and the cells of many lines up to there: at most 512, for speed."""
     texts: list[tuple[int, int]] = []
-    if dialect.quote is None or dialect.quote.encode() not in window:
+    if marks.quote is None:
         return len(window), texts
-    run, reach = _well_quoted(dialect.delimiter, dialect.quote), 0
+    run, reach = _well_quoted(marks.delimiter, marks.quote), 0
     while len(texts) < 512 and (match := run.match(window, reach)):
         reach = match.end()
         if match[1] is None:
@@ -156,7 +255,7 @@ def _well_quoted_part(window: bytes, dialect: Dialect) -> tuple[int, list[tuple[
     return reach, texts
 
 
-def _last_border(window: bytes, reach: int, dialect: Dialect) -> int:
+def _last_border(window: bytes, reach: int, quote: bytes | None) -> int:
     """After the last line end outside quotes before `reach`, itself outside; there the parity of quotes is exact.
 
     0 when a text of many lines stands before it: looking at each of its lines would cost more than `tokens`.
@@ -165,7 +264,7 @@ def _last_border(window: bytes, reach: int, dialect: Dialect) -> int:
     quotes, end = 0, reach
     for _ in range(64):
         border = window.rfind(line_end, 0, end) + 1
-        quotes += window.count(dialect.quote.encode(), border, end) if dialect.quote else 0
+        quotes += window.count(quote, border, end) if quote else 0
         if border == 0 or quotes % 2 == 0:
             return border
         end = border - 1

@@ -1,90 +1,276 @@
-"""What a file is, from its first bytes: refused if it is no UTF-8 text, else the dialect it is written in."""
+"""What a file is, from its first bytes: the dialect it is written in, how sure that is, and what else it may be.
+
+Every plausible reading is tried, and the one under which most records have as many cells as the header wins.
+Detection may refuse a file or pick a reading that then rejects rows by name; it must not pick one that loses rows
+unseen. So lines with a comment mark are only comments when they stand at the top and again below, lines before a
+header are only skipped when nearly empty, and a header is only doubted where it looks like the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from chalicelib.errors import Refused
-from chalicelib.formats.delimited import bom_length, records
+from chalicelib.formats.cells import Unreadable
+from chalicelib.formats.delimited import after_lines, records
 from chalicelib.formats.dialect import Dialect
+from chalicelib.formats.encodings import as_utf_8, encoding, refuse_binary
+from chalicelib.formats.grammar import spans
 
-DELIMITERS = (",", ";", "\t", "|")  # on a tie the earlier one wins
-_NOT_TEXT = {
-    b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"PK\x05\x06": "an empty zip archive",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old or encrypted Office file",
-    b"%PDF-": "a PDF",
-    b"\x7fELF": "a program",
-    b"\x89PNG\r\n\x1a\n": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-}
-_OTHER_BOMS = {
-    b"\xff\xfe\0\0": "UTF-32",
-    b"\0\0\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
+TRIED_BYTES: Final = 64 * 1024
+MAX_PREAMBLE: Final = 20  # records before a header
+DELIMITERS: Final = (",", ";", "\t", "|")  # on a tie the earlier one wins
+# Characters of plain text, too: taken only if they make so many columns, nearly everywhere.
+DOUBTFUL: Final = {"^": 2, "~": 2, " ": 3, ":": 4}
+_VALUE = re.compile(r"[-+]?[$€£]?[0-9][0-9.,:/ TZ+-]*[%€]?").fullmatch
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another reading that fits about as well."""
+
+    delimiter: str
+    quote: str | None
+    escape: str | None
+    columns: int
+    agreeing: int
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The dialect, and why: `agreeing` of the sample's whole `records` have as many columns as the first."""
+    """The dialect, and why: `agreeing` of the sample's whole `records` have as many columns as the first.
+
+    Records are counted from the header on. `confidence` (0 to 1) is by option.
+    """
 
     dialect: Dialect
     declared: tuple[str, ...]
     records: int
     agreeing: int
     columns: int
+    confidence: Mapping[str, float]
+    line_ends: Mapping[str, int]
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return bool(self.alternatives)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The sample read by one dialect; `begin` of its rows stand before the header or first record."""
+
+    dialect: Dialect
+    rows: list[list[str]]
+    begin: int
+    columns: int
+    agreeing: int
+    quoted: int
+    has_names: bool
+
+    @property
+    def records(self) -> int:
+        return len(self.rows) - self.begin
+
+    @property
+    def agreement(self) -> float:
+        return self.agreeing / max(self.records, 1)
+
+    @property
+    def is_table(self) -> bool:
+        """Any wrong delimiter yields one column in every record, so one column proves nothing."""
+        least = DOUBTFUL.get(self.dialect.delimiter)
+        if least is None or self.has_names:
+            return self.columns > 1 and self.agreement > 0.5
+        return self.columns >= least and self.agreement >= 0.9 and self.records >= 2
+
+    @property
+    def likeliness(self) -> tuple[bool, bool, bool, float, int, int, int]:
+        doubtful = self.dialect.delimiter in DOUBTFUL
+        fit = (self.has_names, self.is_table, not doubtful, self.agreement)
+        return (*fit, self.quoted, self.columns, len(self.dialect.delimiter))
 
 
 def detect(sample: bytes, declared: Mapping[str, Any], truncated: bool, names: Collection[str] = ()) -> Detected:
     """The dialect of the file that begins with sample: what the client declared, the rest by consistency.
 
-    A delimiter under which the header holds all of `names` beats any other: ragged rows say nothing against it.
+    A reading under which a record holds all of `names` beats any other: ragged rows say nothing against it.
     Raises Refused: dialect_invalid, file_type_unsupported, encoding_unsupported.
     """
     dialect = Dialect.from_options(declared)
     refuse_binary(sample)
-    text = sample[bom_length(sample) :]
-    candidates = [_tried(text, each, truncated) for each in _candidates(dialect, declared)]
-
-    def likeliness(tried: Detected) -> tuple[bool, bool, float, int]:
-        header = next(records(text, tried.dialect), [])
-        return bool(names) and set(names) <= set(header), *_plausibility(tried)
-
-    return replace(max(candidates, key=likeliness), declared=tuple(sorted(declared)))
-
-
-def _candidates(dialect: Dialect, declared: Mapping[str, Any]) -> list[Dialect]:
-    if "delimiter" in declared:
-        return [dialect]
-    return [replace(dialect, delimiter=each) for each in DELIMITERS if each != dialect.quote]
-
-
-def refuse_binary(sample: bytes) -> None:
-    """Raise Refused for what cannot be UTF-8 text, named so that its owner knows what to save instead."""
-    for magic, kind in _NOT_TEXT.items():
-        if sample.startswith(magic):
-            raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
-    for mark, encoding in _OTHER_BOMS.items():
-        if sample.startswith(mark):
-            raise Refused("encoding_unsupported", f"The file is {encoding}; save it as UTF-8.")
-    if sample.count(0) > len(sample) // 3:  # ASCII letters in UTF-16 are every second byte NUL
-        raise Refused("encoding_unsupported", "The file looks like UTF-16 without a mark; save it as UTF-8.")
+    found = encoding(sample, declared.get("encoding"))
+    text = as_utf_8(sample, found, truncated)
+    text = text[after_lines(text, dialect.skip_lines, truncated) :]
+    head, cut = text[:TRIED_BYTES], truncated or len(text) > TRIED_BYTES
+    readings = [_read(head, each, declared, cut, names) for each in _candidates(head, dialect, declared)]
+    best = max(readings, key=lambda reading: reading.likeliness)
+    rivals = _rivals(best, readings)
+    header, header_confidence = _header(best, names)
+    skipped = next((lines for _, _, lines in list(spans(head, best.dialect))[best.begin :]), 0) if best.begin else 0
+    chosen = {"header": header, "skip_lines": skipped, "encoding": found.name, **_kept(declared)}
+    confidence = {**_confidence(best, rivals), "header": header_confidence, "encoding": found.confidence}
+    return Detected(
+        replace(best.dialect, **chosen),
+        tuple(sorted(declared)),
+        best.records,
+        best.agreeing,
+        best.columns,
+        {**{name: round(value, 3) for name, value in confidence.items()}, **dict.fromkeys(declared, 1.0)},
+        _line_ends(head),
+        tuple(rivals),
+    )
 
 
-def _tried(text: bytes, dialect: Dialect, truncated: bool) -> Detected:
-    widths = [len(cells) for cells in records(text, dialect)]
-    if truncated and len(widths) > 1:
-        widths.pop()  # the sample may end inside it
+def _kept(declared: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: declared[name] for name in ("header", "skip_lines", "encoding") if name in declared}
+
+
+def _candidates(head: bytes, dialect: Dialect, declared: Mapping[str, Any]) -> Iterator[Dialect]:
+    delimiters = [dialect.delimiter] if "delimiter" in declared else _delimiters(head)
+    for delimiter in delimiters:
+        quotes = [dialect.quote] if "quote" in declared else _quotes(head, delimiter)
+        for quote in quotes:
+            escapes = [dialect.escape] if "escape" in declared else _escapes(head, quote)
+            for escape in escapes:
+                marks = [quote, escape, dialect.comment]
+                if not (set(delimiter) & {mark for mark in marks if mark}) and not (escape and len(delimiter) > 1):
+                    yield replace(dialect, delimiter=delimiter, quote=quote, escape=escape)
+
+
+def _delimiters(head: bytes) -> list[str]:
+    plain = [each for each in (*DELIMITERS, *DOUBTFUL) if each == "," or each.encode() in head]
+    return plain + [f"{each} " for each in (",", ";") if _is_spaced(head, each.encode())]
+
+
+def _is_spaced(head: bytes, delimiter: bytes) -> bool:
+    """Whether a blank may belong to the delimiter: it follows each, or a quote would not open without it."""
+    spaced = head.count(delimiter + b" ")
+    return spaced > 0 and (spaced == head.count(delimiter) or delimiter + b' "' in head)
+
+
+def _quotes(head: bytes, delimiter: str) -> list[str | None]:
+    return ['"', "'"] if _quoted_cells(head, delimiter, "'") else ['"']
+
+
+def _escapes(head: bytes, quote: str | None) -> list[str | None]:
+    return [None, "\\"] if quote and b"\\" + quote.encode() in head else [None]
+
+
+def _quoted_cells(head: bytes, delimiter: str, quote: str | None) -> int:
+    if quote is None:
+        return 0
+    d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
+    return len(re.findall(rb"(?:^|(?<=[\r\n])|%b)%b[^%b]*+%b(?=%b|[\r\n]|\Z)" % (d, q, q, q, d), head))
+
+
+def _read(head: bytes, dialect: Dialect, declared: Mapping[str, Any], cut: bool, names: Collection[str]) -> _Reading:
+    if "comment" not in declared:
+        dialect = replace(dialect, comment=_comment(head, dialect))
+    rows = records(head, dialect)
+    if cut and len(rows) > 1:
+        rows.pop()  # the sample may end inside it
+    begin = _begin(rows, names) if dialect.header and "skip_lines" not in declared else 0
+    widths = [0 if isinstance(row, Unreadable) else len(row) for row in rows[begin:]]
     columns = widths[0] if widths else 0
-    return Detected(dialect, (), len(widths), widths.count(columns), columns)
+    has_names = bool(names) and bool(rows) and set(names) <= set(rows[begin])
+    quoted = _quoted_cells(head, dialect.delimiter, dialect.quote)
+    return _Reading(dialect, rows, begin, columns, widths.count(columns) if columns else 0, quoted, has_names)
 
 
-def _plausibility(tried: Detected) -> tuple[bool, float, int]:
-    """Any wrong delimiter yields one column in every record, so one column proves nothing."""
-    agreement = tried.agreeing / max(tried.records, 1)
-    return tried.columns > 1 and agreement > 0.5, agreement, tried.columns
+def _comment(head: bytes, dialect: Dialect) -> str | None:
+    if not head.startswith(b"#") or "#" in (*dialect.delimiter, dialect.quote, dialect.escape):
+        return None
+    rows = [row for row in records(head, dialect) if row]
+    usual = _usual_width(rows)
+    marked = [place for place, row in enumerate(rows) if row[0].startswith("#")]
+    scattered = any(place != at for at, place in enumerate(marked))
+    return "#" if scattered and usual > 1 and all(len(rows[place]) != usual for place in marked) else None
+
+
+def _usual_width(rows: Sequence[Sequence[str]]) -> int:
+    return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+
+
+def _begin(rows: Sequence[Sequence[str]], names: Collection[str]) -> int:
+    """How many records stand before the header: up to the one with all names, else those nearly empty."""
+    for place, row in enumerate(rows[: MAX_PREAMBLE + 1]):
+        if names and set(names) <= set(row):
+            return place
+    usual, place = _usual_width(rows), 0
+    while place < min(len(rows), MAX_PREAMBLE + 1) and _is_remark(rows[place], usual):
+        place += 1
+    rest = rows[place:]
+    alike = sum(len(row) == usual for row in rest)
+    is_header = len(rest) > 1 and usual > 2 and _is_wordy(rest[0], usual)
+    return place if is_header and alike >= 0.8 * len(rest) else 0
+
+
+def _is_wordy(row: Sequence[str], usual: int) -> bool:
+    return len(row) == usual and sum(map(bool, row)) > 2 and not any(map(_VALUE, row))
+
+
+def _is_remark(row: Sequence[str], usual: int) -> bool:
+    return sum(map(bool, row)) <= 1 or (row[0].startswith("#") and len(row) != usual)
+
+
+def _header(reading: _Reading, names: Collection[str]) -> tuple[bool, float]:
+    """Whether the first row names the columns: yes, unless it looks like the data and not like the names."""
+    first, rest = (reading.rows[reading.begin], reading.rows[reading.begin + 1 :]) if reading.records else ([], [])
+    if reading.has_names:
+        return True, 1.0
+    known = {name.strip().casefold() for name in names}
+    if known & {cell.strip().casefold() for cell in first}:
+        return True, 0.9
+    columns = list(zip(*(row for row in rest if len(row) == len(first)), strict=True))
+    typed = [place for place, column in enumerate(columns) if _is_typed(column)]
+    like_data = sum(bool(_VALUE(first[place])) for place in typed)
+    unlike = sum(bool(first[place]) for place in typed) - like_data
+    if like_data > unlike and (not names or len(names) == len(first)):
+        return False, (like_data + 1) / (like_data + unlike + 2)
+    return True, (unlike + 1) / (like_data + unlike + 2)
+
+
+def _is_typed(column: Sequence[str]) -> bool:
+    filled = [cell for cell in column if cell]
+    return len(filled) > 0 and sum(bool(_VALUE(cell)) for cell in filled) >= 0.8 * len(filled)
+
+
+def _rivals(best: _Reading, readings: Sequence[_Reading]) -> list[Alternative]:
+    """Other delimiters and quotes that make as good a table, unless the header's names have decided."""
+    if best.has_names or not best.is_table:
+        return []
+    return [
+        Alternative(each.dialect.delimiter, each.dialect.quote, each.dialect.escape, each.columns, each.agreeing)
+        for each in readings
+        if each is not best and each.is_table and each.agreement >= best.agreement - 0.05 and _differ(best, each)
+    ]
+
+
+def _differ(one: _Reading, other: _Reading) -> bool:
+    return one.rows != other.rows and other.quoted >= one.quoted
+
+
+def _confidence(best: _Reading, rivals: Sequence[Alternative]) -> dict[str, float]:
+    fit = best.agreement * best.records / (best.records + 1) if best.is_table else 0.5
+    marked = best.quoted / (best.quoted + 1) if best.quoted else 0.5
+    share = 1 / (1 + len(rivals))
+    escape = 0.9 if best.dialect.escape or best.quoted else 0.5
+    return {
+        "delimiter": fit * share,
+        "quote": marked,
+        "escape": escape,
+        "comment": 0.9,
+        "skip_lines": 1.0 if best.has_names else fit,
+    }
+
+
+def _line_ends(head: bytes) -> dict[str, int]:
+    """Line ends by kind, those inside quotes, too."""
+    found = Counter(_LINE_END.findall(head))
+    return {name: found[end] for name, end in (("lf", b"\n"), ("crlf", b"\r\n"), ("cr", b"\r"))}

@@ -1,0 +1,100 @@
+"""What kind of bytes a file is: refused if no text, else its encoding, told by its mark, by proof or by likeness."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from chalicelib.errors import Refused
+
+_NOT_TEXT = {
+    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"PK\x05\x06": "an empty zip archive",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old or encrypted Office file",
+    b"%PDF-": "a PDF",
+    b"\x7fELF": "a program",
+    b"\x89PNG\r\n\x1a\n": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+}
+_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
+_UTF_8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_HIGH = re.compile(rb"[\x80-\xff]")
+# Letters beside letters, and the signs that cp1252 texts do hold: euro, dashes, curly quotes, degrees, pounds.
+_CP1252_LIKE = re.compile(
+    rb"(?<=[A-Za-z\x80-\xff])[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xff]|[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xff](?=[A-Za-z])"
+    rb"|[\x80\x82\x84\x85\x91-\x97\x99\xa0\xa3\xa7\xa9\xab\xae\xb0\xb2\xb5\xb7\xba\xbb\xbd]"
+)
+_UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d\0-\x08\x0e-\x1a]")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """An encoding's name in dialect.ENCODINGS, how sure that is (0 to 1), and how long the file's mark is."""
+
+    name: str
+    confidence: float
+    mark: int = 0
+
+
+def refuse_binary(sample: bytes) -> None:
+    """Raise Refused for what is no text, named so that its owner knows what to save instead."""
+    for magic, kind in _NOT_TEXT.items():
+        if sample.startswith(magic):
+            raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
+    if sample.startswith(_UTF_32):
+        raise Refused("encoding_unsupported", "The file is UTF-32; save it as UTF-8.")
+
+
+def encoding(sample: bytes, declared: str | None = None) -> Encoding:
+    """The encoding of the text that begins with sample. Latin-1 is never guessed: every file fits it."""
+    mark, marked = next((each for each in _MARKS.items() if sample.startswith(each[0])), (b"", None))
+    if declared is not None:
+        return Encoding(declared, 1.0, len(mark) if declared.startswith(marked or "none") else 0)
+    if marked is not None:
+        return Encoding(marked, 1.0, len(mark))
+    return _utf_16(sample) or _cp1252(sample) or Encoding("utf-8", _utf_8_confidence(sample))
+
+
+def _utf_16(sample: bytes) -> Encoding | None:
+    """Without a mark: ASCII letters in UTF-16 have NUL as every second byte, and nothing else does."""
+    pairs = len(sample) // 2
+    low, high = sample[1 : 2 * pairs : 2].count(0), sample[0 : 2 * pairs : 2].count(0)
+    if not pairs or max(low, high) <= 2 * pairs // 3 or min(low, high) > max(low, high) // 10:
+        return None
+    return Encoding("utf-16-le" if low > high else "utf-16-be", max(low, high) / pairs)
+
+
+def _cp1252(sample: bytes) -> Encoding | None:
+    """A byte that is not UTF-8 may be one broken cell; from two on, if all look like letters or signs, it is cp1252."""
+    broken = len(_HIGH.findall(_UTF_8.sub(b"", sample[:-3] if len(sample) > 6 else sample)))
+    if broken < 2 or _UTF_8.search(sample) or _UNDEFINED.search(sample):
+        return None
+    likely = len(_CP1252_LIKE.findall(sample)) / len(_HIGH.findall(sample))
+    return Encoding("cp1252", round(likely * broken / (broken + 1), 3)) if likely >= 0.9 else None
+
+
+def _utf_8_confidence(sample: bytes) -> float:
+    valid, broken = len(_UTF_8.findall(sample)), len(_HIGH.findall(_UTF_8.sub(b"", sample[:-3])))
+    return round((valid + 1) / (valid + broken + 1), 3)
+
+
+def as_utf_8(sample: bytes, found: Encoding, truncated: bool) -> bytes:
+    """A sample without its mark, as UTF-8; half a character at its end is left out."""
+    body = sample[found.mark :]
+    if found.name == "utf-8":
+        return body
+    if found.name.startswith("utf-16"):
+        body = body[: len(body) // 2 * 2]
+    name = found.name
+    if name == "utf-16":
+        name = "utf-16-be" if sample.startswith(b"\xfe\xff") else "utf-16-le"
+    text = body.decode(name, errors="replace")
+    return (text[:-1] if truncated else text).encode(errors="replace")
+
+
+def refuse_foreign(name: str) -> None:
+    """Raise Refused for an encoding that is known but not read yet."""
+    if name != "utf-8":
+        raise Refused("encoding_unsupported", f"The file looks like {name.upper()}; save it as UTF-8.")

@@ -1,0 +1,93 @@
+"""The grammar of a record as a person would read it aloud: one byte at a time, no code shared with the product."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from chalicelib.formats import Dialect
+
+
+class Record(NamedTuple):
+    """Where a record lies: its bytes, the offset after its line end, its physical line; its cells, unless withheld."""
+
+    start: int
+    end: int
+    after: int
+    line: int
+    cells: list[str] | None
+
+
+def _mark(character: str | None) -> bytes:
+    return character.encode() if character else b"no such mark at all"
+
+
+def _line_end(data: bytes, at: int) -> bytes:
+    return next((end for end in (b"\r\n", b"\n", b"\r") if data.startswith(end, at)), b"")
+
+
+def judged(data: bytes, dialect: Dialect) -> list[Record]:
+    """Every record of data that begin at a record's start."""
+    found: list[Record] = []
+    at, line = 0, 1
+    while at < len(data):
+        if data.startswith(_mark(dialect.comment), at):
+            while at < len(data) and not _line_end(data, at):
+                at += 1
+        if end := _line_end(data, at):
+            at, line = at + len(end), line + 1
+        elif at < len(data):
+            found.append(_record(data, at, line, dialect))
+            passed = data[at : found[-1].after]
+            at, line = (
+                found[-1].after,
+                line + len((passed.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(b"\n")) - 1,
+            )
+    return found
+
+
+def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
+    delimiter, quote, escape = (_mark(mark) for mark in (dialect.delimiter, dialect.quote, dialect.escape))
+    special = [quote, delimiter, escape, _mark(dialect.comment), b"\r\n", b"\r", b"\n"]
+    ordinary = re.compile(b"[^\r\n%b]+" % b"".join(re.escape(mark) for mark in special[:4] if len(mark) < 10))
+    cells: list[bytes] = []
+    cell, tail, state, sound = b"", b"", "cell start", True
+    at = start
+    while True:
+        ends = state != "quoted" and (_line_end(data, at) or at == len(data))
+        if ends or (state != "quoted" and data.startswith(delimiter, at)):
+            sound = sound and not tail.strip(b" \t")
+            cells.append(cell)
+            cell, tail = b"", b""
+            if ends:
+                break
+            at, state = at + len(delimiter), "cell start"
+            continue
+        if at == len(data):
+            cells.append(cell)
+            sound = False
+            break
+        run = ordinary.match(data, at)
+        taken = run[0] if run else data[at : at + 1]
+        literal = next((mark for mark in special if data.startswith(escape + mark, at)), None)
+        if literal is not None:
+            taken, at = literal, at + len(escape)
+            state = "cell" if state == "cell start" else state
+            if state == "after":
+                tail += b"literal"
+            cell += taken
+        elif state == "cell start" and taken == quote:
+            state = "quoted"
+        elif state == "quoted" and data.startswith(quote + quote, at):
+            cell, at = cell + quote, at + 1
+        elif state == "quoted" and taken == quote:
+            state = "after"
+        elif state == "after":
+            tail += taken
+        else:
+            cell += taken
+            state = "cell" if state == "cell start" else state
+        at += len(taken)
+    after = at + len(_line_end(data, at))
+    texts = [cell.decode(errors="surrogateescape") for cell in cells]
+    return Record(start, at, after, line, texts if sound else None)
