@@ -15,7 +15,7 @@ from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, read_mode
 from chalicelib.errors import Refused
 from chalicelib.journey import Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, people, tables
+from chalicelib.postgres import ledger, people, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
@@ -43,6 +43,7 @@ def define(event: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with db.transaction():
             db.execute("SET LOCAL lock_timeout = '2s'")
+            references.check_targets(db, tenant, schema)
             known = people.find_dataset(db, tenant, name)
             if known is None:
                 number = people.add_dataset(db, tenant, name, mode, descriptor)
@@ -66,6 +67,7 @@ def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> No
         raise Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
     if not tables.is_empty(db, table):
         raise Refused("dataset_incompatible", "The dataset has rows; its schema cannot be changed.", status=409)
+    references.check_referrers(db, tenant, dataset.name, schema)
     tables.drop(db, table)
     tables.create(db, tenant, dataset.name, tables.Table(dataset.number, dataset.version + 1, schema))
 

@@ -9,7 +9,7 @@ import gc
 import hashlib
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, staging, tables, trial
+from chalicelib.postgres import ledger, locks, manifest, outcomes, references, staging, tables, trial
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -107,11 +107,13 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, work.key):
             return
+        orphans = references.find_orphans(db, upload.tenant, prepared.schema, prepared.checked.columns)
+        lines = prepared.without(orphans)
         if work.reading == "check":
-            outcome = trial.check(db, table, upload.number, upload.mode, prepared.lines)
+            outcome = trial.check(db, table, upload.number, upload.mode, lines)
         else:
-            outcome = staging.load(db, table, upload.number, upload.mode, prepared.lines, clashes=upload.has_clashes)
-        rejections = prepared.rejections(outcome, upload.mode)
+            outcome = staging.load(db, table, upload.number, upload.mode, lines, clashes=upload.has_clashes)
+        rejections = prepared.rejections(outcome, upload.mode, orphans)
         outcomes.add_rejections(db, upload.number, work.reading, rejections)
         outcomes.add_contested(db, upload.number, prepared.contested(outcome))
         counts = _count(work.records, outcome, len(rejections), upload.mode)
@@ -150,9 +152,19 @@ class Prepared:
     def _spans(self) -> list[tuple[int, int, int]]:
         return list(formats.spans(self.data, self.dialect))
 
-    def rejections(self, outcome: staging.Outcome, mode: Mode) -> list[Rejection]:
-        """Every row that does not load, in file order."""
+    def without(self, orphans: Collection[int]) -> list[str]:
+        """The lines without those of these good rows."""
+        if not orphans:
+            return self.lines
+        gone = {lineage(self.number, self.first_record) + self.checked.places[index] for index in orphans}
+        return [line for line in self.lines if staging.row_of(line) not in gone]
+
+    def rejections(
+        self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]
+    ) -> list[Rejection]:
+        """Every row that does not load, in file order; `orphans` are good rows that a foreign key keeps out."""
         errors: dict[int, Sequence[CellError]] = dict(self.checked.bad)
+        errors |= {self.checked.places[index]: missing for index, missing in orphans.items()}
         for row, reason in outcome.refused:
             errors[self._place(row)] = [CellError(None, "db_rejected", reason)]
         if mode == "insert":

@@ -66,8 +66,13 @@ def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued |
     return _catalogued(row) if row else None
 
 
-def list_datasets(connection: Connection, tenant: str, after: str, limit: int) -> Iterator[Catalogued]:
-    """The tenant's datasets by name, those after `after`."""
+def hold_dataset(connection: Connection, tenant: str, name: str) -> None:
+    """Let nobody else change the dataset, or look whether they may, until the transaction ends."""
+    connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s FOR NO KEY UPDATE", (tenant, name))
+
+
+def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
+    """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(
         f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s",
         (tenant, after, limit),

@@ -76,7 +76,7 @@ def place(
             raise
         if len(lines) == 1:
             reason = error.diag.message_primary or "refused"
-            outcome.refused.append((_row_of(lines[0]), f"{reason} (SQLSTATE {error.sqlstate})"))
+            outcome.refused.append((row_of(lines[0]), f"{reason} (SQLSTATE {error.sqlstate})"))
             return
         middle = len(lines) // 2
         place(connection, put, lines[:middle], outcome)
@@ -87,7 +87,8 @@ def place(
     outcome.contested += placed.contested
 
 
-def _row_of(line: str) -> int:
+def row_of(line: str) -> int:
+    """The `_row` of a line."""
     return int(line.rsplit("\t", 1)[1])
 
 

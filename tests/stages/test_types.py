@@ -6,10 +6,12 @@ text means is worked out here a second time, with none of the checker's code.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import string
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from itertools import count
 from typing import Any, NamedTuple
@@ -21,7 +23,10 @@ from hypothesis import strategies as st
 from tests.stages.conftest import Pipeline
 from tests.stages.test_journey_in_process import adds_up
 
-KINDS = ("string", "integer", "number", "boolean", "date", "datetime")
+KINDS = (
+    *("string", "integer", "number", "boolean", "date", "datetime"),
+    *("time", "year", "duration", "object", "array", "geopoint"),
+)
 SCHEMA = {"fields": [{"name": "id", "type": "integer"}, *({"name": kind, "type": kind} for kind in KINDS)]}
 BLANK = dict.fromkeys(KINDS)
 NAMES = map("typed{}".format, count())
@@ -96,10 +101,105 @@ def _datetime(text: str) -> datetime:
             raise ValueError
     if text[10:11] not in ("T", " ") or len(clock) != 8 or clock[2] != ":" or clock[5] != ":":
         raise ValueError
-    hours, minutes, seconds = (_two(clock[place : place + 2]) for place in (0, 3, 6))
-    moment = datetime.combine(_date(day), datetime.min.time(), _zone(zone))
-    moment = moment.replace(hour=hours, minute=minutes, second=seconds, microsecond=int(fraction.ljust(6, "0")))
+    moment = datetime.combine(_date(day), _clock(clock, fraction), _zone(zone))
     return moment.astimezone(UTC)
+
+
+def _clock(clock: str, fraction: str) -> time:
+    hours, minutes, seconds = (_two(clock[place : place + 2]) for place in (0, 3, 6))
+    return time(hours, minutes, seconds, int(fraction.ljust(6, "0")))
+
+
+def _time(text: str) -> time:
+    clock, dot, fraction = text.partition(".")
+    if len(clock) != 8 or clock[2] != ":" or clock[5] != ":" or (dot and not 1 <= len(_plain(fraction)) <= 6):
+        raise ValueError
+    if dot and not fraction.isdigit():
+        raise ValueError
+    return _clock(clock, fraction)
+
+
+def _year(text: str) -> int:
+    if len(_plain(text)) != 4 or not text.isdigit() or text == "0000":
+        raise ValueError
+    return int(text)
+
+
+def _duration(text: str) -> tuple[int, int, int]:
+    """Months, days and microseconds, letter by letter."""
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
+    if not _plain(rest).startswith("P") or rest[-1] in "PT":
+        raise ValueError
+    day, _, clock = rest[1:].partition("T")
+    parts = _amounts(day, "YMWD", 6) | {"t" + letter: n for letter, n in _amounts(clock, "HMS", 9).items()}
+    months = 12 * int(parts.get("Y", 0)) + int(parts.get("M", 0))
+    days = 7 * int(parts.get("W", 0)) + int(parts.get("D", 0))
+    seconds = 3600 * Decimal(parts.get("tH", 0)) + 60 * Decimal(parts.get("tM", 0)) + Decimal(parts.get("tS", 0))
+    return sign * months, sign * days, sign * int(seconds * 10**6)
+
+
+def _amounts(text: str, letters: str, width: int) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for letter in letters:
+        amount, there, rest = text.partition(letter)
+        if there:
+            whole, dot, fraction = amount.partition(".")
+            if not whole.isdigit() or len(whole) > width or (dot and (letter != "S" or not fraction.isdigit())):
+                raise ValueError
+            if len(fraction) > 6:
+                raise ValueError
+            found[letter], text = amount, rest
+    if text:
+        raise ValueError
+    return found
+
+
+def _json(kind: type) -> Any:
+    def read(text: str) -> Any:
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=int, parse_float=Decimal, parse_int=Decimal)
+        if not isinstance(value, kind) or not is_sound(value):
+            raise ValueError
+        return exact(value)
+
+    return read
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def is_sound(value: Any) -> bool:
+    """Text that Postgres can hold, and no number beyond a double."""
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in value)
+    if isinstance(value, dict):
+        return all(is_sound(key) and is_sound(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(is_sound, value))
+    return not isinstance(value, Decimal) or abs(value.adjusted()) <= 308
+
+
+def exact(value: Any) -> Any:
+    """A JSON value whose numbers are decimals, and whose booleans are no numbers."""
+    match value:
+        case bool():
+            return str(value)
+        case int() | float():
+            return Decimal(repr(value))
+        case list():
+            return [exact(inner) for inner in value]
+        case dict():
+            return {key: exact(inner) for key, inner in value.items()}
+    return value
+
+
+def _geopoint(text: str) -> str:
+    longitude, latitude = (Decimal(_plain(part)) for part in text.replace(", ", ",", 1).split(","))
+    if abs(longitude) > 180 or abs(latitude) > 90 or "e" in text.lower():
+        raise ValueError
+    return text
 
 
 def _zone(text: str) -> timezone:
@@ -128,6 +228,12 @@ MEANINGS: dict[str, Any] = {
     "boolean": BOOLEANS.__getitem__,
     "date": _date,
     "datetime": _datetime,
+    "time": _time,
+    "year": _year,
+    "duration": _duration,
+    "object": _json(dict),
+    "array": _json(list),
+    "geopoint": _geopoint,
 }
 
 
@@ -139,9 +245,26 @@ def stored(kind: str, shown: Any) -> Any:
         return None
     if kind == "number":
         return shown if shown in ("NaN", "INF", "-INF") else Decimal(shown)
-    if kind == "date":
-        return date.fromisoformat(shown)
+    if kind in ("date", "time"):
+        return {"date": date, "time": time}[kind].fromisoformat(shown)
+    if kind == "duration":
+        return shown_duration(shown)
+    if kind in ("object", "array"):
+        return exact(shown)
     return datetime.fromisoformat(shown) if kind == "datetime" else shown
+
+
+def shown_duration(text: str) -> tuple[int, int, int]:
+    """Months, days and microseconds of an interval as Postgres spells it: a sign before each amount."""
+    months = days = 0
+    seconds = Decimal(0)
+    day, _, clock = text.removeprefix("P").partition("T")
+    for amount, letter in re.findall("(-?[0-9]+)([YMD])", day):
+        months += int(amount) * {"Y": 12, "M": 1, "D": 0}[letter]
+        days += int(amount) * (letter == "D")
+    for amount, letter in re.findall("(-?[0-9.]+)([HMS])", clock):
+        seconds += Decimal(amount) * {"H": 3600, "M": 60, "S": 1}[letter]
+    return months, days, int(seconds * 10**6)
 
 
 def record(number: int, cell: Cell) -> bytes:
@@ -200,6 +323,24 @@ SPELLED_DATETIME = st.builds(
 )
 
 
+SPELLED_DURATION = st.builds(
+    lambda sign, amounts, seconds: f"{sign}P{''.join(amounts[:4])}T{''.join(amounts[4:])}{seconds}S",
+    st.sampled_from(["", "-"]),
+    st.tuples(
+        *(st.just("") | st.integers(0, 999_999).map(f"{{}}{letter}".format) for letter in "YMWD"),
+        *(st.just("") | st.integers(0, 999_999_999).map(f"{{}}{letter}".format) for letter in "HM"),
+    ),
+    st.sampled_from(["0", "59", "999999999", "0.5", "1.000001", "999999999.999999", "7.100", "00.10"]),
+)
+WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(-1e300, 1e300) | WORD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORD, inner, max_size=3),
+    max_leaves=5,
+)
+DEGREES = st.decimals(-90, 90, places=4).map(str) | st.integers(-90, 90).map(str)
+
+
 def cells_of(kind: str, texts: st.SearchStrategy[str], sure: bool = False) -> st.SearchStrategy[Cell]:
     return texts.map(lambda text: Cell(kind, text, sure))
 
@@ -211,6 +352,12 @@ SURE = st.one_of(
     cells_of("boolean", st.sampled_from(["true", "TRUE", "1", "false", "False", "0"]), sure=True),
     cells_of("date", st.dates().map(date.isoformat), sure=True),
     cells_of("datetime", SPELLED_DATETIME, sure=True),
+    cells_of("time", st.times().map(time.isoformat), sure=True),
+    cells_of("year", st.integers(1, 9999).map("{:04}".format), sure=True),
+    cells_of("duration", SPELLED_DURATION, sure=True),
+    cells_of("object", st.dictionaries(WORD, JSON, max_size=4).map(json.dumps), sure=True),
+    cells_of("array", st.lists(JSON, max_size=4).map(lambda value: json.dumps(value, ensure_ascii=False)), sure=True),
+    cells_of("geopoint", st.builds("{}{}{}".format, DEGREES, st.sampled_from([",", ", "]), DEGREES), sure=True),
 )
 ATOMS = {
     "string": [
@@ -255,6 +402,30 @@ ATOMS = {
         "+",
         "-",
     ],
+}
+ATOMS |= {
+    "time": ["10", "23", "24", ":", "00", "59", "60", ".", "5", "Z", "+01:00", " ", "now", "allballs", "\n"],
+    "year": ["2024", "0000", "20", "9", "-", "+", " ", "BC", "٢", "\n"],
+    "duration": ["P", "T", "-", "+", "1", "2Y", "3M", "4W", "5D", "6H", "7M", "8S", ".5", "1.5S", "1 day", " ", "٣"],
+    "object": [
+        "{",
+        "}",
+        '"a"',
+        ":",
+        ",",
+        "1",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "01",
+        "[",
+        "]",
+        '"\\u0000"',
+        '"\\ud800"',
+        " ",
+    ],
+    "array": ["[", "]", ",", "1", '"a"', "{}", "NaN", "-0", "1.", "'a'", '"\t"', '"\\n"', "\\", "null", " ", "\ufeff"],
+    "geopoint": ["90", "180", "-", ",", " ", ".5", "91", "181", "(", ")", "+", "1e1", "٣", "nan"],
 }
 HALVES = st.tuples(
     st.sampled_from(
@@ -327,6 +498,85 @@ NO_DATETIMES = [
     *("2024-01-05T10:00:00+16:00", "2024-01-05T10:00:00-23:59", "2024-01-05T10:00:00+00:60", "2024-01-05T10:00:00 UTC"),
     *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "2024-02-30T00:00:00Z", "0000-01-01T00:00:00Z"),
 ]
+TIMES = ["00:00:00", "23:59:59.999999", "10:00:00.5", "10:00:00.000001"]
+NO_TIMES = [
+    "24:00:00",
+    "10:00",
+    "10:00:60",
+    "10:60:00",
+    "now",
+    "allballs",
+    "10:00:00Z",
+    "10:00:00+01:00",
+    "10:00:00 PM",
+]
+YEARS = ["0001", "2024", "9999", "0987"]
+NO_YEARS = ["0000", "24", "10000", "-2024", "+2024", " 2024", "2024 BC", "now", "2e3", "٢٠٢٤"]
+DURATIONS = [
+    *("P1Y2M3W4DT5H6M7.000001S", "-P1Y2M3W4DT5H6M7.5S", "P0D", "PT0S", "-PT0.000001S", "P999999Y999999M999999W999999D"),
+    *("PT999999999H999999999M999999999.999999S", "-PT999999999H999999999M999999999.999999S", "P1M", "PT1M", "-P1D"),
+]
+NO_DURATIONS = [
+    "P",
+    "PT",
+    "P1YT",
+    "1Y",
+    "P1S",
+    "PT1D",
+    "P1.5Y",
+    "P-1Y",
+    "+P1Y",
+    "P1D2Y",
+    "P0001-02-03",
+    "1 day",
+    "infinity",
+]
+NO_DURATIONS += [
+    "PT1,5S",
+    "PT.5S",
+    "PT1.S",
+    "PT1.0000001S",
+    "P1000000Y",
+    "p1y",
+    "P 1Y",
+    "@ 1 day",
+    "01:00:00",
+    "now",
+    "P1YT-1S",
+]
+OBJECTS = ["{}", ' {"a" : [1, -0.0, 1e300, "\\t", null, true]}\n', '{"\\ud83d\\ude00": "é\\\\"}', '{"": {}}']
+NO_OBJECTS = ["[]", "1", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', "{'a': 1}", '{"a": 01}', '{"a": "\\u0000"}']
+NO_OBJECTS += ['{"a": "\\ud800"}', "{a: 1}", '{"a": 1,}', '{"a": ' * 70 + "1" + "}" * 70, '{"a": "\t"}', "null", "now"]
+ARRAYS = ["[]", "[1,[2,[3]]]", '["\\\\", "\\n", "\\u00e9"]', "[\t1\n,\r2 ]", "[" + "9" * 300 + "]", '["a\x7f"]']
+NO_ARRAYS = [
+    "{}",
+    "[1,]",
+    "[1",
+    "[NaN]",
+    "[Infinity]",
+    "[1.]",
+    "[.5]",
+    "[+1]",
+    "[0x1F]",
+    "\ufeff[]",
+    "[" + "9" * 2000 + "]",
+]
+POINTS = ["90.50, 45.50", "90.50,45.50", "-180,-90", "180,90", "0,0", "007,07.10"]
+NO_POINTS = [
+    "180.1,0",
+    "0,90.1",
+    "1",
+    "1,2,3",
+    "1;2",
+    "(1,2)",
+    "[1,2]",
+    "1,  2",
+    "1 ,2",
+    "+1,2",
+    "1e1,2",
+    "nan,1",
+    "N 5, E 6",
+]
 STRINGS = [
     "\t",
     "\n",
@@ -357,6 +607,12 @@ TEXTS = {
     ),
     "date": (DATES, [*NO_DATES, "2024-01-05\0"]),
     "datetime": (DATETIMES, [*NO_DATETIMES, "2024-01-05T10:00:00\0"]),
+    "time": (TIMES, NO_TIMES),
+    "year": (YEARS, NO_YEARS),
+    "duration": (DURATIONS, NO_DURATIONS),
+    "object": (OBJECTS, NO_OBJECTS),
+    "array": (ARRAYS, NO_ARRAYS),
+    "geopoint": (POINTS, NO_POINTS),
 }
 GOOD = [Cell(kind, text, sure=True) for kind, (good, _) in TEXTS.items() for text in good]
 REFUSED = [Cell(kind, text) for kind, (_, refused) in TEXTS.items() for text in refused]
