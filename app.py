@@ -8,7 +8,21 @@ from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 
-from chalicelib import accounts, admit, assemble, catalog, control, doctor, edge, load, mend, report, settle, split
+from chalicelib import (
+    accounts,
+    admit,
+    assemble,
+    catalog,
+    control,
+    doctor,
+    edge,
+    load,
+    mend,
+    rejects,
+    report,
+    settle,
+    split,
+)
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -66,8 +80,7 @@ def create_upload() -> Response:
     item, ticket = admit.create(
         edge.tenant(app), edge.body(app), edge.header(app, "idempotency-key"), edge.request_id(app)
     )
-    upload = report.resource(item) | {"upload": ticket}
-    return edge.answer(201, upload, {"Location": f"/v1/uploads/{upload['id']}"})
+    return edge.created(report.resource(item) | {"upload": ticket})
 
 
 @app.route("/v1/uploads", methods=["GET"])
@@ -98,7 +111,26 @@ def list_chunks(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
 def list_rejects(upload_id: str) -> Response:
-    return edge.page(app, report.rejects(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
+    asked = edge.query(app, "format", "cursor", "limit")
+    return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, asked))
+
+
+@app.route("/v1/uploads/{upload_id}/rejects/summary", methods=["GET"])
+def summarize_rejects(upload_id: str) -> Response:
+    return edge.answer(200, rejects.summary(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/rows/{n}", methods=["GET"])
+def get_record(upload_id: str, n: str) -> Response:
+    return edge.answer(200, report.record(edge.tenant(app), upload_id, n))
+
+
+@app.route("/v1/uploads/{upload_id}/retries", methods=["POST"])
+def retry_upload(upload_id: str) -> Response:
+    key = edge.header(app, "idempotency-key")
+    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.request_id(app))
+    report.show_retries(edge.tenant(app), upload_id)
+    return edge.created(report.resource(item) | {"upload": ticket})
 
 
 @app.route("/v1/uploads/{upload_id}/cancel", methods=["POST"])
@@ -161,7 +193,7 @@ def bury(event: SQSEvent) -> dict[str, Any]:
     return edge.each(event, lambda message: onward(mend.bury(message)))
 
 
-# ---- the clock, the operator, and the one function that may change tables ----------------------------------
+# ---- the clock, the operator, files for download, and the one function that may change tables --------------
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
@@ -172,6 +204,11 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
 @app.lambda_function(name="doctor")
 def examine(event: dict[str, Any], context: object) -> dict[str, Any]:
     return edge.called(event, doctor.examine)
+
+
+@app.lambda_function(name="render")
+def render(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return edge.called(event, rejects.make)
 
 
 @app.lambda_function(name="define")

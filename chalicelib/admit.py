@@ -16,8 +16,8 @@ from chalicelib.aws import dynamodb, s3
 from chalicelib.datasets import Schema, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, UploadId, object_key, rfc3339
-from chalicelib.postgres import announcements, people
+from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
+from chalicelib.postgres import announcements, ledger, people, projection
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -28,12 +28,33 @@ Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 
 
-def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
+def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
+    """A new upload that brings back, corrected, what another one rejected; as `create`, into the parent's dataset.
+
+    Raises Refused, 409 for a parent that has not ended or has rejected nothing.
+    """
+    parent = dynamodb.get_upload(tenant, parent_id)
+    number = ledger.number_of(connection(), tenant, parent_id)
+    seen = projection.snapshot(connection(), number) if number else None
+    if seen is None or seen["state"] not in TERMINAL or not seen["rejected"]:
+        state = parent["state"] if seen is None else seen["state"]
+        raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
+    if "dataset" in body:
+        raise _invalid("dataset", "is the first upload's, and not to be named")
+    options = body.get("options", {})
+    meant = {"mode": parent["mode"]} | options if isinstance(options, dict) else options
+    wanted = body | {"dataset": parent["dataset"], "options": meant}
+    return create(tenant, wanted, idempotency_key, request_id, parent_id)
+
+
+def create(
+    tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, parent_id: str | None = None
+) -> Admitted:
     """A new upload that waits for its file, and the ticket to send it. Raises Refused.
 
     The same Idempotency-Key with the same body answers the same upload again, with a ticket that is fresh.
     """
-    wanted = _read(tenant, body)
+    wanted = _read(tenant, body) | ({"parent_id": parent_id} if parent_id else {})
     now = datetime.now(UTC)
     upload_id = UploadId(f"upl_{ULID()}")
     item = {
@@ -46,7 +67,8 @@ def create(tenant: str, body: dict[str, Any], idempotency_key: str | None, reque
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    key = _idempotency(tenant, idempotency_key, body, upload_id, now)
+    asked = body | ({"parent_id": parent_id} if parent_id else {})
+    key = _idempotency(tenant, idempotency_key, asked, upload_id, now)
     if not dynamodb.admit(item, key):
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])

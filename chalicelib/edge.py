@@ -201,6 +201,18 @@ def page(app: Chalice, listed: Page) -> Response:
     return answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
 
 
+def created(resource: Mapping[str, Any]) -> Response:
+    """201 and where the new upload is."""
+    return answer(201, resource, {"Location": f"/v1/uploads/{resource['id']}"})
+
+
+def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Response:
+    """A page; a file's URL, without a redirect, which clients would send their token to; 202 while it is made."""
+    if isinstance(found, Page):
+        return page(app, found)
+    return answer(202, {"status": "processing"}, {"Retry-After": "2"}) if found is None else answer(200, found)
+
+
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
     tag = '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'

@@ -115,6 +115,11 @@ def object_key(tenant: str, upload_id: str) -> str:
     return f"uploads/{tenant}/{upload_id}/source"
 
 
+def rejects_key(tenant: str, upload_id: str, generation: int, form: str) -> str:
+    """Where an upload's rejects are as a file. They are final once it has ended, until the next generation."""
+    return f"results/{tenant}/{upload_id}/rejects-{generation}.{form}"
+
+
 def from_key(key: str) -> tuple[Tenant, UploadId] | None:
     """The upload an object belongs to, or None for an object that is not an upload's source."""
     match key.split("/"):

@@ -21,10 +21,10 @@ from chalicelib import aws, checking, formats
 from chalicelib.aws import s3
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
-from chalicelib.formats import Dialect
+from chalicelib.formats import Dialect, correction
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, references, staging, tables, trial
+from chalicelib.postgres import ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
 from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -116,6 +116,8 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         rejections = prepared.rejections(outcome, upload.mode, orphans)
         outcomes.add_rejections(db, upload.number, work.reading, rejections)
         outcomes.add_contested(db, upload.number, prepared.contested(outcome))
+        if prepared.origins and work.reading == "load":
+            retries.add_origins(db, upload.number, work.first_record, prepared.origins)
         counts = _count(work.records, outcome, len(rejections), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
 
@@ -142,6 +144,7 @@ class Prepared:
     first_line: int
     checked: checking.Checked
     lines: list[str]
+    origins: Sequence[int] = ()  # of a corrected file: which record of its parent each record was
 
     @cached_property
     def sha256(self) -> bytes:
@@ -216,9 +219,11 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     rows = formats.fitted(formats.records(data, dialect), plan["width"], dialect, plan.get("nameless", 0))
     if len(rows) != work.records:
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
-    checked = checking.check(rows, schema, plan["positions"], plan["width"])
+    own = plan.get("own", {})
+    origins, uncorrected = correction.take_back(rows, own) if own else ([], {})
+    checked = checking.check(rows, schema, plan["positions"], plan["width"], known=uncorrected)
     lines = _lines(checked, schema, lineage(upload.number, work.first_record))
-    return Prepared(data, dialect, schema, upload.number, work.first_record, work.first_line, checked, lines)
+    return Prepared(data, dialect, schema, upload.number, work.first_record, work.first_line, checked, lines, origins)
 
 
 def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Step 5: what is said of an upload. The status is a projection in DynamoDB; chunks and rejects are Postgres'."""
+"""Step 5: what is said of an upload. The status is a projection in DynamoDB; chunks and records are Postgres'."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from chalicelib.aws import dynamodb
+from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, STATUS, TERMINAL, TRANSITIONS, Number, is_upload_id, rfc3339
+from chalicelib.journey import (
+    ABOVE_ALL_IDS,
+    COUNTS,
+    STATUS,
+    TERMINAL,
+    TRANSITIONS,
+    Number,
+    is_upload_id,
+    lineage,
+    rfc3339,
+)
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, manifest, outcomes, projection
+from chalicelib.postgres import ledger, manifest, outcomes, projection, retries, tables
 from chalicelib.postgres.connection import connection
 
-MAX_RAW_BYTES: Final = 64 * 1024
+MAX_CHILDREN: Final = 100  # that an upload shows
 
 
 def project(number: Number | None) -> Number | None:
@@ -32,7 +43,16 @@ def show(number: Number | None) -> None:
     grown = projection.ranked(seen)
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
     if seen["state"] in (*TERMINAL, "needs_review") and shown != "missing":
+        for upload_id in retries.concerned(connection(), seen["upload_id"]):
+            show_retries(seen["tenant"], upload_id)
         projection.mark_end_shown(connection(), number, seen["generation"])
+
+
+def show_retries(tenant: str, upload_id: str) -> None:
+    """Show an upload's retries and how many of its rejects they have brought in by now."""
+    found = retries.family(connection(), tenant, upload_id)
+    shown = {"children": found.children[-MAX_CHILDREN:], "resolved": found.resolved}
+    dynamodb.show_retries(tenant, upload_id, found.rank, shown)
 
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +107,7 @@ _BEFORE_THE_SPLIT: Final = {
 def resource(item: Mapping[str, Any]) -> dict[str, Any]:
     """An upload as the API shows it, from its status item."""
     shown = {**_NOTHING_YET, **json.loads(item.get("progress", "{}"))}
+    retried = {"children": [], "resolved": 0} | json.loads(item.get("retries", "{}"))
     error = _BEFORE_THE_SPLIT.get(item["state"])
     return {
         "id": item["upload_id"],
@@ -100,6 +121,9 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])}
         | json.loads(item.get("options", "{}")),
         **shown,
+        "parent_id": item.get("parent_id"),
+        **retried,
+        "rejected_open": max(0, shown["rejected"] - retried["resolved"]),
         "error": shown["error"] or error,
     }
 
@@ -128,23 +152,56 @@ def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:
     return fill(found, asked.limit, dict, lambda chunk: chunk["n"])
 
 
-def rejects(tenant: str, upload_id: str, asked: Asked) -> Page:
-    """An upload's rejected rows in file order, with every reason and the record as uploaded."""
+def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
+    """What became of one record, by its place in the file. Raises Refused `record_not_found` (404).
+
+    Derived from the chunk that holds it, the rejects and the table: nothing is kept of a single record.
+    """
     number = _number(tenant, upload_id)
-    after = decode(asked.cursor, int, 0)
-    found = iter(()) if number is None else outcomes.list_rejects(connection(), number, after, asked.limit + 1)
-    return fill(found, asked.limit, _reject, lambda reject: reject["record"])
+    n = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+    seen = projection.snapshot(connection(), number) if number else None
+    chunk = manifest.chunk_of(connection(), number, n) if number and n else None
+    if n and chunk is None and (seen is None or seen["rows_total"] is None) and _may_come(tenant, upload_id):
+        return _told(n, "pending")
+    if number is None or seen is None or chunk is None:
+        raise Refused("record_not_found", "The file has no such record, as far as it was read.", status=404)
+    return _fate(number, n, chunk, over=seen["state"] in TERMINAL)
 
 
-def _reject(row: Mapping[str, Any]) -> dict[str, Any]:
-    raw = bytes(row["raw"])
-    shown = {
-        "row": row["record"],
-        "line": row["line"],
-        "errors": row["errors"],
-        "raw": raw[:MAX_RAW_BYTES].decode(errors="backslashreplace"),
-    }
-    return shown | ({"raw_truncated": True} if len(raw) > MAX_RAW_BYTES else {})
+def _may_come(tenant: str, upload_id: str) -> bool:
+    return dynamodb.get_upload(tenant, upload_id)["state"] not in TERMINAL
+
+
+def _fate(number: Number, n: int, chunk: Mapping[str, Any], *, over: bool) -> dict[str, Any]:
+    if chunk["state"] == "queued":
+        return _told(n, "processing" if chunk["started_at"] else "pending")
+    if chunk["state"] != "loaded":
+        return _told(n, "unprocessed")
+    if reject := outcomes.find_reject(connection(), number, n):
+        return _told(n, "failed") | {"line": reject["line"], "errors": reject["errors"]}
+    if outcomes.is_contested(connection(), number, n):
+        return _told(n, "unprocessed" if over else "processing")
+    return _told(n, "success") | {"outcome": _outcome(number, n, chunk)}
+
+
+def _told(n: int, state: str) -> dict[str, Any]:
+    return {"row": n, "state": state, "outcome": None, "line": None, "errors": []}
+
+
+def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
+    """What a record that is in has come to. docs/rejects.md says where a mode cannot tell two ends apart, and why."""
+    upload = ledger.find(connection(), number)
+    assert upload is not None
+    if upload.mode == "insert":
+        return "loaded"
+    table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
+    if tables.holds(connection(), table, lineage(number, n)):
+        if upload.mode == "skip" or not chunk["updated"]:
+            return "loaded"
+        return "written" if chunk["loaded"] else "updated"
+    if upload.mode == "upsert":
+        return "replaced"
+    return "skipped_or_replaced" if ledger.may_be_overwritten(connection(), number) else "skipped"
 
 
 def _number(tenant: str, upload_id: str) -> Number | None:

@@ -36,6 +36,7 @@ class Settings:
     settle_queue: str
     dead_queue: str
     define_function: str
+    render_function: str
     database_url: str
     jwt_secret: str
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
@@ -69,6 +70,7 @@ def settings() -> Settings:
         settle_queue=named("ROWMILL_SETTLE_QUEUE", "settle"),
         dead_queue=named("ROWMILL_DEAD_QUEUE", "dead"),
         define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
+        render_function=named("ROWMILL_RENDER_FUNCTION", "render"),
         database_url=env.get("DATABASE_URL", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
         public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,

@@ -18,7 +18,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect
+from chalicelib.formats import Dialect, correction
 from chalicelib.journey import Chunk, Number, object_key, tier
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, locks, manifest
@@ -130,7 +130,8 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     formats.refuse_foreign(dialect.encoding)
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
-    columns = _columns(header, detected, schema, upload.options.get("mapping", {}))
+    names = correction.restored(header.names)
+    columns = _columns(names, detected, schema, upload.options.get("mapping", {}))
     queue = tier(_estimate_rows(sample[start:], size - start))
     rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
     return {
@@ -142,6 +143,8 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "width": len(columns),
         "mapping": matching.shown(columns),
         "nameless": header.nameless,
+        "header": names,
+        "own": correction.marks(names),
         "data_start": start,
         "first_line": 1 + header.lines,
         "chunk_bytes": _equal_chunks(size - start, rule.bytes),
@@ -170,11 +173,12 @@ def _evidence(detected: formats.Detected) -> dict[str, Any]:
 
 
 def _columns(
-    header: formats.Header, detected: formats.Detected, schema: Schema, mapping: matching.Mapped
+    header: Sequence[str], detected: formats.Detected, schema: Schema, mapping: matching.Mapped
 ) -> list[matching.Column]:
     """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
     if detected.dialect.header:
-        return matching.match(header.names, schema.names, mapping)
+        own = dict.fromkeys(correction.marks(header))  # columns of a rejects file are nobody's field
+        return matching.match(header, schema.names, {**own, **mapping})
     ignored = sum(field is None for field in mapping.values())
     usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
     return matching.by_position(usual, schema.names, mapping)

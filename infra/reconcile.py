@@ -75,7 +75,8 @@ def settings(cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str,
     bucket = resources["UploadsBucket"]["Properties"]
     yield from _table(cloud.client("dynamodb"), f"rowmill-{stage}-uploads", table)
     yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket)
-    reserved = {"define": int(resources["Define"]["Properties"]["ReservedConcurrentExecutions"])}
+    capped = ("Define", "Render")
+    reserved = {n.lower(): int(resources[n]["Properties"]["ReservedConcurrentExecutions"]) for n in capped}
     if api := int(parameters["ApiConcurrency"]):
         reserved["api"] = api
     for what, count in reserved.items():

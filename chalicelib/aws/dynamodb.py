@@ -143,6 +143,17 @@ def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mappin
     )
 
 
+def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, Any]) -> Written:
+    """Show what an upload's retries have brought in, unless something at least as new is shown."""
+    return _update(
+        tenant,
+        upload_id,
+        "SET retries = :retries, retries_rank = :rank",
+        "attribute_exists(upload_id) AND (attribute_not_exists(retries_rank) OR retries_rank < :rank)",
+        {":rank": rank, ":retries": json.dumps(retries)},
+    )
+
+
 def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[Item]:
     """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute."""
     values = {":tenant": tenant, ":before": before} | {f":{n}": v for n, v in filters.items()}
@@ -184,7 +195,7 @@ def _update(tenant: str, upload_id: str, change: str, condition: str, values: Ma
             Key=_key(tenant, upload_id),
             UpdateExpression=change,
             ConditionExpression=condition,
-            ExpressionAttributeNames=names,
+            **({"ExpressionAttributeNames": names} if names else {}),
             ExpressionAttributeValues=_pack(values),
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )

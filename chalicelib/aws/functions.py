@@ -1,4 +1,4 @@
-"""Calling another of our functions and waiting for its answer. Permission: lambda:InvokeFunction on it."""
+"""Calling another of our functions, and waiting for its answer or not. Permission: lambda:InvokeFunction on it."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def call(function: str, event: Mapping[str, Any]) -> dict[str, Any]:
         raise Unavailable("function_failed", "A part of the service failed; try again.")
     result: dict[str, Any] = json.loads(payload)
     return result
+
+
+def start(function: str, event: Mapping[str, Any]) -> None:
+    """Have the function run by itself; Lambda tries twice more if it fails."""
+    client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())

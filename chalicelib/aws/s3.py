@@ -1,18 +1,19 @@
-"""The uploads bucket: presigned forms and parts for clients, pinned reads for the stages.
+"""The uploads bucket: presigned forms and parts for clients, pinned reads for the stages, files made for download.
 
 Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
 s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
 file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
-s3:ListBucketMultipartUploads (sweep). No byte of a file is ever written by us.
+s3:ListBucketMultipartUploads (sweep). Under results/: s3:PutObject and s3:AbortMultipartUpload (render),
+s3:GetObject (api, whose presigned URLs it is). No byte of a client's file is ever written by us.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -26,6 +27,7 @@ from chalicelib.journey import Tenant, UploadId, from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
+WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory; ten thousand of them are 84 GB
 MAX_PARTS: Final = 10_000  # S3's limit
 
 
@@ -151,6 +153,45 @@ def abort(key: str, multipart_id: str) -> None:
     except ClientError as error:
         if code(error) != "NoSuchUpload":
             raise
+
+
+def write(key: str, content_type: str, blocks: Iterable[bytes]) -> None:
+    """Make an object of blocks, in constant memory. It is there once it is whole, or not at all."""
+    parts = _joined(blocks)
+    first, second = next(parts, b""), next(parts, None)
+    if second is None:
+        client("s3").put_object(Bucket=settings().bucket, Key=key, Body=first, ContentType=content_type)
+        return
+    named = {"Bucket": settings().bucket, "Key": key}
+    multipart_id = client("s3").create_multipart_upload(**named, ContentType=content_type)["UploadId"]
+    try:
+        done = []
+        for number, body in enumerate(chain([first, second], parts), 1):
+            answer = client("s3").upload_part(**named, UploadId=multipart_id, PartNumber=number, Body=body)
+            done.append({"PartNumber": number, "ETag": answer["ETag"]})
+        client("s3").complete_multipart_upload(**named, UploadId=multipart_id, MultipartUpload={"Parts": done})
+    except BaseException:
+        abort(key, multipart_id)
+        raise
+
+
+def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in parts of a size that S3 takes."""
+    part = bytearray()
+    for block in blocks:
+        part += block
+        if len(part) >= WRITTEN_PART:
+            yield bytes(part)
+            part.clear()
+    if part:
+        yield bytes(part)
+
+
+def presign_download(key: str, filename: str, seconds: int) -> str:
+    """A GET for this object, saved under this name (ASCII, without quotes)."""
+    disposition = f'attachment; filename="{filename}"'
+    named = {"Bucket": settings().bucket, "Key": key, "ResponseContentDisposition": disposition}
+    return str(_public().generate_presigned_url("get_object", Params=named, ExpiresIn=seconds))
 
 
 def open_multiparts(begun_before: datetime) -> Iterator[tuple[str, str]]:

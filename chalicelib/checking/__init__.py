@@ -6,7 +6,7 @@ not looked at any further. The grammars are in `cells`, how a file may spell its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress
@@ -44,12 +44,13 @@ def check(
     positions: Sequence[int],
     width: int,
     conventions: Conventions = PLAIN,
+    known: Mapping[int, CellError] | None = None,
 ) -> Checked:
-    """Check records of `width` cells; field f is cell `positions[f]` of a record."""
-    bad: dict[int, list[CellError]] = {}
+    """Check records of `width` cells; field f is cell `positions[f]` of a record. `known`: rows at fault already."""
+    bad: dict[int, list[CellError]] = {index: [error] for index, error in (known or {}).items()}
     places: Sequence[int] = range(len(rows))
-    if any(len(row) != width for row in rows):
-        bad = {index: [formats.misfit(row, width)] for index, row in enumerate(rows) if len(row) != width}
+    if bad or any(len(row) != width for row in rows):
+        bad |= {index: [formats.misfit(row, width)] for index, row in enumerate(rows) if len(row) != width}
         places = [index for index in places if index not in bad]
         rows = [rows[index] for index in places]
     cells = list(zip(*rows, strict=True)) or [()] * width

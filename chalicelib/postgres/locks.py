@@ -14,6 +14,7 @@ from chalicelib.postgres.connection import Connection
 UPLOAD: Final = 1  # the first of the two keys of an upload's locks: what the lock is for
 SPLIT: Final = 2
 SETTLE: Final = 3
+RENDER: Final = 4
 
 Key = tuple[int, ...]
 
@@ -31,6 +32,11 @@ def split(number: int) -> Key:
 def settle(number: int) -> Key:
     """The settler of an upload."""
     return (SETTLE, number)
+
+
+def render(number: int) -> Key:
+    """Whoever makes a file of an upload's rejects."""
+    return (RENDER, number)
 
 
 @contextmanager

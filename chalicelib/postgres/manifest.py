@@ -14,7 +14,7 @@ from chalicelib.journey import LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, N
 from chalicelib.postgres.connection import Connection
 
 _CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
-_NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  # the pass that the upload is in
+NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  # the pass that the upload is in
 
 
 def add_chunks(connection: Connection, number: Number, reading: Pass, chunks: Sequence[Chunk]) -> list[int]:
@@ -246,6 +246,22 @@ def chunks_of_records(
     return [(Work(*row[:-1]), row[-1]) for row in rows]
 
 
+def chunk_of(connection: Connection, number: int, record: int) -> dict[str, Any] | None:
+    """The chunk that holds a record in the upload's pass, with what became of its records by now.
+
+    Settling may have updated more.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"""
+            SELECT pass, state, started_at, loaded, contested + updated AS updated FROM rowmill.chunk
+            WHERE upload = %(upload)s AND pass = {NOW_IN}
+              AND first_record <= %(record)s AND %(record)s < first_record + records
+            """,
+            {"upload": number, "record": record},
+        ).fetchone()
+
+
 def bury(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up. Its records stay unprocessed; a late delivery of it does nothing."""
     connection.execute(
@@ -299,7 +315,7 @@ def requeue(connection: Connection, number: int) -> list[int]:
         f"""
         UPDATE rowmill.chunk
         SET state = 'queued', attempts = 0, error = NULL, sent_at = NULL, started_at = NULL, finished_at = NULL
-        WHERE upload = %(upload)s AND pass = {_NOW_IN} AND state IN ('dead', 'canceled') RETURNING n
+        WHERE upload = %(upload)s AND pass = {NOW_IN} AND state IN ('dead', 'canceled') RETURNING n
         """,
         {"upload": number},
     )
@@ -312,7 +328,7 @@ def list_given_up(connection: Connection, number: int, limit: int) -> list[dict[
         return cursor.execute(
             f"""
             SELECT n, state, first_record, records, first_line, attempts, error FROM rowmill.chunk
-            WHERE upload = %(upload)s AND pass = {_NOW_IN} AND state IN ('dead', 'canceled') ORDER BY n LIMIT %(limit)s
+            WHERE upload = %(upload)s AND pass = {NOW_IN} AND state IN ('dead', 'canceled') ORDER BY n LIMIT %(limit)s
             """,
             {"upload": number, "limit": limit},
         ).fetchall()
@@ -335,7 +351,7 @@ def coverage(connection: Connection, number: int) -> Coverage:
                count(*) FILTER (WHERE (byte_start, first_record) <> (expected_byte, expected_record))
         FROM (SELECT records, byte_start, first_record,
                      lag(byte_end) OVER w AS expected_byte, lag(first_record + records) OVER w AS expected_record
-              FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN} WINDOW w AS (ORDER BY n)) c
+              FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {NOW_IN} WINDOW w AS (ORDER BY n)) c
         """,
         {"upload": number},
     ).fetchone()
@@ -346,7 +362,7 @@ def coverage(connection: Connection, number: int) -> Coverage:
 def records_seen(connection: Connection, number: int) -> int:
     """How many records the scan has put into chunks."""
     row = connection.execute(
-        f"SELECT coalesce(sum(records), 0)::bigint FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN}",
+        f"SELECT coalesce(sum(records), 0)::bigint FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {NOW_IN}",
         {"upload": number},
     ).fetchone()
     assert row is not None
@@ -362,7 +378,7 @@ def list_chunks(connection: Connection, number: int, after: int, limit: int) -> 
                    CASE pass WHEN 'load' THEN loaded ELSE 0 END AS loaded,
                    CASE pass WHEN 'load' THEN 0 ELSE loaded END AS valid,
                    updated, skipped, rejected, contested, attempts, error
-            FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {_NOW_IN} AND n > %(after)s
+            FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {NOW_IN} AND n > %(after)s
             ORDER BY n LIMIT %(limit)s
             """,
             {"upload": number, "after": after, "limit": limit},

@@ -1,25 +1,107 @@
-"""Rows that did not simply load: rejected for good, or contested until settling."""
+"""Rows that did not simply load: rejected for good, with an account of the causes, or contested until settling."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from chalicelib.journey import Pass, Rejection
+from chalicelib.journey import CellError, Pass, Rejection
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.manifest import NOW_IN
+
+SAMPLES: Final = 5
+MAX_CAUSE: Final = 200  # characters
+MAX_CAUSES: Final = 100  # that a summary tells
+_QUOTED_VALUE: Final = re.compile(r'(".*") (.*)', re.DOTALL).fullmatch
+_VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')
 
 
 def add_rejections(connection: Connection, number: int, reading: Pass, rejections: Iterable[Rejection]) -> None:
     """Keep rejected records with their reasons, as they come; nothing may be asked of the connection meanwhile."""
+    causes: Causes = {}
     columns = "(upload, pass, record, line, errors, raw)"
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.reject {columns} FROM STDIN") as copy:
         for one in rejections:
             errors = [{"column": e.column, "code": e.code, "detail": e.detail} for e in one.errors]
             copy.write_row((number, reading, one.record, one.line, Jsonb(errors), one.raw))
+            _tally(causes, one)
+    columns = "(upload, pass, code, field, cause, rejects, first_line, last_line, samples)"
+    with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.cause {columns} FROM STDIN") as copy:
+        for (code, column, cause), seen in causes.items():
+            told = (seen.rejects, seen.first_line, seen.last_line, Jsonb(seen.samples))
+            copy.write_row((number, reading, code, column, cause, *told))
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many rows a cause has rejected, and where."""
+
+    first_line: int
+    last_line: int = 0
+    rejects: int = 0
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+
+Causes = dict[tuple[str, str | None, str], Tally]  # by code, column and what the errors have in common
+
+
+def _tally(causes: Causes, one: Rejection) -> None:
+    """Count a rejection, the next in file order: once for each of its causes."""
+    for cause, value in {_cause(error): _value(error) for error in one.errors}.items():
+        seen = causes.setdefault(cause, Tally(one.line))
+        seen.rejects += 1
+        seen.last_line = one.line
+        if len(seen.samples) < SAMPLES:
+            seen.samples.append({"row": one.record, "line": one.line, "value": value})
+
+
+def _cause(error: CellError) -> tuple[str, str | None, str]:
+    """What an error has in common with others of its kind: its detail without the value that it begins with.
+
+    A reason of Postgres' own repeats values anywhere, so all it quotes and counts is left out.
+    """
+    if error.code == "db_rejected":
+        return error.code, error.column, _VARIES.sub("…", error.detail)[:MAX_CAUSE]
+    # The value may hold quotes itself; no reason holds one followed by a blank.
+    quoted = _QUOTED_VALUE(error.detail)
+    return error.code, error.column, (quoted[2] if quoted else error.detail)[:MAX_CAUSE]
+
+
+def _value(error: CellError) -> str | None:
+    quoted = _QUOTED_VALUE(error.detail) if error.code != "db_rejected" else None
+    return quoted[1] if quoted else None
+
+
+def list_causes(connection: Connection, number: int) -> list[dict[str, Any]]:
+    """Why rows were rejected, the most frequent cause first, each with its lowest rows; `of` counts all causes.
+
+    The lowest rows of a cause are among those of the chunks that begin with the lowest.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"""
+            SELECT c.*, (
+                SELECT jsonb_agg(s) FROM (
+                    SELECT s FROM (
+                        SELECT samples FROM rowmill.cause p
+                        WHERE p.upload = %(upload)s AND p.pass = {NOW_IN} AND p.code = c.code
+                           AND p.field IS NOT DISTINCT FROM c.field AND p.cause = c.cause
+                        ORDER BY first_line LIMIT %(samples)s) lowest, jsonb_array_elements(samples) s
+                    ORDER BY (s ->> 'row')::bigint LIMIT %(samples)s) s) AS samples
+            FROM (
+                SELECT code, field, cause, sum(rejects)::bigint AS rejects,
+                       min(first_line) AS first_line, max(last_line) AS last_line, count(*) OVER () AS of
+                FROM rowmill.cause WHERE upload = %(upload)s AND pass = {NOW_IN} GROUP BY code, field, cause
+                ORDER BY rejects DESC, first_line, code, field, cause LIMIT %(causes)s) c
+            ORDER BY rejects DESC, first_line, code, field, cause
+            """,
+            {"upload": number, "samples": SAMPLES, "causes": MAX_CAUSES},
+        ).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +144,42 @@ def has_contested(connection: Connection, number: int) -> bool:
     return bool(row and row[0])
 
 
-def list_rejects(connection: Connection, number: int, after: int, limit: int) -> Iterator[dict[str, Any]]:
-    """Rejected records in file order, those after `after`, read as they are used."""
+def list_rejects(
+    connection: Connection, number: int, after: int, limit: int | None, most_raw: int
+) -> Iterator[dict[str, Any]]:
+    """Rejected records in file order, those after `after`, read as they are used.
+
+    Of a record, at most `most_raw` + 1 bytes: a batch of the longest that may be would not fit a worker.
+    """
     with connection.transaction(), connection.cursor("rejects", row_factory=dict_row) as cursor:
         cursor.itersize = 500
         cursor.execute(
-            """
-            SELECT record, line, errors, raw FROM rowmill.reject
-            WHERE upload = %s AND pass = (SELECT pass FROM rowmill.upload WHERE number = %s) AND record > %s
-            ORDER BY record LIMIT %s
+            f"""
+            SELECT record, line, errors, substring(raw FROM 1 FOR %(most)s) AS raw FROM rowmill.reject
+            WHERE upload = %(upload)s AND pass = {NOW_IN} AND record > %(after)s
+            ORDER BY record LIMIT %(limit)s
             """,
-            (number, number, after, limit),
+            {"most": most_raw + 1, "upload": number, "after": after, "limit": limit},
+            binary=True,
         )
         yield from cursor
+
+
+def find_reject(connection: Connection, number: int, record: int) -> dict[str, Any] | None:
+    """Why one record was rejected, if it was."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"""
+            SELECT line, errors FROM rowmill.reject
+            WHERE upload = %(upload)s AND pass = {NOW_IN} AND record = %(record)s
+            """,
+            {"upload": number, "record": record},
+        ).fetchone()
+
+
+def is_contested(connection: Connection, number: int, record: int) -> bool:
+    """Whether a record waits to be settled."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM rowmill.contested WHERE upload = %s AND record = %s)", (number, record)
+    ).fetchone()
+    return bool(row and row[0])

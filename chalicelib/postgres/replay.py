@@ -246,13 +246,24 @@ def _reject_losers(connection: Connection, names: Names, upload: int) -> None:
     connection.execute(
         names.format(
             """
+            WITH lost AS (
+                SELECT c.upload, c.record, c.line, c.raw, f.key, f.code,
+                       CASE f.code WHEN {code} THEN {file} ELSE {db} END AS detail,
+                       row_number() OVER (PARTITION BY f.key, f.code ORDER BY c.record) AS place
+                FROM rowmill.contested c JOIN fate f ON f._row = {low} + c.record
+                WHERE c.upload = {upload} AND f.code IS NOT NULL),
+            accounted AS (
+                INSERT INTO rowmill.cause (upload, code, field, cause, rejects, first_line, last_line, samples)
+                SELECT upload, code, key, detail, count(*), min(line), max(line),
+                       jsonb_agg(jsonb_build_object('row', record, 'line', line, 'value', NULL) ORDER BY record)
+                           FILTER (WHERE place <= {samples})
+                FROM lost GROUP BY upload, code, key, detail)
             INSERT INTO rowmill.reject (upload, record, line, errors, raw)
-            SELECT c.upload, c.record, c.line, jsonb_build_array(jsonb_build_object(
-                       'column', f.key, 'code', f.code, 'detail', CASE f.code WHEN {code} THEN {file} ELSE {db} END)),
-                   c.raw
-            FROM rowmill.contested c JOIN fate f ON f._row = {low} + c.record
-            WHERE c.upload = {upload} AND f.code IS NOT NULL
+            SELECT upload, record, line,
+                   jsonb_build_array(jsonb_build_object('column', key, 'code', code, 'detail', detail)), raw
+            FROM lost
             """,
+            samples=sql.Literal(outcomes.SAMPLES),
             code=sql.Literal(IN_FILE),
             file=sql.Literal(DETAILS[IN_FILE]),
             db=sql.Literal(DETAILS[IN_DATABASE]),

@@ -85,6 +85,14 @@ def count_rows(connection: Connection, table: Table, upload: int) -> int:
     return int(row[0]) if row else 0
 
 
+def holds(connection: Connection, table: Table, row: int) -> bool:
+    """Whether the table has the row of this lineage."""
+    found = connection.execute(
+        sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE _row = {})").format(table.name, row)
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def _create_view(connection: Connection, tenant: str, name: str, table: Table) -> None:
     home = sql.Identifier(tenant)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(home))

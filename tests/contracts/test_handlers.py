@@ -196,7 +196,7 @@ def _request(method: str, path: str) -> dict[str, Any]:
 
 
 def test_every_function_of_the_template_is_called_below(runtime: Runtime) -> None:
-    assert runtime.handlers.keys() == READS.keys() | {"APIHandler", "Sweep", "Doctor", "Define"}
+    assert runtime.handlers.keys() == READS.keys() | {"APIHandler", "Sweep", "Doctor", "Render", "Define"}
 
 
 def test_the_api_says_it_is_well_and_lets_no_stranger_in(runtime: Runtime) -> None:

@@ -33,7 +33,8 @@ CLOUDS = {
 NOTHING = object()  # AWS::NoValue: the property is not there
 
 WORKING = {"intake", "high", "medium", "low", "settle"}
-FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "doctor", "define"}
+FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "doctor"}
+FUNCTIONS |= {"render", "define"}
 
 # Which function may do what, logs aside. A wider role needs a line here.
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -43,7 +44,7 @@ READ_FILE = {"s3:GetObject", "s3:GetObjectVersion"}
 SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
 LOAD = RECEIVE | READ_FILE | SEND | {"dynamodb:UpdateItem"}
 MAY = {
-    "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket"}
+    "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:GetObject"}
     | {"lambda:InvokeFunction"}
     | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
@@ -58,6 +59,7 @@ MAY = {
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
+    "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "define": set(),
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -291,10 +293,11 @@ def test_the_bucket_keeps_versions_encrypted_and_private(stack: Stack, bucket: d
 
 
 def test_the_bucket_forgets_abandoned_parts_and_superseded_versions(bucket: dict[str, Any]) -> None:
-    abandoned, superseded = bucket["LifecycleConfiguration"]["Rules"]
+    abandoned, superseded, results = bucket["LifecycleConfiguration"]["Rules"]
     assert abandoned["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert superseded["NoncurrentVersionExpiration"]["NoncurrentDays"] > 0
-    assert abandoned["Status"] == superseded["Status"] == "Enabled"
+    assert (results["Prefix"], results["ExpirationInDays"]) == ("results/", 7)
+    assert abandoned["Status"] == superseded["Status"] == results["Status"] == "Enabled"
 
 
 def test_a_browser_may_send_a_file_and_read_its_etag(bucket: dict[str, Any]) -> None:
@@ -340,7 +343,26 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert statement["Effect"] == "Allow", name
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
-                assert re.fullmatch(r"\w+\.Arn(/uploads/\*)?", resource), (name, resource)
+                assert re.fullmatch(r"\w+\.Arn(/(uploads|results)/\*)?", resource), (name, resource)
+
+
+def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read_and_write(stack: Stack) -> None:
+    may = {name: set(_object_rights(stack.statements(function))) for name, function in stack.functions.items()}
+    results = {name: sorted(action for action, key in rights if key == "results") for name, rights in may.items()}
+    assert {name: rights for name, rights in results.items() if rights} == {
+        "api": ["s3:GetObject"],
+        "render": ["s3:AbortMultipartUpload", "s3:PutObject"],
+    }
+    assert not {right for right in may["render"] if "uploads" in right}
+    assert ("s3:GetObject", "uploads") not in may["api"]
+
+
+def _object_rights(statements: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Actions on objects, each with the folder that it is allowed in."""
+    for statement in statements:
+        for resource in _listed(statement["Resource"]):
+            if resource.endswith("/*"):
+                yield from ((action, resource.split("/")[1]) for action in _listed(statement["Action"]))
 
 
 def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack) -> None:
@@ -364,6 +386,7 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
         "sweep": ["intake", *tiers, "settle"],
         "api": ["intake", *tiers, "settle"],
         "define": [],
+        "render": [],
         "doctor": ["intake"],
     }
     for name, function in stack.functions.items():
@@ -407,7 +430,7 @@ def test_environment_names_the_queues_that_exist(stack: Stack) -> None:
 def test_concurrency_is_set_aside_for_the_api_on_aws_and_capped_for_table_changes(stack: Stack) -> None:
     reserved = {n: f.get("ReservedConcurrentExecutions") for n, f in stack.functions.items()}
     asked = {name: int(count) for name, count in reserved.items() if count is not None}
-    assert asked == ({"define": 2} if stack.stage == "local" else {"define": 2, "api": 50})
+    assert asked == {"define": 2, "render": 2} | ({} if stack.stage == "local" else {"api": 50})
 
 
 def test_somebody_hears_of_lost_messages_and_of_a_splitter_that_lags(stack: Stack) -> None:

@@ -18,7 +18,7 @@ from moto import mock_aws
 from psycopg.rows import dict_row
 from ulid import ULID
 
-from chalicelib import accounts, admit, aws, catalog, control, load, mend, report, settle, split
+from chalicelib import accounts, admit, aws, catalog, control, load, mend, rejects, report, settle, split
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
@@ -101,8 +101,8 @@ class Pipeline:
     def call(self, function: str, event: Any) -> dict[str, Any]:
         from chalicelib import edge
 
-        assert function == settings().define_function
-        answer: dict[str, Any] = json.loads(json.dumps(edge.called(json.loads(json.dumps(event)), catalog.define)))
+        does = {settings().define_function: catalog.define, settings().render_function: rejects.make}[function]
+        answer: dict[str, Any] = json.loads(json.dumps(edge.called(json.loads(json.dumps(event)), does)))
         return answer
 
     def dataset(self, schema: dict[str, Any] = CONTACTS, name: str = "contacts", mode: str = "insert") -> str:
@@ -188,7 +188,7 @@ class Pipeline:
         return report.upload(self.tenant, upload_id)
 
     def rejects(self, upload_id: str) -> list[dict[str, Any]]:
-        return report.rejects(self.tenant, upload_id, Asked({}, None, 5000)).items
+        return rejects.page(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def rows(self, dataset: str = "contacts") -> list[dict[str, Any]]:
         return catalog.rows(self.tenant, dataset, Asked({}, None, 5000)).items
