@@ -8,7 +8,7 @@ with Rowmill(api, token) as rowmill:
 
 from .api import Rowmill
 from .errors import ApiError, Fault, RowmillError, StillRunning, StorageRefused, Unreachable, Unusable
-from .resources import AT_REST, TERMINAL, Chunk, Dataset, Mode, Reject, Row, Session, Upload
+from .resources import AT_REST, TERMINAL, Chunk, Dataset, Mode, Record, Reject, Row, Session, Summary, Upload
 from .transport import Patience
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Fault",
     "Mode",
     "Patience",
+    "Record",
     "Reject",
     "Row",
     "Rowmill",
@@ -27,6 +28,7 @@ __all__ = [
     "Session",
     "StillRunning",
     "StorageRefused",
+    "Summary",
     "Unreachable",
     "Unusable",
     "Upload",

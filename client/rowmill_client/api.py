@@ -25,9 +25,11 @@ from .resources import (
     Mode,
     PartsTicket,
     PartTicket,
+    Record,
     Reject,
     Row,
     Session,
+    Summary,
     Ticket,
     Upload,
 )
@@ -114,9 +116,29 @@ class Rowmill:
 
         Safe to repeat under the same `idempotency_key`; without one, every call is a new upload.
         """
+        return self._announce("uploads", path, {"dataset": dataset}, options, idempotency_key)
+
+    def create_retry(
+        self,
+        upload_id: str,
+        path: Path,
+        options: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Upload:
+        """Announce the corrected rejects of an upload: its rejects file, or one with the dataset's columns."""
+        return self._announce(_path("uploads", upload_id, "retries"), path, {}, options, idempotency_key)
+
+    def _announce(
+        self,
+        door: str,
+        path: Path,
+        to: Mapping[str, str],
+        options: Mapping[str, Any] | None,
+        idempotency_key: str | None,
+    ) -> Upload:
         file = storage.measure(path)
         body = {
-            "dataset": dataset,
+            **to,
             "filename": file.filename,
             "size": file.size,
             "content_type": file.content_type,
@@ -124,7 +146,7 @@ class Rowmill:
             "options": dict(options or {}),
         }
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        answer = self._transport.call("POST", "uploads", body=body, headers=headers, again=True)
+        answer = self._transport.call("POST", door, body=body, headers=headers, again=True)
         return cast(Upload, document(answer))
 
     def send_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
@@ -238,6 +260,33 @@ class Rowmill:
     def iterate_rejects(self, upload_id: str, limit: int | None = None) -> Iterator[Reject]:
         """The rows that were not loaded, in file order."""
         return cast(Iterator[Reject], self._items(_path("uploads", upload_id, "rejects"), {}, limit))
+
+    def rejects_summary(self, upload_id: str) -> Summary:
+        """What is wrong with the rows that were not loaded, the most frequent causes first."""
+        return cast(Summary, self._get(_path("uploads", upload_id, "rejects", "summary")))
+
+    def download_rejects(
+        self, upload_id: str, form: str, sink: Callable[[bytes], object], timeout: float | None = None
+    ) -> None:
+        """The rejects as a file (csv or xlsx) into `sink`, block by block, waiting while it is being made.
+
+        Raises StillRunning after `timeout` s.
+        """
+        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        path = _path("uploads", upload_id, "rejects")
+        while True:
+            answer = self._transport.call("GET", path, query={"format": form}, again=True)
+            if answer.status_code != httpx.codes.ACCEPTED:
+                storage.fetch(document(answer)["url"], sink, self._patience)
+                return
+            pause = max(retry_after(answer) or POLL_SECONDS, SHORTEST_POLL_SECONDS)
+            if time.monotonic() + pause > give_up:
+                raise StillRunning(f"the rejects of {upload_id} were not a file yet after {timeout} s")
+            time.sleep(pause)
+
+    def get_record(self, upload_id: str, row: int) -> Record:
+        """What became of one record of the file, counted from 1."""
+        return cast(Record, self._get(_path("uploads", upload_id, "rows", str(row))))
 
     # Reading
 

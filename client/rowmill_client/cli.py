@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import account_commands, dataset_commands, output, row_commands, upload_commands
+from . import account_commands, dataset_commands, output, reject_commands, row_commands, upload_commands
 from .errors import RowmillError
 
 
@@ -54,7 +54,9 @@ app.command()(upload_commands.upload)
 app.command()(upload_commands.status)
 app.command()(upload_commands.uploads)
 app.command()(upload_commands.chunks)
-app.command()(upload_commands.rejects)
+app.command()(reject_commands.rejects)
+app.command()(reject_commands.retry)
+app.command()(reject_commands.row)
 app.command()(upload_commands.cancel)
 app.command()(upload_commands.redrive)
 app.command()(row_commands.rows)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from .errors import Unusable
 from .resources import Descriptor, Row, Value
@@ -42,34 +42,36 @@ def write_csv(rows: Iterable[Row], schema: Descriptor, sink: Sink) -> None:
 @contextmanager
 def destination(path: Path | None) -> Iterator[Sink]:
     """Standard output, or a file that appears under its name only when it is complete."""
-    if path is None:
-        with _standard_output() as sink:
+    with binary(path) as raw:
+        sink = TextIOWrapper(raw, encoding="utf-8", newline="")
+        try:
             yield sink
+            sink.flush()
+        finally:
+            sink.detach()  # or the wrapper would close what it wraps when it goes
+
+
+@contextmanager
+def binary(path: Path | None) -> Iterator[BinaryIO]:
+    """The same for bytes."""
+    if path is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
     elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("w", encoding="utf-8", newline="") as device:
+        with path.open("wb") as device:
             yield device
     else:
-        with _whole_file(path.resolve()) as sink:
-            yield sink
+        with _whole_file(path.resolve()) as file:
+            yield file
 
 
 @contextmanager
-def _standard_output() -> Iterator[Sink]:
-    sys.stdout.flush()
-    sink = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
-    try:
-        yield sink
-        sink.flush()
-    finally:
-        sink.detach()  # or the wrapper would close standard output when it goes
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Sink]:
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
     handle, draft = _draft(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as sink:
-            yield sink
+        with os.fdopen(handle, "wb") as file:
+            yield file
         draft.chmod(_mode(path))
         draft.replace(path)
     except BaseException:

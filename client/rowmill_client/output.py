@@ -71,6 +71,7 @@ def conclusion(upload: Upload) -> None:
         note(f"{failure.get('code')}: {failure.get('detail')}")
     if upload.get("rejected"):
         note(f"see the rejected rows with: rowmill rejects {upload['id']}")
+        note(f"to correct them: rowmill rejects {upload['id']} --format csv -o FILE, rowmill retry {upload['id']} FILE")
     sys.stdout.write(summary(upload) + "\n")
 
 

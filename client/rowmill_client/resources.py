@@ -118,6 +118,10 @@ class Upload(TypedDict):
     dialect: dict[str, Any]
     timings: dict[str, Any]
     error: Failure | None
+    parent_id: NotRequired[str | None]
+    children: NotRequired[list[str]]
+    resolved: NotRequired[int]
+    rejected_open: NotRequired[int]
     upload: NotRequired[Ticket]
 
 
@@ -151,4 +155,43 @@ class Reject(TypedDict):
     row: int
     line: int
     raw: str
+    errors: list[CellError]
+
+
+class Sample(TypedDict):
+    """A row that a cause has rejected; `value` is quoted, or None where none is at fault."""
+
+    row: int
+    line: int
+    value: str | None
+
+
+class Cause(TypedDict):
+    """Why so many rows were rejected. A row counts for each of its causes."""
+
+    code: str
+    column: str | None
+    cause: str
+    rows: int
+    share: float
+    first_line: int
+    last_line: int
+    samples: list[Sample]
+
+
+class Summary(TypedDict):
+    """The most frequent causes; `causes_total` counts the others, too."""
+
+    rejected: int
+    causes: list[Cause]
+    causes_total: int
+
+
+class Record(TypedDict):
+    """What became of one record of a file. `outcome` is set for success, `line` and `errors` for failed."""
+
+    row: int
+    state: str
+    outcome: str | None
+    line: int | None
     errors: list[CellError]

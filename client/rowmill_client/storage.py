@@ -91,6 +91,24 @@ def send(ticket: Form, path: Path, on_progress: Progress | None, patience: Patie
         patience.keep_trying(lambda: _post(http, ticket, _Watched(file, on_progress)))
 
 
+def fetch(url: str, sink: Callable[[bytes], object], patience: Patience) -> None:
+    """Download what a presigned URL names. Raises StorageRefused or Unreachable.
+
+    Only what has not begun is tried again: the sink cannot take back what it was given.
+    """
+    with connections(TIMEOUT) as http:
+        response = patience.keep_trying(
+            lambda: exchange(lambda: http.send(http.build_request("GET", url), stream=True))
+        )
+        try:
+            for block in response.iter_bytes():
+                sink(block)
+        except httpx.HTTPError as fault:
+            raise Unreachable(f"the storage did not send the whole file: {reason(fault)}") from fault
+        finally:
+            response.close()
+
+
 def _post(http: httpx.Client, ticket: Form, file: _Watched) -> None:
     # The name and type in the file's own part are ignored by the storage; the ticket's fields carry both.
     part = ("file", file, "application/octet-stream")
@@ -108,6 +126,7 @@ def exchange(request: Callable[[], httpx.Response]) -> httpx.Response:
         said = reason(fault) if isinstance(fault, httpx.HTTPError) else str(fault)
         raise Unreachable(f"the storage cannot be reached: {said}") from fault
     if not response.is_success:
+        response.read()
         raise _refusal(response)
     return response
 

@@ -1,4 +1,4 @@
-"""`rowmill upload` and what is asked about an upload afterwards: status, chunks, rejects."""
+"""`rowmill upload` and what is asked about an upload afterwards: status, chunks, an end to it or another try."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from .parameters import Json, KeyMode, Limit, UploadId, connect
 from .progress import Display, watching
 from .resources import Upload
 
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", metavar="K=V", help="Such as dialect.delimiter=';'; repeatable.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Until it is at rest; the exit code tells.")]
 EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
 
@@ -28,10 +32,8 @@ def upload(
     dataset: Annotated[str | None, typer.Option(help="Where the rows go.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.")] = None,
     mode: KeyMode = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Such as dialect.delimiter=';'; repeatable.")
-    ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")] = False,
+    option: Options = None,
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Send a file and wait until every row is loaded or rejected. Large files go in parts and can be resumed."""
@@ -44,11 +46,21 @@ def upload(
     options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
     with connect() as rowmill, watching() as display:
         if resume is None:
-            upload_id = _sent(rowmill, display, Path(file), dataset or "", options)
+            upload_id = sent(rowmill, display, Path(file), rowmill.create_upload(Path(file), dataset or "", options))
         else:
             upload_id = _resumed(rowmill, display, Path(file), resume)
-        with _under_way(upload_id):
-            final = rowmill.get_upload(upload_id) if no_wait else rowmill.wait(upload_id, display.moved)
+        final = followed(rowmill, display, upload_id, no_wait)
+    ended(final, no_wait, as_json)
+
+
+def followed(rowmill: Rowmill, display: Display, upload_id: str, no_wait: bool) -> Upload:
+    """The upload at rest, or as it is now that its file was sent."""
+    with _under_way(upload_id):
+        return rowmill.get_upload(upload_id) if no_wait else rowmill.wait(upload_id, display.moved)
+
+
+def ended(final: Upload, no_wait: bool, as_json: bool) -> None:
+    """Say what became of an upload, in the exit code, too."""
     if as_json:
         output.json_document(final)
     elif no_wait:
@@ -60,8 +72,8 @@ def upload(
         raise typer.Exit(EXIT_CODES.get(final["state"], 4))
 
 
-def _sent(rowmill: Rowmill, display: Display, path: Path, dataset: str, options: dict[str, Any]) -> str:
-    created = rowmill.create_upload(path, dataset, options)
+def sent(rowmill: Rowmill, display: Display, path: Path, created: Upload) -> str:
+    """Send the file that was announced; the upload's id."""
     display.created(created)
     with _resumable(created["id"], path):
         rowmill.send_file(created, path, display.sent)
@@ -153,21 +165,6 @@ def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
     with connect() as rowmill:
         found = rowmill.iterate_chunks(upload_id, limit)
         _list(columns, found, as_json)
-
-
-def rejects(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
-    """List the rows that were not loaded, and why."""
-    with connect() as rowmill:
-        found = rowmill.iterate_rejects(upload_id, limit)
-        if as_json:
-            output.json_array(found)
-            return
-        causes = (
-            [reject["row"], reject["line"], cause.get("column"), cause["code"], cause["detail"]]
-            for reject in found
-            for cause in reject["errors"]
-        )
-        output.table(["row", "line", "column", "code", "detail"], causes)
 
 
 def _list(columns: list[str], items: Iterable[Mapping[str, Any]], as_json: bool) -> None:

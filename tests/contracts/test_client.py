@@ -59,6 +59,22 @@ REJECTS = [
         ],
     }
 ]
+SUMMARY = {
+    "rejected": 3,
+    "causes": [
+        {
+            "code": "type_invalid",
+            "column": "pages",
+            "cause": "is no integer",
+            "rows": 3,
+            "share": 1.0,
+            "first_line": 3,
+            "last_line": 9,
+            "samples": [{"row": 2, "line": 3, "value": '"\x1b[31m"'}, {"row": 3, "line": 4, "value": None}],
+        }
+    ],
+    "causes_total": 2,
+}
 
 
 def xml(code: str, message: str) -> bytes:
@@ -156,6 +172,9 @@ class Door(BaseHTTPRequestHandler):
         if self.path == "/bucket":
             self.store()
             return
+        if self.command == "GET" and self.path.startswith("/bucket/"):
+            self.hand_out(self.path.split("/")[2])
+            return
         if self.path.startswith("/bucket/"):
             self.store_part(*self.path.split("/")[2:])
             return
@@ -208,8 +227,17 @@ class Door(BaseHTTPRequestHandler):
                 self.join(name, body["parts"])
             case "GET", "uploads", _, "chunks":
                 self.page([{"n": n, "state": "loaded", "records": 2} for n in range(3)], query)
+            case "GET", "uploads", _, "rejects" if "format" in query:
+                self.answer(200, {"url": f"http://127.0.0.1:{self.server.server_port}/bucket/{query['format']}"})
             case "GET", "uploads", _, "rejects":
                 self.page(REJECTS, query)
+            case "GET", "uploads", _, "rejects", "summary":
+                self.answer(200, SUMMARY)
+            case "GET", "uploads", _, "rows", n:
+                failed = {"row": int(n), "state": "failed", "outcome": None, "line": 3, "errors": REJECTS[0]["errors"]}
+                self.answer(200, failed)
+            case "POST", "uploads", parent, "retries":
+                self.create({**body, "dataset": f"of {parent}"})
             case _:
                 self.answer(404, problem(404, "not_found", "There is no such thing."))
 
@@ -292,6 +320,15 @@ class Door(BaseHTTPRequestHandler):
             "expires_at": "2026-01-01T00:00:00Z",
             "closes_at": "2026-01-07T00:00:00Z",
         }
+
+    def hand_out(self, name: str) -> None:
+        """Give an object as S3 does to a presigned URL: whoever brings a token, too, is turned away."""
+        if "Authorization" in self.headers:
+            self.answer(400, xml("InvalidArgument", "Only one auth mechanism allowed"))
+        elif name in self.server.objects:
+            self.answer(200, self.server.objects[name])
+        else:
+            self.answer(404, xml("NoSuchKey", "The specified key does not exist."))
 
     def store_part(self, upload_id: str, number: str) -> None:
         """Take a part as S3 does: no token, a length and no chunks, the bytes that were signed for."""
@@ -891,6 +928,61 @@ def test_a_rejected_row_is_a_line_per_cause_and_cannot_command_the_terminal(rowm
         "2\t3\t\twidth_mismatch\t2 cells, 5 columns\n"
     )
     assert json.loads(rowmill("rejects", "upl_1", "--json").stdout) == REJECTS
+
+
+def test_a_summary_tells_causes_with_their_lowest_lines(rowmill: Shell) -> None:
+    shown = rowmill("rejects", "upl_1", "--summary")
+    assert shown.stdout == (
+        "rows\tshare\tcolumn\tcode\tcause\tfirst_line\tlast_line\tsamples\n"
+        '3\t1.0\tpages\ttype_invalid\tis no integer\t3\t9\tline 3 "\\x1b[31m"; line 4\n'
+    )
+    assert shown.stderr == "and 1 causes of fewer rows\n"
+    assert json.loads(rowmill("rejects", "upl_1", "--summary", "--json").stdout) == SUMMARY
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_rejects_are_waited_for_then_fetched_without_the_token(
+    cloud: Cloud, rowmill: Shell, tmp_path: Path, form: str
+) -> None:
+    cloud.objects[form] = bytes(range(256)) * 9
+    made = json.dumps({"status": "processing"}).encode()
+    cloud.faults.append(Fault(f"GET /api/v1/uploads/upl_1/rejects?format={form}", 202, made, {"Retry-After": "0.05"}))
+    assert rowmill("rejects", "upl_1", "--format", form, "-o", str(tmp_path / "bad")).exit_code == 0
+    assert (tmp_path / "bad").read_bytes() == cloud.objects[form]
+    assert [path.partition("?")[0] for _, path in cloud.requests] == [
+        "/api/v1/uploads/upl_1/rejects",
+        "/api/v1/uploads/upl_1/rejects",
+        f"/bucket/{form}",
+    ]
+
+
+def test_a_rejects_file_that_the_storage_refuses_leaves_nothing_behind(rowmill: Shell, tmp_path: Path) -> None:
+    refused = rowmill("rejects", "upl_1", "--format", "csv", "-o", str(tmp_path / "bad"))
+    assert (refused.exit_code, list(tmp_path.iterdir())) == (1, [])
+    assert "NoSuchKey" in refused.stderr
+
+
+@pytest.mark.parametrize("more", [["--summary"], ["--json"], ["--limit", "1"]])
+def test_a_rejects_file_is_whole(rowmill: Shell, more: list[str]) -> None:
+    assert rowmill("rejects", "upl_1", "--format", "csv", *more).exit_code == 2
+
+
+def test_corrected_rows_are_sent_to_the_upload_that_rejected_them(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_bytes(b"_row,isbn\n2,x\n")
+    done = rowmill("retry", "upl_7", str(tmp_path / "bad.csv"), "--option", "mode=skip", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["dataset"]) == (0, "of upl_7")
+    assert json.loads(done.stdout)["options"] == {"mode": "skip"}
+    assert cloud.objects["upl_1"] == b"_row,isbn\n2,x\n"
+    assert ("POST", "/api/v1/uploads/upl_7/retries") in cloud.requests
+
+
+def test_one_record_is_told_with_its_causes(rowmill: Shell) -> None:
+    assert rowmill("row", "upl_1", "2").stdout == (
+        "row\tstate\toutcome\tline\tcolumn\tcode\tdetail\n"
+        "2\tfailed\t\t3\tpages\ttype_invalid\t'\\x1b[31m' is no integer\n"
+        "2\tfailed\t\t3\t\twidth_mismatch\t2 cells, 5 columns\n"
+    )
+    assert json.loads(rowmill("row", "upl_1", "2", "--json").stdout)["state"] == "failed"
 
 
 EXPORTED = (
