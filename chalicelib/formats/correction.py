@@ -26,6 +26,8 @@ _RECORD: Final = re.compile(r"[0-9]{1,10}").fullmatch
 
 def neutralise(cell: str) -> str:
     """The cell as a spreadsheet shows it instead of running it. Plain numbers such as -5 and +3.1 stay numbers."""
+    if cell[:1].isalnum():
+        return cell  # most cells: told without a pattern
     return f"'{cell}" if _RUNS(cell) and not _PLAIN_NUMBER(cell) else cell
 
 
