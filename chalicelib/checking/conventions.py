@@ -1,8 +1,8 @@
 """How a file spells its values: declared with the upload, or decided from a sample by evidence.
 
-A convention is taken only if it reads more of the sample than Table Schema's own spelling does, if nothing in the
-sample speaks for another one, and if no other reads as much and means something else. So a cell is rejected rather
-than read as what it may not mean.
+A convention is taken only if it reads more of the sample than Table Schema's own spelling does, and if whatever
+other one could mean something else by a cell reads less of the sample and nothing besides. Else numbers and dates are
+read as Table Schema has them: a cell is rejected rather than read as what it may not mean.
 """
 
 from __future__ import annotations
@@ -138,7 +138,11 @@ def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions
     read_as = [list(_read_as(seen, each)) for each in candidates]
     counts = [sum(compress(often, (value is not None for value in values))) for values in read_as]
     best = counts.index(max(counts))
-    rivals = [place for place, values in enumerate(read_as) if place != best and _is_rival(read_as[best], values)]
+    rivals = [
+        place
+        for place, values in enumerate(read_as)
+        if _conflict(candidates[best], candidates[place]) and _is_rival(read_as[best], values, plain=best == 0)
+    ]
     taken = 0 if rivals else best
     others = sorted({best, *rivals} - {taken}) if rivals else []
     return _Decision(candidates[taken], counts[taken], sum(often), tuple(candidates[place] for place in others))
@@ -149,10 +153,20 @@ def _read_as(seen: Mapping[Field, Counter[str]], conventions: Conventions) -> It
         yield from map(reading(field, conventions).read, cells)
 
 
-def _is_rival(best: Sequence[Value], other: Sequence[Value]) -> bool:
-    """Whether another convention has the same right: it reads all that the best one does or something besides,
-    and means something else by a cell that both read."""
-    differs = any(a is not None and b is not None and a != b for a, b in zip(best, other, strict=True))
+def _conflict(one: Conventions, other: Conventions) -> bool:
+    """Whether some text could be read by both and mean two things: 01/02/2024, or 1,234."""
+    if {one.date_order, other.date_order} == {"dmy", "mdy"}:
+        return True
+    return one.group_char == (other.decimal_char or ".") or other.group_char == (one.decimal_char or ".")
+
+
+def _is_rival(best: Sequence[Value], other: Sequence[Value], *, plain: bool) -> bool:
+    """Whether a conflicting convention has as good a case: the best one does not read all that it does and more.
+
+    The plain one need prove nothing: another is its rival only if it explains the sample, too, and otherwise.
+    """
     reads_more = any(a is None and b is not None for a, b in zip(best, other, strict=True))
-    reads_all = all(a is None or b is not None for a, b in zip(best, other, strict=True))
-    return differs and (reads_more or reads_all)
+    reads_less = any(a is not None and b is None for a, b in zip(best, other, strict=True))
+    if plain:
+        return not reads_less and best != other
+    return reads_more or not reads_less

@@ -134,7 +134,7 @@ def _number_problems(item: Mapping[str, Any]) -> Iterator[str]:
     for name in ("decimalChar", "groupChar"):
         if name in item and not is_mark(item[name]):
             yield f"{name} must be one character that is no digit, letter or sign"
-    if "groupChar" in item and item["groupChar"] == item.get("decimalChar", "."):
+    if item.get("type") == "number" and "groupChar" in item and item["groupChar"] == item.get("decimalChar", "."):
         yield "decimalChar and groupChar must differ"
 
 

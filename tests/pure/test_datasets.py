@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, POSTGRES_TYPES, FieldType, read_mode, read_schema
+from chalicelib.cells import patterns
+from chalicelib.datasets import (
+    MAX_FIELDS,
+    MAX_IDENTIFIER_BYTES,
+    POSTGRES_TYPES,
+    FieldType,
+    ForeignKey,
+    read_mode,
+    read_schema,
+)
 from chalicelib.errors import Refused
 from chalicelib.journey import MODES
 
@@ -272,6 +281,43 @@ def test_what_is_not_built_is_refused_by_name(name: str) -> None:
     assert problems(with_field() | {name: ["a"]}) == [(None, f"{name} is not supported")]
 
 
+REFERENCE = {"resource": "other", "fields": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "said"),
+    [
+        ("a", None, "foreignKeys must be a list of objects"),
+        ({"reference": REFERENCE}, None, "a foreign key is a field name or a list of different field names"),
+        ({"fields": "c", "reference": REFERENCE}, "c", "a foreign key names a field that is not there"),
+        (
+            {"fields": ["a", "a"], "reference": {"resource": "other", "fields": ["x", "y"]}},
+            None,
+            "a foreign key is a field name or a list of different",
+        ),
+        ({"fields": ["a", "b"], "reference": REFERENCE}, None, "a foreign key refers to as many fields as it has"),
+        ({"fields": "a"}, None, "a foreign key needs a reference"),
+        ({"fields": "a", "reference": {"fields": "b"}}, None, "a foreign key to the dataset itself is not supported"),
+        ({"fields": "a", "reference": REFERENCE | {"resource": ""}}, None, "a foreign key to the dataset itself"),
+        ({"fields": "a", "reference": REFERENCE | {"resource": 7}}, None, "reference.resource must be the name"),
+        ({"fields": "a", "reference": {"resource": "other"}}, None, "reference.fields is a field name or a list"),
+    ],
+)
+def test_a_foreign_key_that_cannot_be_is_refused(key: Any, column: str | None, said: str) -> None:
+    ((where, told),) = problems(with_key(foreignKeys=[key]))
+    assert (where, said in told) == (column, True)
+
+
+def test_a_foreign_key_names_fields_here_and_there() -> None:
+    schema = read_schema(with_key(foreignKeys=[{"fields": "a", "reference": REFERENCE}]))
+    assert schema.foreign_keys == (ForeignKey(("a",), "other", ("x",)),)
+
+
+def test_there_are_at_most_16_foreign_keys() -> None:
+    keys = [{"fields": "a", "reference": REFERENCE}] * 17
+    assert problems(with_key(foreignKeys=keys)) == [(None, "17 foreignKeys; the limit is 16")]
+
+
 @pytest.mark.parametrize("value", [None, "NA", [None], [0], {}])
 def test_missing_values_are_a_list_of_strings(value: Any) -> None:
     assert problems(with_field() | {"missingValues": value}) == [(None, "missingValues must be a list of strings")]
@@ -296,12 +342,22 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-CONSTRAINTS = st.fixed_dictionaries({}, optional={"required": JSON, "unique": JSON, "enum": JSON})
+LIMIT = st.integers(0, 3) | st.sampled_from(["1", "2024-01-05", "P1D", "true", "a*", "NaN"]) | JSON
+RULES = ("enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern")
+CONSTRAINTS = st.fixed_dictionaries(
+    {}, optional={"required": JSON, "unique": JSON, **{name: LIMIT | st.lists(LIMIT, max_size=3) for name in RULES}}
+)
 FIELD = st.fixed_dictionaries(
     {"name": st.sampled_from(["a", "b", "c", "ctid"]) | JSON},
     optional={
         "type": st.sampled_from(get_args(FieldType)) | JSON,
-        "format": st.just("default") | JSON,
+        "format": st.sampled_from(["default", "uuid", "%Y-%m-%d", "%H:%M"])
+        | st.text("%YmdHMSfbBz -", max_size=9)
+        | JSON,
+        "decimalChar": st.sampled_from(",.") | JSON,
+        "groupChar": st.sampled_from(",.") | JSON,
+        "bareNumber": JSON,
+        "missingValues": st.just(["-"]) | JSON,
         "constraints": CONSTRAINTS | JSON,
         "trueValues": st.just(["x"]) | JSON,
         "falseValues": JSON,
@@ -313,6 +369,7 @@ DESCRIPTOR = st.fixed_dictionaries(
         "primaryKey": st.sampled_from(["a", "b"]) | st.lists(st.sampled_from(["a", "b"])) | JSON,
         "uniqueKeys": st.lists(st.lists(st.sampled_from(["a", "b"]), max_size=2) | JSON, max_size=2) | JSON,
         "missingValues": JSON,
+        "foreignKeys": st.lists(st.fixed_dictionaries({"fields": JSON, "reference": JSON}), max_size=1) | JSON,
         "encrypted": JSON,
     },
 )
@@ -337,6 +394,34 @@ def test_any_json_is_a_schema_that_holds_together_or_is_refused(descriptor: Json
         assert all(isinstance(value, str) for value in (*field.true_values, *field.false_values))
     if schema.has_primary_key:
         assert all(field.required for field in schema.fields if field.name in schema.keys[0])
+
+
+ATOMS = st.sampled_from(
+    [
+        *"aé.|*+?^$-[]{}()\\",
+        "[a-z]",
+        "[^\\d]",
+        "\\pL",
+        "\\p{Greek}",
+        "(?:",
+        "(?i)",
+        "{1000}",
+        "{2,500}",
+        "{30}",
+        "[[:alpha:]]",
+    ]
+)
+
+
+@given(st.lists(ATOMS, max_size=40).map("".join) | st.text(max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_a_pattern_that_can_be_run_or_is_refused(pattern: str) -> None:
+    """RE2 aborts the whole process if it is given too much at once."""
+    try:
+        matches = patterns.compiled(pattern)
+    except ValueError:
+        return
+    assert matches("a" * 1000) or not matches("a" * 1000)
 
 
 @pytest.mark.parametrize("mode", MODES)

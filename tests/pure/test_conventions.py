@@ -1,0 +1,162 @@
+"""How a file spells numbers and dates is decided by evidence, and never so that a cell might mean something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.checking import PLAIN, Conventions, check
+from chalicelib.checking.conventions import detect, read
+from chalicelib.datasets import Schema, read_schema
+from chalicelib.errors import Refused
+
+
+def schema_of(*fields: str | dict[str, Any]) -> Schema:
+    described = [{"type": field} if isinstance(field, str) else field for field in fields]
+    return read_schema({"fields": [{"name": f"f{place}", **field} for place, field in enumerate(described)]})
+
+
+def told(column: list[str], kind: str, option: str, **declared: Any) -> tuple[Any, int, int, bool, list[Any]]:
+    evidence = detect([column], schema_of(kind), declared).evidence[option]
+    return evidence["value"], evidence["agreeing"], evidence["of"], evidence["ambiguous"], evidence["also"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["1", "2.5", "-3"], Conventions()),
+        (["1,5", "2", "-3,25"], Conventions(decimal_char=",")),
+        (["1.234,5", "2", "1.234.567"], Conventions(decimal_char=",", group_char=".")),
+        (["1,234.5", "2"], Conventions(group_char=",")),
+        (["1,234,567"], Conventions(group_char=",")),
+        (["1 234,5", "0,5"], Conventions(decimal_char=",", group_char=" ")),
+        (["1\u202f234,5", "0,5"], Conventions(decimal_char=",", group_char="\u202f")),
+        (["1’234.5"], Conventions(group_char="’")),
+        (["", "", ""], Conventions()),
+        (["x", "y"], Conventions()),
+        (["1,5", "2,25", "n/a", "?"], Conventions(decimal_char=",")),
+    ],
+)
+def test_the_spelling_of_numbers(column: list[str], expected: Conventions) -> None:
+    assert detect([column], schema_of("number"), {}).conventions == expected
+
+
+def test_what_reads_two_ways_is_left_as_table_schema_reads_it() -> None:
+    assert told(["1,234", "5,678"], "number", "decimal_char") == (None, 0, 2, True, [","])
+    assert told(["1,234", "5,678"], "number", "group_char") == (
+        None,
+        0,
+        2,
+        True,
+        [",", ".", " ", "'", "’", "\u00a0", "\u202f"],
+    )
+    assert detect([["1,234", "5,678"]], schema_of("number"), {}).conventions == PLAIN
+
+
+def test_thousands_that_might_be_decimals_keep_the_plain_reading() -> None:
+    assert told(["1.234", "5.678"], "number", "decimal_char") == (None, 2, 2, True, [","])
+
+
+def test_an_integer_can_only_have_groups() -> None:
+    assert told(["1,234", "5,678"], "integer", "group_char") == (",", 2, 2, False, [])
+
+
+def test_a_file_that_contradicts_itself_is_not_guessed_at() -> None:
+    """One cell shows a decimal comma, another a decimal point: then 1.500 may be either."""
+    assert told(["1.234,5", "7,25", "8,125", "1234.5", "1.500"], "number", "decimal_char")[3] is True
+    assert detect([["1.234,5", "7,25", "1234.5", "1.500"]], schema_of("number"), {}).conventions == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["2024-01-05", "2024-12-31"], (None, 2, 2, False, [])),
+        (["2024/01/05", "2024/1/6"], ("ymd", 2, 2, False, [])),
+        (["05/01/2024", "31/01/2024"], ("dmy", 2, 2, False, [])),
+        (["01/05/2024", "01.31.2024", "x"], ("mdy", 2, 3, False, [])),
+        (["01/05/2024", "12/12/2024"], (None, 0, 2, True, ["dmy", "mdy"])),
+        (["12/12/2024", "05/05/2024"], (None, 0, 2, True, ["dmy", "mdy"])),
+        (["31/01/2024", "01/31/2024"], (None, 0, 2, True, ["dmy", "mdy"])),
+        (["31/01/2024", "01/31/2024", "01/02/2024"], (None, 0, 3, True, ["dmy", "mdy"])),
+        (["2024-01-05", "13.01.2024"], ("dmy", 2, 2, False, [])),
+        (["01/02/24"], (None, 0, 1, False, [])),
+        ([], (None, 0, 0, False, [])),
+    ],
+)
+def test_the_order_of_dates(column: list[str], expected: tuple[Any, ...]) -> None:
+    assert told(column, "date", "date_order") == expected
+
+
+def test_columns_are_judged_together() -> None:
+    """The day of one column settles how the other is read."""
+    schema = schema_of("date", "datetime")
+    columns = [["01/02/2024"], ["31/01/2024 10:00:00"]]
+    assert detect(columns, schema, {}).conventions.date_order == "dmy"
+
+
+def test_fields_that_say_it_themselves_are_no_evidence() -> None:
+    schema = schema_of({"type": "number", "decimalChar": ","}, {"type": "date", "format": "%d/%m/%Y"}, "string")
+    found = detect([["1,5"], ["31/01/2024"], ["31/01/2024"]], schema, {})
+    assert found.conventions == PLAIN
+    assert {evidence["of"] for evidence in found.evidence.values()} == {0}
+
+
+def test_what_is_declared_stands() -> None:
+    assert told(["01/05/2024"], "date", "date_order", date_order="mdy") == ("mdy", 1, 1, False, [])
+    assert told(["31/01/2024"], "date", "date_order", date_order="mdy") == ("mdy", 0, 1, False, [])
+    assert told(["1,234"], "number", "group_char", decimal_char=",")[:4] == (None, 1, 1, False)
+    assert detect([["1,234"]], schema_of("number"), {"group_char": ","}).conventions == Conventions(group_char=",")
+    assert detect([["-", "1,5"]], schema_of("number"), {"null_values": ["-"]}).evidence["decimal_char"]["of"] == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"null_values": "NA"},
+        {"null_values": [None]},
+        {"decimal_char": "5"},
+        {"decimal_char": ",,"},
+        {"group_char": "-"},
+        {"group_char": "."},
+        {"decimal_char": ",", "group_char": ","},
+        {"date_order": "ydm"},
+        {"date_order": ["dmy"]},
+    ],
+)
+def test_a_convention_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        read(options)
+    assert refused.value.code == "dialect_invalid"
+
+
+NUMERALS = st.text("0123456789,. '-", min_size=1, max_size=9)
+DAYS = st.builds("{}{}{}{}{}".format, st.integers(1, 32), st.just("/"), st.integers(1, 32), st.just("/"), st.just(2024))
+
+
+@given(st.lists(NUMERALS, max_size=12), st.lists(DAYS, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_the_plain_reading_of_a_cell_is_never_changed_where_another_spelling_may_be_meant(
+    numerals: list[str], days: list[str]
+) -> None:
+    """What is taken reads no cell of the sample otherwise than any spelling that explains the sample as well."""
+    schema = schema_of("number", "date")
+    found = detect([numerals, days], schema, {})
+    taken = _values(numerals, "number", found.conventions)
+    plain = _values(numerals, "number", PLAIN)
+    if found.conventions.decimal_char or found.conventions.group_char:
+        assert sum(value is not None for value in taken) > sum(value is not None for value in plain)
+    order = found.conventions.date_order
+    other = {"dmy": "mdy", "mdy": "dmy"}.get(order or "")
+    if other:
+        here, there = (_values(days, "date", Conventions(date_order=each)) for each in (order, other))  # type: ignore[arg-type]
+        assert all(there[place] is None or here[place] is not None for place in range(len(days)))
+        assert any(there[place] is None and here[place] is not None for place in range(len(days)))
+
+
+def _values(cells: list[str], kind: str, conventions: Conventions) -> list[str | None]:
+    checked = check([[cell] for cell in cells], schema_of(kind), [0], 1, conventions)
+    known = dict(zip(checked.places, checked.columns[0], strict=True))
+    return [known.get(place) for place in range(len(cells))]
