@@ -77,9 +77,8 @@ def _refuse_long(window: bytes, dialect: Dialect, here: _Point, limit: int) -> N
     if end - start > limit:
         line, byte = here.line + line_count(window[:start]), here.byte + start
         where = f"Record {here.record}, which begins at line {line}, byte {byte},"
-        raise Refused(
-            "record_too_large", f"{where} is longer than {limit} bytes.{_open_quote(window, start, line, dialect)}"
-        )
+        why = _open_quote(window[start:], line, dialect)
+        raise Refused("record_too_large", f"{where} is longer than {limit} bytes.{why}")
 
 
 def _open_quote(data: bytes, line: int, dialect: Dialect) -> str:

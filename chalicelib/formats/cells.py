@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from chalicelib.formats.grammar import Marks, line_count, parts
@@ -31,15 +31,52 @@ def decoded(data: bytes) -> str:
 def cells(record: bytes, marks: Marks) -> list[str]:
     """The cells of a record without its line end, or an Unreadable."""
     found: list[str] = []
+    opened = 0
     for match in _matches(record, marks):
         quoted = match["open"] is not None
         if quoted and (fault := _fault(record, match, len(found) + 1)) is not None:
             return fault
+        if not quoted and marks.quote and marks.quote in match["bare"]:
+            stray = _strays(match["bare"], marks)
+            if opened and stray == "closing":
+                where = f"cells {opened} and {len(found) + 1}"
+                return Unreadable("quote_misplaced", f"the quotes inside {where} may enclose what is between them")
+            opened = opened or (len(found) + 1 if stray == "opening" else 0)
         cell = decoded(_inside(match["inside"], marks) if quoted else _bare(match["bare"], marks))
         if len(cell) > MAX_CELL:
             return Unreadable("row_too_large", f"cell {len(found) + 1} is longer than {MAX_CELL} characters")
         found.append(cell)
     return found
+
+
+def may_stray(chunk: bytes, marks: Marks, rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a bare cell of rows, which csv.reader read from chunk, may hold an opening quote; mostly cheap.
+
+    Where quotes are many, looking for one left in a cell first is ten times as fast as looking at each.
+    """
+    assert marks.quote is not None
+    if chunk.count(marks.quote) * 16 > len(chunk) and marks.quote.decode() not in "".join(map("".join, rows)):
+        return False
+    return _opening(marks).search(chunk) is not None
+
+
+@cache
+def _opening(marks: Marks) -> re.Pattern[bytes]:
+    """A lone quote inside a cell with text right behind it. That the pattern begins with the quote makes it fast."""
+    d, q = re.escape(marks.delimiter), re.escape(marks.quote or b"")
+    return re.compile(rb"%b(?<=[^%b%b\r\n].)(?=[^%b%b\r\n \t])" % (q, d, q, d, q))
+
+
+def _strays(bare: bytes, marks: Marks) -> str | None:
+    """Whether the quotes in a bare cell look like the half of a pair: `5" pipe` does not, `8"long, wide"` does."""
+    assert marks.quote is not None
+    if marks.escape:
+        bare = re.sub(rb"%b%b" % (re.escape(marks.escape), parts(marks).special), b".", bare)
+    if bare.count(marks.quote) % 2 == 0:
+        return None
+    if bare.endswith(marks.quote):
+        return "closing"
+    return "opening" if _opening(marks).search(bare) else None
 
 
 def open_quote(record: bytes, marks: Marks) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import methodcaller
 
 from chalicelib.errors import Refused
-from chalicelib.formats.cells import MAX_CELL, Unreadable, cells, decoded
+from chalicelib.formats.cells import MAX_CELL, Unreadable, cells, decoded, may_stray
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.grammar import Marks, line_count, marks_in, tokens
 from chalicelib.journey import CellError
@@ -117,7 +117,7 @@ def records(chunk: bytes, dialect: Dialect) -> list[list[str]]:
         if marks.quote is None:
             return list(map(methodcaller("split", dialect.delimiter), filter(None, _bare_lines(text))))
         if len(dialect.delimiter) == 1 and (rows := _by_csv(text, dialect)) is not None:
-            return rows
+            return _one_by_one(chunk, dialect, marks) if may_stray(chunk, marks, rows) else rows
     return _one_by_one(chunk, dialect, marks)
 
 

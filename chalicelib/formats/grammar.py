@@ -6,9 +6,9 @@ start, is no record. The escape makes the quote, delimiter, comment mark, line e
 character, inside quotes and outside; before anything else it is a plain character itself.
 
 Between a closing quote and the next delimiter or line end there may be blanks, which are dropped. If anything else
-stands there, or the quote never closes, nobody can tell where the cell was meant to end: the record's end is then
-found as if the rest were plain text, and its cells are withheld (Misquoted). Less that, and the blanks, this is
-what csv.reader reads.
+stands there, if the quote never closes, or if quotes inside two unquoted cells look like a pair, nobody can tell
+where the cells were meant to end: the record's end is then found as if the rest were plain text, and its cells are
+withheld (Unreadable). Less that, and the blanks, this is what csv.reader reads.
 
 Counting quotes is not enough: in `5" pipe` the quote is a plain character. So `scan` counts only what it has
 proved, and leaves the rest to `tokens`, which is exact for every input and five times slower.

@@ -52,13 +52,15 @@ def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
     ordinary = re.compile(b"[^\r\n%b]+" % b"".join(re.escape(mark) for mark in special[:4] if len(mark) < 10))
     cells: list[bytes] = []
     cell, tail, state, sound = b"", b"", "cell start", True
+    shapes, shape = [], ""  # of bare cells: a quote, a blank or anything else
     at = start
     while True:
         ends = state != "quoted" and (_line_end(data, at) or at == len(data))
         if ends or (state != "quoted" and data.startswith(delimiter, at)):
             sound = sound and not tail.strip(b" \t")
             cells.append(cell)
-            cell, tail = b"", b""
+            shapes.append(shape)
+            cell, tail, shape = b"", b"", ""
             if ends:
                 break
             at, state = at + len(delimiter), "cell start"
@@ -75,7 +77,7 @@ def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
             state = "cell" if state == "cell start" else state
             if state == "after":
                 tail += b"literal"
-            cell += taken
+            cell, shape = cell + taken, shape + ("." if state == "cell" else "")
         elif state == "cell start" and taken == quote:
             state = "quoted"
         elif state == "quoted" and data.startswith(quote + quote, at):
@@ -87,7 +89,19 @@ def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
         else:
             cell += taken
             state = "cell" if state == "cell start" else state
+            if state == "cell":
+                shape += '"' if taken == quote else " " if taken[:1] in b" \t" else "."
         at += len(taken)
+    sound = sound and not _pairs(shapes)
     after = at + len(_line_end(data, at))
     texts = [cell.decode(errors="surrogateescape") for cell in cells]
     return Record(start, at, after, line, texts if sound else None)
+
+
+def _pairs(shapes: list[str]) -> bool:
+    """Whether the quotes of two bare cells look like the two halves of a pair."""
+    odd = [shape for shape in shapes if shape.count('"') % 2]
+    opening = next(
+        (at for at, shape in enumerate(odd) if not shape.endswith('"') and re.search('[^"]"[.]', shape)), None
+    )
+    return opening is not None and any(shape.endswith('"') for shape in odd[opening + 1 :])
