@@ -22,6 +22,7 @@ from chalicelib.journey import TERMINAL
 from chalicelib.postgres import locks
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into, poison
+from tests.stages.test_api import Api, is_problem
 
 HOSTILE = (
     b"email,name,age\n"
@@ -314,3 +315,31 @@ def test_an_upsert_tells_what_the_table_can_tell(pipeline: Pipeline) -> None:
 def fates(pipeline: Pipeline, upload_id: str, count: int = 4) -> list[str]:
     told = [report.record(pipeline.tenant, upload_id, str(n)) for n in range(1, count + 1)]
     return [one["outcome"] or one["state"] for one in told]
+
+
+# The doors
+
+
+def test_each_format_has_its_answer_over_http(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api(pipeline)
+    pipeline.dataset()
+    path = f"/v1/uploads/{pipeline.run(HOSTILE)['id']}"
+    listed = api.get(f"{path}/rejects?format=json&limit=2")
+    assert [item["row"] for item in listed.json_body["items"]] == BAD[:2]
+    assert "format=json" in listed.headers["Link"]
+    monkeypatch.setattr(rejects, "AT_ONCE", 0)
+    monkeypatch.setattr(functions, "start", pipeline.call)
+    first, again = api.get(f"{path}/rejects?format=csv"), api.get(f"{path}/rejects?format=csv")
+    assert (first.status_code, first.headers["Retry-After"], again.status_code) == (202, "2", 200)
+    assert set(again.json_body) == {"url", "expires_at"}
+    is_problem(api.get(f"{path}/rejects?format=pdf"), 400, "query_invalid")
+    assert api.get(f"{path}/rejects/summary").json_body["rejected"] == len(BAD)
+    assert api.get(f"{path}/rows/3").json_body["outcome"] == "loaded"
+    is_problem(api.get(f"{path}/rows/99"), 404, "record_not_found")
+    body = {"filename": "fixed.csv", "size": 10}
+    child = api("POST", f"{path}/retries", body)
+    assert (child.status_code, child.headers["Location"]) == (201, f"/v1/uploads/{child.json_body['id']}")
+    assert api.get(path).json_body["children"] == [child.json_body["id"]]
+    for method, door in (("GET", "/rejects?format=csv"), ("GET", "/rejects/summary"), ("GET", "/rows/1")):
+        is_problem(api(method, path + door, Authorization=f"Bearer {api.stranger}"), 404, "upload_not_found")
+    is_problem(api("POST", f"{path}/retries", body, Authorization=f"Bearer {api.stranger}"), 404, "upload_not_found")

@@ -1,0 +1,78 @@
+"""Bad rows on the whole chain: fetched as a file, corrected, sent back, and counted where they came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import openpyxl
+from rowmill_client.cli import app
+from typer.testing import CliRunner
+
+from tests.journey.conftest import Account, adds_up
+
+ROWS = {
+    "fields": [{"name": "id", "type": "integer"}, {"name": "name"}, {"name": "since", "type": "date"}],
+    "primaryKey": "id",
+}
+FILE = (
+    b"id,name,since\r\n"
+    b"1,Ada,2024-02-29\r\n"
+    b'2,"=HYPERLINK(""http://x"")",2024-02-30\r\n'
+    b"x,\"two\r\nlines, 'quoted'\",2024-03-01\r\n"
+    b"4,\xff\xfe,2024-03-01\r\n"
+    b"5,too,2024-03-01,many\r\n"
+    b"1,again,2024-03-01\r\n"
+)
+
+
+def test_bad_rows_are_fetched_corrected_and_sent_back(account: Account) -> None:
+    account.dataset(ROWS, "rows")
+    environment = {"ROWMILL_API": account.cloud.instance.api_url, "ROWMILL_TOKEN": account.token}
+
+    def rowmill(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, words, env=environment)
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    parent = json.loads(rowmill("upload", str(account.file(FILE)), "--dataset", "rows", "--json", code=3))
+    assert (parent["loaded"], parent["rejected"], parent["rejected_open"]) == (1, 5, 5)
+    summary = json.loads(rowmill("rejects", parent["id"], "--summary", "--json"))
+    assert sum(cause["rows"] for cause in summary["causes"]) == 5
+
+    fetched = account.folder / "bad.csv"
+    rowmill("rejects", parent["id"], "--format", "csv", "--output", str(fetched))
+    header, *rows = csv.reader(io.StringIO(fetched.read_text("utf-8-sig"), newline=""))
+    assert rows[0][-2] == '\'=HYPERLINK("http://x")'
+    workbook = account.folder / "bad.xlsx"
+    rowmill("rejects", parent["id"], "--format", "xlsx", "--output", str(workbook))
+    sheet = openpyxl.load_workbook(workbook).worksheets[0]
+    assert [[cell or "" for cell in row] for row in sheet.iter_rows(values_only=True)] == [header, *rows]
+
+    raw = header.index("_row_raw")
+    rows[0][-1] = "2024-02-28"
+    rows[1][-3] = "3"
+    rows[2][raw], rows[2][-2] = "", "Dora"
+    rows[3][raw], rows[3][-3:] = "", ["5", "Eve", "2024-03-01"]
+    with fetched.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    child = json.loads(rowmill("retry", parent["id"], str(fetched), "--json", code=3))
+    assert (child["loaded"], child["rejected"], child["parent_id"]) == (4, 1, parent["id"])
+    after = account.rowmill.get_upload(parent["id"])
+    assert (after["children"], after["resolved"], after["rejected_open"]) == ([child["id"]], 4, 1)
+    assert (after["loaded"], after["rejected"]) == (1, 5)
+    assert adds_up(after)
+    assert adds_up(child)
+    assert [(number, name) for number, name, _ in account.table("rows")] == [
+        (1, "Ada"),
+        (2, '=HYPERLINK("http://x")'),
+        (3, "two\r\nlines, 'quoted'"),
+        (4, "Dora"),
+        (5, "Eve"),
+    ]
+    assert json.loads(rowmill("row", child["id"], "5", "--json"))["errors"][0]["code"] == "duplicate_in_db"
+    account.file(b"_row,id,name,since\r\n6,6,Fay,2024-03-01\r\n", "last.csv")
+    last = json.loads(rowmill("retry", parent["id"], str(account.folder / "last.csv"), "--json"))
+    assert last["state"] == "completed"
+    assert account.rowmill.get_upload(parent["id"])["rejected_open"] == 0
