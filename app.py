@@ -140,6 +140,9 @@ def cancel_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
 def confirm_upload(upload_id: str) -> Response:
+    dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app, {}))
+    if dataset:
+        catalog.put(edge.tenant(app), *dataset, edge.request_id(app))
     return answered(upload_id, control.confirm(edge.tenant(app), upload_id))
 
 

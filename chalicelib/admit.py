@@ -13,7 +13,7 @@ from ulid import ULID
 
 from chalicelib import matching, tickets
 from chalicelib.aws import dynamodb, s3
-from chalicelib.datasets import Schema, read_mode
+from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
@@ -22,7 +22,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 _FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
-_OPTIONS: Final = frozenset({"mode", "dialect", "mapping", "validate_only"})
+_OPTIONS: Final = frozenset({"mode", "dialect", "mapping", "validate_only", "infer", "max_errors", "max_error_percent"})
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
@@ -121,19 +121,40 @@ def _read_options(tenant: str, dataset: str, options: Any) -> dict[str, Any]:
         raise _invalid("options", "must be an object")
     if unknown := sorted(options.keys() - _OPTIONS):
         raise _invalid(f"options.{unknown[0]}", "is not an option")
-    found = people.find_dataset(connection(), tenant, dataset)
+    found = people.find_dataset(connection(), tenant, dataset) if is_dataset_name(dataset) else None
+    if options.get("infer", False) is not False:
+        return _read_inferring(dataset, found, options)
     if found is None:
         raise Refused("unknown_dataset", "There is no dataset of this name.", errors=[_at("dataset", "is not known")])
     mode = read_mode(options.get("mode", found.dataset.mode), found.dataset.schema)
-    dialect = options.get("dialect", {})
-    if not isinstance(dialect, dict):
-        raise _invalid("options.dialect", "must be an object")
-    Dialect.from_options(dialect)
+    dialect = _dialect(options)
     return {
         "mode": mode,
         "dialect": json.dumps(dialect),
         "options": json.dumps(_further(options, found.dataset.schema)),
     }
+
+
+def _dialect(options: Mapping[str, Any]) -> dict[str, Any]:
+    dialect = options.get("dialect", {})
+    if not isinstance(dialect, dict):
+        raise _invalid("options.dialect", "must be an object")
+    Dialect.from_options(dialect)
+    return dialect
+
+
+def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a file that makes its own dataset: what a dataset is needed for is said when it is confirmed."""
+    if options["infer"] is not True:
+        raise _invalid("options.infer", "must be true or false")
+    if unfit := sorted(options.keys() & {"mode", "mapping", "validate_only", "max_errors", "max_error_percent"}):
+        raise _invalid(f"options.{unfit[0]}", "does not go with infer")
+    if not is_dataset_name(dataset):
+        raise _invalid("dataset", "cannot be the name of a dataset")
+    if found is not None:
+        raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)
+    further = json.dumps({"infer": True, "dataset": dataset})
+    return {"mode": "insert", "dialect": json.dumps(_dialect(options)), "options": further}
 
 
 def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
@@ -145,7 +166,19 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         raise _invalid("options.validate_only", "must be true or false")
     if options.get("validate_only"):
         further["validate_only"] = True
-    return further
+    return further | _budget(options)
+
+
+def _budget(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How many rows, or how much of a hundred, may be rejected before nothing at all is to load."""
+    most, percent = options.get("max_errors"), options.get("max_error_percent")
+    if most is not None and (type(most) is not int or not 0 <= most < 2**53):
+        raise _invalid("options.max_errors", "must be a number of rows")
+    if percent is not None and (
+        isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100
+    ):
+        raise _invalid("options.max_error_percent", "must be a number from 0 to 100")
+    return {name: value for name, value in (("max_errors", most), ("max_error_percent", percent)) if value is not None}
 
 
 def _checksum(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from chalicelib.aws import functions
-from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, read_mode, read_schema
+from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, is_dataset_name, read_mode, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill
@@ -99,7 +99,7 @@ def rows(tenant: str, name: str, asked: Asked) -> Page:
 
 
 def _find(tenant: str, name: str) -> people.Catalogued:
-    found = people.find_dataset(connection(), tenant, name) if _is_name(name) else None
+    found = people.find_dataset(connection(), tenant, name) if is_dataset_name(name) else None
     if found is None:
         raise Refused("dataset_not_found", DATASET_NOT_FOUND, status=404)
     return found
@@ -114,12 +114,8 @@ def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
     return number
 
 
-def _is_name(name: str) -> bool:
-    return name.isprintable() and 1 <= len(name.encode()) <= MAX_IDENTIFIER_BYTES
-
-
 def _check_name(name: str) -> None:
-    if not _is_name(name):
+    if not is_dataset_name(name):
         raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import matching
 from chalicelib.aws import dynamodb, s3, sqs
+from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest
+from chalicelib.postgres import announcements, ledger, manifest, people
 from chalicelib.postgres.connection import Connection, connection
 
 
@@ -29,24 +34,77 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
     return number
 
 
+def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The dataset that is to be made before this upload is confirmed, by name and descriptor; None if it has one.
+
+    `body` may say what the dataset is to be instead of what was found. Raises Refused, as `confirm` does.
+    """
+    upload = _waiting(tenant, upload_id)
+    if "infer" not in upload.options:
+        if body:
+            raise Refused("body_invalid", f"{min(body)} is not to be chosen: the upload has its dataset.")
+        return None
+    if unknown := sorted(body.keys() - {"dataset", "schema", "mode"}):
+        raise Refused("body_invalid", f"{unknown[0]} is not a field of a confirmation.")
+    name, found = upload.options["dataset"], upload.review or {}
+    if body.get("dataset", name) != name:
+        raise Refused("body_invalid", f"dataset must be {name}, as the upload was announced.")
+    descriptor = body.get("schema", found["schema"])
+    if not isinstance(descriptor, dict):
+        raise Refused("body_invalid", "schema must be a Table Schema.")
+    matching.match((upload.plan or {})["names"], read_schema(descriptor).names, {})
+    _refuse_other(people.find_dataset(connection(), tenant, name), descriptor)
+    return name, {**descriptor, "mode": body.get("mode", "insert")}
+
+
+def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any]) -> None:
+    if found is not None and found.dataset.descriptor != {k: v for k, v in descriptor.items() if k != "mode"}:
+        raise Refused("dataset_exists", "A dataset of this name has come to exist meanwhile.", status=409)
+
+
 def confirm(tenant: str, upload_id: str) -> Number:
     """Load what was only checked: the second pass begins.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this.
     """
-    state = dynamodb.get_upload(tenant, upload_id)["state"]
+    upload = _waiting(tenant, upload_id)
     db = connection()
-    number = ledger.number_of(db, tenant, upload_id)
-    if number is None or not _confirmed(db, number):
-        raise Refused("state_conflict", f"The upload is {state}: there is nothing to confirm.", status=409)
-    sqs.send_for_split(tenant, upload_id)
-    return number
-
-
-def _confirmed(db: Connection, number: Number) -> bool:
     with db.transaction():
-        ledger.lock_upload(db, number, shared=False)
-        return ledger.begin_load(db, number, ["needs_review"])
+        ledger.lock_upload(db, upload.number, shared=False)
+        if upload.dataset == 0:
+            _give_dataset(db, upload)
+        begun = ledger.begin_load(db, upload.number, ["needs_review"])
+    if not begun:
+        raise _nothing_to_confirm("being canceled or confirmed")
+    sqs.send_for_split(tenant, upload_id)
+    return upload.number
+
+
+def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
+    found = people.find_dataset(db, upload.tenant, upload.options["dataset"])
+    if found is None:
+        raise Refused("dataset_not_found", "The upload has no dataset yet.", status=409)
+    fields = found.dataset.schema.names
+    columns = matching.match((upload.plan or {})["names"], fields, {})
+    plan = {
+        "dataset_version": found.dataset.version,
+        "positions": matching.positions(columns, fields),
+        "mapping": matching.shown(columns),
+    }
+    ledger.give_dataset(db, upload.number, found.dataset.number, found.dataset.mode, plan)
+
+
+def _waiting(tenant: str, upload_id: str) -> ledger.Upload:
+    state = dynamodb.get_upload(tenant, upload_id)["state"]
+    number = ledger.number_of(connection(), tenant, upload_id)
+    upload = ledger.find(connection(), number) if number else None
+    if upload is None or upload.state != "needs_review":
+        raise _nothing_to_confirm(upload.state if upload else state)
+    return upload
+
+
+def _nothing_to_confirm(state: str) -> Refused:
+    return Refused("state_conflict", f"The upload is {state}: there is nothing to confirm.", status=409)
 
 
 def redrive(tenant: str, upload_id: str) -> Number:

@@ -155,8 +155,13 @@ def name(value: str) -> str:
     return unquote(value)
 
 
-def body(app: Chalice) -> dict[str, Any]:
-    """The request's JSON object. Raises Refused `body_invalid` (400) or `content_type_invalid` (415)."""
+def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The request's JSON object, or `default` where there is no body.
+
+    Raises Refused `body_invalid` (400) or `content_type_invalid` (415).
+    """
+    if default is not None and not _request(app).raw_body:
+        return default
     if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
         raise Refused("content_type_invalid", "Send application/json.", status=415)
     try:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import psycopg
 
-from chalicelib import aws, checking, formats
+from chalicelib import aws, checking, formats, inference
 from chalicelib.aws import s3
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
@@ -109,7 +109,10 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             return
         orphans = references.find_orphans(db, upload.tenant, prepared.schema, prepared.checked.columns)
         lines = prepared.without(orphans)
-        if work.reading == "check":
+        if upload.dataset == 0:
+            outcome = staging.Outcome()
+            outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
+        elif work.reading == "check":
             outcome = trial.check(db, table, upload.number, upload.mode, lines)
         else:
             outcome = staging.load(db, table, upload.number, upload.mode, lines, clashes=upload.has_clashes)
@@ -145,6 +148,7 @@ class Prepared:
     checked: checking.Checked
     lines: list[str]
     origins: Sequence[int] = ()  # of a corrected file: which record of its parent each record was
+    guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
 
     @cached_property
     def sha256(self) -> bytes:
@@ -215,15 +219,18 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     """Read and check a chunk's bytes. Pure; raises Refused if the reader and the splitter disagree."""
     plan = upload.plan or {}
     dialect = Dialect.from_options(plan["dialect"])
-    schema = read_schema(upload.descriptor)
+    is_inferring = upload.dataset == 0
+    schema = inference.text_schema(plan["names"]) if is_inferring else read_schema(upload.descriptor)
     rows = formats.fitted(formats.records(data, dialect), plan["width"], dialect, plan.get("nameless", 0))
     if len(rows) != work.records:
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
     own = plan.get("own", {})
     origins, uncorrected = correction.take_back(rows, own) if own else ([], {})
     checked = checking.check(rows, schema, plan["positions"], plan["width"], known=uncorrected)
-    lines = _lines(checked, schema, lineage(upload.number, work.first_record))
-    return Prepared(data, dialect, schema, upload.number, work.first_record, work.first_line, checked, lines, origins)
+    guesses = inference.guess(checked.columns) if is_inferring else []
+    lines = [] if is_inferring else _lines(checked, schema, lineage(upload.number, work.first_record))
+    numbers = (upload.number, work.first_record, work.first_line)
+    return Prepared(data, dialect, schema, *numbers, checked, lines, origins, guesses)
 
 
 def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:

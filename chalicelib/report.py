@@ -76,6 +76,8 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
             "stored_to_completed_s": _between(seen["stored_at"], seen["finished_at"]),
         },
         "error": seen["error"],
+        "mode": seen["mode"],
+        "review": seen["review"] if seen["state"] == "needs_review" else None,
     }
 
 
@@ -95,6 +97,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "mapping": None,
     "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},
     "error": None,
+    "review": None,
 }
 
 

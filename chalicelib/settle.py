@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, formats
+from chalicelib import aws, formats, inference
 from chalicelib.aws import s3, sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, projection, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
@@ -21,6 +21,10 @@ from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
+TOO_MANY_ERRORS: Final = {
+    "code": "too_many_errors",
+    "detail": "More rows are rejected than the upload allows; nothing of it is loaded.",
+}
 ASK_AGAIN_SECONDS: Final = 25  # longer than a delayed copy is under way
 MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 
@@ -34,6 +38,9 @@ def finish(number: Number | None) -> Number | None:
         return number
     if ledger.is_canceling(connection(), number):
         _cancel(connection(), number)
+        return number
+    if ledger.has_too_many_errors(connection(), number):
+        ledger.stop(connection(), number, TOO_MANY_ERRORS)
         return number
     if not ledger.is_all_in(connection(), number):
         return number
@@ -52,10 +59,38 @@ def _end(db: Connection, number: Number) -> None:
         seen = projection.snapshot(db, number)
         if seen is None or not ledger.is_all_in(db, number):
             return
-        if seen["reading"] == "load" or seen["unprocessed"]:
+        is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
+        loads = is_passed and _pass(db, seen)
+        if not is_passed:
             ledger.end(db, number, *_verdict(seen, manifest.list_given_up(db, number, MOST_GIVEN_UP)))
-        else:
-            ledger.await_review(db, number)
+    if loads:
+        sqs.send_for_split(seen["tenant"], seen["upload_id"])
+
+
+def _pass(db: Connection, seen: Mapping[str, Any]) -> bool:
+    """A check that is over and has passed waits for somebody to look at it, or loads: whether it loads."""
+    if not seen["options"].keys() & {"validate_only", "infer"}:
+        return ledger.begin_load(db, seen["number"], LOADING)
+    ledger.await_review(db, seen["number"], _review(db, seen) if "infer" in seen["options"] else None)
+    return False
+
+
+def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What an upload without a dataset is found to be: its types by all of its values, and its first rows."""
+    plan = seen["plan"]
+    guesses = outcomes.merged_guesses(db, seen["number"]) or [inference.ALL] * len(plan["names"])
+    outcomes.forget_check(db, seen["number"])
+    return {
+        "schema": inference.descriptor(plan["names"], guesses),
+        "dialect": plan["dialect"],
+        "rows": plan["rows"],
+    }
+
+
+def _is_over_budget(seen: Mapping[str, Any]) -> bool:
+    """Of the check alone: what the load finds besides, because others loaded the same keys meanwhile, is only told."""
+    most = seen["options"].get("max_error_percent")
+    return seen["reading"] == "check" and most is not None and 100 * seen["rejected"] > most * seen["rows_total"]
 
 
 def _cancel(db: Connection, number: Number) -> None:
@@ -65,13 +100,15 @@ def _cancel(db: Connection, number: Number) -> None:
             manifest.cancel_queued(db, number)
             seen = manifest.records_seen(db, number)
             ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
-            outcomes.forget_prints(db, number)
+            outcomes.forget_check(db, number)
 
 
 def _verdict(
     seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]
 ) -> tuple[State, int | None, dict[str, Any] | None]:
     """The terminal state that the counts amount to, and why it is not a clean one."""
+    if _is_over_budget(seen):
+        return "failed", None, TOO_MANY_ERRORS
     given_up = seen["unprocessed"] + seen["contested"]
     if not given_up:
         return ("completed_with_errors" if seen["rejected"] else "completed"), None, None

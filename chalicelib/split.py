@@ -11,9 +11,10 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Final, Literal
 
-from chalicelib import chunking, formats, matching
+from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.datasets import Schema, read_schema
@@ -27,6 +28,9 @@ from chalicelib.settings import ChunkRule, settings
 
 SPLITTER_VERSION: Final = 2
 SAMPLE_BYTES: Final = 256 * 1024
+REVIEWED_ROWS: Final = 20
+REVIEWED_CELLS: Final = 1000  # the status table holds them
+REVIEWED_LENGTH: Final = 40
 FLUSH_SECONDS: Final = 0.2
 
 
@@ -124,14 +128,16 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
     if size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     sample = s3.read(upload.object_key, upload.etag, 0, min(size, SAMPLE_BYTES))
-    schema = read_schema(upload.descriptor)
-    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample), names=schema.names)
+    schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
+    names = schema.names if schema else ()
+    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample), names=names)
     dialect = detected.dialect
     formats.refuse_foreign(dialect.encoding)
     header = formats.header(sample, dialect, truncated=size > len(sample))
     start = header.end
-    names = correction.restored(header.names)
-    columns = _columns(names, detected, schema, upload.options.get("mapping", {}))
+    heads = correction.restored(header.names)
+    names = schema.names if schema else inference.column_names(header.names, detected.columns)
+    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
     queue = tier(_estimate_rows(sample[start:], size - start))
     rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
     return {
@@ -139,12 +145,13 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "dataset_version": upload.dataset_version,
         "dialect": asdict(dialect),
         "shown": {**asdict(dialect), "detected": _evidence(detected)},
-        "positions": matching.positions(columns, schema.names),
+        "positions": matching.positions(columns, names),
         "width": len(columns),
         "mapping": matching.shown(columns),
         "nameless": header.nameless,
-        "header": names,
-        "own": correction.marks(names),
+        "header": heads,
+        "own": correction.marks(heads) if schema else {},
+        **({} if schema else {"names": names, "rows": _first_rows(sample[start:], dialect, len(names))}),
         "data_start": start,
         "first_line": 1 + header.lines,
         "chunk_bytes": _equal_chunks(size - start, rule.bytes),
@@ -182,6 +189,21 @@ def _columns(
     ignored = sum(field is None for field in mapping.values())
     usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
     return matching.by_position(usual, schema.names, mapping)
+
+
+def _named(names: Sequence[str]) -> list[matching.Column]:
+    """The columns of a file that makes its own dataset."""
+    return [matching.Column(place, name, name, "exact") for place, name in enumerate(names, 1)]
+
+
+def _first_rows(sample: bytes, dialect: Dialect, width: int) -> list[list[str]]:
+    """The first rows for people to look at, cells cut short; fewer of a wide file."""
+    most = min(REVIEWED_ROWS, max(1, REVIEWED_CELLS // width))
+    return [[_printable(cell) for cell in row[:width]] for row in islice(formats.records(sample, dialect), most)]
+
+
+def _printable(cell: str) -> str:
+    return cell[:REVIEWED_LENGTH].encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _estimate_rows(sample: bytes, size: int) -> int:

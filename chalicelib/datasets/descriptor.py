@@ -27,6 +27,11 @@ _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
 }
 
 
+def is_dataset_name(name: str) -> bool:
+    """Whether a dataset may be called so: its view is."""
+    return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= MAX_IDENTIFIER_BYTES
+
+
 def read_schema(descriptor: Mapping[str, Any]) -> Schema:
     """The schema of a descriptor. Raises Refused `schema_invalid` with every problem found."""
     problems = list(_problems(descriptor))

@@ -33,10 +33,10 @@ class Upload:
     state: State
     reading: Pass
     mode: Mode
-    dataset: int
-    dataset_name: str
+    dataset: int  # 0 while it has none: its types are still being found
     dataset_version: int
     descriptor: dict[str, Any]
+    review: dict[str, Any] | None
     dialect: dict[str, Any]
     options: dict[str, Any]
     correlation_id: str
@@ -55,14 +55,15 @@ class Upload:
 
 def is_checked_first(options: Mapping[str, Any]) -> bool:
     """Whether uploads with these options are read twice: for somebody to look at, or to keep to a budget."""
-    return bool(options.keys() & {"validate_only", "max_errors", "max_error_percent"})
+    return bool(options.keys() & {"validate_only", "infer", "max_errors", "max_error_percent"})
 
 
 _SELECT_UPLOAD: Final = """
-    SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, u.dataset, d.name AS dataset_name,
-           d.version AS dataset_version, d.descriptor, u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
+    SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
+           coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{}') AS descriptor, u.review,
+           u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes
-    FROM rowmill.upload u JOIN rowmill.dataset d ON d.number = u.dataset
+    FROM rowmill.upload u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
 """
 
 
@@ -74,7 +75,9 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                                     object_key, version_id, etag, bytes_total, stored_at)
         SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
                %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
-        FROM rowmill.dataset d WHERE d.tenant = %(tenant)s AND d.name = %(dataset)s
+        FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
+        LEFT JOIN rowmill.dataset d ON d.tenant = %(tenant)s AND d.name = %(dataset)s AND NOT is_inferring
+        WHERE is_inferring OR d.number IS NOT NULL
         ON CONFLICT (upload_id) DO NOTHING
         """,
         {
@@ -112,16 +115,27 @@ def begin_splitting(connection: Connection, number: Number) -> None:
     )
 
 
-def await_review(connection: Connection, number: Number) -> bool:
+def await_review(connection: Connection, number: Number, review: Mapping[str, Any] | None) -> bool:
     """The check pass is over, and somebody is to look at what it found. Hold the upload exclusively."""
     moved = connection.execute(
         """
-        UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp()
+        UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp(), review = %s
         WHERE number = %s AND pass = 'check' AND state = ANY(%s)
         """,
-        (number, sources("needs_review")),
+        (Jsonb(review) if review else None, number, sources("needs_review")),
     )
     return moved.rowcount == 1
+
+
+def give_dataset(connection: Connection, number: Number, dataset: int, mode: Mode, plan: Mapping[str, Any]) -> None:
+    """The dataset of an upload whose types had to be found first, and what its plan lacked for that."""
+    connection.execute(
+        """
+        UPDATE rowmill.upload SET dataset = %s, mode = %s, plan = plan || %s
+        WHERE number = %s AND dataset IS NULL AND state = 'needs_review'
+        """,
+        (dataset, mode, Jsonb(plan), number),
+    )
 
 
 def begin_load(connection: Connection, number: Number, before: Sequence[State]) -> bool:
@@ -300,6 +314,20 @@ def is_canceling(connection: Connection, number: int) -> bool:
     return bool(row and row[0])
 
 
+def has_too_many_errors(connection: Connection, number: int) -> bool:
+    """Whether a check has rejected more rows than the upload allows, before its end is known."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL AND pass = 'check'
+                       AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
+                           SELECT sum(rejected) FROM rowmill.chunk c
+                           WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')))
+        """,
+        (number,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
     """Let no chunk of the upload begin from now on. Waits for nothing; asking twice changes nothing."""
     connection.execute(
@@ -325,7 +353,8 @@ def reopen(connection: Connection, number: Number) -> bool:
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
-        WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND (
+        WHERE number = %s AND state IN ('completed_with_errors', 'failed')
+          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors' AND (
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -127,9 +127,27 @@ def clear_contested(connection: Connection, number: int) -> int:
     return connection.execute("DELETE FROM rowmill.contested WHERE upload = %s", (number,)).rowcount
 
 
-def forget_prints(connection: Connection, number: int) -> None:
-    """Empty the upload's fingerprints: it ends without having been settled."""
+def forget_check(connection: Connection, number: int) -> None:
+    """Empty what a check keeps of its chunks: the upload ends without it."""
     connection.execute("DELETE FROM rowmill.fingerprint WHERE upload = %s", (number,))
+    connection.execute("DELETE FROM rowmill.guess WHERE upload = %s", (number,))
+
+
+def add_guess(connection: Connection, number: int, n: int, bits: Sequence[int]) -> None:
+    """What the values of a chunk leave possible, a column at a time."""
+    connection.execute("INSERT INTO rowmill.guess (upload, n, bits) VALUES (%s, %s, %s)", (number, n, list(bits)))
+
+
+def merged_guesses(connection: Connection, number: int) -> list[int]:
+    """What all chunks of an upload leave possible, a column at a time; none if it has no chunk."""
+    rows = connection.execute(
+        """
+        SELECT bit_and(one.bits) FROM rowmill.guess g, unnest(g.bits) WITH ORDINALITY AS one (bits, place)
+        WHERE upload = %s GROUP BY place ORDER BY place
+        """,
+        (number,),
+    )
+    return [row[0] for row in rows]
 
 
 def has_contested(connection: Connection, number: int) -> bool:

@@ -19,7 +19,8 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.options, u.rows_total,
+            SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.mode, u.options, u.review,
+                   u.rows_total,
                    u.chunks_total, u.error,
                    CASE WHEN u.finished_at IS NULL
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)

@@ -25,3 +25,13 @@ CREATE TABLE rowmill.fingerprint (
     records bigint[] NOT NULL,
     PRIMARY KEY (upload, key, first)
 );
+
+-- A dataset that does not exist yet: the check finds the types, and the upload gets its dataset when it is confirmed.
+ALTER TABLE rowmill.upload ALTER COLUMN dataset DROP NOT NULL;
+ALTER TABLE rowmill.upload ADD COLUMN review jsonb;  -- what was found: a schema, the dialect, the first rows
+CREATE TABLE rowmill.guess (
+    upload integer NOT NULL REFERENCES rowmill.upload,
+    n      integer NOT NULL,
+    bits   integer[] NOT NULL,                    -- a column each: what its values in this chunk leave possible
+    PRIMARY KEY (upload, n)
+);

@@ -380,8 +380,10 @@ def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack)
 def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
     """Back to the own queue, too: a passing fault becomes a delayed copy of the message."""
     tiers = ["high", "medium", "low"]
-    onward = {"split": ["intake", *tiers, "settle"], "settle": ["settle"], "bury": ["dead", *tiers, "settle"]}
-    onward |= {f"load_{tier}": [tier, "settle"] for tier in tiers}
+    # Whoever ends a check that loads by itself sends for the splitter of the second pass.
+    onward = {"split": ["intake", *tiers, "settle"], "settle": ["intake", "settle"]}
+    onward |= {"bury": ["intake", "dead", *tiers, "settle"]}
+    onward |= {f"load_{tier}": ["intake", tier, "settle"] for tier in tiers}
     onward |= {
         "sweep": ["intake", *tiers, "settle"],
         "api": ["intake", *tiers, "settle"],

@@ -176,7 +176,9 @@ class Pipeline:
         report.show(settle.finish(control.cancel(self.tenant, upload_id)))
         return self.upload(upload_id)
 
-    def confirm(self, upload_id: str) -> dict[str, Any]:
+    def confirm(self, upload_id: str, **body: Any) -> dict[str, Any]:
+        if dataset := control.reviewed(self.tenant, upload_id, body):
+            catalog.put(self.tenant, *dataset, "request-1")
         report.show(settle.finish(control.confirm(self.tenant, upload_id)))
         return self.upload(upload_id)
 

@@ -1,0 +1,161 @@
+"""A file makes its own dataset: types from the whole file, a look at what was found, then the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib import control
+from chalicelib.errors import Refused
+from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.test_journey_in_process import adds_up
+
+BODY = (
+    b"id;Name;born;zip;paid\n1;Ada;1815-12-10;01067;true\n2;Bob;;80331;false\nragged;row\n3;Cy;1990-01-01;10115;true\n"
+)
+FIELDS = [
+    {"name": "id", "type": "integer", "constraints": {"required": True}},
+    {"name": "Name", "type": "string", "constraints": {"required": True}},
+    {"name": "born", "type": "date"},
+    {"name": "zip", "type": "string", "constraints": {"required": True}},
+    {"name": "paid", "type": "boolean", "constraints": {"required": True}},
+]
+ADA = {"id": 1, "Name": "Ada", "born": "1815-12-10", "zip": "01067", "paid": True}
+
+
+def inferred(pipeline: Pipeline, body: bytes = BODY, **options: Any) -> dict[str, Any]:
+    return pipeline.run(body, "people", infer=True, **options)
+
+
+def loaded(pipeline: Pipeline, upload_id: str, **body: Any) -> dict[str, Any]:
+    pipeline.confirm(upload_id, **body)
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    pipeline.settle()
+    return pipeline.upload(upload_id)
+
+
+@pytest.mark.parametrize("records", [1, 3, 100])
+def test_types_come_from_all_chunks_and_rows_follow_when_confirmed(
+    pipeline: Pipeline, records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, records)
+    upload = inferred(pipeline)
+    assert (upload["state"], upload["rows_total"], upload["valid"], upload["rejected"]) == ("needs_review", 4, 3, 1)
+    assert upload["review"]["schema"] == {"fields": FIELDS}
+    assert upload["review"]["dialect"]["delimiter"] == ";"
+    assert upload["review"]["rows"][:2] == [
+        ["1", "Ada", "1815-12-10", "01067", "true"],
+        ["2", "Bob", "", "80331", "false"],
+    ]
+    upload = loaded(pipeline, upload["id"])
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 3, 1)
+    assert (adds_up(upload), upload["review"]) == (True, None)
+    assert pipeline.rows("people")[0] == ADA
+    assert [one["row"] for one in pipeline.rejects(upload["id"])] == [3]
+
+
+def test_what_was_found_can_be_changed_before_it_loads(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline)
+    schema = {"fields": [{**field, "type": "string"} for field in FIELDS[::-1]], "primaryKey": "id"}
+    upload = loaded(pipeline, upload["id"], schema=schema, mode="upsert", dataset="people")
+    assert (upload["state"], upload["mode"], upload["loaded"]) == ("completed_with_errors", "upsert", 3)
+    assert pipeline.rows("people")[0] == {
+        "paid": "true",
+        "zip": "01067",
+        "born": "1815-12-10",
+        "Name": "Ada",
+        "id": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"schema": {"fields": FIELDS[:2]}}, "columns_unknown"),
+        ({"schema": {"fields": [*FIELDS, {"name": "more"}]}}, "columns_missing"),
+        ({"schema": {"fields": []}}, "schema_invalid"),
+        ({"schema": []}, "body_invalid"),
+        ({"dataset": "others"}, "body_invalid"),
+        ({"mode": "upsert"}, "mode_invalid"),
+        ({"keys": []}, "body_invalid"),
+    ],
+)
+def test_a_confirmation_that_does_not_fit_the_file_is_refused_and_the_upload_waits_on(
+    pipeline: Pipeline, body: dict[str, Any], code: str
+) -> None:
+    upload = inferred(pipeline)
+    with pytest.raises(Refused) as caught:
+        pipeline.confirm(upload["id"], **body)
+    assert caught.value.code == code
+    assert loaded(pipeline, upload["id"])["loaded"] == 3
+
+
+def test_a_dataset_that_was_made_and_not_yet_given_is_given_by_the_next_confirmation(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = inferred(pipeline)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(control, "confirm", lambda *arguments: (_ for _ in ()).throw(SystemExit))
+        pipeline.confirm(upload["id"])
+    assert loaded(pipeline, upload["id"])["loaded"] == 3
+
+
+def test_a_dataset_that_has_come_to_exist_meanwhile_is_left_alone(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline)
+    pipeline.dataset({"fields": [{"name": "other"}]}, "people")
+    with pytest.raises(Refused) as caught:
+        pipeline.confirm(upload["id"])
+    assert (caught.value.code, caught.value.status) == ("dataset_exists", 409)
+    assert pipeline.cancel(upload["id"])["state"] == "canceled"
+
+
+def test_without_a_header_columns_are_numbered(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, b"1,x\n2,y\n", dialect={"header": False})
+    assert [(field["name"], field["type"]) for field in upload["review"]["schema"]["fields"]] == [
+        ("column_1", "integer"),
+        ("column_2", "string"),
+    ]
+    assert loaded(pipeline, upload["id"])["loaded"] == 2
+
+
+def test_a_file_without_rows_has_columns_of_text(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, b"a,b\n")
+    assert upload["review"]["schema"] == {"fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "string"}]}
+    assert loaded(pipeline, upload["id"])["state"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [(b"a,a", "column_name_invalid"), (b"a,", "column_unnamed"), (b"a," + b"x" * 64, "column_name_invalid")],
+)
+def test_a_header_that_no_table_can_have_refuses_the_file(pipeline: Pipeline, header: bytes, code: str) -> None:
+    upload = inferred(pipeline, header + b"\n1,2\n")
+    assert (upload["state"], upload["error"]["code"]) == ("failed", code)
+
+
+def test_bytes_that_are_no_text_are_shown_as_such(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, b"a,b\n1,\xff\n2,\0\n3,ok\n")
+    assert (upload["valid"], upload["rejected"]) == (1, 2)
+    assert [row[0] for row in upload["review"]["rows"]] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"mode": "skip"}, "body_invalid"), ({"mapping": {}}, "body_invalid"), ({"infer": 1}, "body_invalid")],
+)
+def test_options_that_need_a_dataset_do_not_go_with_infer(
+    pipeline: Pipeline, options: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        pipeline.create(BODY, "people", **{"infer": True, **options})
+    assert caught.value.code == code
+
+
+def test_infer_makes_a_new_dataset_and_never_changes_one(pipeline: Pipeline) -> None:
+    pipeline.dataset(name="people")
+    with pytest.raises(Refused) as caught:
+        pipeline.create(BODY, "people", infer=True)
+    assert caught.value.code == "dataset_exists"
