@@ -206,6 +206,13 @@ class Rowmill:
     def get_upload(self, upload_id: str) -> Upload:
         return cast(Upload, self._get(_path("uploads", upload_id)))
 
+    def confirm(self, upload_id: str, dataset: Mapping[str, Any] | None = None) -> Upload:
+        """Have what was only checked loaded. The upload, under way again.
+
+        For an upload that infers its types, `dataset` may give a `schema` and a `mode` other than what was found.
+        """
+        return self._ask(upload_id, "confirm", dataset)
+
     def cancel(self, upload_id: str) -> Upload:
         """Ask that nothing more of it is loaded; rows that are in stay. The upload, canceling or canceled."""
         return self._ask(upload_id, "cancel")
@@ -214,8 +221,8 @@ class Rowmill:
         """Have what was given up tried again. The upload, under way again."""
         return self._ask(upload_id, "redrive")
 
-    def _ask(self, upload_id: str, what: str) -> Upload:
-        answer = self._transport.call("POST", _path("uploads", upload_id, what), body={}, again=True)
+    def _ask(self, upload_id: str, what: str, body: Mapping[str, Any] | None = None) -> Upload:
+        answer = self._transport.call("POST", _path("uploads", upload_id, what), body=dict(body or {}), again=True)
         return cast(Upload, document(answer))
 
     def wait(

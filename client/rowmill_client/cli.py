@@ -1,7 +1,7 @@
 """The `rowmill` command: every word it knows, and how it ends.
 
 Exit codes: 0 done; 1 the API, the storage or the network said no; 2 usage; 130 interrupted. Of an upload
-that was waited for: 0 completed, 3 completed_with_errors, 4 any other end.
+that was waited for: 0 completed, 3 completed_with_errors, 4 any other end; one that was only checked ends with 0 or 3.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ app.command()(upload_commands.chunks)
 app.command()(reject_commands.rejects)
 app.command()(reject_commands.retry)
 app.command()(reject_commands.row)
+app.command()(upload_commands.confirm)
 app.command()(upload_commands.cancel)
 app.command()(upload_commands.redrive)
 app.command()(row_commands.rows)

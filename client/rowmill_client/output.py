@@ -60,7 +60,8 @@ def cell(value: object) -> str:
 
 def summary(upload: Upload) -> str:
     """The counts and the state in one line that is easy to cut."""
-    counts = " ".join(f"{name}={_count(upload, name)}" for name in COUNTS)
+    names = (*COUNTS, "valid") if upload["state"] == "needs_review" else COUNTS
+    counts = " ".join(f"{name}={_count(upload, name)}" for name in names)
     return f"{counts} state={upload['state']}"
 
 
@@ -72,6 +73,8 @@ def conclusion(upload: Upload) -> None:
     if upload.get("rejected"):
         note(f"see the rejected rows with: rowmill rejects {upload['id']}")
         note(f"to correct them: rowmill rejects {upload['id']} --format csv -o FILE, rowmill retry {upload['id']} FILE")
+    if upload["state"] == "needs_review":
+        note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")
 
 

@@ -95,4 +95,4 @@ class Lines:
 def settled(upload: Upload) -> int:
     """Records whose fate is known."""
     written = upload["loaded"] + upload["updated"] + upload["skipped"]
-    return written + upload["rejected"] + upload["unprocessed"]
+    return written + upload["rejected"] + upload["unprocessed"] + upload.get("valid", 0)

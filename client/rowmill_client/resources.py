@@ -94,6 +94,14 @@ class Failure(TypedDict):
     detail: str
 
 
+class Review(TypedDict):
+    """What a file without a dataset was found to be."""
+
+    schema: Descriptor
+    dialect: dict[str, Any]
+    rows: list[list[str]]
+
+
 class Upload(TypedDict):
     """An upload. Counts are absolute; `rows_total` is None until the whole file has been scanned."""
 
@@ -111,6 +119,7 @@ class Upload(TypedDict):
     skipped: int
     rejected: int
     unprocessed: int
+    valid: NotRequired[int]
     bytes_total: int
     percent: float
     chunks_total: int | None
@@ -122,6 +131,7 @@ class Upload(TypedDict):
     children: NotRequired[list[str]]
     resolved: NotRequired[int]
     rejected_open: NotRequired[int]
+    review: NotRequired[Review | None]
     upload: NotRequired[Ticket]
 
 

@@ -16,7 +16,7 @@ from .errors import RowmillError, Unusable
 from .options import nest
 from .parameters import Json, KeyMode, Limit, UploadId, connect
 from .progress import Display, watching
-from .resources import Upload
+from .resources import Descriptor, Upload
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")]
 Options = Annotated[
@@ -26,6 +26,13 @@ Wait = Annotated[bool, typer.Option("--wait", help="Until it is at rest; the exi
 EXIT_CODES: Final = {"completed": 0, "completed_with_errors": 3}
 
 
+def exit_code(upload: Upload) -> int:
+    """How a command ends that has waited for an upload. A check that is to be confirmed ends as a load would."""
+    if upload["state"] == "needs_review":
+        return 3 if upload["rejected"] else 0
+    return EXIT_CODES.get(upload["state"], 4)
+
+
 def upload(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     *,
@@ -33,6 +40,13 @@ def upload(
     resume: Annotated[str | None, typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.")] = None,
     mode: KeyMode = None,
     option: Options = None,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Say what would be rejected and load nothing, until `confirm`.")
+    ] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the dataset, with the types that the whole file shows.")
+    ] = False,
+    create_text: Annotated[bool, typer.Option("--create-text", help="Make the dataset, every column as text.")] = False,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
@@ -41,15 +55,23 @@ def upload(
         raise Unusable("the path of the file is empty")
     if (dataset is None) == (resume is None):
         raise Unusable("give either --dataset, for a new upload, or --resume")
-    if resume is not None and (mode or option):
-        raise Unusable("--mode and --option are for new uploads; one that is resumed keeps its own")
-    options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
+    makes = create or create_text
+    if resume is not None and (mode or option or validate_only or makes):
+        raise Unusable("options and flags are for new uploads; one that is resumed keeps its own")
+    if (create and create_text) or (makes and (validate_only or no_wait or mode)):
+        raise Unusable("--create and --create-text go neither together nor with --validate-only, --mode, --no-wait")
+    flags = {"validate_only=true": validate_only, "infer=true": makes, f"mode={mode}": mode}
+    options = nest([*(option or []), *(flag for flag, is_given in flags.items() if is_given)])
     with connect() as rowmill, watching() as display:
         if resume is None:
             upload_id = sent(rowmill, display, Path(file), rowmill.create_upload(Path(file), dataset or "", options))
         else:
             upload_id = _resumed(rowmill, display, Path(file), resume)
         final = followed(rowmill, display, upload_id, no_wait)
+        if makes and final["state"] == "needs_review":
+            with _under_way(upload_id):
+                rowmill.confirm(upload_id, {"schema": _as_text(final)} if create_text else None)
+                final = rowmill.wait(upload_id, display.moved)
     ended(final, no_wait, as_json)
 
 
@@ -69,7 +91,14 @@ def ended(final: Upload, no_wait: bool, as_json: bool) -> None:
     else:
         output.conclusion(final)
     if not no_wait:
-        raise typer.Exit(EXIT_CODES.get(final["state"], 4))
+        raise typer.Exit(exit_code(final))
+
+
+def _as_text(upload: Upload) -> Descriptor:
+    """The schema that was found, every column text that may be empty."""
+    review = upload.get("review")
+    fields = review["schema"]["fields"] if review else []
+    return {"fields": [{"name": field["name"], "type": "string"} for field in fields]}
 
 
 def sent(rowmill: Rowmill, display: Display, path: Path, created: Upload) -> str:
@@ -119,7 +148,12 @@ def _concluded(found: Upload, waited: bool, as_json: bool) -> None:
     else:
         output.conclusion(found)
     if waited:
-        raise typer.Exit(EXIT_CODES.get(found["state"], 4))
+        raise typer.Exit(exit_code(found))
+
+
+def confirm(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
+    """Load an upload that was only checked."""
+    _asked(Rowmill.confirm, upload_id, wait, as_json)
 
 
 def cancel(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:

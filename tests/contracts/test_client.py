@@ -476,7 +476,7 @@ def test_rejected_rows_exit_3_and_name_the_command_that_shows_them(cloud: Cloud,
     assert "rowmill rejects upl_1" in ended.stderr
 
 
-@pytest.mark.parametrize("state", ["failed", "quarantined", "expired", "canceled", "reverted", "needs_review"])
+@pytest.mark.parametrize("state", ["failed", "quarantined", "expired", "canceled", "reverted"])
 def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books: Path, state: str) -> None:
     error = {"code": "header_missing", "detail": "No column is called isbn."}
     cloud.journey = [{"state": state, "percent": 0.0, "error": error}]
@@ -484,6 +484,29 @@ def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books:
     assert ended.exit_code == 4
     assert "header_missing: No column is called isbn." in ended.stderr
     assert ended.stdout.startswith("rows_total=unknown loaded=0 ")
+
+
+@pytest.mark.parametrize(("rejected", "code"), [(0, 0), (1, 3)])
+def test_a_check_ends_as_its_load_would(cloud: Cloud, rowmill: Shell, books: Path, rejected: int, code: int) -> None:
+    checked = {**COUNTS, "loaded": 0, "valid": 4 - rejected, "rejected": rejected}
+    cloud.journey = [{"state": "needs_review", "percent": 100.0, **checked}]
+    ended = rowmill("upload", str(books), "--dataset", "books", "--validate-only")
+    assert ended.exit_code == code
+    assert ended.stdout.endswith(f"unprocessed=0 valid={4 - rejected} state=needs_review\n")
+    assert "rowmill confirm upl_1" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--create", "--create-text"),
+        ("--create", "--validate-only"),
+        ("--create-text", "--mode", "skip"),
+        ("--create", "--no-wait"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_usage(rowmill: Shell, books: Path, flags: tuple[str, ...]) -> None:
+    assert rowmill("upload", str(books), "--dataset", "books", *flags).exit_code == 2
 
 
 def test_json_is_one_document_and_nothing_else(cloud: Cloud, rowmill: Shell, books: Path) -> None:

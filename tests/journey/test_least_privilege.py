@@ -24,6 +24,8 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
         codes = [reject["errors"][0]["code"] for reject in account.rowmill.iterate_rejects(upload["id"])]
         assert sorted(codes) == ["duplicate_in_file", "width_mismatch"]
+        checked = account.ended(account.start(b"id,name\n9001,Ada\n9001,Again\n", max_errors=1))
+        assert (checked["state"], checked["loaded"], checked["rejected"]) == ("completed_with_errors", 1, 1)
         _in_parts(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
 
