@@ -5,6 +5,7 @@ Every load, the splitter, bury and sweep call `finish`; nobody has to be the las
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -89,8 +90,9 @@ def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_over_budget(seen: Mapping[str, Any]) -> bool:
     """Of the check alone: what the load finds besides, because others loaded the same keys meanwhile, is only told."""
-    most = seen["options"].get("max_error_percent")
-    return seen["reading"] == "check" and most is not None and 100 * seen["rejected"] > most * seen["rows_total"]
+    most, percent = (seen["options"].get(name, math.inf) for name in ("max_errors", "max_error_percent"))
+    rejected, total = seen["rejected"], seen["rows_total"]
+    return bool(seen["reading"] == "check" and rejected and (rejected > most or 100 * rejected > percent * total))
 
 
 def _cancel(db: Connection, number: Number) -> None:

@@ -11,7 +11,8 @@ from chalicelib.journey import Number, rank
 from chalicelib.postgres.connection import Connection
 
 # Under way, or its end, or that it waits for somebody, has not been shown.
-DUE: Final = "(coalesce(finished_at, review_at) IS NULL OR coalesce(finished_at, review_at) >= projected_at)"
+_OPEN: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # as the index has it
+DUE: Final = f"{_OPEN} AND (review_at IS NULL OR review_at >= projected_at)"
 
 
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
@@ -102,7 +103,8 @@ def list_due(connection: Connection) -> list[Number]:
     """Uploads that are not at rest, or whose end has not been shown; and those at rest that are to be canceled."""
     canceling = "EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)"
     rows = connection.execute(
-        f"SELECT number FROM rowmill.upload u WHERE {DUE} OR finished_at IS NULL AND {canceling} ORDER BY number"
+        f"SELECT number FROM rowmill.upload u WHERE {_OPEN}"
+        f" AND (review_at IS NULL OR review_at >= projected_at OR {canceling}) ORDER BY number"
     )
     return [Number(row[0]) for row in rows]
 

@@ -72,6 +72,21 @@ def test_a_check_stops_as_soon_as_there_are_too_many(pipeline: Pipeline, monkeyp
     assert pipeline.upload(upload_id) == upload
 
 
+def test_an_end_that_is_drawn_while_settling_finds_too_many_loads_nothing(pipeline: Pipeline) -> None:
+    """A worker that looked at the budget before the repeats were settled draws the end after it."""
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY, max_errors=1)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    (message,) = pipeline.messages("settle")
+    settle.contested(message)
+    settle._end(connection.connection(), message["upload"])
+    assert pipeline.messages("intake") == []
+    pipeline.sweep()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"], upload["rejected"]) == ("failed", "too_many_errors", 2)
+
+
 def test_a_wish_to_cancel_that_comes_at_the_end_of_the_check_is_heard(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY, max_errors=9)
@@ -80,8 +95,7 @@ def test_a_wish_to_cancel_that_comes_at_the_end_of_the_check_is_heard(pipeline: 
     (message,) = pipeline.messages("settle")
     settle.contested(message)
     pipeline.sql("INSERT INTO rowmill.cancel (upload_id) VALUES (%s)", upload_id)
-    (number,) = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)
-    settle._end(connection.connection(), number["number"])
+    settle._end(connection.connection(), message["upload"])
     assert pipeline.messages("intake") == []
     pipeline.sweep()
     upload = pipeline.upload(upload_id)
