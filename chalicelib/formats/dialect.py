@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, NoReturn
 
 from chalicelib.errors import Refused
+from chalicelib.formats.transcoded import ENCODINGS, UTF_8
 
-ENCODINGS: Final = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1")
 DATE_ORDERS: Final = ("ymd", "dmy", "mdy")
 MAX_SKIP_LINES: Final = 10_000
 MAX_DELIMITER: Final = 4  # characters; a file "a, b, c" has one of two
@@ -31,7 +31,7 @@ class Dialect:
     comment: str | None = None
     skip_lines: int = 0
     ragged: Literal["strict", "pad"] = "strict"
-    encoding: str = "utf-8"
+    encoding: str = UTF_8  # the file's; what is cut and loaded is always UTF-8
     null_values: tuple[str, ...] | None = None
     decimal_char: str | None = None
     group_char: str | None = None

@@ -1,0 +1,58 @@
+"""What a file is by its first bytes: text that can be cut where it lies, or something to be made into that."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from typing import Final
+
+from chalicelib.errors import Refused
+from chalicelib.formats.transcoded import UTF_8
+
+GZIP: Final = "gzip"
+WORKBOOK: Final = "workbook"
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_SECTOR_BYTES: Final = 4096
+_ENCRYPTED: Final = tuple(name.encode("utf-16-le") for name in ("EncryptedPackage", "DataSpaces"))
+_OLD: Final = tuple(name.encode("utf-16-le") for name in ("Workbook\0", "Book\0"))
+
+
+def kind(sample: bytes, declared: str | None = None) -> str:
+    """GZIP, WORKBOOK, or an encoding; UTF_8 is text that is cut where it lies, if it is text at all.
+
+    A byte order mark is believed before what was declared.
+    """
+    if sample.startswith(b"\x1f\x8b"):
+        return GZIP
+    if sample.startswith(b"PK\x03\x04"):
+        return WORKBOOK
+    return encoding(sample, declared)
+
+
+def encoding(sample: bytes, declared: str | None = None) -> str:
+    """The encoding of a text: its mark's, else the declared one. The order of UTF-16's bytes is told by the NULs."""
+    if sample.startswith((codecs.BOM_UTF8, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return UTF_8  # UTF-32 is refused by name where dialects are detected
+    if sample.startswith(codecs.BOM_UTF16_LE):
+        return "utf-16-le"
+    if sample.startswith(codecs.BOM_UTF16_BE):
+        return "utf-16-be"
+    if declared == "utf-16":
+        return "utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"
+    return declared or UTF_8
+
+
+def refuse_old_office(sample: bytes, size: int, read: Callable[[int, int], bytes]) -> None:
+    """Refuse by name what Office keeps in its old container: encrypted workbooks, and those of before 2007.
+
+    `read(start, end)` gives bytes of the file: what is in the container says its directory, anywhere in it.
+    """
+    if not sample.startswith(_OLE):
+        return
+    sector = 1 << min(int.from_bytes(sample[30:32], "little"), 12)
+    start = sector * (1 + int.from_bytes(sample[48:52], "little"))
+    names = sample + read(start, min(size, start + _SECTOR_BYTES))
+    if any(name in names for name in _ENCRYPTED):
+        raise Refused("workbook_encrypted", "The workbook is protected by a password; save it without one.")
+    if any(name in names for name in _OLD):
+        raise Refused("workbook_old", "The workbook is in the format of before 2007 (.xls); save it as .xlsx.")
