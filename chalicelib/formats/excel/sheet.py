@@ -1,0 +1,177 @@
+"""The rows of a sheet as lines of CSV, while its XML streams past.
+
+What Excel shows but a row of data cannot hold is never passed over: an error (#N/A), and a formula that no program
+has computed, become a cell that is not UTF-8, so the checker rejects the row and says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from chalicelib.errors import Refused
+from chalicelib.formats.excel.archive import corrupt
+from chalicelib.formats.excel.markup import MAX_DEPTH, LocalNames, parse
+from chalicelib.formats.excel.numbers import Shown, moment, number
+from chalicelib.formats.excel.strings import NOT_TEXT, UNCOMPUTED, SharedStrings, cell, unescaped
+
+MAX_ROW: Final = 1_048_576
+MAX_COLUMN: Final = 16_384
+MAX_ROW_LENGTH: Final = 16 << 20  # letters, as for any record
+_PLACE: Final = re.compile(r"([A-Z]{1,3})[0-9]{1,7}").fullmatch
+_KNOWN: Final = frozenset(("c", "v", "f", "t", "row", "rPh"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How cell styles show numbers, and how many cells a row has: `width`, or what the row after `skip` rows has."""
+
+    styles: list[Shown]
+    from_1904: bool
+    width: int | None = None
+    skip: int = 0
+
+
+def read_sheet(stream: IO[bytes], strings: SharedStrings, layout: Layout) -> Iterator[bytes]:
+    """The sheet as UTF-8 CSV. A row without a value is a blank line; none follow the last row with one."""
+    rows = _Rows(strings, layout)
+    for _ in parse(stream, rows.start, rows.end, rows.text):
+        yield "".join(rows.lines).encode(errors="surrogateescape")
+        rows.lines.clear()
+
+
+class _Rows:
+    """`lines` are the rows that are complete. Its three methods are called for every piece of the XML."""
+
+    def __init__(self, strings: SharedStrings, layout: Layout) -> None:
+        self.lines: list[str] = []
+        self._strings = strings
+        self._layout = layout
+        self._width = layout.width
+        self._names = LocalNames()
+        self._columns: dict[str, int] = {}
+        self._written = self._row = self._depth = 0
+        self._cells: list[str] | None = None  # None: between rows
+        self._length = 0
+        self._type: str | None = None  # None: between cells
+        self._shown: Shown = "number"
+        self._parts: list[str] = []
+        self._taking = self._phonetic = self._formula = self._value = False
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        local = self._names[name]
+        if local == "c":
+            self._start_cell(attributes)
+        elif local == "v":
+            self._taking = self._value = True
+        elif local == "f":
+            self._formula = True
+        elif local == "t":
+            self._taking = self._value = not self._phonetic
+        elif local == "row":
+            self._start_row(attributes)
+        elif local == "rPh":
+            self._phonetic = True
+        else:
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise corrupt("it is nested too deeply")
+
+    def text(self, data: str) -> None:
+        if self._taking:
+            self._parts.append(data)
+            self._length += len(data)
+            if self._length > MAX_ROW_LENGTH:
+                detail = f"Row {self._row} of the sheet has more than {MAX_ROW_LENGTH} letters."
+                raise Refused("record_too_large", detail)
+
+    def end(self, name: str) -> None:
+        local = self._names[name]
+        if local == "v" or local == "t":  # noqa: PLR1714  # twice as fast as `in`, and called for every cell
+            self._taking = False
+        elif local == "c":
+            self._end_cell()
+        elif local == "row":
+            self._end_row()
+        elif local == "rPh":
+            self._phonetic = False
+        elif local not in _KNOWN:
+            self._depth -= 1
+
+    def _start_row(self, attributes: dict[str, str]) -> None:
+        given = attributes.get("r")
+        row = self._row + 1 if given is None else int(given) if given.isdecimal() and len(given) < 8 else 0
+        if self._cells is not None or not self._row < row <= MAX_ROW:
+            raise corrupt("its rows are not in order")
+        self._row, self._cells, self._length = row, [], 0
+
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        if self._type is not None or self._cells is None:
+            raise corrupt("a cell is where none can be")
+        place = attributes.get("r")
+        if place is not None:
+            missing = self._column(place) - len(self._cells)
+            if missing < 0:
+                raise corrupt("its cells are not in order")
+            self._cells += [""] * missing
+        if len(self._cells) >= MAX_COLUMN:
+            raise corrupt("a row has too many cells")
+        self._type = attributes.get("t", "n")
+        style = attributes.get("s")
+        self._shown = "number" if style is None else self._style(style)
+        self._parts = []
+        self._formula = self._value = False
+
+    def _style(self, style: str) -> Shown:
+        known = self._layout.styles
+        return known[int(style)] if style.isdecimal() and int(style) < len(known) else "number"
+
+    def _column(self, place: str) -> int:
+        """Column A is 0. The row in the place is not looked at: cells are in their row."""
+        letters = place.rstrip("0123456789")
+        column = self._columns.get(letters)
+        if column is None:
+            if not _PLACE(place):
+                raise corrupt("a cell has no place")
+            column = -1
+            for letter in letters:
+                column = (column + 1) * 26 + ord(letter) - ord("A")
+            self._columns[letters] = column
+        return column
+
+    def _end_cell(self) -> None:
+        assert self._cells is not None
+        text = "".join(self._parts)
+        if not text:
+            self._cells.append(NOT_TEXT + UNCOMPUTED if self._formula and not self._value else "")
+        elif self._type == "s":
+            self._cells.append(self._strings[text])
+        elif self._type == "n":
+            plain = self._shown == "number"
+            self._cells.append(cell(number(text) if plain else moment(text, self._shown, self._layout.from_1904)))
+        else:
+            self._cells.append(self._spelt(text))
+        self._type = None
+
+    def _spelt(self, text: str) -> str:
+        match self._type:
+            case "b":
+                return {"0": "false", "1": "true"}.get(text, cell(text))
+            case "e":
+                return cell(NOT_TEXT + text)
+            case _:
+                return cell(unescaped(text))
+
+    def _end_row(self) -> None:
+        cells, self._cells = self._cells or [], None
+        while cells and not cells[-1]:
+            cells.pop()
+        if not cells:
+            return
+        if self._width is None and self._row > self._layout.skip:
+            self._width = len(cells)
+        cells += [""] * ((self._width or 0) - len(cells))
+        self.lines.append("\n" * (self._row - self._written - 1) + ",".join(cells) + "\n")
+        self._written = self._row
