@@ -22,7 +22,9 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 _FIELDS: Final = frozenset({"dataset", "filename", "size", "content_type", "checksum", "options"})
-_OPTIONS: Final = frozenset({"mode", "dialect", "mapping", "validate_only", "infer", "max_errors", "max_error_percent"})
+_OPTIONS: Final = frozenset(
+    {"mode", "dialect", "mapping", "sheet", "validate_only", "infer", "max_errors", "max_error_percent"}
+)
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?charset=[\w-]{1,40})?", re.ASCII).fullmatch
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
@@ -153,7 +155,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
         raise _invalid("dataset", "cannot be the name of a dataset")
     if found is not None:
         raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)
-    further = json.dumps({"infer": True, "dataset": dataset})
+    further = json.dumps({"infer": True, "dataset": dataset} | _sheet(options))
     return {"mode": "insert", "dialect": json.dumps(_dialect(options)), "options": further}
 
 
@@ -166,7 +168,18 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         raise _invalid("options.validate_only", "must be true or false")
     if options.get("validate_only"):
         further["validate_only"] = True
-    return further | _budget(options)
+    return further | _sheet(options) | _budget(options)
+
+
+def _sheet(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Which sheet of a workbook: its name, or its number from 1."""
+    value = options.get("sheet")
+    if value is None:
+        return {}
+    is_name = isinstance(value, str) and 0 < len(value) <= 255
+    if not is_name and not (type(value) is int and 0 < value < 10**6):
+        raise _invalid("options.sheet", "must be a sheet's name, or its number from 1")
+    return {"sheet": value}
 
 
 def _budget(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,11 @@ def rejects_key(tenant: str, upload_id: str, generation: int, form: str) -> str:
     return f"results/{tenant}/{upload_id}/rejects-{generation}.{form}"
 
 
+def piece_key(tenant: str, upload_id: str, attempt: str) -> str:
+    """Where a file goes that was made into UTF-8 CSV. A key for every attempt: only one of them is ever pinned."""
+    return f"pieces/{tenant}/{upload_id}/{attempt}.csv"
+
+
 def from_key(key: str) -> tuple[Tenant, UploadId] | None:
     """The upload an object belongs to, or None for an object that is not an upload's source."""
     match key.split("/"):

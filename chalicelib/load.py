@@ -21,7 +21,7 @@ from chalicelib import aws, checking, formats, inference
 from chalicelib.aws import s3
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
-from chalicelib.formats import Dialect, correction
+from chalicelib.formats import Dialect, correction, excel
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
@@ -89,7 +89,7 @@ def _fault(error: Exception) -> str:
 
 
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
-    data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
+    data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
     for left in reversed(range(DEADLOCK_TRIES)):
         try:
@@ -147,6 +147,7 @@ class Prepared:
     first_line: int
     checked: checking.Checked
     lines: list[str]
+    by_rows: bool = False
     origins: Sequence[int] = ()  # of a corrected file: which record of its parent each record was
     guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
 
@@ -201,7 +202,7 @@ class Prepared:
 
     def _raw(self, place: int) -> bytes:
         start, end, _ = self._spans[place]
-        return self.data[start:end]
+        return excel.reveal(self.data[start:end]) if self.by_rows else self.data[start:end]
 
 
 @contextmanager
@@ -221,7 +222,9 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     dialect = Dialect.from_options(plan["dialect"])
     is_inferring = upload.dataset == 0
     schema = inference.text_schema(plan["names"]) if is_inferring else read_schema(upload.descriptor)
-    rows = formats.fitted(formats.records(data, dialect), plan["width"], dialect, plan.get("nameless", 0))
+    by_rows = upload.text.by_rows
+    cells = formats.records(excel.reveal(data) if by_rows else data, dialect)
+    rows = formats.fitted(cells, plan["width"], dialect, plan.get("nameless", 0))
     if len(rows) != work.records:
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
     own = plan.get("own", {})
@@ -230,7 +233,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     guesses = inference.guess(checked.columns) if is_inferring else []
     lines = [] if is_inferring else _lines(checked, schema, lineage(upload.number, work.first_record))
     numbers = (upload.number, work.first_record, work.first_line)
-    return Prepared(data, dialect, schema, *numbers, checked, lines, origins, guesses)
+    return Prepared(data, dialect, schema, *numbers, checked, lines, by_rows, origins, guesses)
 
 
 def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:

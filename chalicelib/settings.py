@@ -43,6 +43,8 @@ class Settings:
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
     max_upload_bytes: int
     multipart_bytes: int  # files above this come in parts
+    max_unpacked_bytes: int  # what a packed file may become
+    scratch_bytes: int  # what a workbook's texts may take of the local disk
     chunk_policy: tuple[ChunkRule, ...]  # the deepest queue first; the last one is for depth 0
 
     def tier_queue(self, tier: str) -> str:
@@ -77,6 +79,8 @@ def settings() -> Settings:
         aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,
         max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000_000)),
         multipart_bytes=int(env.get("ROWMILL_MULTIPART_BYTES", 100_000_000)),
+        max_unpacked_bytes=int(env.get("ROWMILL_MAX_UNPACKED_BYTES", 20_000_000_000)),
+        scratch_bytes=int(env.get("ROWMILL_SCRATCH_BYTES", 400_000_000)),
         chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
 

@@ -13,7 +13,7 @@ from chalicelib import aws, formats, inference
 from chalicelib.aws import s3, sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.formats import Dialect
+from chalicelib.formats import Dialect, excel
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, projection, trial
@@ -205,9 +205,10 @@ def _repeats(
     """The rejections of these records, read from the file again."""
     dialect = Dialect.from_options((upload.plan or {})["dialect"])
     for work, records in works:
-        data = s3.read(upload.object_key, upload.etag, work.byte_start, work.byte_end)
+        data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
         spans = list(formats.spans(data, dialect))
         for record in records:
             start, end, lines = spans[record - work.first_record]
             error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
-            yield Rejection(record, work.first_line + lines, (error,), data[start:end])
+            raw = excel.reveal(data[start:end]) if upload.text.by_rows else data[start:end]
+            yield Rejection(record, work.first_line + lines, (error,), raw)

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any, Final, Literal
 
-from chalicelib import chunking, formats, inference, matching
+from chalicelib import chunking, formats, inference, matching, normalise
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, correction
+from chalicelib.formats import Dialect, correction, excel
 from chalicelib.journey import Chunk, Number, object_key, tier
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, locks, manifest
@@ -110,6 +110,10 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
 
 def _scan(upload: ledger.Upload, deadline: float) -> None:
     db = connection()
+    ready = upload if upload.plan else normalise.ready(upload, deadline)
+    if ready is None:
+        return
+    upload = ready
     plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))
     ledger.begin_splitting(db, upload.number)
     send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
@@ -124,16 +128,17 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
 
 def _plan(upload: ledger.Upload) -> dict[str, Any]:
     """Everything the cuts and the loads depend on, decided once."""
-    size = upload.bytes_total
+    text = upload.text
+    size = text.size
     if size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
-    sample = s3.read(upload.object_key, upload.etag, 0, min(size, SAMPLE_BYTES))
+    sample = s3.read(text.key, text.etag, 0, min(size, SAMPLE_BYTES))
+    first_lines = excel.reveal(sample) if text.by_rows else sample
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     names = schema.names if schema else ()
-    detected = formats.detect(sample, upload.dialect, truncated=size > len(sample), names=names)
+    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=names)
     dialect = detected.dialect
-    formats.refuse_foreign(dialect.encoding)
-    header = formats.header(sample, dialect, truncated=size > len(sample))
+    header = formats.header(first_lines, dialect, truncated=size > len(sample))
     start = header.end
     heads = correction.restored(header.names)
     names = schema.names if schema else inference.column_names(header.names, detected.columns)
@@ -144,16 +149,16 @@ def _plan(upload: ledger.Upload) -> dict[str, Any]:
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
         "dialect": asdict(dialect),
-        "shown": {**asdict(dialect), "detected": _evidence(detected)},
+        "shown": {**asdict(dialect), "detected": _evidence(detected, upload), **text.origin},
         "positions": matching.positions(columns, names),
         "width": len(columns),
         "mapping": matching.shown(columns),
         "nameless": header.nameless,
         "header": heads,
         "own": correction.marks(heads) if schema else {},
-        **({} if schema else {"names": names, "rows": _first_rows(sample[start:], dialect, len(names))}),
+        **({} if schema else {"names": names, "rows": _first_rows(first_lines[start:], dialect, len(names))}),
         "data_start": start,
-        "first_line": 1 + header.lines,
+        "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else header.lines),
         "chunk_bytes": _equal_chunks(size - start, rule.bytes),
         "chunk_records": rule.records,
         "tier": queue,
@@ -165,14 +170,14 @@ def _chunk_rule(depth: int) -> ChunkRule:
     return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
 
 
-def _evidence(detected: formats.Detected) -> dict[str, Any]:
+def _evidence(detected: formats.Detected, upload: ledger.Upload) -> dict[str, Any]:
     """How sure the detection is: so many of the sample's records have as many cells as the first."""
     return {
-        "declared": list(detected.declared),
+        "declared": sorted(upload.dialect),
         "records": detected.records,
         "agreeing": detected.agreeing,
         "columns": detected.columns,
-        "confidence": dict(detected.confidence),
+        "confidence": {**detected.confidence, **upload.text.confidence},
         "line_ends": dict(detected.line_ends),
         "ambiguous": detected.is_ambiguous,
         "alternatives": [asdict(each) for each in detected.alternatives],
@@ -248,7 +253,7 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any]) -> Iterator[Chunk]:
         return manifest.checked_chunks(connection(), upload.number, last.n - 1 if last else 0)
     start = _resumed(last) or Start(plan["data_start"], plan["first_line"])
     return chunking.cut(
-        s3.stream(upload.object_key, upload.etag, start.byte, upload.bytes_total),
+        s3.stream(upload.text.key, upload.text.etag, start.byte, upload.text.size),
         Dialect.from_options(plan["dialect"]),
         start=start,
         chunk_bytes=plan["chunk_bytes"],

@@ -1,15 +1,17 @@
-"""The uploads bucket: presigned forms and parts for clients, pinned reads for the stages, files made for download.
+"""The uploads bucket: presigned forms and parts for clients, pinned reads for the stages, files that we make.
 
 Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
 s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
 file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
-s3:ListBucketMultipartUploads (sweep). Under results/: s3:PutObject and s3:AbortMultipartUpload (render),
-s3:GetObject (api, whose presigned URLs it is). No byte of a client's file is ever written by us.
+s3:ListBucketMultipartUploads (sweep). Under uploads/ no byte is ever written by us. Under pieces/ split writes
+(s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under results/
+render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -27,7 +29,7 @@ from chalicelib.journey import Tenant, UploadId, from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
-WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory; ten thousand of them are 84 GB
+WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory, 84 GB in all; S3 takes no part under 5 MiB
 MAX_PARTS: Final = 10_000  # S3's limit
 
 
@@ -155,38 +157,6 @@ def abort(key: str, multipart_id: str) -> None:
             raise
 
 
-def write(key: str, content_type: str, blocks: Iterable[bytes]) -> None:
-    """Make an object of blocks, in constant memory. It is there once it is whole, or not at all."""
-    parts = _joined(blocks)
-    first, second = next(parts, b""), next(parts, None)
-    if second is None:
-        client("s3").put_object(Bucket=settings().bucket, Key=key, Body=first, ContentType=content_type)
-        return
-    named = {"Bucket": settings().bucket, "Key": key}
-    multipart_id = client("s3").create_multipart_upload(**named, ContentType=content_type)["UploadId"]
-    try:
-        done = []
-        for number, body in enumerate(chain([first, second], parts), 1):
-            answer = client("s3").upload_part(**named, UploadId=multipart_id, PartNumber=number, Body=body)
-            done.append({"PartNumber": number, "ETag": answer["ETag"]})
-        client("s3").complete_multipart_upload(**named, UploadId=multipart_id, MultipartUpload={"Parts": done})
-    except BaseException:
-        abort(key, multipart_id)
-        raise
-
-
-def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in parts of a size that S3 takes."""
-    part = bytearray()
-    for block in blocks:
-        part += block
-        if len(part) >= WRITTEN_PART:
-            yield bytes(part)
-            part.clear()
-    if part:
-        yield bytes(part)
-
-
 def presign_download(key: str, filename: str, seconds: int) -> str:
     """A GET for this object, saved under this name (ASCII, without quotes)."""
     disposition = f'attachment; filename="{filename}"'
@@ -196,7 +166,7 @@ def presign_download(key: str, filename: str, seconds: int) -> str:
 
 def open_multiparts(begun_before: datetime) -> Iterator[tuple[str, str]]:
     """Key and id of every multipart upload that was begun before then and is still open."""
-    pages = client("s3").get_paginator("list_multipart_uploads").paginate(Bucket=settings().bucket, Prefix="uploads/")
+    pages = client("s3").get_paginator("list_multipart_uploads").paginate(Bucket=settings().bucket)
     for page in pages:
         for found in page.get("Uploads", []):
             if found["Initiated"] < begun_before:
@@ -254,6 +224,49 @@ def head(key: str) -> Stored | None:
             return None
         raise
     return Stored(found.get("VersionId"), found["ETag"], found["ContentLength"], found["LastModified"])
+
+
+def write(key: str, content_type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
+    """Store an object while its bytes come, in constant memory, whole or not at all; its ETag and size.
+
+    What a killed process leaves of it is an open multipart upload, which the sweep aborts.
+    """
+    parts = _parts(blocks)
+    first, second = next(parts), next(parts, None)
+    place = {"Bucket": settings().bucket, "Key": key}
+    if second is None:
+        return client("s3").put_object(**place, Body=first, ContentType=content_type)["ETag"], len(first)
+    place["UploadId"] = client("s3").create_multipart_upload(**place, ContentType=content_type)["UploadId"]
+    try:
+        return _put_parts(place, chain((first, second), parts))
+    except BaseException:
+        with suppress(ClientError, BotoCoreError):
+            abort(key, place["UploadId"])
+        raise
+
+
+def _put_parts(place: Mapping[str, str], parts: Iterable[bytes]) -> tuple[str, int]:
+    stored, size = [], 0
+    for number, part in enumerate(parts, start=1):
+        answer = client("s3").upload_part(**place, PartNumber=number, Body=part)
+        stored.append({"PartNumber": number, "ETag": answer["ETag"]})
+        size += len(part)
+    made = client("s3").complete_multipart_upload(**place, MultipartUpload={"Parts": stored})
+    return made["ETag"], size
+
+
+def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes in parts of WRITTEN_PART, the last one smaller, perhaps empty if it is the only one."""
+    held = bytearray()
+    begun = False
+    for block in blocks:
+        held += block
+        while len(held) >= WRITTEN_PART:
+            yield bytes(held[:WRITTEN_PART])
+            del held[:WRITTEN_PART]
+            begun = True
+    if held or not begun:
+        yield bytes(held)
 
 
 def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from chalicelib.cells.fields import MAX_QUOTED
 from chalicelib.cells.texts import ANY
 from chalicelib.checking.rules import Breach, breaches
 from chalicelib.datasets import Schema
+from chalicelib.formats import excel
 from chalicelib.journey import CellError
 from chalicelib.strict_json import is_text
 
@@ -119,6 +120,10 @@ def _unsure(distinct: set[str], known: _Known) -> set[str]:
 
 def _cell(cell: str, known: _Known) -> Value | CellError:
     spec = known.field
+    if not cell.isascii() and (fault := excel.fault(cell)):
+        if cell[1:] not in known.missing:
+            return CellError(spec.name, "type_invalid", fault)
+        cell = cell[1:]
     if (not cell.isascii() or "\0" in cell) and not is_text(cell):
         return CellError(spec.name, "encoding_invalid", _NOT_TEXT["\0" in cell])
     if cell in known.missing:

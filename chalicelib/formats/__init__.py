@@ -3,7 +3,7 @@
 from chalicelib.formats.cells import MAX_CELL, Unreadable, open_quote
 from chalicelib.formats.delimited import Header, bom_length, fitted, header, misfit, records
 from chalicelib.formats.dialect import Dialect
-from chalicelib.formats.encodings import Encoding, encoding, refuse_foreign
+from chalicelib.formats.encodings import Encoding, encoding
 from chalicelib.formats.grammar import spans
 from chalicelib.formats.sniff import Detected, detect
 
@@ -22,6 +22,5 @@ __all__ = [
     "misfit",
     "open_quote",
     "records",
-    "refuse_foreign",
     "spans",
 ]

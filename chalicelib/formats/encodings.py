@@ -92,9 +92,3 @@ def as_utf_8(sample: bytes, found: Encoding, truncated: bool) -> bytes:
         name = "utf-16-be" if sample.startswith(b"\xfe\xff") else "utf-16-le"
     text = body.decode(name, errors="replace")
     return (text[:-1] if truncated else text).encode(errors="replace")
-
-
-def refuse_foreign(name: str) -> None:
-    """Raise Refused for an encoding that is known but not read yet."""
-    if name != "utf-8":
-        raise Refused("encoding_unsupported", f"The file looks like {name.upper()}; save it as UTF-8.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from chalicelib.errors import Refused
+from chalicelib.formats import encodings
 from chalicelib.formats.transcoded import UTF_8
 
 GZIP: Final = "gzip"
@@ -30,7 +31,7 @@ def kind(sample: bytes, declared: str | None = None) -> str:
 
 
 def encoding(sample: bytes, declared: str | None = None) -> str:
-    """The encoding of a text: its mark's, else the declared one. The order of UTF-16's bytes is told by the NULs."""
+    """The encoding of a text: its mark's, the declared one, or the likeliest; UTF-16 by the order of its bytes."""
     if sample.startswith((codecs.BOM_UTF8, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return UTF_8  # UTF-32 is refused by name where dialects are detected
     if sample.startswith(codecs.BOM_UTF16_LE):
@@ -39,7 +40,7 @@ def encoding(sample: bytes, declared: str | None = None) -> str:
         return "utf-16-be"
     if declared == "utf-16":
         return "utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"
-    return declared or UTF_8
+    return declared or encodings.encoding(sample).name
 
 
 def refuse_old_office(sample: bytes, size: int, read: Callable[[int, int], bytes]) -> None:

@@ -8,7 +8,7 @@ exclusively.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +21,24 @@ from chalicelib.postgres.connection import Connection
 
 REVIEW_EXPIRED: Final = {"code": "review_expired", "detail": "Nobody confirmed the upload in time."}
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is cut and loaded: the file itself, or the piece that was made of it.
+
+    `dialect` is what was declared, as far as it is true of this text; `by_rows`: each line is a row of a sheet, and
+    line ends within its cells are hidden (formats.excel.reveal); `origin` is what the status shows of the file, and
+    `confidence` how sure that is.
+    """
+
+    key: str
+    etag: str
+    size: int
+    dialect: Mapping[str, Any]
+    by_rows: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,14 @@ class Upload:
     plan: dict[str, Any] | None
     chunks_total: int | None
     has_clashes: bool
+    piece: dict[str, Any] | None
+
+    @property
+    def text(self) -> Text:
+        """Where the bytes of chunks are."""
+        if self.piece is not None:
+            return Text(**self.piece)
+        return Text(self.object_key, self.etag, self.bytes_total, self.dialect)
 
     @property
     def is_checked_first(self) -> bool:
@@ -62,7 +88,7 @@ _SELECT_UPLOAD: Final = """
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
            coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{}') AS descriptor, u.review,
            u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
-           u.bytes_total, u.plan, u.chunks_total, u.has_clashes
+           u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece
     FROM rowmill.upload u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
 """
 
@@ -254,6 +280,29 @@ def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> d
     assert row is not None
     kept: dict[str, Any] = row[0]
     return kept
+
+
+def keep_piece(connection: Connection, number: Number, piece: dict[str, Any]) -> dict[str, Any]:
+    """The upload's piece: this one if it is the first, else the one already kept."""
+    connection.execute(
+        "UPDATE rowmill.upload SET piece = %s WHERE number = %s AND piece IS NULL", (Jsonb(piece), number)
+    )
+    row = connection.execute("SELECT piece FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
+    assert row is not None
+    kept: dict[str, Any] = row[0]
+    return kept
+
+
+def is_scanning(connection: Connection, number: int) -> bool:
+    """Whether the file is still to be read, as far as is known; a sign to the sweep that somebody is at it."""
+    seen = connection.execute(
+        """
+        UPDATE rowmill.upload u SET scan_seen_at = clock_timestamp() WHERE number = %s AND state = 'scanning'
+           AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+        """,
+        (number,),
+    )
+    return seen.rowcount == 1
 
 
 def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total: int, rows_total: int) -> None:

@@ -27,7 +27,8 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
                         THEN 'canceling' ELSE u.state END AS state,
                    (SELECT epoch FROM rowmill.epoch) AS epoch,
-                   u.plan, u.bytes_total, u.stored_at, u.split_at, u.finished_at,
+                   coalesce((u.piece ->> 'size')::bigint, u.bytes_total) AS bytes_total,
+                   u.plan, u.stored_at, u.split_at, u.finished_at,
                    c.chunks_done, c.bytes_done, c.updated, c.skipped, c.rejected, c.first_started_at, c.contested,
                    CASE u.pass WHEN 'load' THEN c.loaded ELSE 0 END AS loaded,
                    CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,

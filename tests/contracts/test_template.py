@@ -48,7 +48,7 @@ MAY = {
     | {"lambda:InvokeFunction"}
     | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
-    "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket"},
+    "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
     "load_high": LOAD,
     "load_medium": LOAD,
     "load_low": LOAD,
@@ -293,11 +293,23 @@ def test_the_bucket_keeps_versions_encrypted_and_private(stack: Stack, bucket: d
 
 
 def test_the_bucket_forgets_abandoned_parts_and_superseded_versions(bucket: dict[str, Any]) -> None:
-    abandoned, superseded, results = bucket["LifecycleConfiguration"]["Rules"]
+    abandoned, superseded, results, pieces = bucket["LifecycleConfiguration"]["Rules"]
     assert abandoned["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert superseded["NoncurrentVersionExpiration"]["NoncurrentDays"] > 0
     assert (results["Prefix"], results["ExpirationInDays"]) == ("results/", 7)
-    assert abandoned["Status"] == superseded["Status"] == results["Status"] == "Enabled"
+    assert (pieces["Prefix"], pieces["ExpirationInDays"]) == ("pieces/", 30)
+    assert {one["Status"] for one in (abandoned, superseded, results, pieces)} == {"Enabled"}
+
+
+def test_only_the_splitter_and_the_renderer_write_files_and_each_its_own(stack: Stack) -> None:
+    expected = {
+        "split": ["UploadsBucket.Arn/pieces/*"],
+        "api": ["UploadsBucket.Arn/uploads/*"],
+        "render": ["UploadsBucket.Arn/results/*"],
+    }
+    for name, function in stack.functions.items():
+        written = [s["Resource"] for s in stack.statements(function) if "s3:PutObject" in _listed(s["Action"])]
+        assert written == expected.get(name, []), name
 
 
 def test_a_browser_may_send_a_file_and_read_its_etag(bucket: dict[str, Any]) -> None:
@@ -343,7 +355,7 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert statement["Effect"] == "Allow", name
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
-                assert re.fullmatch(r"\w+\.Arn(/(uploads|results)/\*)?", resource), (name, resource)
+                assert re.fullmatch(r"\w+\.Arn(/(uploads|results|pieces)/\*)?", resource), (name, resource)
 
 
 def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read_and_write(stack: Stack) -> None:

@@ -1,0 +1,138 @@
+"""Step 2 for files that cannot be cut where they lie: gzip, workbooks, other encodings become UTF-8 CSV, once.
+
+The piece is stored under a key of its own and then pinned in the ledger; the first pin wins, and everything after
+it reads the piece as if it were the file. A crash before the pin costs a repeat and leaves an object to expire.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+from ulid import ULID
+
+from chalicelib.aws import s3
+from chalicelib.datasets import read_schema
+from chalicelib.errors import Refused
+from chalicelib.formats import encodings, excel, gzipped, kinds, transcoded
+from chalicelib.formats.kinds import GZIP, WORKBOOK
+from chalicelib.formats.limits import Limits
+from chalicelib.formats.transcoded import UTF_8
+from chalicelib.journey import piece_key
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
+
+SAMPLE_BYTES: Final = 256 * 1024
+BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
+_OF_ANY_TEXT: Final = frozenset({"header", "skip_lines", "comment", "null_values", "ragged"})  # of a sheet, too
+_ARCHIVES: Final = (b"\x1f\x8b", b"PK\x03\x04")
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A file as UTF-8 CSV: its bytes, what is declared of it, and what the status shows of the file."""
+
+    blocks: Iterable[bytes]
+    dialect: dict[str, Any]
+    origin: dict[str, Any]
+    confidence: dict[str, float]
+    by_rows: bool = False
+
+
+class _Over(Exception):
+    """The upload has ended meanwhile."""
+
+
+def ready(upload: ledger.Upload, deadline: float) -> ledger.Upload | None:
+    """The upload with a text that can be cut; None if it has ended meanwhile. Raises Refused.
+
+    What is not made by `deadline` (of time.monotonic) is refused: a repeat would begin at the start again.
+    """
+    if upload.piece or not upload.bytes_total:
+        return upload
+    sample = s3.read(upload.object_key, upload.etag, 0, min(upload.bytes_total, SAMPLE_BYTES))
+    kinds.refuse_old_office(sample, upload.bytes_total, partial(s3.read, upload.object_key, upload.etag))
+    found = kinds.kind(sample, upload.dialect.get("encoding"))
+    if found == UTF_8:
+        return upload
+    made = _make(upload, found, sample)
+    key = piece_key(upload.tenant, upload.upload_id, str(ULID()))
+    try:
+        etag, size = s3.write(key, "text/csv; charset=utf-8", _watched(upload, made.blocks, deadline))
+    except _Over:
+        return None
+    piece = {"key": key, "etag": etag, "size": size, "dialect": made.dialect, "by_rows": made.by_rows}
+    piece |= {"origin": made.origin, "confidence": made.confidence}
+    return replace(upload, piece=ledger.keep_piece(connection(), upload.number, piece))
+
+
+def _watched(upload: ledger.Upload, blocks: Iterable[bytes], deadline: float) -> Iterator[bytes]:
+    """The blocks, while there is time, and a sign now and then that somebody is at work."""
+    due = 0.0
+    for block in blocks:
+        now = time.monotonic()
+        if now >= deadline:
+            raise Refused("unpacking_too_long", "The file cannot be unpacked in the time that a function has.")
+        if now >= due:
+            if not ledger.is_scanning(connection(), upload.number):
+                raise _Over
+            due = now + BEAT_SECONDS
+        yield block
+
+
+def _make(upload: ledger.Upload, kind: str, sample: bytes) -> _Made:
+    if kind == WORKBOOK:
+        return _sheet(upload)
+    source = s3.stream(upload.object_key, upload.etag, 0, upload.bytes_total)
+    dialect = {**upload.dialect, "encoding": UTF_8}  # the piece's
+    if kind != GZIP:
+        return _Made(transcoded.transcode(source, kind), dialect, {"encoding": kind}, _confidence(upload, sample))
+    head, contents = _head(gzipped.unpack(source, _limits()))
+    if head.startswith(_ARCHIVES):
+        raise Refused("gzip_nested", "The gzip file holds another archive; upload that one.")
+    encoding = kinds.encoding(head, upload.dialect.get("encoding"))
+    text = contents if encoding == UTF_8 else transcoded.transcode(contents, encoding)
+    return _Made(text, dialect, {"packed": GZIP, "encoding": encoding}, _confidence(upload, head))
+
+
+def _confidence(upload: ledger.Upload, sample: bytes) -> dict[str, float]:
+    return {"encoding": encodings.encoding(sample, upload.dialect.get("encoding")).confidence}
+
+
+def _sheet(upload: ledger.Upload) -> _Made:
+    """A sheet's cells are known as they are: what says how a text file spells them does not apply."""
+    dialect = {name: value for name, value in upload.dialect.items() if name in _OF_ANY_TEXT}
+    has_header = dialect.get("header", True)
+    sheet = excel.open_sheet(
+        excel.Ranges(partial(s3.read, upload.object_key, upload.etag), upload.bytes_total),
+        upload.options.get("sheet"),
+        _limits(),
+        width=None if has_header or upload.dataset == 0 else len(read_schema(upload.descriptor).fields),
+        skip=dialect.get("skip_lines", 0),
+    )
+    return _Made(
+        sheet.blocks,
+        dialect | {"delimiter": ",", "quote": '"', "encoding": UTF_8},
+        {"sheet": sheet.name},
+        {},
+        by_rows=True,
+    )
+
+
+def _limits() -> Limits:
+    return Limits(settings().max_unpacked_bytes, settings().scratch_bytes)
+
+
+def _head(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, as many as tell an encoding if there are so many, and all blocks."""
+    held: list[bytes] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= SAMPLE_BYTES:
+            break
+    return b"".join(held)[:SAMPLE_BYTES], chain(held, blocks)
