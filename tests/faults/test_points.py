@@ -9,6 +9,7 @@ fault on all cases, as often in a row as it leads to new states: minutes to hour
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import os
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ CHECK = {"validate_only": True}  # and confirmed, when it waits for that
 
 CASES = [
     Case("split", "plain", PLAIN, CLEAN),
+    Case("split", "packed", gzip.compress(PLAIN), CLEAN),
     Case("load", "plain", PLAIN, CLEAN, faults=EACH, depth=2),
     Case("load", "bad", BAD, ("completed_with_errors", 1, 0, 0, 3, 0)),
     Case("load", "clash-insert", CLASHES, REJECTS, seed=OLD),

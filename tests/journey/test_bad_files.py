@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import random
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from rowmill_client import ApiError
 
 from tests.journey.conftest import Account, Cloud, adds_up, new_account
+from tests.workbooks import of_rows, zipped
 
 CONTACTS = {
     "fields": [
@@ -25,15 +24,6 @@ CONTACTS = {
 HEADER = b"email,name,age\n"
 GOOD = b"a@x.org,Ada,36\n"
 GARBAGE = random.Random(1).randbytes(4000)
-
-
-def _workbook() -> bytes:
-    """What makes a file a workbook to the splitter is its first bytes."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
-        archive.writestr("xl/workbook.xml", "<workbook/>")
-    return packed.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +75,11 @@ CASES: Mapping[str, Case] = {
     "a column too many": Case(b"email,name,age,town\na@x.org,Ada,1,Ur\n", "failed", error="columns_unknown"),
     "a header alone": Case(HEADER, "completed", 0),
     "no byte at all": Case(b"", "failed", error="file_empty"),
-    "a gzip archive": Case(gzip.compress(HEADER + GOOD), "failed", error="file_type_unsupported"),
-    "a workbook": Case(_workbook(), "failed", error="file_type_unsupported"),
-    "UTF-16": Case((HEADER + GOOD).decode().encode("utf-16"), "failed", error="encoding_unsupported"),
+    "a gzip archive": Case(gzip.compress(HEADER + GOOD), "completed", 1),
+    "a gzip archive cut short": Case(gzip.compress(HEADER + GOOD)[:-1], "failed", error="gzip_truncated"),
+    "a workbook": Case(of_rows([["email", "name", "age"], ["a@x.org", "Ada", 36]]), "completed", 1),
+    "a workbook with nothing in it": Case(zipped({"[Content_Types].xml": b""}), "failed", error="workbook_corrupt"),
+    "UTF-16": Case((HEADER + GOOD).decode().encode("utf-16"), "completed", 1),
     "a quote that never ends": Case(HEADER + GOOD + b'b@x.org,"Bob,2\nc@x.org,Cy,3\n', "completed_with_errors", 2),
     "noise": Case(GARBAGE, "failed"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -27,7 +28,15 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         checked = account.ended(account.start(b"id,name\n9001,Ada\n9001,Again\n", max_errors=1))
         assert (checked["state"], checked["loaded"], checked["rejected"]) == ("completed_with_errors", 1, 1)
         _in_parts(account)
+        _as_a_piece(account, body)
         assert account.cloud.sweep()["uploads_seen"] == 0
+
+
+def _as_a_piece(account: Account, body: bytes) -> None:
+    """A file that the splitter rewrites; the row that repeats another is read from the piece when it is settled."""
+    account.dataset(PEOPLE, "packed")
+    upload = account.ended(account.start(gzip.compress(body), "packed"))
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
 
 
 def _in_parts(account: Account) -> None:

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final, Literal
 
+from chalicelib.formats.excel.strings import cell
+
 Shown = Literal["number", "date", "time", "datetime", "elapsed"]
 
 _DAY_MS: Final = 86_400_000
@@ -40,12 +42,12 @@ def shown_by(number_format: int, code: str | None) -> Shown:
 
 def number(text: str) -> str:
     """A number as text: the shortest that reads back as the same double, so 1.1000000000000001 is 1.1."""
-    if text.isdecimal():
-        return text
     try:
         value = float(text)
     except ValueError:
-        return text  # the checker says what is wrong with it
+        return cell(text)  # the checker says what is wrong with it
+    if text.isdecimal():
+        return text
     if value.is_integer() and abs(value) < 2**63:
         return str(int(value))
     return repr(value) if math.isfinite(value) else text
@@ -60,7 +62,7 @@ def moment(text: str, shown: Shown, from_1904: bool) -> str:
     try:
         days, rest = divmod(round(float(text) * _DAY_MS), _DAY_MS)
     except (ValueError, OverflowError):
-        return text
+        return cell(text)
     if not 0 <= days <= _LAST_DAY[from_1904]:
         return number(text)
     if shown == "elapsed":

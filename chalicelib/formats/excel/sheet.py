@@ -56,7 +56,7 @@ class _Rows:
         self._cells: list[str] | None = None  # None: between rows
         self._length = 0
         self._type: str | None = None  # None: between cells
-        self._shown: Shown = "number"
+        self._style: str | None = None
         self._parts: list[str] = []
         self._taking = self._phonetic = self._formula = self._value = False
 
@@ -108,57 +108,51 @@ class _Rows:
         self._row, self._cells, self._length = row, [], 0
 
     def _start_cell(self, attributes: dict[str, str]) -> None:
-        if self._type is not None or self._cells is None:
+        cells = self._cells
+        if self._type is not None or cells is None:
             raise corrupt("a cell is where none can be")
-        place = attributes.get("r")
-        if place is not None:
-            missing = self._column(place) - len(self._cells)
-            if missing < 0:
-                raise corrupt("its cells are not in order")
-            self._cells += [""] * missing
-        if len(self._cells) >= MAX_COLUMN:
+        if (place := attributes.get("r")) is not None:
+            letters = place.rstrip("0123456789")
+            column = self._columns.get(letters)
+            if column is None:
+                column = self._columns[letters] = _column(place, letters)
+            if column != len(cells):
+                self._skip_to(column)
+        elif len(cells) >= MAX_COLUMN:
             raise corrupt("a row has too many cells")
         self._type = attributes.get("t", "n")
-        style = attributes.get("s")
-        self._shown = "number" if style is None else self._style(style)
+        self._style = attributes.get("s")
         self._parts = []
         self._formula = self._value = False
 
-    def _style(self, style: str) -> Shown:
-        known = self._layout.styles
-        return known[int(style)] if style.isdecimal() and int(style) < len(known) else "number"
-
-    def _column(self, place: str) -> int:
-        """Column A is 0. The row in the place is not looked at: cells are in their row."""
-        letters = place.rstrip("0123456789")
-        column = self._columns.get(letters)
-        if column is None:
-            if not _PLACE(place):
-                raise corrupt("a cell has no place")
-            column = -1
-            for letter in letters:
-                column = (column + 1) * 26 + ord(letter) - ord("A")
-            self._columns[letters] = column
-        return column
+    def _skip_to(self, column: int) -> None:
+        assert self._cells is not None
+        if column < len(self._cells):
+            raise corrupt("its cells are not in order")
+        self._cells += [""] * (column - len(self._cells))
 
     def _end_cell(self) -> None:
         assert self._cells is not None
         text = "".join(self._parts)
         if not text:
             self._cells.append(NOT_TEXT + UNCOMPUTED if self._formula and not self._value else "")
+        elif self._type == "n":
+            self._cells.append(text if self._style is None and text.isdecimal() else self._number(text))
         elif self._type == "s":
             self._cells.append(self._strings[text])
-        elif self._type == "n":
-            plain = self._shown == "number"
-            self._cells.append(cell(number(text) if plain else moment(text, self._shown, self._layout.from_1904)))
         else:
             self._cells.append(self._spelt(text))
         self._type = None
 
+    def _number(self, text: str) -> str:
+        style, known = self._style, self._layout.styles
+        shown = known[int(style)] if style and style.isdecimal() and int(style) < len(known) else "number"
+        return number(text) if shown == "number" else moment(text, shown, self._layout.from_1904)
+
     def _spelt(self, text: str) -> str:
         match self._type:
             case "b":
-                return {"0": "false", "1": "true"}.get(text, cell(text))
+                return {"0": "false", "1": "true"}.get(text) or cell(text)
             case "e":
                 return cell(NOT_TEXT + text)
             case _:
@@ -175,3 +169,15 @@ class _Rows:
         cells += [""] * ((self._width or 0) - len(cells))
         self.lines.append("\n" * (self._row - self._written - 1) + ",".join(cells) + "\n")
         self._written = self._row
+
+
+def _column(place: str, letters: str) -> int:
+    """Where a cell is in its row; column A is 0. The row in its place is not looked at: a cell is in its row."""
+    if not _PLACE(place):
+        raise corrupt("a cell has no place")
+    column = 0
+    for letter in letters:
+        column = column * 26 + ord(letter) - ord("A") + 1
+    if column > MAX_COLUMN:
+        raise corrupt("a row has too many cells")
+    return column - 1
