@@ -18,8 +18,9 @@ from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from chalicelib.errors import Refused
 from chalicelib.formats.excel import Ranges, fault, open_sheet, reveal
 from chalicelib.formats.excel.archive import WINDOW_BYTES
-from chalicelib.formats.excel.markup import BLOCK_BYTES
 from chalicelib.formats.excel.numbers import moment, number, shown_by
+from chalicelib.formats.excel.sheet import BLOCK_BYTES, MAX_ROW_LENGTH
+from chalicelib.formats.excel.strings import MAX_TEXT, USUAL_TEXT
 from chalicelib.formats.limits import Limits
 from tests.workbooks import by_hand, in_old_container, of_rows, saved, zipped
 
@@ -326,7 +327,7 @@ def test_a_large_sheet_is_read_in_small_windows_and_comes_out_in_small_blocks() 
     sheet = open_sheet(Ranges(fetch, len(data)), None, LIMITS)
     blocks = [len(block) for block in sheet.blocks]
     assert sum(blocks) > 3 << 20
-    assert max(blocks) <= 8 * BLOCK_BYTES
+    assert max(blocks) <= 8 * BLOCK_BYTES  # a cell of 30 letters of XML names 130
     assert max(fetched) <= WINDOW_BYTES
     assert sum(fetched) <= 3 * len(data) + 4 * WINDOW_BYTES
     assert rows(data)[-1][0].startswith("text 29999, ")
@@ -344,3 +345,42 @@ def test_random_sheets_come_out_as_openpyxl_put_them_in() -> None:
             )
         expected = [["" if cell is None else str(cell).replace("_x0041_", "A") for cell in row] for row in table]
         assert rows(of_rows(table)) == expected
+
+
+@pytest.mark.parametrize("length", [USUAL_TEXT, MAX_TEXT])
+def test_cells_that_share_one_long_text_do_not_pile_up(length: int) -> None:
+    data = by_hand('<row><c t="s"><v>0</v></c></row>' * 300, f"<si><t>{'x' * length}</t></si>")
+    sizes = [len(block) for block in open_sheet(ranges(data), None, Limits(1 << 40, 1 << 30, ratio=1 << 30)).blocks]
+    assert sum(sizes) == 300 * (length + 1)
+    assert max(sizes) < 24 << 20
+
+
+def test_a_row_too_long_to_hold_is_refused() -> None:
+    limits = Limits(1 << 40, 1 << 30, ratio=1 << 30)
+    shared = f"<si><t>{'x' * USUAL_TEXT}</t></si>"
+    row = '<c t="s"><v>0</v></c>' * (MAX_ROW_LENGTH // USUAL_TEXT + 1)
+    assert code(by_hand(f"<row>{row}</row>", shared), limits=limits) == "record_too_large"
+    inline = f'<c t="inlineStr"><is><t>{"x" * MAX_ROW_LENGTH}x</t></is></c>'
+    assert code(by_hand(f"<row>{inline}</row>"), limits=limits) == "record_too_large"
+    assert code(by_hand("<row/>", f"<si><t>{'x' * MAX_TEXT}x</t></si>"), limits=limits) == "workbook_corrupt"
+
+
+def test_a_workbook_with_any_bytes_changed_is_read_or_refused_by_name() -> None:
+    noise = random.Random(5)
+    whole = of_rows([["id", "name"], [1, "a"], [2.5, "b"], [date(2024, 2, 29), True]])
+    with ZipFile(io.BytesIO(whole)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    for _ in range(150):
+        name = noise.choice(sorted(parts))
+        for data in (_spoilt(whole, noise), zipped(parts | {name: _spoilt(parts[name], noise)})):
+            try:
+                lines(data)
+            except Refused as refused:
+                assert refused.code.startswith(("workbook_", "file_type_", "sheet_", "unpacked_", "packed_"))
+
+
+def _spoilt(data: bytes, noise: random.Random) -> bytes:
+    spoilt = bytearray(data)
+    for _ in range(noise.choice([1, 1, 5])):
+        spoilt[noise.randrange(len(spoilt))] = noise.choice([0, 48, 57, 60, 62, 34, 255])
+    return bytes(spoilt)

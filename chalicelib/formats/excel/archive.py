@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from chalicelib.formats.limits import Limits
 WINDOW_BYTES: Final = 4 << 20
 MOST_AT_ONCE: Final = 16 << 20  # zipfile reads the directory of a zip at once
 MAX_ENTRIES: Final = 10_000
+MAX_SMALL_BYTES: Final = 64 << 20  # of a part that is read before anything can be passed on
 _ENCRYPTED: Final = 1
+_DAMAGE: Final = (
+    *(BadZipFile, zlib.error, struct.error, expat.ExpatError),
+    *(EOFError, KeyError, ValueError, NotImplementedError, OverflowError),
+)
 
 
 class Ranges(io.RawIOBase):
@@ -64,7 +70,7 @@ def sound() -> Iterator[None]:
     """Whatever zipfile, zlib and expat raise for a damaged workbook becomes Refused workbook_corrupt."""
     try:
         yield
-    except (BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, expat.ExpatError, UnicodeError):
+    except _DAMAGE:
         raise corrupt("it cannot be read") from None
 
 
@@ -86,6 +92,12 @@ class Archive:
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._entries
+
+    def open_small(self, name: str) -> IO[bytes]:
+        """As `open`, for a part that says how others are to be read."""
+        if name in self and self._entries[name.lower()].file_size > MAX_SMALL_BYTES:
+            raise corrupt("a part of it is too large")
+        return self.open(name)
 
     def open(self, name: str) -> IO[bytes]:
         """The part of this name, in any case, as Office has it. Its CRC is checked at its end."""

@@ -72,7 +72,7 @@ def _sheets(archive: Archive, book: str) -> tuple[list[_Named], bool]:
     targets = _targets(archive, _rels_of(book), book)
     found: list[_Named] = []
     from_1904 = False
-    with archive.open(book) as stream:
+    with archive.open_small(book) as stream:
         for name, attributes in elements(stream):
             if name == "workbookPr":
                 from_1904 = attributes.get("date1904", "") in ("1", "true")
@@ -107,7 +107,7 @@ def _styles(archive: Archive, book: str) -> list[Shown]:
     codes: dict[str, str] = {}
     formats: list[str] = []
     section = ""
-    with archive.open(part) as stream:
+    with archive.open_small(part) as stream:
         for name, attributes in elements(stream):
             if name in ("cellStyleXfs", "cellXfs", "cellStyles", "dxfs"):
                 section = name
@@ -144,7 +144,7 @@ def _targets(archive: Archive, rels: str, source: str) -> dict[str, tuple[str, s
         return {}
     folder = source.rpartition("/")[0]
     found: dict[str, tuple[str, str]] = {}
-    with archive.open(rels) as stream:
+    with archive.open_small(rels) as stream:
         for name, attributes in elements(stream):
             if name == "Relationship" and attributes.get("TargetMode") != "External" and len(found) < MAX_SHEETS:
                 target = attributes.get("Target", "")

@@ -26,7 +26,9 @@ class LocalNames(dict[str, str]):
         return local
 
 
-def parse(stream: IO[bytes], start: Start, end: End | None = None, text: Text | None = None) -> Iterator[None]:
+def parse(
+    stream: IO[bytes], start: Start, end: End | None = None, text: Text | None = None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[None]:
     """Parse stream block by block and give way after each, so that what was read can be passed on."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -35,7 +37,7 @@ def parse(stream: IO[bytes], start: Start, end: End | None = None, text: Text | 
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     fed = 0
-    while block := stream.read(BLOCK_BYTES):
+    while block := stream.read(block_bytes):
         parser.Parse(block, False)
         fed += len(block)
         if fed - parser.CurrentByteIndex > MAX_TOKEN_BYTES or len(parser.intern) > MAX_NAMES:

@@ -15,10 +15,12 @@ from chalicelib.errors import Refused
 from chalicelib.formats.excel.archive import corrupt
 from chalicelib.formats.excel.markup import MAX_DEPTH, LocalNames, parse
 from chalicelib.formats.excel.numbers import Shown, moment, number
-from chalicelib.formats.excel.strings import NOT_TEXT, UNCOMPUTED, SharedStrings, cell, unescaped
+from chalicelib.formats.excel.strings import NOT_TEXT, UNCOMPUTED, USUAL_TEXT, SharedStrings, cell, unescaped
 
 MAX_ROW: Final = 1_048_576
 MAX_COLUMN: Final = 16_384
+BLOCK_BYTES: Final = 1 << 14  # of XML, in which 500 cells may name a text of 32,767 letters each
+CAREFUL_BLOCK_BYTES: Final = 1 << 9  # where they may name longer ones
 MAX_ROW_LENGTH: Final = 16 << 20  # letters, as for any record
 _PLACE: Final = re.compile(r"([A-Z]{1,3})[0-9]{1,7}").fullmatch
 _KNOWN: Final = frozenset(("c", "v", "f", "t", "row", "rPh"))
@@ -37,7 +39,8 @@ class Layout:
 def read_sheet(stream: IO[bytes], strings: SharedStrings, layout: Layout) -> Iterator[bytes]:
     """The sheet as UTF-8 CSV. A row without a value is a blank line; none follow the last row with one."""
     rows = _Rows(strings, layout)
-    for _ in parse(stream, rows.start, rows.end, rows.text):
+    block_bytes = BLOCK_BYTES if strings.longest <= USUAL_TEXT else CAREFUL_BLOCK_BYTES
+    for _ in parse(stream, rows.start, rows.end, rows.text, block_bytes):
         yield "".join(rows.lines).encode(errors="surrogateescape")
         rows.lines.clear()
 
@@ -82,10 +85,13 @@ class _Rows:
     def text(self, data: str) -> None:
         if self._taking:
             self._parts.append(data)
-            self._length += len(data)
-            if self._length > MAX_ROW_LENGTH:
-                detail = f"Row {self._row} of the sheet has more than {MAX_ROW_LENGTH} letters."
-                raise Refused("record_too_large", detail)
+            self._grow(len(data))
+
+    def _grow(self, letters: int) -> None:
+        self._length += letters
+        if self._length > MAX_ROW_LENGTH:
+            detail = f"Row {self._row} of the sheet has more than {MAX_ROW_LENGTH} letters."
+            raise Refused("record_too_large", detail)
 
     def end(self, name: str) -> None:
         local = self._names[name]
@@ -140,6 +146,7 @@ class _Rows:
             self._cells.append(text if self._style is None and text.isdecimal() else self._number(text))
         elif self._type == "s":
             self._cells.append(self._strings[text])
+            self._grow(len(self._cells[-1]))
         else:
             self._cells.append(self._spelt(text))
         self._type = None

@@ -14,7 +14,8 @@ from chalicelib.errors import Refused
 from chalicelib.formats.excel.archive import corrupt
 from chalicelib.formats.excel.markup import LocalNames, parse
 
-MAX_TEXT: Final = 1 << 24  # letters; Excel's own limit is 32,767
+USUAL_TEXT: Final = 1 << 15  # letters: Excel's own limit
+MAX_TEXT: Final = 1 << 20
 _KEPT: Final = 16_384  # texts of at most _SHORT bytes that are remembered: 5 MB
 _SHORT: Final = 256
 _ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
@@ -59,6 +60,7 @@ class SharedStrings:
         self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed with the table
         self._ends = array("Q", [0])
         self._scratch_bytes = scratch_bytes
+        self.longest = 0
         self._short = lru_cache(_KEPT)(self._at)
 
     def close(self) -> None:
@@ -88,6 +90,7 @@ class SharedStrings:
     def _add(self, text: str) -> None:
         written = self._file.write(cell(unescaped(text)).encode(errors="surrogateescape"))
         self._ends.append(self._ends[-1] + written)
+        self.longest = max(self.longest, len(text))
         if self._ends[-1] > self._scratch_bytes:
             raise Refused("workbook_too_large", f"The workbook's texts have more than {self._scratch_bytes} bytes.")
 
