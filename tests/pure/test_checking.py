@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cells import patterns
+from chalicelib.cells import patterns, reading
 from chalicelib.checking import MAX_QUOTED, PLAIN, Checked, Conventions, check, quoted
 from chalicelib.datasets import FieldType, Schema, read_schema
 
@@ -322,6 +322,41 @@ def test_what_a_database_would_guess_or_a_library_forgive_is_refused(kind: str, 
     checked = one(cell, schema_of(kind))
     assert told(checked) == {0: [("cell", "type_invalid")]}
     assert quoted(cell) in checked.bad[0][0].detail
+
+
+SURE = [
+    ("integer", {}, PLAIN),
+    ("integer", {"groupChar": "."}, PLAIN),
+    ("number", {}, PLAIN),
+    ("number", {"decimalChar": ",", "groupChar": "."}, PLAIN),
+    ("number", {"bareNumber": False}, PLAIN),
+    ("date", {}, Conventions(date_order="dmy")),
+    ("datetime", {}, PLAIN),
+    ("time", {}, PLAIN),
+    ("year", {}, PLAIN),
+    ("string", {"format": "uuid"}, PLAIN),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "conventions"), SURE)
+def test_what_a_cheap_look_lets_through_a_close_one_reads_as_it_stands(
+    kind: str, field: dict[str, Any], conventions: Conventions
+) -> None:
+    known = reading(schema_of(kind, **field).fields[0], conventions)
+    shape: str = known.sure.__self__.pattern  # type: ignore[union-attr]
+
+    @given(st.from_regex(shape, fullmatch=True))
+    @settings(max_examples=100, deadline=None)
+    def holds(cell: str) -> None:
+        if known.sure is not None and known.sure(cell):
+            assert known.read(cell) == cell
+
+    holds()
+
+
+def test_a_missing_value_that_looks_like_a_value_is_missing() -> None:
+    for kind, cell in (("integer", "-1"), ("number", "0.0"), ("date", "1900-01-01"), ("string", "NULL")):
+        assert read_as([cell], schema_of(kind, missingValues=[cell])) == [None]
 
 
 EMAILS = ["a@b", "first.last+tag@mail.example.org", "x" * 64 + "@" + "y" * 63 + ".org", "o'neil@x.ie"]
