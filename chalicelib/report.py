@@ -126,7 +126,7 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         **shown,
         "parent_id": item.get("parent_id"),
         **retried,
-        "rejected_open": max(0, shown["rejected"] - retried["resolved"]),
+        "rejected_open": None if (back := retried["resolved"]) is None else max(0, shown["rejected"] - back),
         "error": shown["error"] or error,
     }
 

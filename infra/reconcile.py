@@ -156,13 +156,17 @@ def _encrypted_by(cipher: str) -> dict[str, Any]:
 
 
 def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule of the template in the words of the API, which wants `ID` and always a filter."""
-    return {"ID": rule["Id"], "Filter": {"Prefix": ""}, **{key: rule[key] for key in rule if key != "Id"}}
+    """A rule of the template in the words of the API, which wants `ID`, always a filter, and the days by themselves."""
+    said = {key: value for key, value in rule.items() if key not in ("Id", "Prefix", "ExpirationInDays")}
+    if "ExpirationInDays" in rule:
+        said["Expiration"] = {"Days": rule["ExpirationInDays"]}
+    return {"ID": rule["Id"], "Filter": {"Prefix": rule.get("Prefix", "")}, **said}
 
 
 def _essence(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule as read, with the one spelling of 'every object' that we write."""
-    return {**{key: rule[key] for key in rule if key != "Prefix"}, "Filter": {"Prefix": ""}}
+    """A rule as read, with the one spelling of its prefix that we write."""
+    prefix = rule.get("Filter", {}).get("Prefix") or rule.get("Prefix", "")
+    return {**{key: rule[key] for key in rule if key != "Prefix"}, "Filter": {"Prefix": prefix}}
 
 
 def _reserved(functions: Any, name: str, count: int) -> Setting:

@@ -129,8 +129,8 @@ class Upload(TypedDict):
     error: Failure | None
     parent_id: NotRequired[str | None]
     children: NotRequired[list[str]]
-    resolved: NotRequired[int]
-    rejected_open: NotRequired[int]
+    resolved: NotRequired[int | None]
+    rejected_open: NotRequired[int | None]
     review: NotRequired[Review | None]
     upload: NotRequired[Ticket]
 

@@ -43,7 +43,7 @@ def test_bad_rows_are_fetched_corrected_and_sent_back(account: Account) -> None:
 
     fetched = account.folder / "bad.csv"
     rowmill("rejects", parent["id"], "--format", "csv", "--output", str(fetched))
-    header, *rows = csv.reader(io.StringIO(fetched.read_text("utf-8-sig"), newline=""))
+    header, *rows = csv.reader(io.StringIO(fetched.read_bytes().decode("utf-8-sig"), newline=""))
     assert rows[0][-2] == '\'=HYPERLINK("http://x")'
     workbook = account.folder / "bad.xlsx"
     rowmill("rejects", parent["id"], "--format", "xlsx", "--output", str(workbook))

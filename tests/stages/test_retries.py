@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
 from chalicelib import admit, report
 from chalicelib.errors import Refused
+from chalicelib.postgres import retries
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into
 from tests.stages.test_journey_in_process import adds_up
@@ -219,3 +221,17 @@ def test_the_same_idempotency_key_makes_one_retry_of_one_parent(pipeline: Pipeli
     with pytest.raises(Refused) as refused:
         send(pipeline, other, FILE, "key-1")
     assert refused.value.code == "idempotency_key_reused"
+
+
+def test_what_cannot_be_counted_in_time_is_said_to_be_unknown(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> int:
+        raise psycopg.errors.QueryCanceled
+
+    pipeline.dataset()
+    parent = pipeline.run(FILE)
+    monkeypatch.setattr(retries, "_count_named", late)
+    child = retry(pipeline, parent["id"], corrected(pipeline, parent["id"], everything))
+    after = pipeline.upload(parent["id"])
+    assert (child["state"], after["children"], *sums(after)) == ("completed", [child["id"]], 4, None, None)
