@@ -13,6 +13,7 @@ from ulid import ULID
 
 from chalicelib import matching, tickets
 from chalicelib.aws import dynamodb, s3
+from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
@@ -142,6 +143,7 @@ def _dialect(options: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(dialect, dict):
         raise _invalid("options.dialect", "must be an object")
     Dialect.from_options(dialect)
+    conventions.read(dialect)
     return dialect
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib.checking import Value, check
+from chalicelib.checking import PLAIN, Conventions, Value, check
 from chalicelib.datasets import Field, FieldType, Schema, read_schema
 from chalicelib.errors import Refused
 
@@ -30,26 +30,26 @@ _SPEAKS_AGAINST: Final[Mapping[FieldType, Any]] = {
 }
 
 
-def guess(columns: Iterable[Sequence[Value]]) -> list[int]:
+def guess(columns: Iterable[Sequence[Value]], spelling: Conventions = PLAIN) -> list[int]:
     """What the values of a chunk leave possible, a column at a time."""
-    return [_guess(set(column)) for column in columns]
+    return [_guess(set(column), spelling) for column in columns]
 
 
-def _guess(values: set[Value]) -> int:
+def _guess(values: set[Value], spelling: Conventions) -> int:
     found = [value for value in values if value is not None]
     bits = ALL & ~(NEVER_MISSING if None in values else 0) & ~(NO_VALUE if found else 0)
     for place, candidate in enumerate(CANDIDATES):
-        if not (_fits(candidate, found[:FIRST_VALUES]) and _fits(candidate, found)):
+        if not (_fits(candidate, found[:FIRST_VALUES], spelling) and _fits(candidate, found, spelling)):
             bits &= ~(1 << place)
     return bits
 
 
-def _fits(candidate: FieldType, values: Sequence[str]) -> bool:
+def _fits(candidate: FieldType, values: Sequence[str], spelling: Conventions) -> bool:
     against = _SPEAKS_AGAINST.get(candidate)
     if against and any(map(against, values)):
         return False
     schema = Schema((Field("column", candidate),), (), False, ())
-    return not check([(value,) for value in values], schema, [0], 1).bad
+    return not check([(value,) for value in values], schema, [0], 1, spelling).bad
 
 
 def descriptor(names: Sequence[str], guesses: Sequence[int]) -> dict[str, Any]:

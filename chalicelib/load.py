@@ -19,6 +19,7 @@ import psycopg
 
 from chalicelib import aws, checking, formats, inference
 from chalicelib.aws import s3
+from chalicelib.checking import conventions
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect, correction, excel
@@ -229,8 +230,9 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
     own = plan.get("own", {})
     origins, uncorrected = correction.take_back(rows, own) if own else ([], {})
-    checked = checking.check(rows, schema, plan["positions"], plan["width"], known=uncorrected)
-    guesses = inference.guess(checked.columns) if is_inferring else []
+    spelling = conventions.read(plan["dialect"])
+    checked = checking.check(rows, schema, plan["positions"], plan["width"], spelling, uncorrected)
+    guesses = inference.guess(checked.columns, spelling) if is_inferring else []
     lines = [] if is_inferring else _lines(checked, schema, lineage(upload.number, work.first_record))
     numbers = (upload.number, work.first_record, work.first_line)
     return Prepared(data, dialect, schema, *numbers, checked, lines, by_rows, origins, guesses)

@@ -10,27 +10,18 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from itertools import islice
 from typing import Any, Final, Literal
 
-from chalicelib import chunking, formats, inference, matching, normalise
+from chalicelib import chunking, normalise, planning
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
-from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, correction, excel
-from chalicelib.journey import Chunk, Number, object_key, tier
+from chalicelib.formats import Dialect
+from chalicelib.journey import Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, ledger, locks, manifest
 from chalicelib.postgres.connection import connection
-from chalicelib.settings import ChunkRule, settings
 
-SPLITTER_VERSION: Final = 2
-SAMPLE_BYTES: Final = 256 * 1024
-REVIEWED_ROWS: Final = 20
-REVIEWED_CELLS: Final = 1000  # the status table holds them
-REVIEWED_LENGTH: Final = 40
 FLUSH_SECONDS: Final = 0.2
 
 
@@ -114,7 +105,7 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
     if ready is None:
         return
     upload = ready
-    plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))
+    plan = upload.plan or ledger.keep_plan(db, upload.number, planning.plan(upload))
     ledger.begin_splitting(db, upload.number)
     send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, deadline):
@@ -124,103 +115,6 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
         case "out of time":
             sqs.send_for_split(upload.tenant, upload.upload_id)
-
-
-def _plan(upload: ledger.Upload) -> dict[str, Any]:
-    """Everything the cuts and the loads depend on, decided once."""
-    text = upload.text
-    size = text.size
-    if size == 0:
-        raise Refused("file_empty", "The file has no bytes, not even a header.")
-    sample = s3.read(text.key, text.etag, 0, min(size, SAMPLE_BYTES))
-    first_lines = excel.reveal(sample) if text.by_rows else sample
-    schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
-    names = schema.names if schema else ()
-    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=names)
-    dialect = detected.dialect
-    header = formats.header(first_lines, dialect, truncated=size > len(sample))
-    start = header.end
-    heads = correction.restored(header.names)
-    names = schema.names if schema else inference.column_names(header.names, detected.columns)
-    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
-    queue = tier(_estimate_rows(sample[start:], size - start))
-    rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
-    return {
-        "splitter": SPLITTER_VERSION,
-        "dataset_version": upload.dataset_version,
-        "dialect": asdict(dialect),
-        "shown": {**asdict(dialect), "detected": _evidence(detected, upload), **text.origin},
-        "positions": matching.positions(columns, names),
-        "width": len(columns),
-        "mapping": matching.shown(columns),
-        "nameless": header.nameless,
-        "header": heads,
-        "own": correction.marks(heads) if schema else {},
-        **({} if schema else {"names": names, "rows": _first_rows(first_lines[start:], dialect, len(names))}),
-        "data_start": start,
-        "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else header.lines),
-        "chunk_bytes": _equal_chunks(size - start, rule.bytes),
-        "chunk_records": rule.records,
-        "tier": queue,
-    }
-
-
-def _chunk_rule(depth: int) -> ChunkRule:
-    """The size of chunks while so many messages wait before them."""
-    return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
-
-
-def _evidence(detected: formats.Detected, upload: ledger.Upload) -> dict[str, Any]:
-    """How sure the detection is: so many of the sample's records have as many cells as the first."""
-    return {
-        "declared": sorted(upload.dialect),
-        "records": detected.records,
-        "agreeing": detected.agreeing,
-        "columns": detected.columns,
-        "confidence": {**detected.confidence, **upload.text.confidence},
-        "line_ends": dict(detected.line_ends),
-        "ambiguous": detected.is_ambiguous,
-        "alternatives": [asdict(each) for each in detected.alternatives],
-    }
-
-
-def _columns(
-    header: Sequence[str], detected: formats.Detected, schema: Schema, mapping: matching.Mapped
-) -> list[matching.Column]:
-    """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
-    if detected.dialect.header:
-        own = dict.fromkeys(correction.marks(header))  # columns of a rejects file are nobody's field
-        return matching.match(header, schema.names, {**own, **mapping})
-    ignored = sum(field is None for field in mapping.values())
-    usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
-    return matching.by_position(usual, schema.names, mapping)
-
-
-def _named(names: Sequence[str]) -> list[matching.Column]:
-    """The columns of a file that makes its own dataset."""
-    return [matching.Column(place, name, name, "exact") for place, name in enumerate(names, 1)]
-
-
-def _first_rows(sample: bytes, dialect: Dialect, width: int) -> list[list[str]]:
-    """The first rows for people to look at, cells cut short; fewer of a wide file."""
-    most = min(REVIEWED_ROWS, max(1, REVIEWED_CELLS // width))
-    return [[_printable(cell) for cell in row[:width]] for row in islice(formats.records(sample, dialect), most)]
-
-
-def _printable(cell: str) -> str:
-    return cell[:REVIEWED_LENGTH].encode(errors="replace").decode().replace("\0", "\ufffd")
-
-
-def _estimate_rows(sample: bytes, size: int) -> int:
-    """About how many rows `size` bytes hold, by the line ends of a sample."""
-    lines = max(sample.count(b"\n"), sample.count(b"\r"))
-    return size * lines // len(sample) if sample else 0
-
-
-def _equal_chunks(size: int, most: int) -> int:
-    """Chunks of equal size and, above one, even number: two workers then end together."""
-    chunks = -(-size // most)
-    return max(1, -(-size // (chunks + chunks % 2))) if chunks > 1 else most
 
 
 def _fan_out(

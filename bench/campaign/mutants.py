@@ -140,8 +140,8 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/split.py",
-                "    plan = upload.plan or ledger.keep_plan(db, upload.number, _plan(upload))\n",
-                "    plan = _plan(upload)\n"
+                "    plan = upload.plan or ledger.keep_plan(db, upload.number, planning.plan(upload))\n",
+                "    plan = planning.plan(upload)\n"
                 "    db.execute('UPDATE rowmill.upload SET plan = NULL WHERE number = %s', (upload.number,))\n"
                 "    ledger.keep_plan(db, upload.number, plan)\n",
             ),

@@ -1,0 +1,139 @@
+"""What is decided of a file once, from its first bytes: how it is written, which column is which field, how it is cut.
+
+The plan is written before the first chunk. Whoever comes later, and whatever has changed by then, goes by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from chalicelib import formats, inference, matching
+from chalicelib.aws import s3, sqs
+from chalicelib.checking import conventions
+from chalicelib.datasets import Schema, read_schema
+from chalicelib.errors import Refused
+from chalicelib.formats import Dialect, correction, excel
+from chalicelib.journey import tier
+from chalicelib.postgres import ledger
+from chalicelib.settings import ChunkRule, settings
+
+SPLITTER_VERSION: Final = 2
+SAMPLE_BYTES: Final = 256 * 1024
+REVIEWED_ROWS: Final = 20
+REVIEWED_CELLS: Final = 1000  # the status table holds them
+REVIEWED_LENGTH: Final = 40
+
+
+def plan(upload: ledger.Upload) -> dict[str, Any]:
+    """Everything the cuts and the loads depend on, decided once."""
+    text = upload.text
+    size = text.size
+    if size == 0:
+        raise Refused("file_empty", "The file has no bytes, not even a header.")
+    sample = s3.read(text.key, text.etag, 0, min(size, SAMPLE_BYTES))
+    first_lines = excel.reveal(sample) if text.by_rows else sample
+    schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
+    names = schema.names if schema else ()
+    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=names)
+    header = formats.header(first_lines, detected.dialect, truncated=size > len(sample))
+    start = header.end
+    heads = correction.restored(header.names)
+    names = schema.names if schema else inference.column_names(header.names, detected.columns)
+    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
+    positions = matching.positions(columns, names)
+    rows = _rows(first_lines[start:], detected.dialect, len(columns), header.nameless, truncated=size > len(sample))
+    told = conventions.detect(_by_field(rows, positions), schema or inference.text_schema(names), text.dialect)
+    dialect = replace(detected.dialect, **asdict(told.conventions))
+    queue = tier(_estimate_rows(sample[start:], size - start))
+    rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
+    return {
+        "splitter": SPLITTER_VERSION,
+        "dataset_version": upload.dataset_version,
+        "dialect": asdict(dialect),
+        "shown": {**asdict(dialect), "detected": _evidence(upload, detected, told), **text.origin},
+        "positions": positions,
+        "width": len(columns),
+        "mapping": matching.shown(columns),
+        "nameless": header.nameless,
+        "header": heads,
+        "own": correction.marks(heads) if schema else {},
+        **({} if schema else {"names": names, "rows": _first_rows(rows, len(names))}),
+        "data_start": start,
+        "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else header.lines),
+        "chunk_bytes": _equal_chunks(size - start, rule.bytes),
+        "chunk_records": rule.records,
+        "tier": queue,
+    }
+
+
+def _chunk_rule(depth: int) -> ChunkRule:
+    """The size of chunks while so many messages wait before them."""
+    return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
+
+
+def _evidence(upload: ledger.Upload, detected: formats.Detected, told: conventions.Detected) -> dict[str, Any]:
+    """How sure the detection is: so many of the sample's records have as many cells as the first."""
+    return {
+        "declared": sorted(upload.dialect),
+        "records": detected.records,
+        "agreeing": detected.agreeing,
+        "columns": detected.columns,
+        "confidence": {**detected.confidence, **upload.text.confidence},
+        "line_ends": dict(detected.line_ends),
+        "ambiguous": detected.is_ambiguous,
+        "alternatives": [asdict(each) for each in detected.alternatives],
+        "conventions": told.evidence,
+    }
+
+
+def _columns(
+    header: Sequence[str], detected: formats.Detected, schema: Schema, mapping: matching.Mapped
+) -> list[matching.Column]:
+    """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
+    if detected.dialect.header:
+        own = dict.fromkeys(correction.marks(header))  # columns of a rejects file are nobody's field
+        return matching.match(header, schema.names, {**own, **mapping})
+    ignored = sum(field is None for field in mapping.values())
+    usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
+    return matching.by_position(usual, schema.names, mapping)
+
+
+def _named(names: Sequence[str]) -> list[matching.Column]:
+    """The columns of a file that makes its own dataset."""
+    return [matching.Column(place, name, name, "exact") for place, name in enumerate(names, 1)]
+
+
+def _rows(lines: bytes, dialect: Dialect, width: int, nameless: int, *, truncated: bool) -> list[list[str]]:
+    """The sample's records that are as wide as the file; the last one may be cut off."""
+    rows = list(formats.records(lines, dialect))
+    whole = rows[:-1] if truncated else rows
+    return [row for row in formats.fitted(whole, width, dialect, nameless) if len(row) == width]
+
+
+def _by_field(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> list[list[str]]:
+    """The cells of each field, field by field."""
+    return [[row[position] for row in rows] for position in positions]
+
+
+def _first_rows(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The first rows for people to look at, cells cut short; fewer of a wide file."""
+    most = min(REVIEWED_ROWS, max(1, REVIEWED_CELLS // width))
+    return [[_printable(cell) for cell in row[:width]] for row in rows[:most]]
+
+
+def _printable(cell: str) -> str:
+    return cell[:REVIEWED_LENGTH].encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def _estimate_rows(sample: bytes, size: int) -> int:
+    """About how many rows `size` bytes hold, by the line ends of a sample."""
+    lines = max(sample.count(b"\n"), sample.count(b"\r"))
+    return size * lines // len(sample) if sample else 0
+
+
+def _equal_chunks(size: int, most: int) -> int:
+    """Chunks of equal size and, above one, even number: two workers then end together."""
+    chunks = -(-size // most)
+    return max(1, -(-size // (chunks + chunks % 2))) if chunks > 1 else most
