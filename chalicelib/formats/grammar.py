@@ -175,7 +175,9 @@ class Region:
 
     def lead(self) -> int:
         """How many bytes stand before the first record: blank lines and comments."""
-        return next((start for start, _, _ in tokens(self.data, self.dialect)), len(self.data))
+        if marks_in(self.data, self.dialect).comment:
+            return next((start for start, _, _ in tokens(self.data, self.dialect)), len(self.data))
+        return len(self.data) - len(self.data.lstrip(b"\r\n"))
 
 
 def scan(window: bytes, dialect: Dialect, final: bool) -> Region:

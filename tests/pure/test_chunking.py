@@ -9,13 +9,14 @@ import csv
 import io
 import itertools
 import random
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import example, find, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.chunking import Chunk, Start, cut
+from chalicelib.chunking import MIN_GAP_BYTES, Chunk, Start, cut
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, Unreadable, records
 from tests.pure.judge import judged
@@ -295,3 +296,74 @@ def test_a_file_of_many_windows_is_cut_by_the_same_rule(line_end: str, stray: st
     for chunk_bytes, chunk_records in ((100_000, UNLIMITED), (UNLIMITED, 777)):
         wanted = expected(data, Dialect(), chunk_bytes, chunk_records)
         assert chunks_of(data, Dialect(), chunk_bytes, chunk_records, block=300_000) == wanted
+
+
+def chunks_of_a_gap(lead: bytes, gap: bytes, times: int, dialect: Dialect = COMMAS) -> tuple[bytes, list[Chunk]]:
+    data = lead + gap * times + b"3,c\n"
+    return data, chunks_of(data, dialect, chunk_bytes=1000, block=70_000)
+
+
+@pytest.mark.parametrize("lead", [b"", b"1,a\n", b"1,a\n" * 251, b"1,a\n\n2,b\n"])
+@pytest.mark.parametrize(("gap", "comment"), [(b"\n", None), (b"\r\n", None), (b"\r", None), (b"# nothing\n\n", "#")])
+def test_a_gap_of_any_length_is_cut_by_bytes_at_line_ends(lead: bytes, gap: bytes, comment: str | None) -> None:
+    """Blank lines without end must not make a chunk without end; where it is cut must not depend on the windows."""
+    dialect = Dialect(comment=comment)
+    data, chunks = chunks_of_a_gap(lead, gap, 5 * MIN_GAP_BYTES // 2 // len(gap), dialect)
+    assert max(chunk.byte_end - chunk.byte_start for chunk in chunks) <= MIN_GAP_BYTES + 1100
+    assert [chunk.byte_start for chunk in chunks] == [0, *(chunk.byte_end for chunk in chunks[:-1])]
+    assert chunks[-1].byte_end == len(data)
+    for chunk in chunks:
+        piece = data[chunk.byte_start : chunk.byte_end]
+        assert chunk.records == len(records(piece, dialect))
+        assert chunk.first_line == 1 + physical_lines(data[: chunk.byte_start])
+        assert not (piece.endswith(b"\r") and data[chunk.byte_end :].startswith(b"\n"))
+        start = Start(chunk.byte_start, chunk.first_line, chunk.n, chunk.first_record)
+        rest = data[chunk.byte_start :]
+        assert chunks_of(rest, dialect, chunk_bytes=1000, block=9_999_999, start=start) == chunks[chunk.n - 1 :]
+
+
+def peak_of(blocks: Iterable[bytes], **options: str) -> tuple[str, int]:
+    """The detail of the refusal that a stream ends in, and the most memory held at a time."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused) as refused:
+            sizes = {"start": Start(0, 1), "chunk_bytes": 4 << 20, "chunk_records": UNLIMITED}
+            for _ in cut(blocks, Dialect.from_options(options), **sizes):
+                pass
+        return f"{refused.value.code}: {refused.value.detail}", tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "said"),
+    [
+        (b"id,name\n", b"x" * (1 << 20), "Record 2, which begins at line 2, byte 8, is longer than 16777216 bytes."),
+        (b'id,name\n1,"a\nb"\n2,"c\n"\r3,"', b"x,\n" * 300_000, "A quote opens at line 6 and does not close."),
+        (
+            b'1,x\n2,a,\n3,"b"" \n\n,c"\n4,"d\ne" x,"f',
+            b'g,""\n' * 200_000,
+            "A quote opens at line 7 and does not close.",
+        ),
+        (b"1\n#", b"x" * (1 << 20), "Record 2, which begins at line 2, byte 2"),
+        (b"1,\\", b"\n\\" * (1 << 19), "Record 1, which begins at line 1, byte 0"),
+    ],
+    ids=["a line of a gigabyte", "an open quote", "an open quote behind others", "a comment", "escaped line ends"],
+)
+def test_what_never_ends_is_refused_with_its_line_and_in_bounded_memory(head: bytes, body: bytes, said: str) -> None:
+    blocks = itertools.chain([head], itertools.repeat(body, 1100))
+    detail, peak = peak_of(blocks, comment="#", escape="\\")
+    assert detail.startswith("record_too_large: ")
+    assert said in detail
+    assert peak < 8 * (16 << 20)
+
+
+def test_blank_lines_without_end_take_no_memory() -> None:
+    tracemalloc.start()
+    blocks = itertools.repeat(b"\n" * (1 << 20), 12)
+    chunks = cut(blocks, COMMAS, start=START, chunk_bytes=4 << 20, chunk_records=9)
+    sizes = [chunk.byte_end - chunk.byte_start for chunk in chunks]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sizes == [4 << 20] * 3
+    assert peak < 16 << 20

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, Unreadable, bom_length, detect, header, records, spans
+from chalicelib.formats import MAX_CELL, Dialect, Unreadable, bom_length, detect, fitted, header, records, spans
 from tests.pure.judge import judged
 
 BOM = b"\xef\xbb\xbf"
@@ -268,3 +270,210 @@ def test_a_dialect_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
 def test_a_dialect_keeps_what_is_declared_and_defaults_the_rest() -> None:
     assert Dialect.from_options({}) == Dialect(",", '"', True)
     assert Dialect.from_options({"delimiter": "\t", "quote": None}) == Dialect("\t", None, True)
+
+
+# What a cell, a record and a header may be
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("tail", ["", "\n3,c\n", '\n3,"c"\n'])
+def test_the_largest_cell_passes_and_one_letter_more_is_withheld_alone(quote: str, tail: str) -> None:
+    for letters, fits in ((MAX_CELL, True), (MAX_CELL + 1, False)):
+        cell = "é" * letters
+        found = list(records(f"1,a\n2,{quote}{cell}{quote}{tail}".encode(), COMMAS))
+        assert [len(row) for row in found] == [2, 2 if fits else 0, *([2] if tail else [])]
+        assert fits or (isinstance(found[1], Unreadable) and found[1].code == "row_too_large")
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (b'a,"b"c', "text follows the closing quote of cell 2"),
+        (b'"a,"b"', "text follows the closing quote of cell 1"),
+        (b'a,"b\nc', "the quote that opens cell 2 never closes"),
+        (b'"a\n",b,"c', "the quote that opens cell 3 in line 2 of the record never closes"),
+        (b'x"a,b"', "the quotes inside cells 1 and 2 may enclose what is between them"),
+    ],
+)
+def test_a_record_whose_quotes_are_misplaced_has_no_cells_but_a_reason(record: bytes, why: str) -> None:
+    (row,) = records(record, COMMAS)
+    assert isinstance(row, Unreadable)
+    assert (row.code, row.detail, len(row)) == ("quote_misplaced", why, 0)
+
+
+@pytest.mark.parametrize("record", ['5" pipe', 'B"', 'say "so"', ' "a" ', 'a""b', '5",6"', '5" pipe,6"', "it's"])
+def test_quotes_inside_plain_text_are_plain(record: str) -> None:
+    assert rows(record.encode() + b',"x"') == [[*record.split(","), "x"]]
+
+
+def test_an_escape_makes_plain_what_means_something_and_nothing_else() -> None:
+    dialect = Dialect(escape="\\", comment="#")
+    assert rows(b'\\#a,\\,,"\\"","C:\\new",\\\\,"a""b",\\\r\n,\\', dialect) == [
+        ["#a", ",", '"', "C:\\new", "\\", 'a"b', "\r\n", "\\"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"a,,b\n", "columns_unnamed"),
+        (b"a, ,b\n", "columns_unnamed"),
+        (b"a," + b"b" * 64 + b"\n", "column_name_too_long"),
+        (",".join(map(str, range(1601))).encode(), "columns_too_many"),
+        (b'a,"b"c\n', "header_invalid"),
+        (b'a,"b\n1,2\n', "header_invalid"),
+    ],
+)
+def test_a_header_that_no_table_can_have_is_refused_by_name(line: bytes, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        header(line, COMMAS, truncated=False)
+    assert refused.value.code == code
+
+
+def test_the_widest_table_and_the_longest_name_pass() -> None:
+    assert len(header(",".join(map(str, range(1600))).encode(), COMMAS, truncated=False).names) == 1600
+    assert header(b"b" * 63, COMMAS, truncated=False).names == ("b" * 63,)
+
+
+def test_blank_names_at_the_right_stand_over_cells_that_must_be_empty_or_not_there() -> None:
+    found = header(b"a,b,, \n", COMMAS, truncated=False)
+    assert (found.names, found.nameless) == (("a", "b"), 2)
+    got = [["1", "2", "", ""], ["1", "2"], ["1", "2", "", "x"], ["1", "2", ""], ["1"]]
+    assert fitted(got, 2, COMMAS, found.nameless) == [["1", "2"], ["1", "2"], *got[2:]]
+
+
+def test_padding_adds_and_drops_empty_cells_only() -> None:
+    got = [["1"], ["1", "2"], ["1", "2", ""], ["1", "2", "x"], ["1", "2", "", "x"], ["1", "2", "", ""]]
+    assert fitted(got, 2, COMMAS) == got
+    padded = [["1", ""], ["1", "2"], ["1", "2"], ["1", "2", "x"], ["1", "2", "", "x"], ["1", "2"]]
+    assert fitted(got, 2, Dialect(ragged="pad")) == padded
+    (broken,) = fitted(records(b'"a"b', COMMAS), 2, Dialect(ragged="pad"))
+    assert isinstance(broken, Unreadable)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_lines_to_skip_are_physical_lines_and_counted(line_end: bytes) -> None:
+    data = line_end.join([BOM + b'"title', b"", b"a,b", b"1,2"])
+    found = header(data, Dialect(skip_lines=2), truncated=False)
+    assert (found.names, found.lines) == (("a", "b"), 3)
+    assert data[found.end :] == b"1,2"
+    bare = header(data, Dialect(skip_lines=3, header=False), truncated=False)
+    assert (data[bare.end :], bare.lines) == (b"1,2", 3)
+
+
+def test_lines_to_skip_must_lie_in_the_sample() -> None:
+    with pytest.raises(Refused, match="do not end within"):
+        header(b"a\nb", Dialect(skip_lines=2), truncated=True)
+    assert header(b"a\nb", Dialect(skip_lines=9, header=False), truncated=False).end == 3
+
+
+# What is detected, and how surely
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (b"a,'b, c',d\n1,'2, 3',4\n", {"quote": "'"}),
+        (b"id,name\n1,it's\n2,'tis\n", {"quote": '"'}),
+        (b'id,name,x\n1,"say \\"so\\", she said",2\n2,"b",3\n', {"escape": "\\"}),
+        (b"1,2.5,2024-01-01\n2,3.5,2024-01-02\n", {"header": False}),
+        (b"id,price,day\n2,3.5,2024-01-02\n", {"header": True}),
+        (b"name,city\nAda,London\nBob,Paris\n", {"header": True}),
+        (b"Report of May\n\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2, "header": True}),
+        (b"Report,,\n,,\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2}),
+        (b"# made by x\nid,name\n1,a\n# page 2\n2,b\n", {"comment": "#"}),
+        (b"# made by x\nid,name,city\n1,a,b\n2,b,c\n", {"comment": None, "skip_lines": 1}),
+        (b"#id,name\n1,a\n2,b\n", {"comment": None, "skip_lines": 0, "header": True}),
+        (b"a^b\n1^2\n", {"delimiter": "^"}),
+        (b"a b c\n1 2 3\n4 5 6\n", {"delimiter": " "}),
+        (b"full name\nAda Lovelace\nBob Ross\n", {"delimiter": ","}),
+        (b"at\n10:45:00\n11:45:00\n", {"delimiter": ","}),
+        (b'a, b, c\n1, "x, y", 3\n', {"delimiter": ", "}),
+        (BOM + b"a;b\n1;2\n", {"encoding": "utf-8"}),
+        ("a;b\n1;é\n".encode("utf-16"), {"encoding": "utf-16", "delimiter": ";"}),
+        ("a;b\n1;2\n".encode("utf-16-le"), {"encoding": "utf-16-le", "delimiter": ";"}),
+        ("a;b\n1;2\n".encode("utf-16-be"), {"encoding": "utf-16-be", "delimiter": ";"}),
+        ("a;b\nMüller;Köln\n".encode("cp1252"), {"encoding": "cp1252"}),
+        ("a;b\nMüller;Köln\n".encode() + b"x;\xe9\n", {"encoding": "utf-8"}),
+        (b"a;b\nx;caf\xe9\n", {"encoding": "utf-8"}),
+        (b"a;b\nx;\xff\xfe\x81\n", {"encoding": "utf-8"}),
+    ],
+)
+def test_what_is_not_declared_is_detected(sample: bytes, expected: dict[str, Any]) -> None:
+    found = detect(sample, {}, truncated=False)
+    assert {name: getattr(found.dialect, name) for name in expected} == expected
+    assert all(0 <= confidence <= 1 for confidence in found.confidence.values())
+
+
+def test_a_header_is_doubted_only_where_the_file_is_as_wide_as_the_dataset() -> None:
+    sample = b"1,2\n3,4\n"
+    assert not detect(sample, {}, truncated=False, names=("a", "b")).dialect.header
+    assert detect(sample, {}, truncated=False, names=("a", "b", "c")).dialect.header
+    assert detect(b"A,2\n3,4\n", {}, truncated=False, names=("a", "b")).dialect.header
+
+
+def test_lines_before_the_record_with_all_names_are_skipped() -> None:
+    found = detect(b"x,y\nof,may\na,b\n1,2\n", {}, truncated=False, names=("b", "a"))
+    assert (found.dialect.skip_lines, found.confidence["header"]) == (2, 1.0)
+
+
+def test_two_readings_that_fit_alike_are_called_ambiguous_and_named() -> None:
+    found = detect(b"a,b;c\n1,2;3\n4,5;6\n", {}, truncated=False)
+    assert found.is_ambiguous
+    assert [(each.delimiter, each.columns) for each in found.alternatives] == [(";", 2)]
+    assert found.confidence["delimiter"] < 0.5
+    assert not detect(b"a,b\n1,2\n", {}, truncated=False).is_ambiguous
+    assert not detect(b"a,b;c\n1,2;3\n", {"delimiter": ","}, truncated=False).is_ambiguous
+
+
+def test_line_ends_are_counted_by_kind() -> None:
+    assert detect(b"a\nb\r\nc\r\nd\re", {}, truncated=False).line_ends == {"lf": 1, "crlf": 2, "cr": 1}
+
+
+@given(st.one_of(st.binary(max_size=300), NASTY), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_detected_and_read_or_refused(data: bytes, truncated: bool) -> None:
+    try:
+        dialect = detect(data, {}, truncated, names=("a", "b")).dialect
+        header(data, dialect, truncated)
+    except Refused:
+        return
+    assert Dialect.from_options(json.loads(json.dumps(asdict(dialect)))) == dialect
+    assert len(records(data, dialect)) == len(list(spans(data, dialect)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"escape": "\\", "comment": "#", "skip_lines": 3, "ragged": "pad", "encoding": "cp1252"},
+        {"null_values": ["", "NA"], "decimal_char": ",", "group_char": ".", "date_order": "dmy"},
+        {"delimiter": "é"},
+        {"delimiter": "||", "quote": None},
+    ],
+)
+def test_a_dialect_survives_the_plan(options: dict[str, Any]) -> None:
+    dialect = Dialect.from_options(options)
+    assert Dialect.from_options(json.loads(json.dumps(asdict(dialect)))) == dialect
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"escape": '"'},
+        {"comment": ","},
+        {"escape": "é"},
+        {"skip_lines": -1},
+        {"skip_lines": True},
+        {"skip_lines": 10_001},
+        {"ragged": "drop"},
+        {"encoding": "ebcdic"},
+        {"null_values": "NA"},
+        {"null_values": [1]},
+        {"decimal_char": "1"},
+        {"decimal_char": ",", "group_char": ","},
+        {"date_order": "ydm"},
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match=f"dialect.*{next(iter(options))}"):
+        Dialect.from_options(options)

@@ -1,0 +1,70 @@
+"""Dialects through the real pipeline: what is declared or detected is what loads, and what cannot be told comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.test_journey_in_process import adds_up
+
+TEXTS = {"fields": [{"name": name, "type": "string"} for name in ("a", "b", "c")], "missingValues": []}
+CASES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, ...]], list[tuple[int, int, str]]]] = {
+    "misplaced quotes": (
+        b'a,b,c\n1,"x"y,z\n2,5" pipe,"say ""so"""\n3,"two\nlines" ,w\n4,u"v,w"\n5,"open,x\n6,y,z\n',
+        {},
+        [("2", '5" pipe', 'say "so"'), ("3", "two\nlines", "w")],
+        [(1, 2, "quote_misplaced"), (4, 6, "quote_misplaced"), (5, 7, "quote_misplaced")],
+    ),
+    "escapes and comments": (
+        b'# top\na;b;c\n1;\\;;"x\\"y"\n#no;record\n2;\\\n;C:\\new\n',
+        {"delimiter": ";", "escape": "\\", "comment": "#"},
+        [("1", ";", 'x"y'), ("2", "\n", "C:\\new")],
+        [],
+    ),
+    "padded": (
+        b"a,b,c\n1\n2,x,y,,\n3,x,y,z\n",
+        {"ragged": "pad"},
+        [("1", "", ""), ("2", "x", "y")],
+        [(3, 4, "width_mismatch")],
+    ),
+    "a preamble and a delimiter of two bytes": (
+        "Report of May\n\naéb éc\n1é2é3\n".replace("b é", "bé").encode(),
+        {"delimiter": "é", "skip_lines": 2},
+        [("1", "2", "3")],
+        [],
+    ),
+    "blank columns at the right": (
+        b"a,b,c,,\n1,2,3,,\n4,5,6\n7,8,9,x,\n",
+        {},
+        [("1", "2", "3"), ("4", "5", "6")],
+        [(3, 4, "width_mismatch")],
+    ),
+    "detected: quotes, no header": (b"1;'x;y';2.5\n2;'z;w';3.5\n", {}, [("1", "x;y", "2.5"), ("2", "z;w", "3.5")], []),
+}
+
+
+@pytest.mark.parametrize("records", [1, 1000], ids=["a record a chunk", "one chunk"])
+def test_files_of_many_dialects_load_what_can_be_told_and_return_the_rest(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    cut_into(monkeypatch, records)
+    for place, (body, dialect, rows, rejects) in enumerate(CASES.values()):
+        name = f"texts{place}"
+        pipeline.dataset(TEXTS, name)
+        upload = pipeline.run(body, name, dialect=dialect)
+        assert adds_up(upload)
+        assert sorted(tuple(row.values()) for row in pipeline.rows(name)) == rows
+        found = [(each["row"], each["line"], each["errors"][0]["code"]) for each in pipeline.rejects(upload["id"])]
+        assert found == rejects
+
+
+def test_the_status_says_what_was_detected_and_how_surely(pipeline: Pipeline) -> None:
+    pipeline.dataset(TEXTS, "texts")
+    shown = pipeline.run(b"Title\n\na;b;c\n1;2;3\n", "texts", dialect={"quote": None})["dialect"]
+    assert (shown["delimiter"], shown["skip_lines"], shown["header"], shown["encoding"]) == (";", 2, True, "utf-8")
+    detected = shown["detected"]
+    assert (detected["declared"], detected["ambiguous"], detected["alternatives"]) == (["quote"], False, [])
+    assert detected["confidence"]["quote"] == detected["confidence"]["header"] == 1.0
+    assert detected["line_ends"] == {"lf": 4, "crlf": 0, "cr": 0}
