@@ -496,7 +496,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"options": {"dialect": {"quote": ","}}}, "dialect_invalid", None),
     ({"options": {"dialect": {"quote": {}}}}, "dialect_invalid", None),
     ({"options": {"dialect": {"header": 1}}}, "dialect_invalid", None),
-    ({"options": {"dialect": {"encoding": "latin-1"}}}, "dialect_invalid", None),
+    ({"options": {"dialect": {"encoding": "utf-32"}}}, "dialect_invalid", None),
+    ({"options": {"sheet": 0}}, "body_invalid", "options.sheet"),
 ]
 
 
