@@ -232,13 +232,15 @@ def write(key: str, content_type: str, blocks: Iterable[bytes]) -> tuple[str, in
     What a killed process leaves of it is an open multipart upload, which the sweep aborts.
     """
     parts = _parts(blocks)
-    first, second = next(parts), next(parts, None)
+    first = next(parts)
     place = {"Bucket": settings().bucket, "Key": key}
-    if second is None:
+    if len(first) < WRITTEN_PART:
         return client("s3").put_object(**place, Body=first, ContentType=content_type)["ETag"], len(first)
+    parts = chain([first], parts)
+    del first  # or it would be held until the end
     place["UploadId"] = client("s3").create_multipart_upload(**place, ContentType=content_type)["UploadId"]
     try:
-        return _put_parts(place, chain((first, second), parts))
+        return _put_parts(place, parts)
     except BaseException:
         with suppress(ClientError, BotoCoreError):
             abort(key, place["UploadId"])
@@ -247,26 +249,28 @@ def write(key: str, content_type: str, blocks: Iterable[bytes]) -> tuple[str, in
 
 def _put_parts(place: Mapping[str, str], parts: Iterable[bytes]) -> tuple[str, int]:
     stored, size = [], 0
-    for number, part in enumerate(parts, start=1):
+    for number, part in enumerate(filter(None, parts), start=1):
         answer = client("s3").upload_part(**place, PartNumber=number, Body=part)
         stored.append({"PartNumber": number, "ETag": answer["ETag"]})
         size += len(part)
+        del part  # before the next one is made
     made = client("s3").complete_multipart_upload(**place, MultipartUpload={"Parts": stored})
     return made["ETag"], size
 
 
 def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes in parts of WRITTEN_PART, the last one smaller, perhaps empty if it is the only one."""
-    held = bytearray()
-    begun = False
+    """The bytes in parts of WRITTEN_PART or a block more, the last one smaller, perhaps empty."""
+    held: list[bytes] = []
+    size = 0
     for block in blocks:
-        held += block
-        while len(held) >= WRITTEN_PART:
-            yield bytes(held[:WRITTEN_PART])
-            del held[:WRITTEN_PART]
-            begun = True
-    if held or not begun:
-        yield bytes(held)
+        held.append(block)
+        size += len(block)
+        if size >= WRITTEN_PART:
+            part = b"".join(held)
+            held, size = [], 0
+            yield part
+            del part
+    yield b"".join(held)
 
 
 def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:

@@ -253,8 +253,8 @@ def _reject_losers(connection: Connection, names: Names, upload: int) -> None:
                 FROM rowmill.contested c JOIN fate f ON f._row = {low} + c.record
                 WHERE c.upload = {upload} AND f.code IS NOT NULL),
             accounted AS (
-                INSERT INTO rowmill.cause (upload, code, field, cause, rejects, first_line, last_line, samples)
-                SELECT upload, code, key, detail, count(*), min(line), max(line),
+                INSERT INTO rowmill.cause (upload, pass, code, field, cause, rejects, first_line, last_line, samples)
+                SELECT upload, 'load', code, key, detail, count(*), min(line), max(line),
                        jsonb_agg(jsonb_build_object('row', record, 'line', line, 'value', NULL) ORDER BY record)
                            FILTER (WHERE place <= {samples})
                 FROM lost GROUP BY upload, code, key, detail)

@@ -347,7 +347,7 @@ def test_progress_is_measured_by_the_piece(pipeline: Pipeline, monkeypatch: pyte
 
 def test_a_large_piece_goes_up_in_parts_and_is_read_back_as_pinned(pipeline: Pipeline) -> None:
     blocks = [bytes([n % 251]) * 999_983 for n in range(20)]
-    etag, size = s3.write("pieces/t/u/large.csv", blocks)
+    etag, size = s3.write("pieces/t/u/large.csv", "text/csv", blocks)
     assert re.fullmatch(r'"[0-9a-f]{32}-3"', etag)
     assert b"".join(s3.stream("pieces/t/u/large.csv", etag, 0, size)) == b"".join(blocks)
 
@@ -358,7 +358,7 @@ def test_a_write_that_fails_on_the_way_leaves_no_parts_behind(pipeline: Pipeline
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        s3.write("pieces/t/u/broken.csv", breaking())
+        s3.write("pieces/t/u/broken.csv", "text/csv", breaking())
     assert (open_parts(), pieces()) == ([], [])
 
 
