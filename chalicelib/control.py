@@ -10,7 +10,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, people
+from chalicelib.postgres import announcements, ledger, manifest, passes, people
 from chalicelib.postgres.connection import Connection, connection
 
 
@@ -73,7 +73,7 @@ def confirm(tenant: str, upload_id: str) -> Number:
         ledger.lock_upload(db, upload.number, shared=False)
         if upload.dataset == 0:
             _give_dataset(db, upload)
-        begun = ledger.begin_load(db, upload.number, ["needs_review"])
+        begun = passes.begin_load(db, upload.number, ["needs_review"])
     if not begun:
         raise _nothing_to_confirm("being canceled or confirmed")
     sqs.send_for_split(tenant, upload_id)
@@ -91,7 +91,7 @@ def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
         "positions": matching.positions(columns, fields),
         "mapping": matching.shown(columns),
     }
-    ledger.give_dataset(db, upload.number, found.dataset.number, found.dataset.mode, plan)
+    passes.give_dataset(db, upload.number, found.dataset.number, found.dataset.mode, plan)
 
 
 def _waiting(tenant: str, upload_id: str) -> ledger.Upload:

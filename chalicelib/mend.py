@@ -26,7 +26,7 @@ from chalicelib.journey import (
     rank,
 )
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, ledger, manifest, projection, repair
+from chalicelib.postgres import announcements, ledger, manifest, passes, projection, repair
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -90,7 +90,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "parts_aborted": _abort_abandoned,
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
-        "reviews_expired": lambda: len(ledger.expire_reviews(connection(), REVIEW_SECONDS)),
+        "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
     }
     faults: list[Exception] = []

@@ -16,7 +16,7 @@ from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect, excel
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, projection, trial
+from chalicelib.postgres import ledger, locks, manifest, outcomes, passes, projection, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -40,7 +40,7 @@ def finish(number: Number | None) -> Number | None:
     if ledger.is_canceling(connection(), number):
         _cancel(connection(), number)
         return number
-    if ledger.has_too_many_errors(connection(), number):
+    if passes.has_too_many_errors(connection(), number):
         ledger.stop(connection(), number, TOO_MANY_ERRORS)
         return number
     if not ledger.is_all_in(connection(), number):
@@ -71,8 +71,8 @@ def _end(db: Connection, number: Number) -> None:
 def _pass(db: Connection, seen: Mapping[str, Any]) -> bool:
     """A check that is over and has passed waits for somebody to look at it, or loads: whether it loads."""
     if not seen["options"].keys() & {"validate_only", "infer"}:
-        return ledger.begin_load(db, seen["number"], LOADING)
-    ledger.await_review(db, seen["number"], _review(db, seen) if "infer" in seen["options"] else None)
+        return passes.begin_load(db, seen["number"], LOADING)
+    passes.await_review(db, seen["number"], _review(db, seen) if "infer" in seen["options"] else None)
     return False
 
 

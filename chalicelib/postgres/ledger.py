@@ -7,7 +7,7 @@ exclusively.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,6 @@ from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest
 from chalicelib.postgres.connection import Connection
 
-REVIEW_EXPIRED: Final = {"code": "review_expired", "detail": "Nobody confirmed the upload in time."}
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
@@ -139,68 +138,6 @@ def begin_splitting(connection: Connection, number: Number) -> None:
     connection.execute(
         "UPDATE rowmill.upload SET state = 'splitting' WHERE number = %s AND state = 'scanning'", (number,)
     )
-
-
-def await_review(connection: Connection, number: Number, review: Mapping[str, Any] | None) -> bool:
-    """The check pass is over, and somebody is to look at what it found. Hold the upload exclusively."""
-    moved = connection.execute(
-        """
-        UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp(), review = %s
-        WHERE number = %s AND pass = 'check' AND state = ANY(%s)
-        """,
-        (Jsonb(review) if review else None, number, sources("needs_review")),
-    )
-    return moved.rowcount == 1
-
-
-def give_dataset(connection: Connection, number: Number, dataset: int, mode: Mode, plan: Mapping[str, Any]) -> None:
-    """The dataset of an upload whose types had to be found first, and what its plan lacked for that."""
-    connection.execute(
-        """
-        UPDATE rowmill.upload SET dataset = %s, mode = %s, plan = plan || %s
-        WHERE number = %s AND dataset IS NULL AND state = 'needs_review'
-        """,
-        (dataset, mode, Jsonb(plan), number),
-    )
-
-
-def begin_load(connection: Connection, number: Number, before: Sequence[State]) -> bool:
-    """Let the second pass begin, the one that loads, from one of these states. Hold the upload exclusively.
-
-    The splitter makes its chunks; the sweep sends for one if that message is lost.
-    """
-    moved = connection.execute(
-        """
-        UPDATE rowmill.upload u
-        SET state = 'splitting', pass = 'load', chunks_total = NULL, review_at = NULL, split_at = NULL,
-            scan_seen_at = clock_timestamp(), projected_at = '-infinity', settle_asked_at = NULL, settle_attempts = 0
-        WHERE number = %s AND pass = 'check' AND state = ANY(%s)
-          AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
-        """,
-        (number, list(before)),
-    )
-    return moved.rowcount == 1
-
-
-def expire_reviews(connection: Connection, seconds: float) -> list[Number]:
-    """Cancel what has waited to be confirmed for so many seconds."""
-    late = connection.execute(
-        """
-        SELECT number FROM rowmill.upload
-        WHERE finished_at IS NULL AND state = 'needs_review'
-          AND review_at < clock_timestamp() - make_interval(secs => %s)
-        """,
-        (seconds,),
-    ).fetchall()
-    return [Number(row[0]) for row in late if _expire_review(connection, Number(row[0]))]
-
-
-def _expire_review(connection: Connection, number: Number) -> bool:
-    with connection.transaction():
-        lock_upload(connection, number, shared=False)
-        row = connection.execute("SELECT state FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
-        seen = manifest.records_seen(connection, number)
-        return row == ("needs_review",) and end(connection, number, "canceled", seen, REVIEW_EXPIRED)
 
 
 def end(
@@ -357,20 +294,6 @@ def is_canceling(connection: Connection, number: int) -> bool:
         """
         SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.cancel x USING (upload_id)
                        WHERE u.number = %s AND u.finished_at IS NULL)
-        """,
-        (number,),
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def has_too_many_errors(connection: Connection, number: int) -> bool:
-    """Whether a check has rejected more rows than the upload allows, before its end is known."""
-    row = connection.execute(
-        """
-        SELECT EXISTS (SELECT FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL AND pass = 'check'
-                       AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
-                           SELECT sum(rejected) FROM rowmill.chunk c
-                           WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')))
         """,
         (number,),
     ).fetchone()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
 
-from chalicelib import load, settle
+from chalicelib import load, settle, split
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused
+from chalicelib.postgres import connection, ledger
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import FILE, TWO_KEYS
@@ -208,6 +210,22 @@ def test_a_chunk_that_is_being_checked_when_the_load_begins_writes_nothing(
     assert pipeline.rows() == []
     pipeline.load(pipeline.messages())
     assert counts(pipeline.upload(upload_id)) == ("completed", 2, 0, 2, 0, 0)
+
+
+@pytest.mark.parametrize("body", [GOOD, b"email,name,age\n"])
+def test_a_splitter_left_over_from_the_check_ends_no_scan_of_the_load(pipeline: Pipeline, body: bytes) -> None:
+    """Its line broke, another one went on, and it wakes up when somebody has confirmed."""
+    pipeline.dataset()
+    upload_id = pipeline.create(body, validate_only=True)
+    pipeline.split(upload_id)
+    (row,) = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    left_over = ledger.find(connection.connection(), row["number"])
+    pipeline.load(pipeline.messages())
+    pipeline.settle()
+    pipeline.confirm(upload_id)
+    split._scan(left_over, math.inf)
+    (ledgered,) = pipeline.sql("SELECT state, chunks_total FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    assert ledgered == {"state": "splitting", "chunks_total": None}
 
 
 def test_a_confirmation_whose_message_is_lost_is_taken_up_by_the_sweep(
