@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         assert sorted(codes) == ["duplicate_in_file", "width_mismatch"]
         checked = account.ended(account.start(b"id,name\n9001,Ada\n9001,Again\n", max_errors=1))
         assert (checked["state"], checked["loaded"], checked["rejected"]) == ("completed_with_errors", 1, 1)
+        _corrected(account, upload["id"])
         _in_parts(account)
         _as_a_piece(account, body)
         assert account.cloud.sweep()["uploads_seen"] == 0
@@ -37,6 +39,18 @@ def _as_a_piece(account: Account, body: bytes) -> None:
     account.dataset(PEOPLE, "packed")
     upload = account.ended(account.start(gzip.compress(body), "packed"))
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
+
+
+def _corrected(account: Account, upload_id: str) -> None:
+    """The rejects as files, made while the client waits; and one of them back."""
+    for form in ("xlsx", "csv"):
+        fetched = io.BytesIO()
+        account.rowmill.download_rejects(upload_id, form, fetched.write)
+    path = account.file(fetched.getvalue().replace(b"1,name 1", b"9999,name 1"), "corrected.csv")
+    child = account.rowmill.create_retry(upload_id, path)
+    account.rowmill.send_file(child, path)
+    assert account.ended(child["id"])["loaded"] == 1
+    assert account.rowmill.get_upload(upload_id)["rejected_open"] == 1
 
 
 def _in_parts(account: Account) -> None:

@@ -76,3 +76,15 @@ def test_bad_rows_are_fetched_corrected_and_sent_back(account: Account) -> None:
     last = json.loads(rowmill("retry", parent["id"], str(account.folder / "last.csv"), "--json"))
     assert last["state"] == "completed"
     assert account.rowmill.get_upload(parent["id"])["rejected_open"] == 0
+
+
+def test_many_bad_rows_become_a_file_while_the_client_waits(account: Account) -> None:
+    account.dataset(ROWS, "rows")
+    upload = account.ended(
+        account.start(b"id,name,since\n" + b"".join(b"%d,N,soon\n" % n for n in range(12_000)), "rows")
+    )
+    first = account.http.get(f"/uploads/{upload['id']}/rejects", params={"format": "csv"})
+    assert (first.status_code, first.headers["Retry-After"]) == (202, "2")
+    fetched = io.BytesIO()
+    account.rowmill.download_rejects(upload["id"], "csv", fetched.write, timeout=30)
+    assert fetched.getvalue().count(b"\r\n") == 12_001
