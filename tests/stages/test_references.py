@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
@@ -55,7 +54,7 @@ def test_a_row_that_refers_to_nothing_takes_nobody_s_key(shop: Pipeline, monkeyp
     cut_into(monkeypatch, 1)
     shop.dataset(ORDERS, "orders")
     (dataset,) = shop.sql("SELECT number FROM rowmill.dataset WHERE name = 'orders'")
-    for order in itertools.permutations(range(3)):
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         shop.sql(f"TRUNCATE data.d_{dataset['number']}")
         upload_id = shop.create(b"id,to,via\n1,xx,\n1,de,\n1,fr,\n", "orders")
         shop.split(upload_id)
