@@ -129,7 +129,7 @@ def test_a_file_without_rows_has_columns_of_text(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize(
     ("header", "code"),
-    [(b"a,a", "column_name_invalid"), (b",a", "column_unnamed"), (b"a," + b"x" * 64, "column_name_too_long")],
+    [(b"a,a", "column_name_invalid"), (b",a", "columns_unnamed"), (b"a," + b"x" * 64, "column_name_too_long")],
 )
 def test_a_header_that_no_table_can_have_refuses_the_file(pipeline: Pipeline, header: bytes, code: str) -> None:
     upload = inferred(pipeline, header + b"\n1,2\n")
