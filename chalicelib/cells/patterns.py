@@ -17,9 +17,11 @@ MAX_PATTERN: Final = 1000  # characters
 # RE2 aborts the process where a sequence has 65,536 parts, and falls back to a slower machine where a program is large.
 # So a pattern is weighed by about how many instructions it has when each repeat is written out.
 MAX_WEIGHT: Final = 20_000
+MAX_WEIGHTS: Final = 60_000  # of a dataset's patterns together, which are 50 MB
 _PROPERTY: Final = 1000  # \pL is 900 ranges of UTF-8
 _NEGATED: Final = 15
-_MAX_MEMORY: Final = 16 << 20  # bytes that one compiled pattern may take
+_MEMORY: Final = 512 << 10  # bytes that any compiled pattern may take, and for each of its instructions
+_MEMORY_EACH: Final = 800
 _ESCAPES: Final = frozenset("dDwWsSbBtnrfvxAz")
 _CLASS: Final = r"\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]"
 _REPEAT: Final = r"\{([0-9]+)(?:,([0-9]*))?\}"
@@ -34,19 +36,21 @@ _SUBTRACTION: Final = re.compile(r"(?:\\.|[^\\])*?-\[(?!:)", re.DOTALL).match
 re2.set_fallback_notification(re2.FALLBACK_EXCEPTION)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # few: a worker meets patterns of many tenants
 def compiled(pattern: str) -> Callable[[str], object]:
     """A function that is true of texts which match as a whole. Raises ValueError saying what is wrong."""
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"the pattern has {len(pattern)} characters; the limit is {MAX_PATTERN}")
     for misread in _misread(pattern):
         raise ValueError(f"{misread} is not supported")
-    if _weight(pattern) > MAX_WEIGHT:
+    if weight(pattern) > MAX_WEIGHT:
         raise ValueError("it is too large when its repeats are written out; minLength and maxLength cost nothing")
+    memory = _MEMORY + _MEMORY_EACH * weight(pattern)
     try:
-        matches: Callable[[str], object] = re2.compile(pattern, re2.ASCII, max_mem=_MAX_MEMORY).fullmatch
+        matches: Callable[[str], object] = re2.compile(pattern, re2.ASCII, max_mem=memory).fullmatch
     except re2.error as error:
         raise ValueError(str(error)) from None
+    re2.purge()  # its own cache holds a hundred
     return matches
 
 
@@ -64,7 +68,7 @@ def _misread(pattern: str) -> Iterator[str]:
             yield "{ without a number"
 
 
-def _weight(pattern: str) -> int:
+def weight(pattern: str) -> int:
     """About how many instructions the pattern has when repeats are written out."""
     groups = [(0, 0)]  # of each open group: its weight, and the weight of its last part
     for found in _UNIT.finditer(pattern):

@@ -56,8 +56,8 @@ def check(
         rows = [rows[index] for index in places]
     cells = list(zip(*rows, strict=True)) or [()] * width
     columns = [
-        _column(cells[position], _known(spec, schema.missing_values, conventions), places, bad)
-        for position, spec in zip(positions, schema.fields, strict=True)
+        _column(cells[position], known, places, bad)
+        for position, known in zip(positions, _known(schema, conventions), strict=True)
     ]
     if any(index in bad for index in places):
         good = [index not in bad for index in places]
@@ -76,14 +76,15 @@ class _Known:
     breaches: Breach | None
 
 
-@lru_cache(maxsize=4096)
-def _known(spec: Field, missing_values: tuple[str, ...], conventions: Conventions) -> _Known:
-    if spec.missing_values is not None:
-        missing_values = spec.missing_values
-    elif conventions.null_values is not None:
-        missing_values = conventions.null_values
-    here = reading(spec, conventions)
-    return _Known(spec, frozenset(missing_values), here, breaches(spec.rules, here.measure) if spec.rules else None)
+@lru_cache(maxsize=4)  # few: a worker meets schemas of many tenants
+def _known(schema: Schema, conventions: Conventions) -> tuple[_Known, ...]:
+    missing = schema.missing_values if conventions.null_values is None else conventions.null_values
+    return tuple(_known_of(spec, missing, reading(spec, conventions)) for spec in schema.fields)
+
+
+def _known_of(spec: Field, missing: tuple[str, ...], here: Reading) -> _Known:
+    own = missing if spec.missing_values is None else spec.missing_values
+    return _Known(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
 
 
 def _column(

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
-from chalicelib.cells import Field, FieldType, reading
+from chalicelib.cells import Field, FieldType, patterns, reading
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.datasets import constraints
 from chalicelib.datasets.keys import foreign_key_problems, key_problems, read_foreign_key
@@ -78,6 +78,8 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
         yield problem(None, f"{len(fields)} fields; the limit is {MAX_FIELDS}")
     for item in fields:
         yield from _field_problems(item)
+    if sum(map(_pattern_weight, fields)) > patterns.MAX_WEIGHTS:
+        yield problem(None, "the patterns of all fields together are too large")
     yield from _name_problems([item.get("name") for item in fields])
     names = {str(item.get("name")) for item in fields}
     yield from key_problems(descriptor, names)
@@ -104,6 +106,14 @@ def _field_problems(item: Mapping[str, Any]) -> Iterator[Problem]:
         yield problem(label, str(error))
         return
     yield from constraints.problems_of(field, item.get("constraints", {}))
+
+
+def _pattern_weight(item: Mapping[str, Any]) -> int:
+    declared = item.get("constraints")
+    pattern = declared.get("pattern") if isinstance(declared, dict) else None
+    if not isinstance(pattern, str) or len(pattern) > patterns.MAX_PATTERN:
+        return 0
+    return min(patterns.weight(pattern), patterns.MAX_WEIGHT)
 
 
 def _property_problems(item: Mapping[str, Any]) -> Iterator[str]:

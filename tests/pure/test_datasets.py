@@ -313,6 +313,12 @@ def test_a_foreign_key_names_fields_here_and_there() -> None:
     assert schema.foreign_keys == (ForeignKey(("a",), "other", ("x",)),)
 
 
+def test_patterns_have_a_limit_together() -> None:
+    fields = [{"name": f"f{n}", "constraints": {"pattern": "[a-z]{1000}"}} for n in range(70)]
+    assert problems({"fields": fields}) == [(None, "the patterns of all fields together are too large")]
+    assert read_schema({"fields": fields[:50]})
+
+
 def test_there_are_at_most_16_foreign_keys() -> None:
     keys = [{"fields": "a", "reference": REFERENCE}] * 17
     assert problems(with_key(foreignKeys=keys)) == [(None, "17 foreignKeys; the limit is 16")]
