@@ -35,8 +35,8 @@ def plan(upload: ledger.Upload) -> dict[str, Any]:
     sample = s3.read(text.key, text.etag, 0, min(size, SAMPLE_BYTES))
     first_lines = excel.reveal(sample) if text.by_rows else sample
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
-    names = schema.names if schema else ()
-    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=names)
+    known = schema.names if schema else ()
+    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=known)
     header = formats.header(first_lines, detected.dialect, truncated=size > len(sample))
     start = header.end
     heads = correction.restored(header.names)

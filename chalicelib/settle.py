@@ -58,7 +58,8 @@ def _end(db: Connection, number: Number) -> None:
     with db.transaction():
         ledger.lock_upload(db, number, shared=False)
         seen = projection.snapshot(db, number)
-        if seen is None or not ledger.is_all_in(db, number):
+        # Looked at again under the lock: a worker that was slow to get here may find the upload in its other pass.
+        if seen is None or not ledger.is_all_in(db, number) or outcomes.has_contested(db, number):
             return
         is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
         loads = is_passed and _pass(db, seen)

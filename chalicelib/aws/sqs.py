@@ -51,8 +51,9 @@ def send_for_split(tenant: str, upload_id: str) -> None:
 
 
 def send_chunks(tier: str, number: int, reading: str, places: Sequence[int], tenant: str) -> None:
-    """The messages of the chunks of an upload's pass, by their n."""
-    bodies = [{"upload": number, "pass": reading, "chunk": n} for n in places]
+    """The messages of the chunks of an upload's pass, by their n; a load's are as every release knows them."""
+    named = {} if reading == "load" else {"pass": reading}
+    bodies = [{"upload": number, **named, "chunk": n} for n in places]
     send_all(settings().tier_queue(tier), bodies, tenant)
 
 

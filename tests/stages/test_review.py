@@ -228,6 +228,20 @@ def test_a_splitter_left_over_from_the_check_ends_no_scan_of_the_load(pipeline: 
     assert ledgered == {"state": "splitting", "chunks_total": None}
 
 
+def test_a_worker_that_draws_the_end_of_the_check_in_the_load_leaves_what_is_contested(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = checked(pipeline, FILE)
+    pipeline.confirm(upload["id"])
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    for message in pipeline.messages():
+        load.chunk(message)
+        settle._end(connection.connection(), message["upload"])
+    pipeline.sweep()
+    pipeline.settle()
+    assert counts(pipeline.upload(upload["id"])) == ("completed_with_errors", 6, 0, 3, 3, 0)
+
+
 def test_a_confirmation_whose_message_is_lost_is_taken_up_by_the_sweep(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
