@@ -1,19 +1,17 @@
 """Text in another encoding to UTF-8. Nothing is replaced: what cannot be decoded stays invalid, in its own row.
 
-A byte that its encoding does not define is passed on as it is, or as FF where it might complete a letter; an
-unpaired surrogate of UTF-16 becomes its three bytes. None of these is UTF-8, so the checker rejects that row.
+The five bytes that cp1252 does not define are passed on as they are: all are from 80 to BF, so none begins a letter.
+An unpaired surrogate of UTF-16 becomes its three bytes. None of these is UTF-8, so the checker rejects that row.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 UTF_8: Final = "utf-8"
 UTF_16: Final = ("utf-16-le", "utf-16-be")
 ENCODINGS: Final = (UTF_8, "utf-16", *UTF_16, "cp1252", "latin-1")
-_MAY_LEAD: Final = re.compile("[\udcc0-\udcff]")  # as Python writes undecodable bytes C0 to FF
 
 
 def transcode(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
@@ -27,8 +25,7 @@ def _from_one_byte(block: bytes, encoding: str) -> bytes:
     try:
         return block.decode(encoding).encode()
     except UnicodeDecodeError:
-        text = block.decode(encoding, "surrogateescape")
-        return _MAY_LEAD.sub("\udcff", text).encode(errors="surrogateescape")
+        return block.decode(encoding, "surrogateescape").encode(errors="surrogateescape")
 
 
 def _from_utf16(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
