@@ -74,7 +74,9 @@ def _tables(deliveries: Deliveries) -> list[str]:
 
 
 def _timeless(row: dict[str, Any]) -> str:
-    """The row with its moments numbered in their order."""
+    """The row with its moments numbered in their order, and its piece by what is in it, not by its key."""
+    if row.get("piece"):
+        row = row | {"piece": row["piece"] | {"key": ""}}
     moments = sorted({str(value) for name, value in row.items() if name.endswith("_at") and value})
     places = {moment: place for place, moment in enumerate(moments)}
     return json.dumps({name: places.get(str(value), value) for name, value in row.items()}, sort_keys=True)

@@ -74,7 +74,7 @@ CHECK = {"validate_only": True}  # and confirmed, when it waits for that
 
 CASES = [
     Case("split", "plain", PLAIN, CLEAN),
-    Case("split", "packed", gzip.compress(PLAIN), CLEAN),
+    *([Case("split", "packed", gzip.compress(PLAIN), CLEAN)] if ALL else []),
     Case("load", "plain", PLAIN, CLEAN, faults=EACH, depth=2),
     Case("load", "bad", BAD, ("completed_with_errors", 1, 0, 0, 3, 0)),
     Case("load", "clash-insert", CLASHES, REJECTS, seed=OLD),
