@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test test-localstack check campaign up down deploy clean
+.PHONY: help demo test test-localstack check campaign bench up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test   checks and every test this machine can run"
 	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
 	@echo "make check  format, lint, types, import order"
+	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; installs those first"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
@@ -43,6 +44,14 @@ test: check
 
 campaign: $(READY)
 	@$(BIN)/python -m bench.campaign run --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)
+
+.venv/bench-ready: $(READY) requirements-bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch .venv/bench-ready
+
+bench: .venv/bench-ready
+	@$(BIN)/python -m bench.reader --json .rowmill/reports/reader.json
+	@$(BIN)/python -m bench.checker --json .rowmill/reports/checker.json
 
 $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
 	@$(PYTHON) -m venv $(LOCALSTACK)

@@ -74,6 +74,7 @@ def main() -> None:
     figures = {name: _figures(name, peers) for name in COLUMNS}
     _print(figures, list(peers))
     if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     slowest = min(figures, key=lambda name: figures[name]["many"])
     print(f"slowest with every cell different: {slowest}, {figures[slowest]['many']:,.0f} records/s")

@@ -12,6 +12,7 @@ import csv
 import gc
 import importlib.util
 import io
+import json
 import os
 import random
 import statistics
@@ -46,18 +47,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reader", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="PATH")
     arguments = parser.parse_args()
+    figures: dict[str, dict[str, float]] = {}
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     print(f"{'':12} " + " ".join(f"{name:>14}" for name in _readers()))
     for kind, quoting in KINDS.items():
         data = _generated(arguments.megabytes << 20, quoting)
         with tempfile.NamedTemporaryFile(suffix=".csv") as file:
             Path(file.name).write_bytes(data)
-            _row(kind, _File(data, list(_chunks(data)), Path(file.name)), arguments.rounds)
+            figures[kind] = _medians(_File(data, list(_chunks(data)), Path(file.name)), arguments.rounds)
+        base = figures[kind]["csv"]
+        print(f"{kind:12} " + " ".join(f"{each:>8,.0f} {each / base:>4.1f}x" for each in figures[kind].values()))
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    told = ", ".join(f"{kind} {found['our reader'] / found['csv']:.2f}" for kind, found in figures.items())
+    print(f"reader: records/s as a multiple of csv's: {told}")
     return 0
 
 
-def _row(kind: str, file: _File, rounds: int) -> None:
+def _medians(file: _File, rounds: int) -> dict[str, float]:
+    """Records a second, by reader."""
     speeds: dict[str, list[float]] = {name: [] for name in _readers()}
     for _ in range(rounds):
         for name, read in _readers().items():  # in turns, so that a busy moment meets all of them
@@ -65,9 +76,7 @@ def _row(kind: str, file: _File, rounds: int) -> None:
             begun = time.perf_counter()
             count = read(file)
             speeds[name].append(count / (time.perf_counter() - begun))
-    base = statistics.median(speeds["csv"])
-    cells = (f"{statistics.median(each):>8,.0f} {statistics.median(each) / base:>4.1f}x" for each in speeds.values())
-    print(f"{kind:12} " + " ".join(cells))
+    return {name: statistics.median(each) for name, each in speeds.items()}
 
 
 def _generated(size: int, quoting: int) -> bytes:
