@@ -58,14 +58,14 @@ def _invalid(detail: str) -> Refused:
 
 
 def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[str, Any]) -> Detected:
-    """The conventions of a file whose sample has these cells in the schema's fields; what is declared stands.
+    """The conventions of a file whose sample has these cells in the schema's fields; what is declared stands, null too.
 
     Raises Refused `dialect_invalid` if what is declared cannot be.
     """
     fixed = read(declared)
     seen = {field: _seen(field, column, schema, fixed) for field, column in zip(schema.fields, columns, strict=True)}
-    numbers = _decide({f: cells for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(fixed)))
-    dates = _decide({f: cells for f, cells in seen.items() if _is_open_date(f)}, list(_orders(fixed)))
+    numbers = _decide({f: cells for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(declared)))
+    dates = _decide({f: cells for f, cells in seen.items() if _is_open_date(f)}, list(_orders(declared)))
     decided = replace(
         fixed,
         decimal_char=numbers.taken.decimal_char,
@@ -93,19 +93,18 @@ def _is_open_date(field: Field) -> bool:
     return field.type in ("date", "datetime") and field.format == "default"
 
 
-def _spellings(fixed: Conventions) -> Iterator[Conventions]:
+def _spellings(declared: Mapping[str, Any]) -> Iterator[Conventions]:
     """The ways of writing numbers that what is declared leaves open."""
-    decimals = [fixed.decimal_char] if fixed.decimal_char else list(_GROUPS)
-    for decimal in decimals:
-        groups = _GROUPS.get(decimal, (None,)) if fixed.group_char is None else (fixed.group_char,)
+    for decimal in [declared["decimal_char"] or "."] if "decimal_char" in declared else list(_GROUPS):
+        groups = (declared["group_char"],) if "group_char" in declared else _GROUPS.get(decimal, (None,))
         for group in groups:
             if group != decimal:
-                plain = fixed.decimal_char is None and decimal == "."
+                plain = declared.get("decimal_char") is None and decimal == "."
                 yield replace(PLAIN, decimal_char=None if plain else decimal, group_char=group)
 
 
-def _orders(fixed: Conventions) -> Iterator[Conventions]:
-    orders = _ORDERS if fixed.date_order is None else (fixed.date_order,)
+def _orders(declared: Mapping[str, Any]) -> Iterator[Conventions]:
+    orders = (declared["date_order"],) if "date_order" in declared else _ORDERS
     yield from (replace(PLAIN, date_order=order) for order in orders)
 
 

@@ -624,7 +624,8 @@ def test_the_texts_that_parsers_disagree_on(pipeline: Pipeline) -> None:
         + GOOD[len(REFUSED) :]
         + REFUSED[len(GOOD) :]
     )
-    upload = pipeline.run(file_of(cells), pipeline.dataset(SCHEMA, "typed"), dialect={"delimiter": ","})
+    plain = {"delimiter": ",", "decimal_char": None, "group_char": None, "date_order": None}
+    upload = pipeline.run(file_of(cells), pipeline.dataset(SCHEMA, "typed"), dialect=plain)
     assert upload["rejected"] == len(REFUSED)
     is_told_truly(pipeline, cells, upload, "typed")
 
