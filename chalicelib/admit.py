@@ -44,10 +44,20 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     if "dataset" in body:
         raise _invalid("dataset", "is the first upload's, and not to be named")
-    options = body.get("options", {})
-    meant = {"mode": parent["mode"]} | options if isinstance(options, dict) else options
-    wanted = body | {"dataset": parent["dataset"], "options": meant}
+    wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
     return create(tenant, wanted, idempotency_key, request_id, parent_id)
+
+
+def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Any) -> Any:
+    """A retry's options, with what its parent's are where it says nothing: the mode, and how values are spelt.
+
+    A corrected cell is to mean what it would have meant there; the few rows of a retry may not show it.
+    """
+    if not isinstance(options, dict) or not isinstance(options.get("dialect", {}), dict):
+        return options
+    kept = (plan or {}).get("dialect", {})
+    spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
+    return {"mode": parent["mode"]} | options | {"dialect": spelling | options.get("dialect", {})}
 
 
 def create(

@@ -88,6 +88,11 @@ _UNITS: Final = frozenset({"Lu", "Ll", "Lo", "Sc", "Zs"})
 
 
 def _spelling(decimal: str | None, group: str | None) -> str:
-    told = [f'"{decimal}" before decimals'] if decimal not in (None, ".") else []
-    told += [f'"{group}" between groups of three'] if group else []
+    told = [f"decimals after {_named(decimal)}"] if decimal not in (None, ".") else []
+    told += [f"groups of three by {_named(group)}"] if group else []
     return f" ({', '.join(told)})" if told else ""
+
+
+def _named(mark: str | None) -> str:
+    """The mark in quotes, but for one that nobody would see there."""
+    return "a space" if mark is None or mark.isspace() else f'"{mark}"'

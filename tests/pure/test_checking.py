@@ -557,7 +557,7 @@ def test_an_error_of_a_constraint_says_what_was_expected() -> None:
     assert [error.detail for errors in checked.bad.values() for error in errors] == [
         '"5,4" is below 5,5',
         '"1.001" is above 1.000,5',
-        '"x" is not a number ("," before decimals, "." between groups of three)',
+        '"x" is not a number (decimals after ",", groups of three by ".")',
     ]
 
 

@@ -11,7 +11,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import admit, report
+from chalicelib import admit, rejects, report
 from chalicelib.errors import Refused
 from chalicelib.postgres import retries
 from chalicelib.settings import settings
@@ -81,6 +81,22 @@ def test_rejects_are_corrected_in_place_and_sent_back(pipeline: Pipeline) -> Non
         "d@x.org": "D",
         "e@x.org": "+5",
     }
+
+
+def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipeline: Pipeline) -> None:
+    """Alone, 1.234 and 02.03.2024 could mean two things each."""
+    fields = [{"name": "price", "type": "number"}, {"name": "day", "type": "date"}]
+    name = pipeline.dataset({"fields": fields}, "prices")
+    parent = pipeline.run(b"price;day\n1.000,5;31.01.2024\n2,5;30.01.2024\nx;y\n", name)
+    assert (parent["loaded"], parent["rejected"]) == (2, 1)
+
+    def change(rows: list[dict[str, str]]) -> None:
+        rows[0] |= {"price": "1.234", "day": "02.03.2024"}
+
+    assert retry(pipeline, parent["id"], corrected(pipeline, parent["id"], change))["loaded"] == 1
+    assert pipeline.rows(name)[-1] == {"price": "1234", "day": "2024-03-02"}
+    (cause, _) = rejects.summary(pipeline.tenant, parent["id"])["causes"]
+    assert cause["cause"] == 'is not a number (decimals after ",", groups of three by ".")'
 
 
 def test_what_is_not_corrected_comes_back_again_with_what_it_was(pipeline: Pipeline) -> None:
