@@ -95,8 +95,8 @@ def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipel
 
     assert retry(pipeline, parent["id"], corrected(pipeline, parent["id"], change))["loaded"] == 1
     assert pipeline.rows(name)[-1] == {"price": "1234", "day": "2024-03-02"}
-    (cause, _) = rejects.summary(pipeline.tenant, parent["id"])["causes"]
-    assert cause["cause"] == 'is not a number (decimals after ",", groups of three by ".")'
+    causes = {one["cause"] for one in rejects.summary(pipeline.tenant, parent["id"])["causes"]}
+    assert 'is not a number (decimals after ",", groups of three by ".")' in causes
 
 
 def test_what_is_not_corrected_comes_back_again_with_what_it_was(pipeline: Pipeline) -> None:
