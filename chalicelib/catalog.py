@@ -11,7 +11,15 @@ from uuid import UUID
 import psycopg
 
 from chalicelib.aws import functions
-from chalicelib.datasets import MAX_IDENTIFIER_BYTES, Dataset, Schema, is_dataset_name, read_mode, read_schema
+from chalicelib.datasets import (
+    MAX_IDENTIFIER_BYTES,
+    Dataset,
+    Schema,
+    is_dataset_name,
+    narrowings,
+    read_mode,
+    read_schema,
+)
 from chalicelib.errors import Refused
 from chalicelib.journey import Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill
@@ -50,7 +58,7 @@ def define(event: Mapping[str, Any]) -> dict[str, Any]:
                 tables.create(db, tenant, name, tables.Table(number, 1, schema))
             elif (known.dataset.descriptor, known.dataset.mode) != (descriptor, mode):
                 _change(db, tenant, known.dataset, schema)
-                people.change_dataset(db, known.dataset.number, mode, descriptor)
+                people.change_dataset(db, known.dataset, mode, descriptor)
     except psycopg.errors.UniqueViolation:
         return define(event)  # another request made it first: look again
     except psycopg.errors.LockNotAvailable:
@@ -59,17 +67,28 @@ def define(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> None:
-    """A table that holds nothing may take any schema; one with rows keeps its own."""
+    """A table that holds nothing may take any schema; one with rows a wider one."""
     if schema == dataset.schema:
         return
     table = tables.Table(dataset.number, dataset.version, dataset.schema)
+    people.close_dataset(db, dataset.number)
     if ledger.has_active_uploads(db, dataset.number):
         raise Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
-    if not tables.is_empty(db, table):
-        raise Refused("dataset_incompatible", "The dataset has rows; its schema cannot be changed.", status=409)
     references.check_referrers(db, tenant, dataset.name, schema)
-    tables.drop(db, table)
-    tables.create(db, tenant, dataset.name, tables.Table(dataset.number, dataset.version + 1, schema))
+    if tables.is_empty(db, table):
+        tables.drop(db, table)
+        tables.create(db, tenant, dataset.name, tables.Table(dataset.number, dataset.version + 1, schema))
+    else:
+        _refuse_narrowing(dataset.schema, schema)
+        tables.widen(db, tenant, dataset.name, table, schema)
+
+
+def _refuse_narrowing(old: Schema, new: Schema) -> None:
+    found = list(narrowings(old, new))
+    if found:
+        errors = [{"code": "dataset_incompatible", "column": column, "detail": detail} for column, detail in found]
+        detail = "The dataset has rows, which could not stay as they are under this schema."
+        raise Refused("dataset_incompatible", detail, status=409, errors=errors)
 
 
 def get(tenant: str, name: str) -> dict[str, Any]:

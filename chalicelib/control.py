@@ -110,7 +110,8 @@ def _nothing_to_confirm(state: str) -> Refused:
 def redrive(tenant: str, upload_id: str) -> Number:
     """Try again what was given up, as a new generation of the upload.
 
-    Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up.
+    Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up, `dataset_changed`
+    (409) if it was planned for another schema.
     """
     state = dynamodb.get_upload(tenant, upload_id)["state"]
     db = connection()
@@ -119,6 +120,7 @@ def redrive(tenant: str, upload_id: str) -> Number:
     if number is None or upload is None:
         raise _nothing_to_redrive(state)
     with db.transaction():
+        _keep_schema(db, upload)
         ledger.lock_upload(db, number, shared=False)
         if not ledger.reopen(db, number):
             raise _nothing_to_redrive(state)
@@ -130,6 +132,13 @@ def redrive(tenant: str, upload_id: str) -> Number:
         sqs.send_chunks(upload.plan["tier"], number, upload.reading, places, tenant)
         manifest.mark_sent(db, number, upload.reading, places)
     return number
+
+
+def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
+    """Have the dataset keep the schema that the plan goes by until the upload is under way again."""
+    if upload.plan and people.keep_open(db, upload.dataset) != upload.plan["dataset_version"]:
+        detail = "The dataset's schema has changed since; upload what is missing anew."
+        raise Refused("dataset_changed", detail, status=409)
 
 
 def _nothing_to_redrive(state: str) -> Refused:

@@ -7,7 +7,7 @@ bad rows in. Properties that only describe are let through.
 from chalicelib.cells.fields import FALSE_VALUES, POSTGRES_TYPES, TRUE_VALUES, Field, FieldType
 from chalicelib.datasets.descriptor import MAX_FIELDS, MAX_IDENTIFIER_BYTES, is_dataset_name, read_schema
 from chalicelib.datasets.keys import MAX_KEY_FIELDS
-from chalicelib.datasets.schema import Dataset, ForeignKey, Schema, read_mode
+from chalicelib.datasets.schema import Dataset, ForeignKey, Schema, narrowings, read_mode
 
 __all__ = [
     "FALSE_VALUES",
@@ -22,6 +22,7 @@ __all__ = [
     "ForeignKey",
     "Schema",
     "is_dataset_name",
+    "narrowings",
     "read_mode",
     "read_schema",
 ]

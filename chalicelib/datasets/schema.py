@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,24 @@ class Schema:
     def key_positions(self) -> list[tuple[int, ...]]:
         """Every key as positions in `fields`."""
         return [self.positions(key) for key in self.keys]
+
+
+def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
+    """Why rows of the old schema could not stay as they are under the new one: (column, reason).
+
+    Columns may come, if they may be empty, and a value may become optional. How cells are read, and the rules of
+    their values, hold for what is loaded from then on.
+    """
+    if (old.keys, old.has_primary_key) != (new.keys, new.has_primary_key):
+        yield None, "the keys differ"
+    known = {field.name: field for field in old.fields}
+    yield from ((name, "the column would be lost") for name in known if name not in new.names)
+    for field in new.fields:
+        before = known.get(field.name)
+        if field.required and not (before and before.required):
+            yield field.name, "rows may have no value there"
+        if before and before.postgres_type != field.postgres_type:
+            yield field.name, f"a {before.type} is stored otherwise than a {field.type}"
 
 
 @dataclass(frozen=True, slots=True)

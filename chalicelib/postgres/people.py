@@ -71,6 +71,19 @@ def hold_dataset(connection: Connection, tenant: str, name: str) -> None:
     connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s FOR NO KEY UPDATE", (tenant, name))
 
 
+def close_dataset(connection: Connection, number: int) -> None:
+    """Let no upload into the dataset be opened, or begin again, until the transaction ends."""
+    connection.execute("SELECT FROM rowmill.dataset WHERE number = %s FOR UPDATE", (number,))
+
+
+def keep_open(connection: Connection, number: int) -> int:
+    """The dataset's version, which nobody changes until the transaction ends."""
+    row = connection.execute(
+        "SELECT version FROM rowmill.dataset WHERE number = %s FOR KEY SHARE", (number,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
     """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(
@@ -90,11 +103,11 @@ def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, desc
     return int(row[0])
 
 
-def change_dataset(connection: Connection, number: int, mode: Mode, descriptor: dict[str, Any]) -> None:
-    """A new version of a dataset."""
+def change_dataset(connection: Connection, dataset: Dataset, mode: Mode, descriptor: dict[str, Any]) -> None:
+    """Another mode or descriptor; a new version of the dataset if its schema is another."""
     connection.execute(
-        "UPDATE rowmill.dataset SET version = version + 1, mode = %s, descriptor = %s WHERE number = %s",
-        (mode, Jsonb(descriptor), number),
+        "UPDATE rowmill.dataset SET version = version + %s, mode = %s, descriptor = %s WHERE number = %s",
+        (int(read_schema(descriptor) != dataset.schema), mode, Jsonb(descriptor), dataset.number),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from chalicelib.datasets import Schema
+from chalicelib.datasets import Field, Schema
 from chalicelib.journey import RECORD_BITS
 from chalicelib.postgres.connection import Connection
 
@@ -41,14 +41,7 @@ class Table:
 def create(connection: Connection, tenant: str, name: str, table: Table) -> None:
     """The table, its keys, and the tenant's readable view of it. Inside the caller's transaction."""
     schema = table.schema
-    columns = [
-        sql.SQL("{} {} {}").format(
-            sql.Identifier(f.name),
-            sql.Identifier("pg_catalog", f.postgres_type),
-            sql.SQL("NOT NULL" if f.required else ""),
-        )
-        for f in schema.fields
-    ]
+    columns = map(_column, schema.fields)
     keys = [
         sql.SQL("{} ({})").format(
             sql.SQL("PRIMARY KEY" if schema.has_primary_key and place == 0 else "UNIQUE"), identifiers(key)
@@ -62,6 +55,28 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
         # The claim on the chunk is what keeps rows single; a unique B-tree here cost a third of the speed.
         connection.execute(sql.SQL("CREATE INDEX ON {} USING brin (_row)").format(table.name))
     _create_view(connection, tenant, name, table)
+
+
+def _column(field: Field) -> sql.Composed:
+    return sql.SQL("{} {} {}").format(
+        sql.Identifier(field.name),
+        sql.Identifier("pg_catalog", field.postgres_type),
+        sql.SQL("NOT NULL" if field.required else ""),
+    )
+
+
+def widen(connection: Connection, tenant: str, name: str, table: Table, wider: Schema) -> None:
+    """Let a table that holds rows take those of a wider schema (datasets.narrowings); no row is rewritten."""
+    connection.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(tenant, name)))
+    known = {field.name: field for field in table.schema.fields}
+    for field in wider.fields:
+        before = known.get(field.name)
+        if before is None:
+            connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table.name, _column(field)))
+        elif before.required and not field.required:
+            column = sql.Identifier(field.name)
+            connection.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(table.name, column))
+    _create_view(connection, tenant, name, Table(table.number, table.version + 1, wider))
 
 
 def drop(connection: Connection, table: Table) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,9 +20,10 @@ from hypothesis import strategies as st
 
 from app import app
 from chalicelib import accounts, edge
+from chalicelib.errors import Unavailable
 from chalicelib.paging import encode
 from chalicelib.settings import settings
-from tests.stages.conftest import CONTACTS, Pipeline
+from tests.stages.conftest import CONTACTS, Pipeline, poison
 
 JSON = "application/json"
 FILE = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,old\n"
@@ -420,6 +423,57 @@ def test_a_dataset_in_use_or_with_rows_keeps_its_schema(api: Api) -> None:
     changed = api.put(body=CONTACTS | {"mode": "upsert", "title": "People"})
     assert (changed.status_code, changed.json_body["mode"]) == (200, "upsert")
     assert len(api.get("/v1/datasets/contacts/rows").json_body["items"]) == 1
+
+
+def test_a_dataset_with_rows_takes_a_wider_schema(api: Api) -> None:
+    api.put()
+    api.pipeline.run(FILE)
+    fields = [dict(field) for field in CONTACTS["fields"]]
+    fields[1] |= {"constraints": {"maxLength": 9}}
+    wider = {"fields": [{"name": "phone", "type": "string"}, *fields]}
+    assert api.put(body=wider).json_body["version"] == 2
+    assert api.put(body=wider).json_body["version"] == 2
+    upload = api.pipeline.run(b"email,name,age,phone\nnew@x.org,N,,0049\nlong@x.org,0123456789,,1\n", "contacts")
+    assert (upload["loaded"], upload["rejected"]) == (1, 1)
+    first, last = api.get("/v1/datasets/contacts/rows").json_body["items"]
+    assert (first["phone"], last["phone"], list(last)) == (None, "0049", ["phone", "email", "name", "age"])
+    tenant = api.pipeline.tenant
+    assert len(api.pipeline.sql(f'SELECT phone, email FROM "{tenant}".contacts')) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        (lambda fields: fields.pop(), "age"),
+        (lambda fields: fields.append({"name": "new", "constraints": {"required": True}}), "new"),
+        (lambda fields: fields[1].update(constraints={"required": True}), "name"),
+        (lambda fields: fields[2].update(type="string"), "age"),
+        (lambda fields: fields[1].update(constraints={"unique": True}), None),
+    ],
+)
+def test_what_rows_could_not_follow_is_named(api: Api, change: Callable[[Any], Any], column: str | None) -> None:
+    api.put()
+    api.pipeline.run(FILE)
+    fields = [dict(field) for field in CONTACTS["fields"]]
+    change(fields)
+    problem = is_problem(api.put(body={"fields": fields}), 409, "dataset_incompatible")
+    assert [error["column"] for error in problem["errors"]] == [column]
+    assert api.pipeline.run(FILE)["loaded"] == 0  # as ever: its rows are there
+
+
+def test_what_was_given_up_under_another_schema_is_not_redriven(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.put()
+    with monkeypatch.context() as patch:
+        poison(patch, 1)
+        upload_id = api.pipeline.create(FILE)
+        api.pipeline.split(upload_id)
+        messages = api.pipeline.messages()
+        for _ in range(4):
+            with suppress(Unavailable):
+                api.pipeline.load(messages)
+    assert api.pipeline.upload(upload_id)["state"] == "failed"
+    api.put(body={"fields": [*CONTACTS["fields"], {"name": "phone"}]})
+    is_problem(api("POST", f"/v1/uploads/{upload_id}/redrive"), 409, "dataset_changed")
 
 
 def test_an_empty_dataset_may_change_its_schema(api: Api) -> None:
