@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
 
+from chalicelib import catalog
+from chalicelib.paging import Asked
+from tests.pure.test_conformance import CASES as CASES_OF_OTHERS
+from tests.pure.test_conformance import NOT_A_DIALECT, NOT_A_TABLE, REJECTED_HERE, declared
 from tests.stages.conftest import Pipeline, cut_into
 from tests.stages.test_journey_in_process import adds_up
 
@@ -68,3 +74,34 @@ def test_the_status_says_what_was_detected_and_how_surely(pipeline: Pipeline) ->
     assert (detected["declared"], detected["ambiguous"], detected["alternatives"]) == (["quote"], False, [])
     assert detected["confidence"]["quote"] == detected["confidence"]["header"] == 1.0
     assert detected["line_ends"] == {"lf": 4, "crlf": 0, "cr": 0}
+
+
+@pytest.mark.timeout(600)
+def test_other_libraries_cases_load_through_the_whole_pipeline(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every case that a table of texts can hold, header row included, a record a chunk."""
+    if not CASES_OF_OTHERS.exists():
+        pytest.skip(f"no {CASES_OF_OTHERS}: set ROWMILL_CORPORA")
+    cut_into(monkeypatch, 1)
+    loaded = 0
+    for case in map(json.loads, CASES_OF_OTHERS.read_text().splitlines()):
+        if case["kind"] == "reject" or case["id"] in {*NOT_A_TABLE, *NOT_A_DIALECT, *REJECTED_HERE}:
+            continue
+        rows = case["rows"]
+        upload = pipeline.run(base64.b64decode(case["input_b64"]), texts(pipeline, rows), dialect=declared(case))
+        assert (upload["state"], upload["loaded"]) == ("completed", len(rows)) or not rows, (
+            case["id"],
+            upload["error"],
+        )
+        found = catalog.rows(pipeline.tenant, upload["dataset"], Asked({"upload": upload["id"]}, None, 1000)).items
+        assert [list(row.values()) for row in found] == rows, case["id"]
+        loaded += bool(rows)
+    assert loaded == 125
+
+
+def texts(pipeline: Pipeline, rows: list[list[str]]) -> str:
+    """The dataset of as many columns, all text, that takes an empty cell for what it is."""
+    width = len(rows[0]) if rows else 1
+    fields = [{"name": f"column_{place}", "type": "string"} for place in range(width)]
+    return pipeline.dataset({"fields": fields, "missingValues": []}, f"texts_{width}")
