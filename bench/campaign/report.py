@@ -17,9 +17,11 @@ the seed strikes: two proxies cut lines, drop answers, turn calls down, lose and
 Postgres is restarted. Then the faults end, the queues drain, and rows, rejects, counts, states and events are compared
 with what an oracle of its own reads out of the files.
 
-What is not as in production: queues show a message again after 3 s, the sweep strikes every second, and what has
-been silent for 3 s is made 30 s older in the ledger instead of being waited for. Clocks are set apart with
-libfaketime; where that is not installed, no clock is, and the table says 0.
+What is not as in production: the sweep strikes every second, and what has been silent for 3 s is made 30 s older in the
+ledger instead of being waited for. In six seeds of ten the queues show a message again after 3 s, so that deliveries
+overlap; in the others not within the seed (*message in hand stays hidden*: as deployed, where it takes minutes), so
+that only the sweep can mend what a killed process held. Clocks are set apart with libfaketime; where that is not
+installed, no clock is, and the table says 0.
 """
 
 
