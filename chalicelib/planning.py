@@ -6,7 +6,7 @@ The plan is written before the first chunk. Whoever comes later, and whatever ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from chalicelib import formats, inference, matching
@@ -26,46 +26,69 @@ REVIEWED_CELLS: Final = 1000  # the status table holds them
 REVIEWED_LENGTH: Final = 40
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the first lines of a file show. `rows` are whole records below the header, `names` the fields."""
+
+    detected: formats.Detected
+    header: formats.Header
+    heads: list[str]
+    names: list[str]
+    columns: list[matching.Column]
+    positions: list[int]
+    rows: list[list[str]]
+    spelling: conventions.Detected
+
+    @property
+    def dialect(self) -> Dialect:
+        """As declared and detected, with how values are spelt."""
+        return replace(self.detected.dialect, **asdict(self.spelling.conventions))
+
+
 def plan(upload: ledger.Upload) -> dict[str, Any]:
-    """Everything the cuts and the loads depend on, decided once."""
+    """Everything the cuts and the loads depend on, decided once. Raises Refused."""
     text = upload.text
-    size = text.size
-    if size == 0:
+    if text.size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
-    sample = s3.read(text.key, text.etag, 0, min(size, SAMPLE_BYTES))
-    first_lines = excel.reveal(sample) if text.by_rows else sample
+    sample = s3.read(text.key, text.etag, 0, min(text.size, SAMPLE_BYTES))
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
-    known = schema.names if schema else ()
-    detected = formats.detect(first_lines, text.dialect, truncated=size > len(sample), names=known)
-    header = formats.header(first_lines, detected.dialect, truncated=size > len(sample))
-    start = header.end
-    heads = correction.restored(header.names)
-    names = schema.names if schema else inference.column_names(header.names, detected.columns)
-    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
-    positions = matching.positions(columns, names)
-    rows = _rows(first_lines[start:], detected.dialect, len(columns), header.nameless, truncated=size > len(sample))
-    told = conventions.detect(_by_field(rows, positions), schema or inference.text_schema(names), text.dialect)
-    dialect = replace(detected.dialect, **asdict(told.conventions))
-    queue = tier(_estimate_rows(sample[start:], size - start))
+    look = _look(upload, sample, schema)
+    start, left = look.header.end, text.size - look.header.end
+    queue = tier(_estimate_rows(sample[start:], left))
     rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
-        "dialect": asdict(dialect),
-        "shown": {**asdict(dialect), "detected": _evidence(upload, detected, told), **text.origin},
-        "positions": positions,
-        "width": len(columns),
-        "mapping": matching.shown(columns),
-        "nameless": header.nameless,
-        "header": heads,
-        "own": correction.marks(heads) if schema else {},
-        **({} if schema else {"names": names, "rows": _first_rows(rows, len(names))}),
+        "dialect": asdict(look.dialect),
+        "shown": {**asdict(look.dialect), "detected": _evidence(upload, look), **text.origin},
+        "positions": look.positions,
+        "width": len(look.columns),
+        "mapping": matching.shown(look.columns),
+        "nameless": look.header.nameless,
+        "header": look.heads,
+        "own": correction.marks(look.heads) if schema else {},
+        **({} if schema else {"names": look.names, "rows": _first_rows(look.rows, len(look.names))}),
         "data_start": start,
-        "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else header.lines),
-        "chunk_bytes": _equal_chunks(size - start, rule.bytes),
+        "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else look.header.lines),
+        "chunk_bytes": _equal_chunks(left, rule.bytes),
         "chunk_records": rule.records,
         "tier": queue,
     }
+
+
+def _look(upload: ledger.Upload, sample: bytes, schema: Schema | None) -> _Look:
+    text, truncated = upload.text, upload.text.size > len(sample)
+    lines = excel.reveal(sample) if text.by_rows else sample
+    detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
+    header = formats.header(lines, detected.dialect, truncated=truncated)
+    heads = correction.restored(header.names)
+    names = schema.names if schema else inference.column_names(header.names, detected.columns)
+    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
+    positions = matching.positions(columns, names)
+    rows = _rows(lines[header.end :], detected.dialect, len(columns), header.nameless, truncated=truncated)
+    cells = [[row[position] for row in rows] for position in positions]
+    spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect)
+    return _Look(detected, header, heads, names, columns, positions, rows, spelling)
 
 
 def _chunk_rule(depth: int) -> ChunkRule:
@@ -73,8 +96,9 @@ def _chunk_rule(depth: int) -> ChunkRule:
     return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
 
 
-def _evidence(upload: ledger.Upload, detected: formats.Detected, told: conventions.Detected) -> dict[str, Any]:
+def _evidence(upload: ledger.Upload, look: _Look) -> dict[str, Any]:
     """How sure the detection is: so many of the sample's records have as many cells as the first."""
+    detected = look.detected
     return {
         "declared": sorted(upload.dialect),
         "records": detected.records,
@@ -84,7 +108,7 @@ def _evidence(upload: ledger.Upload, detected: formats.Detected, told: conventio
         "line_ends": dict(detected.line_ends),
         "ambiguous": detected.is_ambiguous,
         "alternatives": [asdict(each) for each in detected.alternatives],
-        "conventions": told.evidence,
+        "conventions": look.spelling.evidence,
     }
 
 
@@ -110,11 +134,6 @@ def _rows(lines: bytes, dialect: Dialect, width: int, nameless: int, *, truncate
     rows = list(formats.records(lines, dialect))
     whole = rows[:-1] if truncated else rows
     return [row for row in formats.fitted(whole, width, dialect, nameless) if len(row) == width]
-
-
-def _by_field(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> list[list[str]]:
-    """The cells of each field, field by field."""
-    return [[row[position] for row in rows] for position in positions]
 
 
 def _first_rows(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
