@@ -22,7 +22,7 @@ def test_a_load_worker_killed_in_mid_chunk_costs_no_row_and_doubles_none(account
         account.cloud.worker_of(backend).send(signal.SIGKILL)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.table() == []
-    assert _later(account, upload_id)["chunks_resent"] >= 1
+    _later(account, upload_id)
     _is_whole(account, upload_id, 900)
 
 
@@ -34,7 +34,7 @@ def test_a_splitter_killed_in_mid_file_is_resumed_with_the_same_cuts(account: Ac
         account.cloud.worker_of(backend).send(signal.SIGKILL)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.rowmill.get_upload(upload_id)["chunks_total"] is None
-    assert _later(account, upload_id)["scans_restarted"] >= 1
+    _later(account, upload_id)
     _is_whole(account, upload_id, 4000)
 
 
@@ -48,8 +48,11 @@ def test_a_database_that_crashes_and_recovers_while_chunks_load_loses_and_double
     _is_whole(account, upload_id, 6000)
 
 
-def _later(account: Account, upload_id: str) -> dict[str, int]:
-    """The sweep, as if two minutes had passed since the crash."""
+def _later(account: Account, upload_id: str) -> None:
+    """A sweep, as if two minutes had passed since the crash: this one, or the clock's own that comes just before.
+
+    Nothing else brings the work back so soon: what the killed process held stays hidden for minutes.
+    """
     number = account.number(upload_id)
     account.cloud.sql(
         "UPDATE rowmill.chunk SET started_at = started_at - interval '2 minutes'"
@@ -59,7 +62,7 @@ def _later(account: Account, upload_id: str) -> dict[str, int]:
     account.cloud.sql(
         "UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - interval '2 minutes' WHERE number = %s", number
     )
-    return account.cloud.sweep()
+    account.cloud.sweep()
 
 
 def _is_whole(account: Account, upload_id: str, rows: int) -> None:
