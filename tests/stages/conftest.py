@@ -51,6 +51,14 @@ def poison(patch: pytest.MonkeyPatch, first_record: int) -> None:
     patch.setattr(load, "prepare", poisoned)
 
 
+# Tables and schemas of other tests' tenants: the fault tests take and put back every table there is.
+_DROP_LEFT_OVER = """
+    DO $$ DECLARE left_over text; BEGIN
+        FOR left_over IN SELECT format('TABLE data.%I', tablename) FROM pg_tables WHERE schemaname = 'data'
+            UNION ALL SELECT format('SCHEMA %I', nspname) FROM pg_namespace WHERE nspname LIKE 'ten\\_%'
+        LOOP EXECUTE 'DROP ' || left_over || ' CASCADE'; END LOOP;
+    END $$
+"""
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead")
 
 
@@ -62,6 +70,7 @@ def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
         cached.cache_clear()
     with psycopg.connect(database_url, autocommit=True) as db:
         db.execute("TRUNCATE rowmill.tenant CASCADE")  # what other tests left open would be swept here
+        db.execute(_DROP_LEFT_OVER)
     with mock_aws():
         _make_aws()
         pipeline = Pipeline()
