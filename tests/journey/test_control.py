@@ -15,6 +15,8 @@ from tests.journey.conftest import Account, adds_up, eventually, people
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")
 
+MENDED_SECONDS = 75  # a minute until whatever is stuck is taken up, and the start of a worker
+
 
 def test_a_cancel_is_heard_while_a_chunk_is_being_committed_and_nothing_loads_after_it(account: Account) -> None:
     account.dataset()
@@ -58,7 +60,8 @@ def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_caus
     with account.cloud.held("UPDATE", "OLD.n = 2 AND OLD.state = 'queued' AND NEW.state = 'loaded'"):
         upload_id = account.start(people(6000, padding=2000))
         for _ in range(4):
-            (backend,) = eventually(account.cloud.blocked)
+            # A message may go down with a process that the cloud still takes for alive: then the clock's sweep brings it.
+            (backend,) = eventually(account.cloud.blocked, MENDED_SECONDS)
             account.cloud.worker_of(backend).send(signal.SIGKILL)
             eventually(lambda backend=backend: account.cloud.is_gone(backend))
             account.cloud.sweep()
