@@ -67,7 +67,8 @@ def create(
 
     The same Idempotency-Key with the same body answers the same upload again, with a ticket that is fresh.
     """
-    wanted = _read(tenant, body) | ({"parent_id": parent_id} if parent_id else {})
+    parent = {"parent_id": parent_id} if parent_id else {}
+    wanted = _read(tenant, body) | parent
     now = datetime.now(UTC)
     upload_id = UploadId(f"upl_{ULID()}")
     item = {
@@ -80,8 +81,7 @@ def create(
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    asked = body | ({"parent_id": parent_id} if parent_id else {})
-    key = _idempotency(tenant, idempotency_key, asked, upload_id, now)
+    key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
     if not dynamodb.admit(item, key):
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])

@@ -60,6 +60,7 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "expired": (),
 }
 TERMINAL: Final[frozenset[State]] = frozenset(("completed", "completed_with_errors", "failed", "canceled", "expired"))
+AT_REST: Final[frozenset[State]] = TERMINAL | {"needs_review"}  # nothing moves by itself
 LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may commit
 
 STATUS: Final[Mapping[State, str]] = {

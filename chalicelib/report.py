@@ -12,6 +12,7 @@ from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
+    AT_REST,
     COUNTS,
     STATUS,
     TERMINAL,
@@ -42,7 +43,7 @@ def show(number: Number | None) -> None:
         return
     grown = projection.ranked(seen)
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
-    if seen["state"] in (*TERMINAL, "needs_review") and shown != "missing":
+    if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
             show_retries(seen["tenant"], upload_id)
         projection.mark_end_shown(connection(), number, seen["generation"])
@@ -57,7 +58,7 @@ def show_retries(tenant: str, upload_id: str) -> None:
 
 def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
     total = seen["bytes_total"]
-    over = seen["state"] in (*TERMINAL, "needs_review")
+    over = seen["state"] in AT_REST
     plan = seen["plan"] or {}
     return {
         "rows_total": seen["rows_total"],
