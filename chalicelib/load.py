@@ -22,7 +22,7 @@ from chalicelib.aws import s3
 from chalicelib.checking import conventions
 from chalicelib.datasets import Field, Schema, read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
-from chalicelib.formats import Dialect, correction, excel
+from chalicelib.formats import Dialect, correction
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
@@ -148,7 +148,7 @@ class Prepared:
     first_line: int
     checked: checking.Checked
     lines: list[str]
-    by_rows: bool = False
+    text: ledger.Text
     origins: Sequence[int] = ()  # of a corrected file: which record of its parent each record was
     guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
 
@@ -203,7 +203,7 @@ class Prepared:
 
     def _raw(self, place: int) -> bytes:
         start, end, _ = self._spans[place]
-        return excel.reveal(self.data[start:end]) if self.by_rows else self.data[start:end]
+        return self.text.plain(self.data[start:end])
 
 
 @contextmanager
@@ -223,8 +223,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     dialect = Dialect.from_options(plan["dialect"])
     is_inferring = upload.dataset == 0
     schema = inference.text_schema(plan["names"]) if is_inferring else read_schema(upload.descriptor)
-    by_rows = upload.text.by_rows
-    cells = formats.records(excel.reveal(data) if by_rows else data, dialect)
+    cells = formats.records(upload.text.plain(data), dialect)
     rows = formats.fitted(cells, plan["width"], dialect, plan.get("nameless", 0))
     if len(rows) != work.records:
         raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
@@ -235,7 +234,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     guesses = inference.guess(checked.columns, spelling) if is_inferring else []
     lines = [] if is_inferring else _lines(checked, schema, lineage(upload.number, work.first_record))
     numbers = (upload.number, work.first_record, work.first_line)
-    return Prepared(data, dialect, schema, *numbers, checked, lines, by_rows, origins, guesses)
+    return Prepared(data, dialect, schema, *numbers, checked, lines, upload.text, origins, guesses)
 
 
 def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:

@@ -48,14 +48,14 @@ class _Over(Exception):
     """The upload has ended meanwhile."""
 
 
-def ready(upload: ledger.Upload, deadline: float) -> ledger.Upload | None:
+def ready(upload: ledger.Upload, sample: bytes, deadline: float) -> ledger.Upload | None:
     """The upload with a text that can be cut; None if it has ended meanwhile. Raises Refused.
 
-    What is not made by `deadline` (of time.monotonic) is refused: a repeat would begin at the start again.
+    `sample` is of the text it has. What is not made by `deadline` (of time.monotonic) is refused: a repeat would
+    begin at the start again.
     """
     if upload.piece or not upload.bytes_total:
         return upload
-    sample = s3.read(upload.object_key, upload.etag, 0, min(upload.bytes_total, SAMPLE_BYTES))
     kinds.refuse_old_office(sample, upload.bytes_total, partial(s3.read, upload.object_key, upload.etag))
     found = kinds.kind(sample, upload.dialect.get("encoding"))
     if found == UTF_8:

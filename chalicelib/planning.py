@@ -14,7 +14,7 @@ from chalicelib.aws import s3, sqs
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, correction, excel
+from chalicelib.formats import Dialect, correction
 from chalicelib.journey import tier
 from chalicelib.postgres import ledger
 from chalicelib.settings import ChunkRule, settings
@@ -45,12 +45,16 @@ class _Look:
         return replace(self.detected.dialect, **asdict(self.spelling.conventions))
 
 
-def plan(upload: ledger.Upload) -> dict[str, Any]:
+def sample(text: ledger.Text) -> bytes:
+    """The first bytes of a text, which all that is detected goes by."""
+    return s3.read(text.key, text.etag, 0, min(text.size, SAMPLE_BYTES)) if text.size else b""
+
+
+def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     """Everything the cuts and the loads depend on, decided once. Raises Refused."""
     text = upload.text
     if text.size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
-    sample = s3.read(text.key, text.etag, 0, min(text.size, SAMPLE_BYTES))
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     look = _look(upload, sample, schema)
     start, left = look.header.end, text.size - look.header.end
@@ -78,7 +82,7 @@ def plan(upload: ledger.Upload) -> dict[str, Any]:
 
 def _look(upload: ledger.Upload, sample: bytes, schema: Schema | None) -> _Look:
     text, truncated = upload.text, upload.text.size > len(sample)
-    lines = excel.reveal(sample) if text.by_rows else sample
+    lines = text.plain(sample)
     detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
     header = formats.header(lines, detected.dialect, truncated=truncated)
     heads = correction.restored(header.names)

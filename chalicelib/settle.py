@@ -13,7 +13,7 @@ from chalicelib import aws, formats, inference
 from chalicelib.aws import s3, sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.formats import Dialect, excel
+from chalicelib.formats import Dialect
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, passes, projection, trial
@@ -211,5 +211,4 @@ def _repeats(
         for record in records:
             start, end, lines = spans[record - work.first_record]
             error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
-            raw = excel.reveal(data[start:end]) if upload.text.by_rows else data[start:end]
-            yield Rejection(record, work.first_line + lines, (error,), raw)
+            yield Rejection(record, work.first_line + lines, (error,), upload.text.plain(data[start:end]))

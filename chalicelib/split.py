@@ -101,11 +101,10 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
 
 def _scan(upload: ledger.Upload, deadline: float) -> None:
     db = connection()
-    ready = upload if upload.plan else normalise.ready(upload, deadline)
-    if ready is None:
+    planned = _planned(upload, deadline)
+    if planned is None:
         return
-    upload = ready
-    plan = upload.plan or ledger.keep_plan(db, upload.number, planning.plan(upload))
+    upload, plan = planned
     ledger.begin_splitting(db, upload.number)
     send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, deadline):
@@ -115,6 +114,19 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
         case "out of time":
             sqs.send_for_split(upload.tenant, upload.upload_id)
+
+
+def _planned(upload: ledger.Upload, deadline: float) -> tuple[ledger.Upload, dict[str, Any]] | None:
+    """The upload with a text to cut, and its plan, made now if there is none; None if it has ended meanwhile."""
+    if upload.plan:
+        return upload, upload.plan
+    sample = planning.sample(upload.text)
+    ready = normalise.ready(upload, sample, deadline)
+    if ready is None:
+        return None
+    if ready is not upload:
+        sample = planning.sample(ready.text)
+    return ready, ledger.keep_plan(connection(), upload.number, planning.plan(ready, sample))
 
 
 def _fan_out(

@@ -140,10 +140,9 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/split.py",
-                "    plan = upload.plan or ledger.keep_plan(db, upload.number, planning.plan(upload))\n",
-                "    plan = planning.plan(upload)\n"
-                "    db.execute('UPDATE rowmill.upload SET plan = NULL WHERE number = %s', (upload.number,))\n"
-                "    ledger.keep_plan(db, upload.number, plan)\n",
+                "    if upload.plan:\n        return upload, upload.plan\n",
+                "    forget = 'UPDATE rowmill.upload SET plan = NULL WHERE number = %s'\n"
+                "    connection().execute(forget, (upload.number,))\n",
             ),
         ),
         strikes("redeploy split"),

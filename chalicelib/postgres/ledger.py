@@ -15,6 +15,7 @@ from typing import Any, Final
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest
 from chalicelib.postgres.connection import Connection
@@ -38,6 +39,10 @@ class Text:
     by_rows: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
+
+    def plain(self, data: bytes) -> bytes:
+        """Bytes of this text as everybody reads them, each at its place."""
+        return excel.reveal(data) if self.by_rows else data
 
 
 @dataclass(frozen=True, slots=True)

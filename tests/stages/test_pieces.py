@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
-from chalicelib import normalise
+from chalicelib import normalise, planning
 from chalicelib.aws import s3
 from chalicelib.errors import Refused
 from chalicelib.postgres import ledger
@@ -291,7 +291,7 @@ def _crash(*_: Any) -> None:
 def test_the_first_pin_wins(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = opened(pipeline, GZ)
-    first, second = normalise.ready(upload, math.inf), normalise.ready(upload, math.inf)
+    first, second = (normalise.ready(upload, planning.sample(upload.text), math.inf) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.piece == second.piece
@@ -316,7 +316,7 @@ def test_a_canceled_upload_is_not_unpacked_any_further(pipeline: Pipeline) -> No
     pipeline.dataset()
     upload = opened(pipeline, GZ)
     pipeline.cancel(upload.upload_id)
-    assert normalise.ready(upload, math.inf) is None
+    assert normalise.ready(upload, planning.sample(upload.text), math.inf) is None
     assert pieces() == []
 
 
