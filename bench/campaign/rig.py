@@ -27,7 +27,7 @@ from bench.campaign.board import Board
 from bench.campaign.hands import Hands
 from bench.campaign.postgres_proxy import PostgresProxy
 from infra.local import cloud, instance
-from infra.local.processes import family
+from infra.local.processes import caller
 from infra.local.record import Instance
 
 CHUNKS, OTHER_CHUNKS = "0:4194304:60,8:4194304:40", "0:4194304:45"  # the second for a deploy in mid-file
@@ -174,12 +174,10 @@ class Rig:
     def kill(self, port: int) -> bool:
         """kill -9 the function's process that calls from this port."""
         assert self.here.cloud is not None
-        sockets = _sockets_from(port)
-        for process in family(self.here.cloud):
-            if sockets & _descriptors(process.pid):
-                process.send(signal.SIGKILL)
-                return True
-        return False
+        process = caller(port, self.here.cloud)
+        if process is not None:
+            process.send(signal.SIGKILL)
+        return process is not None
 
     def terminate(self, backend: int) -> bool:
         return bool(self.sql("SELECT pg_terminate_backend(%s)", backend)[0][0])
@@ -303,18 +301,6 @@ async def _end_all() -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await asyncio.sleep(0.1)
-
-
-def _sockets_from(port: int) -> set[str]:
-    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    return {f"socket:[{fields[9]}]" for fields in lines if fields[1] == f"0100007F:{port:04X}"}
-
-
-def _descriptors(pid: int) -> set[str]:
-    try:
-        return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    except OSError:
-        return set()
 
 
 def eventually(look: Callable[[], T | None], seconds: float, pause: float = 0.1) -> T | None:

@@ -135,6 +135,23 @@ def family(process: Process) -> list[Process]:
     return found
 
 
+def caller(port: int, among: Process) -> Process | None:
+    """The process of this family whose connection to 127.0.0.1 comes from a port; None if it has gone."""
+    lines = (line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:])
+    sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == f"0100007F:{port:04X}"}
+    return next((each for each in family(among) if not sockets.isdisjoint(descriptors(each))), None)
+
+
+def descriptors(process: Process) -> set[str]:
+    """What a process has open. It may close some, or end, while it is looked at: what is gone is left out."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for entry in (PROC / str(process.pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(str(entry.readlink()))
+    return found
+
+
 def destroy(processes: Iterable[Process]) -> None:
     """Kill at once and return when they are gone."""
     doomed = list(processes)

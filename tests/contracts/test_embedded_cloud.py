@@ -354,7 +354,7 @@ def _all_of(found: Instance) -> list[processes.Process]:
 
 def _listening(process: processes.Process) -> list[str]:
     """Local addresses, in the kernel's hexadecimal, of the sockets on which a process accepts connections."""
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()]
+    links = processes.descriptors(process)
     addresses = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:

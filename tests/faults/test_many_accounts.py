@@ -84,8 +84,7 @@ def kill_a_worker(deployed: Cloud, chance: random.Random) -> None:
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'rowmill' AND state <> 'idle' ORDER BY pid"
     )
     if busy:
-        with contextlib.suppress(ValueError):  # it has just gone
-            deployed.worker_of(chance.choice(busy)[0]).send(signal.SIGKILL)
+        deployed.kill_worker(chance.choice(busy)[0])  # unless it has just gone
 
 
 @contextlib.contextmanager

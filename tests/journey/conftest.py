@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from rowmill_client import TERMINAL, Patience, Rowmill, Upload
 
 from bench.campaign.rig import STRIKE
 from infra.local import cloud, instance
-from infra.local.processes import Process, family
+from infra.local.processes import caller
 from infra.local.record import Instance
 
 PEOPLE = {
@@ -167,25 +168,17 @@ class Cloud:
         )
         return [row[0] for row in found]
 
-    def worker_of(self, backend: int) -> Process:
-        """The Lambda process at the other end of a database connection."""
-        ((port,),) = self.sql("SELECT client_port FROM pg_stat_activity WHERE pid = %s", backend)
+    def kill_worker(self, backend: int) -> bool:
+        """kill -9 the Lambda process at the other end of a database connection; whether it was still there."""
         assert self.instance.cloud
-        inodes = _sockets_from(port)
-        (worker,) = [each for each in family(self.instance.cloud) if inodes & _descriptors(each)]
-        return worker
+        found = self.sql("SELECT client_port FROM pg_stat_activity WHERE pid = %s AND client_port > 0", backend)
+        worker = caller(found[0][0], self.instance.cloud) if found else None
+        if worker:
+            worker.send(signal.SIGKILL)
+        return worker is not None
 
     def is_gone(self, backend: int) -> bool:
         return not self.sql("SELECT pid FROM pg_stat_activity WHERE pid = %s", backend)
-
-
-def _sockets_from(port: int) -> set[str]:
-    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    return {f"socket:[{fields[9]}]" for fields in lines if fields[1] == f"0100007F:{port:04X}"}
-
-
-def _descriptors(process: Process) -> set[str]:
-    return {str(entry.readlink()) for entry in Path(f"/proc/{process.pid}/fd").iterdir()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -14,7 +13,6 @@ from rowmill_client import ApiError
 from tests.journey.conftest import Account, adds_up, eventually, people
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")
-
 MENDED_SECONDS = 75  # a minute until whatever is stuck is taken up, and the start of a worker
 
 
@@ -55,6 +53,7 @@ def test_an_upload_that_waits_for_its_file_is_canceled_by_the_command_line(accou
     assert account.table() == []
 
 
+@pytest.mark.timeout(600)
 def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_cause_is_gone(account: Account) -> None:
     account.dataset()
     with account.cloud.held("UPDATE", "OLD.n = 2 AND OLD.state = 'queued' AND NEW.state = 'loaded'"):
@@ -62,7 +61,7 @@ def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_caus
         for _ in range(4):
             # A message may go down with a process that the cloud still takes for alive: then the clock's sweep brings it.
             (backend,) = eventually(account.cloud.blocked, MENDED_SECONDS)
-            account.cloud.worker_of(backend).send(signal.SIGKILL)
+            assert account.cloud.kill_worker(backend)
             eventually(lambda backend=backend: account.cloud.is_gone(backend))
             account.cloud.sweep()
         upload = account.ended(upload_id)

@@ -19,7 +19,7 @@ def test_a_load_worker_killed_in_mid_chunk_costs_no_row_and_doubles_none(account
     with account.cloud.held(*COMMITS):
         upload_id = account.start(people(900))
         (backend,) = eventually(account.cloud.blocked)
-        account.cloud.worker_of(backend).send(signal.SIGKILL)
+        assert account.cloud.kill_worker(backend)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.table() == []
     _later(account, upload_id)
@@ -31,7 +31,7 @@ def test_a_splitter_killed_in_mid_file_is_resumed_with_the_same_cuts(account: Ac
     with account.cloud.held(*SECOND_CUT):
         upload_id = account.start(people(4000, padding=1200))
         (backend,) = eventually(account.cloud.blocked)
-        account.cloud.worker_of(backend).send(signal.SIGKILL)
+        assert account.cloud.kill_worker(backend)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.rowmill.get_upload(upload_id)["chunks_total"] is None
     _later(account, upload_id)
