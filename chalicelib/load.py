@@ -5,24 +5,22 @@ Delivered twice, at once or days later, a chunk loads once: the claim on its row
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import psycopg
 
-from chalicelib import aws, checking, formats, inference
+from chalicelib import aws, formats, inference, rows
 from chalicelib.aws import s3
 from chalicelib.checking import conventions
-from chalicelib.datasets import Field, Schema, read_schema
+from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused, RowmillError, Unavailable
-from chalicelib.formats import Dialect, correction
+from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
 from chalicelib.postgres import ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
@@ -30,7 +28,6 @@ from chalicelib.postgres.connection import connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
 DEADLOCK_TRIES: Final = 5
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def chunk(message: Mapping[str, Any]) -> Number | None:
@@ -103,25 +100,26 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
 
 def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:
     db = connection()
-    table = tables.Table(upload.dataset, upload.dataset_version, prepared.schema)
+    schema, found = prepared.shape.schema, prepared.found
+    table = tables.Table(upload.dataset, upload.dataset_version, schema)
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, work.key):
             return
-        orphans = references.find_orphans(db, upload.tenant, prepared.schema, prepared.checked.columns)
-        lines = prepared.without(orphans)
+        orphans = references.find_orphans(db, upload.tenant, schema, found.checked.columns)
+        text = prepared.without(orphans)
         if upload.dataset == 0:
             outcome = staging.Outcome()
             outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
         elif work.reading == "check":
-            outcome = trial.check(db, table, upload.number, upload.mode, lines)
+            outcome = trial.check(db, table, upload.number, upload.mode, text)
         else:
-            outcome = staging.load(db, table, upload.number, upload.mode, lines, clashes=upload.has_clashes)
+            outcome = staging.load(db, table, upload.number, upload.mode, text, clashes=upload.has_clashes)
         rejections = prepared.rejections(outcome, upload.mode, orphans)
         outcomes.add_rejections(db, upload.number, work.reading, rejections)
         outcomes.add_contested(db, upload.number, prepared.contested(outcome))
-        if prepared.origins and work.reading == "load":
-            retries.add_origins(db, upload.number, work.first_record, prepared.origins)
+        if found.origins and work.reading == "load":
+            retries.add_origins(db, upload.number, work.first_record, found.origins)
         counts = _count(work.records, outcome, len(rejections), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
 
@@ -135,21 +133,16 @@ def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) ->
 
 @dataclass(frozen=True)
 class Prepared:
-    """A chunk read and checked. `lines` are its good rows as staging.load takes them.
+    """A chunk read and checked.
 
     A place is a record's index in the chunk; where records lie in the bytes is only found out if asked.
     """
 
     data: bytes
-    dialect: Dialect
-    schema: Schema
-    number: int
-    first_record: int
-    first_line: int
-    checked: checking.Checked
-    lines: list[str]
     text: ledger.Text
-    origins: Sequence[int] = ()  # of a corrected file: which record of its parent each record was
+    work: manifest.Work
+    shape: rows.Shape
+    found: rows.Rows
     guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
 
     @cached_property
@@ -159,21 +152,21 @@ class Prepared:
 
     @cached_property
     def _spans(self) -> list[tuple[int, int, int]]:
-        return list(formats.spans(self.data, self.dialect))
+        return list(formats.spans(self.data, self.shape.dialect))
 
-    def without(self, orphans: Collection[int]) -> list[str]:
-        """The lines without those of these good rows."""
+    def without(self, orphans: Collection[int]) -> bytes:
+        """The good rows, as staging.load takes them, without these of them."""
         if not orphans:
-            return self.lines
-        gone = {lineage(self.number, self.first_record) + self.checked.places[index] for index in orphans}
-        return [line for line in self.lines if staging.row_of(line) not in gone]
+            return self.found.text
+        gone = {self._first + self.found.checked.places[index] for index in orphans}
+        return b"".join(row for row in self.found.text.splitlines(keepends=True) if staging.row_of(row) not in gone)
 
     def rejections(
         self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]
     ) -> list[Rejection]:
         """Every row that does not load, in file order; `orphans` are good rows that a foreign key keeps out."""
-        errors: dict[int, Sequence[CellError]] = dict(self.checked.bad)
-        errors |= {self.checked.places[index]: missing for index, missing in orphans.items()}
+        errors: dict[int, Sequence[CellError]] = dict(self.found.checked.bad)
+        errors |= {self.found.checked.places[index]: missing for index, missing in orphans.items()}
         for row, reason in outcome.refused:
             errors[self._place(row)] = [CellError(None, "db_rejected", reason)]
         if mode == "insert":
@@ -184,86 +177,50 @@ class Prepared:
     def contested(self, outcome: staging.Outcome) -> Iterator[outcomes.Contested]:
         """Rows that settling decides on, with their checked values."""
         for place in sorted(map(self._place, outcome.contested)):
-            good = bisect_left(self.checked.places, place)
-            cells = [column[good] for column in self.checked.columns]
-            yield outcomes.Contested(self.first_record + place, self._line(place), cells, self._raw(place))
+            good = bisect_left(self.found.checked.places, place)
+            cells = [column[good] for column in self.found.checked.columns]
+            yield outcomes.Contested(self.work.first_record + place, self._line(place), cells, self._raw(place))
 
     def rejection(self, record: int, error: CellError) -> Rejection:
         """The rejection of one of this chunk's records."""
-        return self._rejection(record - self.first_record, [error])
+        return self._rejection(record - self.work.first_record, [error])
 
     def _rejection(self, place: int, errors: Sequence[CellError]) -> Rejection:
-        return Rejection(self.first_record + place, self._line(place), tuple(errors), self._raw(place))
+        return Rejection(self.work.first_record + place, self._line(place), tuple(errors), self._raw(place))
+
+    @property
+    def _first(self) -> int:
+        """The `_row` of the first record."""
+        return lineage(self.work.upload, self.work.first_record)
 
     def _place(self, row: int) -> int:
-        return row - lineage(self.number, self.first_record)
+        return row - self._first
 
     def _line(self, place: int) -> int:
-        return self.first_line + self._spans[place][2]
+        return self.work.first_line + self._spans[place][2]
 
     def _raw(self, place: int) -> bytes:
         start, end, _ = self._spans[place]
         return self.text.plain(self.data[start:end])
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause the cyclic collector: it walks tens of thousands of new row lists again and again, 20 % of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@_without_collector()
 def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared:
     """Read and check a chunk's bytes. Pure; raises Refused if the reader and the splitter disagree."""
+    shape = _shape(upload)
+    first = lineage(upload.number, work.first_record) if upload.dataset else None
+    found = rows.read(upload.text.plain(data), shape, work.records, first)
+    guesses = [] if upload.dataset else inference.guess(found.checked.columns, shape.conventions)
+    return Prepared(data, upload.text, work, shape, found, guesses)
+
+
+def _shape(upload: ledger.Upload) -> rows.Shape:
     plan = upload.plan or {}
-    dialect = Dialect.from_options(plan["dialect"])
-    is_inferring = upload.dataset == 0
-    schema = inference.text_schema(plan["names"]) if is_inferring else read_schema(upload.descriptor)
-    cells = formats.records(upload.text.plain(data), dialect)
-    rows = formats.fitted(cells, plan["width"], dialect, plan.get("nameless", 0))
-    if len(rows) != work.records:
-        raise Refused("records_disagree", f"{len(rows)} records where the splitter counted {work.records}.")
-    own = plan.get("own", {})
-    origins, uncorrected = correction.take_back(rows, own) if own else ([], {})
-    spelling = conventions.read(plan["dialect"])
-    checked = checking.check(rows, schema, plan["positions"], plan["width"], spelling, uncorrected)
-    guesses = inference.guess(checked.columns, spelling) if is_inferring else []
-    lines = [] if is_inferring else _lines(checked, schema, lineage(upload.number, work.first_record))
-    numbers = (upload.number, work.first_record, work.first_line)
-    return Prepared(data, dialect, schema, *numbers, checked, lines, upload.text, origins, guesses)
-
-
-def _lines(checked: checking.Checked, schema: Schema, first: int) -> list[str]:
-    """The good rows in COPY's text format, sorted by the first key."""
-    columns = [_escaped(spec, column) for spec, column in zip(schema.fields, checked.columns, strict=True)]
-    columns.append([str(first + place) for place in checked.places])
-    lines = list(map("\t".join, zip(*columns, strict=True)))
-    if not schema.keys:
-        return lines
-    order = _sort_keys(checked, schema)
-    return [lines[index] for index in sorted(range(len(lines)), key=order.__getitem__)]
-
-
-def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
-    """What orders rows as the first key's index does, nearly: close pages, the same order in every worker."""
-    parts: list[Sequence[Any]] = []
-    for position in schema.key_positions()[0]:
-        column = checked.columns[position]
-        if schema.fields[position].type == "integer":
-            parts.append([int(value or 0) for value in column])
-        else:
-            parts.append([value or "" for value in column])
-    return parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
-
-
-def _escaped(spec: Field, column: Sequence[checking.Value]) -> Sequence[str]:
-    """A column as COPY's text format spells it."""
-    if spec.type in ("string", "object", "array"):
-        joined = "".join(filter(None, column))
-        if any(special in joined for special in "\\\t\n\r"):
-            column = [value if value is None else value.translate(_ESCAPES) for value in column]
-    return ["\\N" if value is None else value for value in column] if None in column else cast(Sequence[str], column)
+    return rows.Shape(
+        dialect=Dialect.from_options(plan["dialect"]),
+        schema=read_schema(upload.descriptor) if upload.dataset else inference.text_schema(plan["names"]),
+        positions=plan["positions"],
+        width=plan["width"],
+        conventions=conventions.read(plan["dialect"]),
+        nameless=plan.get("nameless", 0),
+        own=plan.get("own", {}),
+    )

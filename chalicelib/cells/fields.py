@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -110,14 +111,14 @@ class Reading:
     """How a column's cells are read.
 
     `read` gives the text for Postgres, or None; `expected` says what it takes; `measure` makes of that text the
-    value that rules compare, None where there is none. `sure` is a cheap look that is true only of cells that are
-    read as they stand.
+    value that rules compare, None where there is none. Cells that match `sure` wholly are read as they stand; its
+    pattern means the same to Python and to Rust's regex, so it looks at nothing ahead or behind.
     """
 
     read: Callable[[str], Value]
     expected: str
     measure: Callable[[str], Any] = str
-    sure: Callable[[str], object] | None = None
+    sure: re.Pattern[str] | None = None
 
 
 def quoted(cell: str) -> str:

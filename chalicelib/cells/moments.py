@@ -21,16 +21,16 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 # Offsets below 16 hours, as Postgres has them; Python would also take +00:60.
 _OFFSET: Final = r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
-_TIME: Final = re.compile(_CLOCK).fullmatch
+_TIME: Final = re.compile(_CLOCK)
 _DATETIME: Final = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{_OFFSET}?").fullmatch
-_YEAR: Final = re.compile(r"(?!0000)[0-9]{4}").fullmatch
+_YEAR: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])")
 # Days that every month has; years away from both ends, where an offset leaves the calendar.
 _SURE_DAY: Final = (
     r"(?:000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2})"
     r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
 )
-_SURE_DATE: Final = re.compile(_SURE_DAY).fullmatch
-_SURE_DATETIME: Final = re.compile(rf"{_SURE_DAY}[T ]{_CLOCK}{_OFFSET}?").fullmatch
+_SURE_DATE: Final = re.compile(_SURE_DAY)
+_SURE_DATETIME: Final = re.compile(rf"{_SURE_DAY}[T ]{_CLOCK}{_OFFSET}?")
 _ORDERS: Final[dict[DateOrder, tuple[str, str]]] = {
     "ymd": (r"(?P<Y>[0-9]{4})(?P<sep>[/.-])(?P<m>[0-9]{1,2})(?P=sep)(?P<d>[0-9]{1,2})", "YYYY/MM/DD"),
     "dmy": (r"(?P<d>[0-9]{1,2})(?P<sep>[/.-])(?P<m>[0-9]{1,2})(?P=sep)(?P<Y>[0-9]{4})", "DD/MM/YYYY"),
@@ -54,12 +54,12 @@ _DATETIME_EXPECTED: Final = "a date and time (YYYY-MM-DDThh:mm:ssZ)"
 
 def plain_time() -> Reading:
     """A time of day without a zone."""
-    return Reading(lambda cell: cell if _TIME(cell) else None, "a time (hh:mm:ss)", time.fromisoformat, _TIME)
+    return Reading(lambda cell: cell if _TIME.fullmatch(cell) else None, "a time (hh:mm:ss)", time.fromisoformat, _TIME)
 
 
 def year() -> Reading:
     """A year of four digits."""
-    return Reading(lambda cell: cell if _YEAR(cell) else None, "a year (YYYY)", int, _YEAR)
+    return Reading(lambda cell: cell if _YEAR.fullmatch(cell) else None, "a year (YYYY)", int, _YEAR)
 
 
 def _told(order: DateOrder | None) -> str:
@@ -135,7 +135,7 @@ def by_pattern(kind: FieldType, pattern: str) -> Reading:
     tokens = [(found[1], found[2] or "") for found in _TOKEN.finditer(pattern)]
     _check(kind, [token or "" for token, literal in tokens if not literal])
     find = re.compile("".join(_pieces(tokens)), re.ASCII).fullmatch
-    whole = {"date": _date, "time": lambda cell: cell if _TIME(cell) else None, "datetime": _datetime}[kind]
+    whole = {"date": _date, "time": lambda cell: cell if _TIME.fullmatch(cell) else None, "datetime": _datetime}[kind]
     measure = {"date": date.fromisoformat, "time": time.fromisoformat, "datetime": _moment}[kind]
 
     def read(cell: str) -> Value:

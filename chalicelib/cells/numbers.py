@@ -16,8 +16,8 @@ from chalicelib.cells.fields import Reading, Value
 MAX_LENGTH: Final = 1000  # of a number in characters; Postgres' numeric ends at 16,383 decimals
 _SPECIALS: Final = {"NaN": "NaN", "INF": "Infinity", "-INF": "-Infinity"}
 _PER: Final = frozenset("%‰°/")
-_SIMPLE_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}").fullmatch
-_SIMPLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?").fullmatch
+_SIMPLE_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_SIMPLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?")
 
 
 def integer(group: str | None = None, bare: bool = True) -> Reading:

@@ -12,14 +12,16 @@ from chalicelib import strict_json
 from chalicelib.cells import numbers
 from chalicelib.cells.fields import Reading, Value
 
-ANY: Final = re.compile("(?s:.*)").fullmatch  # also the sign of a column in which every text is right
+ANY: Final = re.compile("(?s:.*)")  # also the sign of a column in which every text is right
 MAX_EMAIL: Final = 254  # RFC 5321: a path of 256 with its brackets
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,40}[A-Za-z0-9])?"
+_SURE_EMAIL: Final = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL}){{0,3}}")
 # As HTML's input of type email, with the lengths of RFC 5321.
 _EMAIL: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@"
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 ).fullmatch
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _URI_LETTER: Final = r"[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}"
 # RFC 3986 with a scheme; the path is not looked at segment by segment.
 _URI: Final = re.compile(
@@ -39,7 +41,9 @@ def string() -> Reading:
 def email() -> Reading:
     """An address that a browser would take, of RFC 5321's length."""
     return Reading(
-        lambda cell: cell if len(cell) <= MAX_EMAIL and _EMAIL(cell) else None, "an e-mail address (name@host)"
+        lambda cell: cell if len(cell) <= MAX_EMAIL and _EMAIL(cell) else None,
+        "an e-mail address (name@host)",
+        sure=_SURE_EMAIL,
     )
 
 
@@ -50,7 +54,7 @@ def uri() -> Reading:
 
 def uuid() -> Reading:
     """32 hexadecimal digits in five groups; which letters are capital means nothing."""
-    return Reading(lambda cell: cell if _UUID(cell) else None, "a UUID (8-4-4-4-12 digits)", str.lower, _UUID)
+    return Reading(lambda cell: cell if _UUID.fullmatch(cell) else None, "a UUID (8-4-4-4-12 digits)", str.lower, _UUID)
 
 
 def boolean(true_values: tuple[str, ...], false_values: tuple[str, ...]) -> Reading:

@@ -6,7 +6,8 @@ not looked at any further. The grammars are in `cells`, how a file may spell its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress
@@ -22,7 +23,18 @@ from chalicelib.formats import excel
 from chalicelib.journey import CellError
 from chalicelib.strict_json import is_text
 
-__all__ = ["MAX_QUOTED", "PLAIN", "Checked", "Conventions", "Value", "check", "quoted"]
+__all__ = [
+    "MAX_QUOTED",
+    "PLAIN",
+    "Checked",
+    "Column",
+    "Conventions",
+    "Value",
+    "check",
+    "columns_of",
+    "judged",
+    "quoted",
+]
 
 _NOT_TEXT: Final = {True: "the cell holds a NUL byte", False: "the cell is not valid UTF-8"}
 
@@ -56,8 +68,8 @@ def check(
         rows = [rows[index] for index in places]
     cells = list(zip(*rows, strict=True)) or [()] * width
     columns = [
-        _column(cells[position], known, places, bad)
-        for position, known in zip(positions, _known(schema, conventions), strict=True)
+        _column(cells[position], column, places, bad)
+        for position, column in zip(positions, columns_of(schema, conventions), strict=True)
     ]
     if any(index in bad for index in places):
         good = [index not in bad for index in places]
@@ -67,7 +79,7 @@ def check(
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Column:
     """What is known of a column before its cells are seen."""
 
     field: Field
@@ -75,23 +87,29 @@ class _Known:
     reading: Reading
     breaches: Breach | None
 
+    @property
+    def sure(self) -> re.Pattern[str] | None:
+        """What cells look like that go on as they stand, if they are not among the missing values."""
+        return None if self.breaches else self.reading.sure
+
 
 @lru_cache(maxsize=4)  # few: a worker meets schemas of many tenants
-def _known(schema: Schema, conventions: Conventions) -> tuple[_Known, ...]:
+def columns_of(schema: Schema, conventions: Conventions) -> tuple[Column, ...]:
+    """The columns of a schema's fields in a file with these conventions."""
     missing = schema.missing_values if conventions.null_values is None else conventions.null_values
-    return tuple(_known_of(spec, missing, reading(spec, conventions)) for spec in schema.fields)
+    return tuple(_column_of(spec, missing, reading(spec, conventions)) for spec in schema.fields)
 
 
-def _known_of(spec: Field, missing: tuple[str, ...], here: Reading) -> _Known:
+def _column_of(spec: Field, missing: tuple[str, ...], here: Reading) -> Column:
     own = missing if spec.missing_values is None else spec.missing_values
-    return _Known(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
+    return Column(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
 
 
 def _column(
-    cells: Sequence[str], known: _Known, places: Sequence[int], bad: dict[int, list[CellError]]
+    cells: Sequence[str], column: Column, places: Sequence[int], bad: dict[int, list[CellError]]
 ) -> Sequence[Value]:
     """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
-    changed = _changed(set(cells), known)
+    changed = judged(_unsure(set(cells), column), column)
     if not changed:
         return cells
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
@@ -103,35 +121,35 @@ def _column(
     return [values.get(cell, cell) for cell in cells]
 
 
-def _changed(distinct: set[str], known: _Known) -> dict[str, Value | CellError]:
-    """The cells that do not go on as they stand: what goes in their place, or what is wrong with them."""
-    judged = ((cell, _cell(cell, known)) for cell in _unsure(distinct, known))
-    return {cell: value for cell, value in judged if value is not cell}
+def judged(distinct: Iterable[str], column: Column) -> dict[str, Value | CellError]:
+    """Those of the cells that do not go on as they stand: what goes in their place, or what is wrong with them."""
+    values = ((cell, _cell(cell, column)) for cell in distinct)
+    return {cell: value for cell, value in values if value is not cell}
 
 
-def _unsure(distinct: set[str], known: _Known) -> set[str]:
+def _unsure(distinct: set[str], column: Column) -> set[str]:
     """The cells that need a closer look."""
-    sure = known.reading.sure
-    if sure is None or known.breaches is not None or not is_text("".join(distinct)):
+    sure = column.sure
+    if sure is None or not is_text("".join(distinct)):
         return distinct
     if sure is ANY:
-        return distinct & known.missing
-    return {cell for cell in distinct if not sure(cell)} | distinct & known.missing
+        return distinct & column.missing
+    return {cell for cell in distinct if not sure.fullmatch(cell)} | distinct & column.missing
 
 
-def _cell(cell: str, known: _Known) -> Value | CellError:
-    spec = known.field
+def _cell(cell: str, column: Column) -> Value | CellError:
+    spec = column.field
     if not cell.isascii() and (fault := excel.fault(cell)):
-        if cell[1:] not in known.missing:
+        if cell[1:] not in column.missing:
             return CellError(spec.name, "type_invalid", fault)
         cell = cell[1:]
     if (not cell.isascii() or "\0" in cell) and not is_text(cell):
         return CellError(spec.name, "encoding_invalid", _NOT_TEXT["\0" in cell])
-    if cell in known.missing:
+    if cell in column.missing:
         return CellError(spec.name, "required_missing", "a value is required") if spec.required else None
-    value = known.reading.read(cell)
+    value = column.reading.read(cell)
     if value is None:
-        return CellError(spec.name, "type_invalid", f"{quoted(cell)} is not {known.reading.expected}")
-    if known.breaches is not None and (breach := known.breaches(value)):
+        return CellError(spec.name, "type_invalid", f"{quoted(cell)} is not {column.reading.expected}")
+    if column.breaches is not None and (breach := column.breaches(value)):
         return CellError(spec.name, breach[0], f"{quoted(cell)} {breach[1]}")
     return value

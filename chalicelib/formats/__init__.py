@@ -1,7 +1,7 @@
 """Delimited text: what a file is, where its records end, and the cells in them. Pure: bytes in, values out."""
 
 from chalicelib.formats.cells import MAX_CELL, Unreadable, open_quote
-from chalicelib.formats.delimited import Header, bom_length, fitted, header, misfit, records
+from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.encodings import Encoding, encoding
 from chalicelib.formats.grammar import spans
@@ -19,6 +19,7 @@ __all__ = [
     "encoding",
     "fitted",
     "header",
+    "may_hold_large",
     "misfit",
     "open_quote",
     "records",

@@ -112,7 +112,7 @@ def records(chunk: bytes, dialect: Dialect) -> list[list[str]]:
     A record whose cells cannot be told, or with a cell too large, is an Unreadable.
     """
     marks = marks_in(chunk, dialect)
-    if marks.are_plain and not _may_hold_large(chunk):
+    if marks.are_plain and not may_hold_large(chunk):
         text = decoded(chunk)
         if marks.quote is None:
             return list(map(methodcaller("split", dialect.delimiter), filter(None, _bare_lines(text))))
@@ -134,7 +134,7 @@ def _one_by_one(chunk: bytes, dialect: Dialect, marks: Marks) -> list[list[str]]
     return [cells(chunk[start:end], marks) for start, end, _ in tokens(chunk, dialect)]
 
 
-def _may_hold_large(chunk: bytes) -> bool:
+def may_hold_large(chunk: bytes) -> bool:
     """Whether a line of more than MAX_CELL bytes may be here: it would cover one of these stretches wholly."""
     stretch = MAX_CELL // 2
     starts = range(0, len(chunk) - stretch + 1, stretch)

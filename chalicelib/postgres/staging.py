@@ -1,6 +1,6 @@
-"""Lines into a table: straight by COPY, or through staging where a key clashes or Postgres refuses a row.
+"""Rows into a table: straight by COPY, or through staging where a key clashes or Postgres refuses a row.
 
-Lines are rows in COPY's text format, fields in schema order and `_row` last, sorted by the table's first key:
+Rows come as COPY's text, a line each, fields in schema order and `_row` last, sorted by the table's first key:
 neighbouring index pages, and no deadlocks.
 """
 
@@ -24,7 +24,7 @@ _OWN: Final = sql.SQL("t._row BETWEEN {low} AND {high}")
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a chunk's lines, by `_row`; what is in none of the lists was loaded."""
+    """What became of a chunk's rows, by `_row`; what is in none of the lists was loaded."""
 
     updated: list[int] = field(default_factory=list)
     in_database: list[tuple[int, str]] = field(default_factory=list)  # clashed with another upload's row, on key
@@ -32,20 +32,18 @@ class Outcome:
     refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
 
 
-def load(
-    connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str], *, clashes: bool
-) -> Outcome:
-    """Put lines into the table inside the caller's transaction.
+def load(connection: Connection, table: Table, upload: int, mode: Mode, rows: bytes, *, clashes: bool) -> Outcome:
+    """Put rows into the table inside the caller's transaction.
 
     Straight by COPY unless `clashes` are known; through staging where a key clashes or a row is refused.
     """
     outcome = Outcome()
-    if not lines:
+    if not rows:
         return outcome
     if not clashes:
         try:
             with connection.transaction():
-                _copy(connection, table.name, table, lines)
+                _copy(connection, table.name, table, rows)
             return outcome
         except psycopg.Error as error:
             if not is_row_fault(error):
@@ -53,7 +51,7 @@ def load(
             if isinstance(error, psycopg.errors.UniqueViolation):
                 ledger.mark_clashes(connection, upload)
     make_staging(connection, table)
-    place(connection, partial(_stage, connection, table, upload, mode), lines, outcome)
+    place(connection, partial(_stage, connection, table, upload, mode), rows.splitlines(keepends=True), outcome)
     return outcome
 
 
@@ -65,7 +63,7 @@ def make_staging(connection: Connection, table: Table) -> None:
 
 
 def place(
-    connection: Connection, put: Callable[[Sequence[str]], Outcome], lines: Sequence[str], outcome: Outcome
+    connection: Connection, put: Callable[[Sequence[bytes]], Outcome], lines: Sequence[bytes], outcome: Outcome
 ) -> None:
     """Put lines; where Postgres refuses one, halve until it stands alone."""
     try:
@@ -87,26 +85,26 @@ def place(
     outcome.contested += placed.contested
 
 
-def row_of(line: str) -> int:
+def row_of(line: bytes) -> int:
     """The `_row` of a line."""
-    return int(line.rsplit("\t", 1)[1])
+    return int(line.rsplit(b"\t", 1)[1])
 
 
-def _copy(connection: Connection, target: sql.Identifier, table: Table, lines: Sequence[str]) -> None:
+def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: bytes) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(target, table.columns)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(("\n".join(lines) + "\n").encode())
+        copy.write(rows)
 
 
-def stage(connection: Connection, table: Table, lines: Sequence[str]) -> None:
+def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
     """Fill staging with these lines and no others."""
     connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
-    _copy(connection, table.staging, table, lines)
+    _copy(connection, table.staging, table, b"".join(lines))
     # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
     connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
 
 
-def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
+def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
     """Sort staged lines by fate: met another upload's row, met a row of this upload, or free to insert.
 
     A row that appears between the look and the insert is met on the next round.

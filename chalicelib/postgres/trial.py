@@ -1,6 +1,6 @@
-"""The check of a chunk: what a load of its lines would meet, without a row in the dataset's table.
+"""The check of a chunk: what a load of its rows would meet, without a row in the dataset's table.
 
-Lines go into a temporary twin with the table's own constraints, so Postgres refuses what it would refuse. Keys are
+Rows go into a temporary twin with the table's own constraints, so Postgres refuses what it would refuse. Keys are
 compared with the table's at once, and kept as fingerprints: those that rows of other chunks share are found when all
 chunks are in, and fall in line order as they do when a file is settled.
 """
@@ -33,13 +33,15 @@ class _Prints(Table):
         return sql.Identifier("pg_temp", "shared_prints")
 
 
-def check(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
-    """What a load of these lines would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
+def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: bytes) -> Outcome:
+    """What a load of these rows would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
     outcome = Outcome()
-    if lines:
+    if rows:
         staging.make_staging(connection, table)
         _make_twin(connection, table)
-        staging.place(connection, partial(_try, connection, table, upload, mode), lines, outcome)
+        staging.place(
+            connection, partial(_try, connection, table, upload, mode), rows.splitlines(keepends=True), outcome
+        )
     return outcome
 
 
@@ -56,7 +58,7 @@ def _make_twin(connection: Connection, table: Table) -> None:
     )
 
 
-def _try(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[str]) -> Outcome:
+def _try(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
     """Lines that Postgres takes, less those whose key is in the table; raises what Postgres says of the others."""
     names = Names(table, upload)
     staging.stage(connection, table, lines)

@@ -1,0 +1,39 @@
+"""How the records of a file are read and what comes of them: the words that both ways share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chalicelib.checking import PLAIN, Checked, Conventions
+from chalicelib.datasets import Schema
+from chalicelib.formats import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Records of `width` cells, field f of the schema in cell `positions[f]`, and `nameless` cells that stay empty.
+
+    `own` says where a file of corrected rejects has columns that are nobody's field (formats.correction).
+    """
+
+    dialect: Dialect
+    schema: Schema
+    positions: Sequence[int]
+    width: int
+    conventions: Conventions = PLAIN
+    nameless: int = 0
+    own: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A chunk's rows; of a corrected file `origins`, which record of its parent each record was.
+
+    `text` are the good rows in COPY's text format, a line each, fields in schema order and `_row` last, sorted by the
+    table's first key.
+    """
+
+    checked: Checked
+    text: bytes
+    origins: Sequence[int] = ()

@@ -1,0 +1,180 @@
+"""The fast way to a chunk's rows against the exact one: the same result, or none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.cells import Conventions
+from chalicelib.datasets import read_schema
+from chalicelib.formats import Dialect, records
+from chalicelib.rows import Shape, exact, vectors
+
+FIRST = (7 << 32) + 1
+FIELDS: list[dict[str, Any]] = [
+    {"type": "string"},
+    {"type": "string", "constraints": {"required": True}},
+    {"type": "string", "format": "email"},
+    {"type": "string", "format": "uuid"},
+    {"type": "string", "format": "uri"},
+    {"type": "string", "constraints": {"maxLength": 3}},
+    {"type": "integer"},
+    {"type": "integer", "groupChar": ","},
+    {"type": "integer", "constraints": {"minimum": 3}},
+    {"type": "number"},
+    {"type": "number", "decimalChar": ",", "groupChar": "."},
+    {"type": "number", "bareNumber": False},
+    {"type": "boolean"},
+    {"type": "date"},
+    {"type": "date", "format": "%d/%m/%Y"},
+    {"type": "time"},
+    {"type": "datetime"},
+    {"type": "year"},
+    {"type": "duration"},
+    {"type": "array"},
+    {"type": "geopoint"},
+]
+VALUES = [
+    *(
+        "",
+        "NA",
+        "x",
+        "é",
+        "\u2028",
+        "\ufeff",
+        "a\nb",
+        "a\r\nb",
+        "a\\b",
+        "a\tb",
+        'say "hi"',
+        "a,b",
+        "a;b",
+        " ",
+        "\\N",
+        "\\.",
+    ),
+    *(
+        "0",
+        "-1",
+        "+7",
+        "007",
+        "9223372036854775807",
+        "9223372036854775808",
+        "1,234",
+        "1.234,5",
+        "1e5",
+        "NaN",
+        "٣",
+        "1_0",
+    ),
+    *("true", "f", "2024-02-29", "2023-02-29", "2024-1-5", "31/12/2024", "12:30:00", "24:00:00", "0000", "2024"),
+    *("2024-02-29T12:30:00Z", "2024-02-30T12:30:00", "9999-12-31T23:59:59-15:00", "P1D", "[1]", "10, 20", "181, 0"),
+    *(
+        "a@b.example",
+        "a@b" + ".c" * 130,
+        "http://x.example/",
+        "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6",
+        "x" * 70,
+        "5%",
+        "€5",
+    ),
+]
+CELLS = st.sampled_from(VALUES) | st.text(max_size=6)
+
+
+def shape_of(fields: list[dict[str, Any]], key: bool, dialect: Dialect, conventions: Conventions) -> Shape:
+    descriptor: dict[str, Any] = {
+        "fields": [{"name": f"f{place}"} | field for place, field in enumerate(fields)],
+        "missingValues": ["", "NA"],
+    }
+    schema = read_schema(descriptor | ({"uniqueKeys": [["f0", f"f{len(fields) - 1}"]]} if key and fields[1:] else {}))
+    positions = list(reversed(range(len(fields))))
+    return Shape(dialect, schema, positions, len(fields), conventions)
+
+
+def assert_same(data: bytes, shape: Shape) -> bool:
+    """Whether the fast way took the chunk; then to the same end as the exact one."""
+    count = len(records(data, shape.dialect))
+    fast, slow = vectors.read(data, shape, count, FIRST), exact.read(data, shape, count, FIRST)
+    if fast is None:
+        return False
+    assert [list(column) for column in fast.checked.columns] == [list(column) for column in slow.checked.columns]
+    assert (list(fast.checked.places), fast.checked.bad) == (list(slow.checked.places), slow.checked.bad)
+    assert fast.text == slow.text
+    return True
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(FIELDS), min_size=1, max_size=5).flatmap(
+        lambda fields: st.tuples(st.just(fields), st.lists(st.tuples(*[CELLS] * len(fields)), min_size=1, max_size=12))
+    ),
+    st.booleans(),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from([Conventions(), Conventions(null_values=("x",), date_order="dmy", decimal_char=",")]),
+)
+def test_of_well_written_rows_both_ways_make_the_same(
+    table: Any, key: bool, delimiter: str, line_end: str, quoting: Any, conventions: Conventions
+) -> None:
+    fields, rows = table
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, lineterminator=line_end, quoting=quoting).writerows(rows)
+    taken = assert_same(out.getvalue().encode(), shape_of(fields, key, Dialect(delimiter), conventions))
+    event(f"taken: {taken}")
+
+
+MESSY = st.lists(
+    st.sampled_from(
+        [b"a", b"b", b",", b'"', b'""', b"\n", b"\r\n", b"\r", b" ", b"\xff", b"\0", b"\xef\xbb\xbf", b"1", b"\xc3\xa9"]
+    ),
+    max_size=24,
+).map(b"".join)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(MESSY, st.integers(1, 3))
+def test_of_any_bytes_the_fast_way_makes_the_same_or_nothing(data: bytes, width: int) -> None:
+    event(f"taken: {assert_same(data, shape_of([{'type': 'string'}] * width, True, Dialect(), Conventions()))}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a,b\nc,d\n",
+        b'a,b\r\n"c ""d"", e",f',
+        b'"a\nb",c\n,\n',
+        b'"",""\n',
+        "é,ü\n".encode(),
+        b"a,5\nb,\n",
+    ],
+)
+def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
+    assert assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a,b\nc\n",
+        b"a,b\n\nc,d\n",
+        b'a,5" pipe\nc,6" pipe\n',
+        b'a,"b" \n',
+        b'a, "b"\n',
+        b"\xef\xbb\xbfa,b\n",
+        b"a,b\rc,d\r",
+        b"a,b\0\n",
+        b"a,\xff\n",
+        b'a,"b\n',
+        b"a,b,c\nd\n",
+        b"a," + b"b" * (1 << 20) + b"\n",
+    ],
+)
+def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(data: bytes) -> None:
+    assert not assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
