@@ -116,8 +116,10 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         else:
             outcome = staging.load(db, table, upload.number, upload.mode, text, clashes=upload.has_clashes)
         rejections = prepared.rejections(outcome, upload.mode, orphans)
-        outcomes.add_rejections(db, upload.number, work.reading, rejections)
-        outcomes.add_contested(db, upload.number, prepared.contested(outcome))
+        if rejections:
+            outcomes.add_rejections(db, upload.number, work.reading, rejections)
+        if outcome.contested:
+            outcomes.add_contested(db, upload.number, prepared.contested(outcome))
         if found.origins and work.reading == "load":
             retries.add_origins(db, upload.number, work.first_record, found.origins)
         counts = _count(work.records, outcome, len(rejections), upload.mode)

@@ -37,19 +37,16 @@ def finish(number: Number | None) -> Number | None:
     """
     if number is None:
         return number
-    if ledger.is_canceling(connection(), number):
+    standing = ledger.standing(connection(), number)
+    if standing.is_canceling:
         _cancel(connection(), number)
-        return number
-    if passes.has_too_many_errors(connection(), number):
+    elif standing.is_over_budget:
         ledger.stop(connection(), number, TOO_MANY_ERRORS)
-        return number
-    if not ledger.is_all_in(connection(), number):
-        return number
-    if outcomes.has_contested(connection(), number):
+    elif standing.is_all_in and standing.has_contested:
         if ledger.wants_settler(connection(), number, ASK_AGAIN_SECONDS):
             sqs.send(settings().settle_queue, {"upload": number})
             ledger.note_settler_sent_for(connection(), number)
-    else:
+    elif standing.is_all_in:
         _end(connection(), number)
     return number
 
@@ -59,7 +56,8 @@ def _end(db: Connection, number: Number) -> None:
         ledger.lock_upload(db, number, shared=False)
         seen = projection.snapshot(db, number)
         # Looked at again under the lock: a worker that was slow to get here may find the upload in its other pass.
-        if seen is None or not ledger.is_all_in(db, number) or outcomes.has_contested(db, number):
+        standing = ledger.standing(db, number)
+        if seen is None or not standing.is_all_in or standing.has_contested:
             return
         is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
         loads = is_passed and _pass(db, seen)
@@ -99,7 +97,7 @@ def _is_over_budget(seen: Mapping[str, Any]) -> bool:
 def _cancel(db: Connection, number: Number) -> None:
     """Draw the end of a canceled upload, unless a chunk is in flight: its worker, or the sweep, comes by later."""
     with db.transaction():
-        if ledger.try_lock_upload(db, number) and ledger.is_canceling(db, number):
+        if ledger.try_lock_upload(db, number) and ledger.standing(db, number).is_canceling:
             manifest.cancel_queued(db, number)
             seen = manifest.records_seen(db, number)
             ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
@@ -169,7 +167,8 @@ def _settle(db: Connection, upload: ledger.Upload) -> None:
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
         now = ledger.find(db, upload.number)  # its pass may be another since the lock was asked for
-        if now and ledger.is_all_in(db, upload.number) and outcomes.has_contested(db, upload.number):
+        standing = ledger.standing(db, upload.number)
+        if now and standing.is_all_in and standing.has_contested:
             _replay(db, now)
 
 

@@ -104,10 +104,10 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
     planned = _planned(upload, deadline)
     if planned is None:
         return
-    upload, plan = planned
+    upload, plan, sample = planned
     ledger.begin_splitting(db, upload.number)
     send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
-    match _fan_out(upload, plan, deadline):
+    match _fan_out(upload, plan, sample, deadline):
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
@@ -116,24 +116,24 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             sqs.send_for_split(upload.tenant, upload.upload_id)
 
 
-def _planned(upload: ledger.Upload, deadline: float) -> tuple[ledger.Upload, dict[str, Any]] | None:
-    """The upload with a text to cut, and its plan, made now if there is none; None if it has ended meanwhile."""
+def _planned(upload: ledger.Upload, deadline: float) -> tuple[ledger.Upload, dict[str, Any], bytes] | None:
+    """The upload with a text to cut, its plan, and what was read of the text for it; None if it has ended meanwhile."""
     if upload.plan:
-        return upload, upload.plan
+        return upload, upload.plan, b""
     sample = planning.sample(upload.text)
     ready = normalise.ready(upload, sample, deadline)
     if ready is None:
         return None
     if ready is not upload:
         sample = planning.sample(ready.text)
-    return ready, ledger.keep_plan(connection(), upload.number, planning.plan(ready, sample))
+    return ready, ledger.keep_plan(connection(), upload.number, planning.plan(ready, sample)), sample
 
 
 def _fan_out(
-    upload: ledger.Upload, plan: Mapping[str, Any], deadline: float
+    upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes, deadline: float
 ) -> Literal["over", "out of time", "ended"]:
     """Send chunks out while the scan runs, from where an interrupted scan left off."""
-    for batch in _batches(_cut(upload, plan)):
+    for batch in _batches(_cut(upload, plan, sample)):
         places = _record(upload, batch)
         if places is None:
             return "ended"
@@ -153,13 +153,15 @@ def _record(upload: ledger.Upload, batch: Sequence[Chunk]) -> list[int] | None:
         return manifest.add_chunks(db, upload.number, upload.reading, batch)
 
 
-def _cut(upload: ledger.Upload, plan: Mapping[str, Any]) -> Iterator[Chunk]:
+def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Iterator[Chunk]:
     last = manifest.last_chunk(connection(), upload.number, upload.reading)
     if upload.reading == "load" and upload.is_checked_first:
         return manifest.checked_chunks(connection(), upload.number, last.n - 1 if last else 0)
     start = _resumed(last) or Start(plan["data_start"], plan["first_line"])
+    text = upload.text
+    rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
     return chunking.cut(
-        s3.stream(upload.text.key, upload.text.etag, start.byte, upload.text.size),
+        rest,
         Dialect.from_options(plan["dialect"]),
         start=start,
         chunk_bytes=plan["chunk_bytes"],

@@ -280,29 +280,34 @@ def mark_clashes(connection: Connection, number: int) -> None:
     connection.execute("UPDATE rowmill.upload SET has_clashes = true WHERE number = %s AND NOT has_clashes", (number,))
 
 
-def is_all_in(connection: Connection, number: int) -> bool:
-    """Whether the scan has ended and no chunk is queued, while the upload is not over."""
-    row = connection.execute(
-        """
-        SELECT state = ANY(%s) AND chunks_total IS NOT NULL
-           AND NOT EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued')
-        FROM rowmill.upload u WHERE number = %s
-        """,
-        (list(LOADING), number),
-    ).fetchone()
-    return bool(row and row[0])
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may be due for an upload that is under way. `is_over_budget`: a check has rejected too many rows already."""
+
+    is_canceling: bool
+    is_over_budget: bool
+    is_all_in: bool
+    has_contested: bool
 
 
-def is_canceling(connection: Connection, number: int) -> bool:
-    """Whether the upload is under way and somebody has asked to cancel it."""
-    row = connection.execute(
-        """
-        SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.cancel x USING (upload_id)
-                       WHERE u.number = %s AND u.finished_at IS NULL)
-        """,
-        (number,),
-    ).fetchone()
-    return bool(row and row[0])
+def standing(connection: Connection, number: int) -> Standing:
+    """How an upload stands, asked after each of its steps."""
+    with connection.cursor(row_factory=class_row(Standing)) as cursor:
+        found = cursor.execute(
+            """
+            SELECT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id) AS is_canceling,
+                   pass = 'check' AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
+                       SELECT coalesce(sum(rejected), 0) FROM rowmill.chunk c
+                       WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')) AS is_over_budget,
+                   state = ANY(%s) AND chunks_total IS NOT NULL AND NOT EXISTS (
+                       SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in,
+                   EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
+                       OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number) AS has_contested
+            FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL
+            """,
+            (list(LOADING), number),
+        ).fetchone()
+    return found or Standing(False, False, False, False)
 
 
 def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:

@@ -150,18 +150,6 @@ def merged_guesses(connection: Connection, number: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def has_contested(connection: Connection, number: int) -> bool:
-    """Whether rows still wait to be settled, in either pass."""
-    row = connection.execute(
-        """
-        SELECT EXISTS (SELECT FROM rowmill.contested WHERE upload = %s)
-            OR EXISTS (SELECT FROM rowmill.fingerprint WHERE upload = %s)
-        """,
-        (number, number),
-    ).fetchone()
-    return bool(row and row[0])
-
-
 def list_rejects(
     connection: Connection, number: int, after: int, limit: int | None, most_raw: int
 ) -> Iterator[dict[str, Any]]:

@@ -17,20 +17,6 @@ from chalicelib.postgres.connection import Connection
 REVIEW_EXPIRED: Final = {"code": "review_expired", "detail": "Nobody confirmed the upload in time."}
 
 
-def has_too_many_errors(connection: Connection, number: int) -> bool:
-    """Whether a check has rejected more rows than the upload allows, before its end is known."""
-    row = connection.execute(
-        """
-        SELECT EXISTS (SELECT FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL AND pass = 'check'
-                       AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
-                           SELECT sum(rejected) FROM rowmill.chunk c
-                           WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')))
-        """,
-        (number,),
-    ).fetchone()
-    return bool(row and row[0])
-
-
 def await_review(connection: Connection, number: Number, review: Mapping[str, Any] | None) -> bool:
     """The check pass is over, and somebody is to look at what it found. Hold the upload exclusively."""
     moved = connection.execute(

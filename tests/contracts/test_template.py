@@ -65,7 +65,7 @@ MAY = {
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 # Read by libraries, not by settings.py.
-LIBRARY_VARIABLES = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL"}
+LIBRARY_VARIABLES = {"POLARS_MAX_THREADS", "LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL"}
 
 
 @dataclass(frozen=True, slots=True)
