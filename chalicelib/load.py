@@ -36,6 +36,9 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     upload = ledger.find(connection(), number) if type(number) is int else None
     key = manifest.named(upload.number, message) if upload else None
     if upload is None or key is None:
+        # What names no chunk is sent to have a new process ready before there is one.
+        rows.warm()
+        aws.warm()
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=key.n)
     db = connection()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import chunking, normalise, planning
+from chalicelib import aws, chunking, normalise, planning
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Refused
@@ -70,11 +70,14 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
     """Pin the object's first version and hand the state over to Postgres."""
     tenant, upload_id = arrival.tenant, arrival.upload_id
     item = dynamodb.find(tenant, upload_id)
-    stored = s3.head(object_key(tenant, upload_id)) if item else None
-    if item is not None and item["state"] in ("expired", "canceled"):
+    if item is None:
+        aws.warm()  # as in load: it was sent to have a new process ready
+        return None
+    stored = s3.head(object_key(tenant, upload_id))
+    if item["state"] in ("expired", "canceled"):
         announcements.close(connection(), upload_id, item["state"])  # or the sweep would find the file again and again
         return None
-    if item is None or stored is None:
+    if stored is None:
         return None
     if not dynamodb.pin(tenant, upload_id, stored):
         item = dynamodb.find(tenant, upload_id) or item

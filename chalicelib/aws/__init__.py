@@ -34,6 +34,12 @@ def client(service: str) -> Any:
     return boto3.client(service, config=_CONFIG if service != "s3" else _CONFIG.merge(s3_config()))
 
 
+def warm() -> None:
+    """Make the clients of the queue functions: each takes as long as a small file's whole journey."""
+    for service in ("s3", "sqs", "dynamodb"):
+        client(service)
+
+
 def s3_config() -> Config:
     """Signature 4 everywhere: LocalStack and new regions accept no other for presigned requests."""
     style = "path" if settings().aws_endpoint else "virtual"

@@ -18,8 +18,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from infra.local import cloud, database
 from infra.local.place import Place, default_folder
@@ -27,6 +29,7 @@ from infra.local.processes import destroy, inside, marked
 from infra.local.record import Instance, note, recorded, write_env
 
 DEMO_ACCOUNT = "demo"
+WARMED = ("split", *("load_high", "load_medium", "load_low") * 2, "settle")
 
 
 class AlreadyUp(RuntimeError):
@@ -107,8 +110,8 @@ def _start(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> 
     instance = note(replace(instance, database=server.process, database_url=server.url))
     cloud.wait_ready(emulator, place.cloud_log)
     if deployed:
-        # Lambda processes start with the first event each; warming them would belong between these two.
         instance = note(replace(instance, api_url=_deploy(instance)))
+        _warm(instance)
         instance = note(_with_demo_account(instance))
     write_env(instance)
     return instance
@@ -120,6 +123,33 @@ def _deploy(instance: Instance) -> str:
     with _pointed_at(instance.endpoint):
         made = deploy("local", database_url=instance.database_url, public_endpoint=instance.endpoint)
     return str(made.api_url).rstrip("/")
+
+
+def _warm(instance: Instance) -> None:
+    """Start the Lambda processes that a file goes through: one takes a second, most files a tenth of one.
+
+    The messages name no file: they change nothing.
+    """
+    import boto3  # noqa: PLC0415 - slow to import, and only this step needs it
+
+    with _pointed_at(instance.endpoint), ThreadPoolExecutor(len(WARMED)) as pool:
+        functions = boto3.client("lambda", region_name=cloud.REGION)
+
+        def start(name: str) -> None:
+            event = json.dumps({"Records": [_nothing(name)]})
+            answer = functions.invoke(FunctionName=f"rowmill-local-{name}", Payload=event)
+            if "FunctionError" in answer:
+                raise cloud.CloudFailed(f"{name} does not start: {answer['Payload'].read().decode()}")
+
+        list(pool.map(start, WARMED))
+
+
+def _nothing(function: str) -> dict[str, Any]:
+    """A record of a queue that names no upload."""
+    body = {"tenant": "nobody", "upload_id": "none", "upload": 0, "chunk": 0}
+    source = f"arn:aws:sqs:{cloud.REGION}:000000000000:{function}"
+    named = {"messageId": "warm", "receiptHandle": "warm", "eventSource": "aws:sqs", "eventSourceARN": source}
+    return {**named, "body": json.dumps(body)}
 
 
 def _with_demo_account(instance: Instance) -> Instance:
