@@ -40,17 +40,22 @@ def without_blank_before_quotes(case: Case) -> bytes:
 
 
 def with_reopened_quotes_joined(case: Case) -> bytes:
-    """The file with what stands between two quoted texts taken for text, and the quotes around it not."""
+    """The file with quoted texts, and blanks between them, as the one text that DuckDB makes of them.
+
+    It takes what stands between the first quote and the last, and of each quote in that the character behind it.
+    """
     if not (quote := case.dialect.quote) or case.dialect.delimiter == " ":
         return case.data
     q = re.escape(quote.encode())
-    inside = rb"((?:%b%b|[^%b])*)" % (q, q, q)
+    inside = rb"(?:%b%b|[^%b])*" % (q, q, q)
     start = _START % (BOM, BOM, re.escape(case.dialect.delimiter.encode()))
-    reopened = re.compile(rb"(?s)%b( ?%b%b)%b( +)%b" % (start, q, inside, q, q))
-    data, count = case.data, 1
-    while count:
-        data, count = reopened.subn(rb"\1\3", data)
-    return data
+    reopened = re.compile(rb"(?s)%b( ?)%b(%b(?:%b +%b%b)+)%b" % (start, q, inside, q, q, inside, q))
+
+    def joined(found: re.Match[bytes]) -> bytes:
+        text = re.sub(rb"(?s)%b(.?)" % q, rb"\1", found[2])
+        return found[1] + quote.encode() + text.replace(quote.encode(), 2 * quote.encode()) + quote.encode()
+
+    return reopened.sub(joined, case.data)
 
 
 def escaping_ordinary(case: Case) -> bytes:
