@@ -152,8 +152,8 @@ class _Cutter:
         self.here = end
 
     def rest(self) -> Iterator[Chunk]:
-        """The last chunk, up to the end of the file."""
-        if self.here.record > self._start.record:
+        """The last chunk, up to the end of the file: also the end of a gap that has been cut."""
+        if self.here.record > self._start.record or (self._n > 1 and self.here.byte > self._start.byte):
             yield self._close(self.here)
 
     def _reaches(self, end: _Point) -> bool:

@@ -12,7 +12,9 @@ from rowmill_client.cli import app
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from bench.fuzz.child import TARGETS
 from infra.local.place import MARK
+from tests.pure.differences import table
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED_TARGETS = {"demo", "test", "test-localstack", "up", "down", "check", "bench", "load", "campaign"}
@@ -64,6 +66,15 @@ def test_the_readme_names_every_make_target(readme: str, target: str) -> None:
 @pytest.mark.parametrize("setting", _settings())
 def test_the_readme_names_every_setting(readme: str, setting: str) -> None:
     assert re.search(rf"\b{setting}\b", readme)
+
+
+def test_the_readme_names_every_target_of_the_fuzzer(readme: str) -> None:
+    assert r"\|".join(TARGETS) in readme
+
+
+@pytest.mark.parametrize("reader", ["csv", "DuckDB"])
+def test_the_docs_list_every_class_of_differences_as_it_comes_out(reader: str) -> None:
+    assert table(reader) in (ROOT / "docs" / "dialects.md").read_text()
 
 
 def test_there_is_something_to_name() -> None:

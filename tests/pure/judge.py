@@ -18,8 +18,12 @@ class Record(NamedTuple):
     cells: list[str] | None
 
 
-def _mark(character: str | None) -> bytes:
-    return character.encode() if character else b"no such mark at all"
+def _mark(character: str | None) -> bytes | None:
+    return character.encode() if character else None
+
+
+def _stands(mark: bytes | None, data: bytes, at: int) -> bool:
+    return mark is not None and data.startswith(mark, at)
 
 
 def _line_end(data: bytes, at: int) -> bytes:
@@ -31,7 +35,7 @@ def judged(data: bytes, dialect: Dialect) -> list[Record]:
     found: list[Record] = []
     at, line = 0, 1
     while at < len(data):
-        if data.startswith(_mark(dialect.comment), at):
+        if _stands(_mark(dialect.comment), data, at):
             while at < len(data) and not _line_end(data, at):
                 at += 1
         if end := _line_end(data, at):
@@ -47,9 +51,11 @@ def judged(data: bytes, dialect: Dialect) -> list[Record]:
 
 
 def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
-    delimiter, quote, escape = (_mark(mark) for mark in (dialect.delimiter, dialect.quote, dialect.escape))
-    special = [quote, delimiter, escape, _mark(dialect.comment), b"\r\n", b"\r", b"\n"]
-    ordinary = re.compile(b"[^\r\n%b]+" % b"".join(re.escape(mark) for mark in special[:4] if len(mark) < 10))
+    delimiter = dialect.delimiter.encode()
+    quote, escape, comment = map(_mark, (dialect.quote, dialect.escape, dialect.comment))
+    marks = [mark for mark in (quote, delimiter, escape, comment) if mark is not None]
+    special = [*marks, b"\r\n", b"\r", b"\n"] if escape is not None else []
+    ordinary = re.compile(b"[^\r\n%b]+" % b"".join(map(re.escape, marks)))
     cells: list[bytes] = []
     cell, tail, state, sound = b"", b"", "cell start", True
     shapes, shape = [], ""  # of bare cells: a quote, a blank or anything else
@@ -71,17 +77,17 @@ def _record(data: bytes, start: int, line: int, dialect: Dialect) -> Record:
             break
         run = ordinary.match(data, at)
         taken = run[0] if run else data[at : at + 1]
-        literal = next((mark for mark in special if data.startswith(escape + mark, at)), None)
+        literal = next((mark for mark in special if _stands(escape, data, at) and data.startswith(mark, at + 1)), None)
         if literal is not None:
-            taken, at = literal, at + len(escape)
+            taken, at = literal, at + 1
             state = "cell" if state == "cell start" else state
             if state == "after":
                 tail += b"literal"
             cell, shape = cell + taken, shape + ("." if state == "cell" else "")
         elif state == "cell start" and taken == quote:
             state = "quoted"
-        elif state == "quoted" and data.startswith(quote + quote, at):
-            cell, at = cell + quote, at + 1
+        elif state == "quoted" and taken == quote and data.startswith(taken, at + 1):
+            cell, at = cell + taken, at + 1
         elif state == "quoted" and taken == quote:
             state = "after"
         elif state == "after":

@@ -322,6 +322,19 @@ def test_a_gap_of_any_length_is_cut_by_bytes_at_line_ends(lead: bytes, gap: byte
         assert chunks_of(rest, dialect, chunk_bytes=1000, block=9_999_999, start=start) == chunks[chunk.n - 1 :]
 
 
+@pytest.mark.parametrize("head", [b"", b"1,a\n"])
+def test_a_gap_at_the_end_of_a_file_is_in_its_chunks_to_the_last_byte(head: bytes) -> None:
+    data = head + b"\n" * (MIN_GAP_BYTES + 1000)
+    chunks = chunks_of(data, chunk_bytes=1000, block=70_000)
+    assert [(chunk.byte_end, chunk.records) for chunk in chunks] == [
+        (len(head) + MIN_GAP_BYTES, int(bool(head))),
+        (len(data), 0),
+    ]
+    last = chunks[-1]
+    start = Start(last.byte_start, last.first_line, last.n, last.first_record)
+    assert chunks_of(data[last.byte_start :], chunk_bytes=1000, start=start) == [last]
+
+
 def peak_of(blocks: Iterable[bytes], **options: str) -> tuple[str, int]:
     """The detail of the refusal that a stream ends in, and the most memory held at a time."""
     tracemalloc.start()

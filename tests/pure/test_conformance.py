@@ -7,18 +7,13 @@ file's bytes, the dialect to declare, and the rows (header included) or the refu
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bench.reading import Table, read
 from chalicelib import chunking
@@ -143,29 +138,3 @@ def test_a_border_finder_that_counts_quotes_does_not_pass(monkeypatch: pytest.Mo
     monkeypatch.setattr(chunking, "scan", scan)
     monkeypatch.setattr(grammar.Region, "borders", lambda region: [end for _, end in by_parity(region.data)])
     assert "stray quotes" in differing((1, 7))
-
-
-ROWS = st.integers(2, 4).flatmap(
-    lambda width: st.lists(
-        st.lists(st.text('ab ,"\né', max_size=6), min_size=width, max_size=width), min_size=1, max_size=12
-    )
-)
-
-
-@given(ROWS, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-@settings(max_examples=60, deadline=None)
-def test_duckdb_reads_a_well_written_file_as_we_do(rows: list[list[str]], quoting: Any) -> None:
-    """Where they differ on files that are not well written is told in docs/dialects.md."""
-    duckdb = pytest.importorskip("duckdb")
-    file = io.StringIO(newline="")
-    csv.writer(file, quoting=quoting, lineterminator="\n").writerows(rows)
-    data = file.getvalue().encode()
-    columns = {f"c{place}": "VARCHAR" for place in range(len(rows[0]))}
-    with tempfile.NamedTemporaryFile(suffix=".csv") as stored:
-        Path(stored.name).write_bytes(data)
-        theirs = duckdb.read_csv(
-            stored.name, header=False, all_varchar=True, delimiter=",", quotechar='"', escapechar='"', columns=columns
-        ).fetchall()
-    ours = read(data, {"delimiter": ",", "quote": '"', "escape": None, "header": False, "skip_lines": 0}).rows
-    assert ours == rows
-    assert [[cell or "" for cell in row] for row in theirs] == rows
