@@ -29,7 +29,7 @@ from chalicelib import formats
 from chalicelib.chunking import Start, cut
 from chalicelib.formats import Dialect
 
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 8 << 20
 KINDS: Final = {"bare": csv.QUOTE_NONE, "some quotes": csv.QUOTE_MINIMAL, "all quoted": csv.QUOTE_ALL}
 
 

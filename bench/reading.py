@@ -11,7 +11,7 @@ from chalicelib.chunking import Start, cut
 from chalicelib.formats import Dialect
 
 SAMPLE_BYTES: Final = 256 * 1024
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)

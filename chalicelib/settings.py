@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-DEFAULT_CHUNK_POLICY = "0:8388608:100000"  # 4 MiB: about 42,000 rows of contacts or flights; a worker peaks at 127 MB
+DEFAULT_CHUNK_POLICY = "0:8388608:100000"  # 8 MiB: some 84,000 rows of contacts or flights
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from chalicelib.formats import Dialect, grammar
 
 CORPORA = Path(os.environ.get("ROWMILL_CORPORA") or Path(__file__).resolve().parents[3] / "shared" / "corpora")
 CASES = CORPORA / "csv-conformance.jsonl"
-CHUNK_BYTES = (1, 7, 64, 512, 4096, 4 << 20)
+CHUNK_BYTES = (1, 7, 64, 512, 4096, 8 << 20)
 NOT_A_TABLE = {
     "core_parser_tests-37: Input is just empty fields": "rows of two widths",
     "parse_tests-9: Mixed slash n and slash r should choose first as precident": "a lone CR ends a line here; rows of three widths",
