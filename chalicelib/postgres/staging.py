@@ -51,7 +51,8 @@ def load(connection: Connection, table: Table, upload: int, mode: Mode, rows: by
             if isinstance(error, psycopg.errors.UniqueViolation):
                 ledger.mark_clashes(connection, upload)
     make_staging(connection, table)
-    place(connection, partial(_stage, connection, table, upload, mode), rows.splitlines(keepends=True), outcome)
+    put = _stage if mode == "upsert" else _insert_most
+    place(connection, partial(put, connection, table, upload, mode), rows.splitlines(keepends=True), outcome)
     return outcome
 
 
@@ -96,12 +97,44 @@ def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: by
         copy.write(rows)
 
 
-def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
+def _order(table: Table) -> sql.Composed:
+    """The first key, by which all workers insert, and of rows with the same one the lowest line first."""
+    return identifiers([*(table.schema.keys[0] if table.schema.keys else ()), "_row"])
+
+
+def fill(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
     """Fill staging with these lines and no others."""
     connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
     _copy(connection, table.staging, table, b"".join(lines))
+
+
+def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
+    """Fill staging, to be joined with the table."""
+    fill(connection, table, lines)
     # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
     connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
+
+
+def _insert_most(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
+    """Insert what clashes with nothing at once, and look at the few others one fate at a time."""
+    fill(connection, table, lines)
+    left = {
+        row
+        for (row,) in connection.execute(
+            Names(table, upload).format(
+                """
+        WITH inserted AS (
+            INSERT INTO {table} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order}
+            ON CONFLICT DO NOTHING RETURNING _row
+        )
+        SELECT _row FROM {staging} s WHERE NOT EXISTS (SELECT FROM inserted i WHERE i._row = s._row)
+        """,
+                order=_order(table),
+            )
+        )
+    }
+    rest = [line for line in lines if row_of(line) in left] if left else []
+    return _stage(connection, table, upload, mode, rest) if rest else Outcome()
 
 
 def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
@@ -233,7 +266,7 @@ def _insert(connection: Connection, names: Names) -> int:
             )
             DELETE FROM {staging} s USING inserted WHERE s._row = inserted._row
             """,
-            order=identifiers(names.keys[0] if names.keys else ["_row"]),
+            order=_order(names.table),
         )
     )
     row = connection.execute(names.format("SELECT count(*) FROM {staging}")).fetchone()
