@@ -1,0 +1,129 @@
+"""Pollock's files the whole way: uploaded by accounts into a running cloud, rows read back from Postgres.
+
+Told and padded, a dataset of as many columns of text as Pollock names takes the files, with `options.dialect` saying
+the rest; the header is Pollock's own, as it is for every system it measures. Detected, nothing is told: a file makes
+its own dataset as `rowmill upload --create-text` has it, and its header is the names that the dataset got.
+Both store an empty cell as NULL, which nothing else is stored as, so NULL is read back as the empty cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+from rowmill_client import Patience, Rowmill, Upload
+
+from bench.pollock.files import File, Outcome, Way
+from chalicelib.journey import Number, lineage
+from infra.local import instance
+from infra.local.record import Instance
+
+ACCOUNTS: Final = 8  # each waits for services most of the time, and holds one connection to Postgres
+BATCH: Final = 20  # files that an account has under way at once
+SECONDS: Final = 120.0  # for a batch, on a machine that others use as well
+
+
+def outcomes(files: Sequence[File], way: Way) -> Iterator[tuple[File, Outcome]]:
+    """What becomes of each file in a cloud that is taken away afterwards; its logs stay in .rowmill/pollock."""
+    batches = [files[at : at + BATCH] for at in range(0, len(files), BATCH)]
+    with instance.running(Path(".rowmill/pollock").resolve()) as here, ExitStack() as stack:
+        free: SimpleQueue[_Account] = SimpleQueue()
+        for _ in range(min(ACCOUNTS, len(batches))):
+            free.put(stack.enter_context(_account(here)))
+
+        def send(batch: Sequence[File]) -> list[Outcome]:
+            account = free.get()
+            try:
+                return account.send(batch, way)
+            finally:
+                free.put(account)
+
+        with ThreadPoolExecutor(ACCOUNTS) as pool:
+            for batch, found in zip(batches, pool.map(send, batches), strict=True):
+                yield from zip(batch, found, strict=True)
+
+
+@contextmanager
+def _account(here: Instance) -> Iterator[_Account]:
+    with Rowmill(here.api_url) as rowmill, psycopg.connect(here.database_url, autocommit=True) as db:
+        Patience().keep_trying(lambda: rowmill.signup(f"user-{uuid4()}", "correct horse"))
+        yield _Account(rowmill, db)
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    rowmill: Rowmill
+    db: psycopg.Connection[Any]
+    datasets: set[str] = field(default_factory=set)
+
+    def send(self, batch: Sequence[File], way: Way) -> list[Outcome]:
+        """Upload these files side by side and wait for all of them."""
+        sent = [self._send(file, way) for file in batch]
+        ended = [self.rowmill.wait(upload_id, timeout=SECONDS) for upload_id in sent]
+        if way == "detected":
+            ended = [self._confirmed(upload) for upload in ended]
+            ended = [self.rowmill.wait(upload["id"], timeout=SECONDS) for upload in ended]
+        return [self._outcome(file, way, upload) for file, upload in zip(batch, ended, strict=True)]
+
+    def _send(self, file: File, way: Way) -> str:
+        if way == "detected":
+            created = self.rowmill.create_upload(file.path, file.name, {"infer": True})
+        else:
+            created = self.rowmill.create_upload(file.path, self._texts(file), {"dialect": file.declared(way)})
+        self.rowmill.send_file(created, file.path)
+        return created["id"]
+
+    def _texts(self, file: File) -> str:
+        """The dataset with these columns, all text."""
+        width = file.parameters["n_columns"] or 1
+        names = file.names or [f"column_{place}" for place in range(1, width + 1)]
+        dataset = f"{len(names)} columns from {names[0]}"
+        if dataset not in self.datasets:
+            self.rowmill.put_dataset(dataset, {"fields": [{"name": name, "type": "string"} for name in names]})
+            self.datasets.add(dataset)
+        return dataset
+
+    def _confirmed(self, upload: Upload) -> Upload:
+        """Have it loaded as texts, unless it was refused."""
+        review = upload.get("review")
+        if upload["state"] != "needs_review" or review is None:
+            return upload
+        fields = [{"name": each["name"], "type": "string"} for each in review["schema"]["fields"]]
+        return self.rowmill.confirm(upload["id"], {"schema": {"fields": fields}})
+
+    def _outcome(self, file: File, way: Way, upload: Upload) -> Outcome:
+        if error := upload.get("error"):
+            return Outcome(refused=error["code"])
+        names, rows = self._rows(upload["id"])
+        rejects = [
+            (each["row"], each["line"], each["errors"][0]["code"])
+            for each in (self.rowmill.iterate_rejects(upload["id"]) if upload["rejected"] else ())
+        ]
+        if (len(rows), len(rejects), len(rows) + len(rejects)) != (
+            upload["loaded"],
+            upload["rejected"],
+            upload["rows_total"],
+        ):
+            raise RuntimeError(f"{file.name}: the counts of {upload['id']} are not those of its rows and rejects")
+        header = file.names if way != "detected" else names if upload["dialect"]["header"] else []
+        return Outcome(header, rows, rejects)
+
+    def _rows(self, upload_id: str) -> tuple[list[str], list[list[str]]]:
+        """The names of the table's columns, and the upload's rows in file order."""
+        asked = "SELECT number, dataset FROM rowmill.upload WHERE upload_id = %s"
+        ((number, dataset),) = self.db.execute(asked, (upload_id,)).fetchall()
+        cursor = self.db.execute(
+            f"SELECT * FROM data.d_{int(dataset)} WHERE _row >= %s AND _row < %s ORDER BY _row",
+            (lineage(Number(number), 0), lineage(Number(number + 1), 0)),
+        )
+        names = [column.name for column in cursor.description or ()]
+        place = names.index("_row")
+        rows = [[cell or "" for at, cell in enumerate(row) if at != place] for row in cursor]
+        return [name for name in names if name != "_row"], rows
