@@ -3,13 +3,15 @@
 Ways: told (the dialect declared, ragged rows rejected), padded (told, ragged rows fitted), detected (nothing told).
 Without --pipeline our reader is run in process. With it every file is uploaded into an embedded cloud by one of eight
 accounts and its rows are read back from Postgres; scores accumulate under .rowmill/reports, so that
-`--files 500`, said again and again, goes on where the last run ended.
+`--minutes 2`, said again and again, goes on where the last run ended.
 A change is a row that was loaded and is not among the rows of the clean file.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -24,12 +26,12 @@ from bench.pollock.scoring import Normalise, Score, normaliser, score, simple, w
 def main() -> int:
     arguments = _parser().parse_args()
     normalise = normaliser(arguments.folder)
-    files = polluted(arguments.folder)
+    files = polluted(arguments.folder)[: arguments.files]
     for way in arguments.way or WAYS:
         if arguments.pipeline:
-            scores = _through_the_pipeline(files, way, normalise, arguments.files)
+            scores = _through_the_pipeline(files, way, normalise, 60 * arguments.minutes)
         else:
-            scores = [score(file, reader.outcome(file, way), normalise) for file in files[: arguments.files]]
+            scores = [score(file, reader.outcome(file, way), normalise) for file in files]
         _report(way, scores, arguments.worst)
     return 0
 
@@ -41,17 +43,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--way", choices=WAYS, action="append", help="one or more; all if left out")
     parser.add_argument("--pipeline", action="store_true", help="upload the files into an embedded cloud")
-    parser.add_argument("--files", type=int, help="at most so many; with --pipeline, that have no score yet")
+    parser.add_argument("--files", type=int, help="only the first so many")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of the pipeline: begin no file afterwards")
     parser.add_argument("--worst", type=int, default=12, help="how many of the files that cost most to list")
     return parser
 
 
-def _through_the_pipeline(files: Sequence[File], way: Way, normalise: Normalise, most: int | None) -> list[Score]:
-    """All scores there are, those of up to `most` more files among them."""
+def _through_the_pipeline(files: Sequence[File], way: Way, normalise: Normalise, seconds: float) -> list[Score]:
+    """All scores there are, those of the files that there was time for among them."""
     kept = Kept.of_this_version(way)
     done = kept.all()
-    todo = [file for file in files if file.name not in done][:most]
-    for file, outcome in pipeline.outcomes(todo, way) if todo else ():
+    todo = [file for file in files if file.name not in done]
+    random.Random(way).shuffle(todo)  # so that a part of them holds every kind
+    for file, outcome in pipeline.outcomes(todo, way, seconds) if todo else ():
         done[file.name] = score(file, outcome, normalise, as_in_process=outcome == reader.outcome(file, way))
         kept.keep(done[file.name])
     return [done[file.name] for file in files if file.name in done]

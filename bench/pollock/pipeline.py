@@ -8,8 +8,10 @@ Both store an empty cell as NULL, which nothing else is stored as, so NULL is re
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,28 +28,32 @@ from infra.local import instance
 from infra.local.record import Instance
 
 ACCOUNTS: Final = 8  # each waits for services most of the time, and holds one connection to Postgres
-BATCH: Final = 20  # files that an account has under way at once
+BATCH: Final = 10  # files that an account has under way at once
 SECONDS: Final = 120.0  # for a batch, on a machine that others use as well
 
 
-def outcomes(files: Sequence[File], way: Way) -> Iterator[tuple[File, Outcome]]:
-    """What becomes of each file in a cloud that is taken away afterwards; its logs stay in .rowmill/pollock."""
+def outcomes(files: Sequence[File], way: Way, seconds: float = math.inf) -> Iterator[tuple[File, Outcome]]:
+    """What becomes of each file, as they end, in a cloud that is taken away afterwards; its logs stay.
+
+    No file is begun after so many seconds.
+    """
+    give_up = time.monotonic() + seconds
     batches = [files[at : at + BATCH] for at in range(0, len(files), BATCH)]
     with instance.running(Path(".rowmill/pollock").resolve()) as here, ExitStack() as stack:
         free: SimpleQueue[_Account] = SimpleQueue()
         for _ in range(min(ACCOUNTS, len(batches))):
             free.put(stack.enter_context(_account(here)))
 
-        def send(batch: Sequence[File]) -> list[Outcome]:
+        def send(batch: Sequence[File]) -> list[tuple[File, Outcome]]:
             account = free.get()
             try:
-                return account.send(batch, way)
+                return account.send(batch, way) if time.monotonic() < give_up else []
             finally:
                 free.put(account)
 
         with ThreadPoolExecutor(ACCOUNTS) as pool:
-            for batch, found in zip(batches, pool.map(send, batches), strict=True):
-                yield from zip(batch, found, strict=True)
+            for done in as_completed([pool.submit(send, batch) for batch in batches]):
+                yield from done.result()
 
 
 @contextmanager
@@ -63,14 +69,16 @@ class _Account:
     db: psycopg.Connection[Any]
     datasets: set[str] = field(default_factory=set)
 
-    def send(self, batch: Sequence[File], way: Way) -> list[Outcome]:
+    def send(self, batch: Sequence[File], way: Way) -> list[tuple[File, Outcome]]:
         """Upload these files side by side and wait for all of them."""
-        sent = [self._send(file, way) for file in batch]
-        ended = [self.rowmill.wait(upload_id, timeout=SECONDS) for upload_id in sent]
+        ended = self._all_ended([self._send(file, way) for file in batch])
         if way == "detected":
-            ended = [self._confirmed(upload) for upload in ended]
-            ended = [self.rowmill.wait(upload["id"], timeout=SECONDS) for upload in ended]
-        return [self._outcome(file, way, upload) for file, upload in zip(batch, ended, strict=True)]
+            ended = self._all_ended([self._confirmed(upload) for upload in ended])
+        return [(file, self._outcome(file, way, upload)) for file, upload in zip(batch, ended, strict=True)]
+
+    def _all_ended(self, upload_ids: Sequence[str]) -> list[Upload]:
+        """The last one first: by then most others have ended, and are asked for once."""
+        return [self.rowmill.wait(upload_id, timeout=SECONDS) for upload_id in reversed(upload_ids)][::-1]
 
     def _send(self, file: File, way: Way) -> str:
         if way == "detected":
@@ -90,13 +98,13 @@ class _Account:
             self.datasets.add(dataset)
         return dataset
 
-    def _confirmed(self, upload: Upload) -> Upload:
-        """Have it loaded as texts, unless it was refused."""
+    def _confirmed(self, upload: Upload) -> str:
+        """Have it loaded as texts, unless it was refused; its id."""
         review = upload.get("review")
         if upload["state"] != "needs_review" or review is None:
-            return upload
+            return upload["id"]
         fields = [{"name": each["name"], "type": "string"} for each in review["schema"]["fields"]]
-        return self.rowmill.confirm(upload["id"], {"schema": {"fields": fields}})
+        return self.rowmill.confirm(upload["id"], {"schema": {"fields": fields}})["id"]
 
     def _outcome(self, file: File, way: Way, upload: Upload) -> Outcome:
         if error := upload.get("error"):
@@ -106,11 +114,8 @@ class _Account:
             (each["row"], each["line"], each["errors"][0]["code"])
             for each in (self.rowmill.iterate_rejects(upload["id"]) if upload["rejected"] else ())
         ]
-        if (len(rows), len(rejects), len(rows) + len(rejects)) != (
-            upload["loaded"],
-            upload["rejected"],
-            upload["rows_total"],
-        ):
+        found = {"loaded": len(rows), "rejected": len(rejects), "rows_total": len(rows) + len(rejects)}
+        if any(upload[name] != count for name, count in found.items()):  # type: ignore[literal-required]
             raise RuntimeError(f"{file.name}: the counts of {upload['id']} are not those of its rows and rejects")
         header = file.names if way != "detected" else names if upload["dialect"]["header"] else []
         return Outcome(header, rows, rejects)
