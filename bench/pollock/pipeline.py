@@ -38,8 +38,14 @@ def outcomes(files: Sequence[File], way: Way, seconds: float = math.inf) -> Iter
     No file is begun after so many seconds.
     """
     give_up = time.monotonic() + seconds
+    with instance.running(Path(".rowmill/pollock").resolve()) as here:
+        yield from sent(here, files, way, give_up)
+
+
+def sent(here: Instance, files: Sequence[File], way: Way, give_up: float = math.inf) -> Iterator[tuple[File, Outcome]]:
+    """The same in a cloud that runs already; no file is begun after `give_up` of time.monotonic."""
     batches = [files[at : at + BATCH] for at in range(0, len(files), BATCH)]
-    with instance.running(Path(".rowmill/pollock").resolve()) as here, ExitStack() as stack:
+    with ExitStack() as stack:
         free: SimpleQueue[_Account] = SimpleQueue()
         for _ in range(min(ACCOUNTS, len(batches))):
             free.put(stack.enter_context(_account(here)))
