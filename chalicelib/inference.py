@@ -7,18 +7,21 @@ chunks are brought together by AND, in any order.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from chalicelib.checking import PLAIN, Conventions, Value, check
 from chalicelib.datasets import Field, FieldType, Schema, read_schema
 from chalicelib.errors import Refused
+from chalicelib.formats import misfit
 
 CANDIDATES: Final[tuple[FieldType, ...]] = ("boolean", "integer", "number", "date", "datetime")  # narrowest first
 NEVER_MISSING: Final = 1 << len(CANDIDATES)
 NO_VALUE: Final = NEVER_MISSING << 1
 ALL: Final = (NO_VALUE << 1) - 1  # a column of which nothing has been seen
 MAX_COLUMNS: Final = 500  # the status holds what was found of each
+MAX_FAULTS: Final = 20  # unreadable records that a refusal names
 FIRST_VALUES: Final = 50  # most types that a column is not of fall at these
 
 # Numbers to the checker, but to people more often a code: 007, +49 30 123. As numbers they would not come back.
@@ -70,13 +73,14 @@ def text_schema(names: Sequence[str]) -> Schema:
     return read_schema({"fields": [{"name": name} for name in names]})
 
 
-def column_names(header: Sequence[str], width: int) -> list[str]:
+def column_names(header: Sequence[str], records: Sequence[Sequence[str]]) -> list[str]:
     """The fields that a file's columns become: the names of its header, or column_1 and so on.
 
-    Raises Refused naming the columns that cannot be fields: blank, repeated, too long, reserved.
+    Without a header there are as many as most of the first records have. Raises Refused naming the columns that
+    cannot be fields: blank, repeated, too long, reserved; or if there is nothing to tell columns by.
     """
-    names = [name.strip("\ufeff \t\r\n") for name in header] or [f"column_{place}" for place in range(1, width + 1)]
-    if not names or len(names) > MAX_COLUMNS:
+    names = [name.strip("\ufeff \t\r\n") for name in header] or _numbered(records)
+    if len(names) > MAX_COLUMNS:
         raise Refused("columns_too_many", f"The file has {len(names)} columns; types are found for 1 to {MAX_COLUMNS}.")
     if blank := [place for place, name in enumerate(names, 1) if not name]:
         errors = [
@@ -89,3 +93,15 @@ def column_names(header: Sequence[str], width: int) -> list[str]:
         errors = [{**error, "code": "column_name_invalid"} for error in fault.errors]
         raise Refused("column_name_invalid", "The header has names that no field can have.", errors=errors) from None
     return names
+
+
+def _numbered(records: Sequence[Sequence[str]]) -> list[str]:
+    if not records:
+        raise Refused("header_missing", "The file begins with no whole record that would tell its columns.")
+    widths = Counter(filter(None, map(len, records)))
+    if not widths:
+        faults = [(place, misfit(record, 0)) for place, record in enumerate(records[:MAX_FAULTS], 1)]
+        errors = [{"row": place, "code": fault.code, "detail": fault.detail} for place, fault in faults]
+        raise Refused("records_unreadable", "None of the file's first records can be read.", errors=errors)
+    ((width, _),) = widths.most_common(1)
+    return [f"column_{place}" for place in range(1, width + 1)]

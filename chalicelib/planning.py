@@ -86,10 +86,12 @@ def _look(upload: ledger.Upload, sample: bytes, schema: Schema | None) -> _Look:
     detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
     header = formats.header(lines, detected.dialect, truncated=truncated)
     heads = correction.restored(header.names)
-    names = schema.names if schema else inference.column_names(header.names, detected.columns)
+    records = _whole_records(lines[header.end :], detected.dialect, truncated=truncated)
+    names = schema.names if schema else inference.column_names(header.names, records)
     columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
     positions = matching.positions(columns, names)
-    rows = _rows(lines[header.end :], detected.dialect, len(columns), header.nameless, truncated=truncated)
+    fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
+    rows = [row for row in fitted if len(row) == len(columns)]
     cells = [[row[position] for row in rows] for position in positions]
     spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect)
     return _Look(detected, header, heads, names, columns, positions, rows, spelling)
@@ -135,11 +137,10 @@ def _named(names: Sequence[str]) -> list[matching.Column]:
     return [matching.Column(place, name, name, "exact") for place, name in enumerate(names, 1)]
 
 
-def _rows(lines: bytes, dialect: Dialect, width: int, nameless: int, *, truncated: bool) -> list[list[str]]:
-    """The sample's records that are as wide as the file; the last one may be cut off."""
-    rows = list(formats.records(lines, dialect))
-    whole = rows[:-1] if truncated else rows
-    return [row for row in formats.fitted(whole, width, dialect, nameless) if len(row) == width]
+def _whole_records(lines: bytes, dialect: Dialect, *, truncated: bool) -> list[list[str]]:
+    """The sample's records; the last one may be cut off, and is then left out."""
+    records = list(formats.records(lines, dialect))
+    return records[:-1] if truncated else records
 
 
 def _first_rows(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:

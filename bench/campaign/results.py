@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 REPORTS = Path(".rowmill", "reports", "campaign")
 
 
-def version(root: Path) -> str:
-    """The protocol version of a checkout."""
+def version(root: Path, own: Sequence[str] = ("bench/campaign/*.py",)) -> str:
+    """The protocol version of a checkout, `own` files of a benchmark among it."""
     digest = hashlib.sha256()
-    for pattern in ("chalicelib/**/*.py", "app.py", "infra/migrations/*.sql", "bench/campaign/*.py"):
+    for pattern in ("chalicelib/**/*.py", "app.py", "infra/migrations/*.sql", *own):
         for path in sorted(root.glob(pattern)):
             digest.update(f"\n{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:12]

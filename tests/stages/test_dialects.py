@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import Any
 
 import pytest
 
+from bench.reading import read
 from chalicelib import catalog
+from chalicelib.errors import Refused
 from chalicelib.paging import Asked
 from tests.pure.test_conformance import CASES as CASES_OF_OTHERS
 from tests.pure.test_conformance import NOT_A_DIALECT, NOT_A_TABLE, REJECTED_HERE, declared
@@ -98,6 +101,62 @@ def test_other_libraries_cases_load_through_the_whole_pipeline(
         assert [list(row.values()) for row in found] == rows, case["id"]
         loaded += bool(rows)
     assert loaded == 125
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif("ROWMILL_CORPORA" not in os.environ, reason="takes half a minute or more: set ROWMILL_CORPORA")
+def test_other_libraries_cases_make_their_own_datasets(pipeline: Pipeline) -> None:
+    """All 139 that a table can hold, as `--create-text` has them: infer, then confirm with every column text."""
+    cases = map(json.loads, CASES_OF_OTHERS.read_text().splitlines())
+    held = {f"{case['source']}: {case['id']}": case for case in cases if case["id"] not in NOT_A_TABLE}
+    found = created(pipeline, held)
+    assert len(found) == 139
+    assert {name: each for name, each in found.items() if each != expected(held[name])} == {}
+
+
+def created(pipeline: Pipeline, cases: dict[str, dict[str, Any]]) -> dict[str, tuple[str, list[list[str]]]]:
+    """How each case ended as a dataset of its own, and its rows, a NULL being an empty cell. All side by side."""
+    ended: dict[str, tuple[str, list[list[str]]]] = {}
+    uploads: dict[str, str] = {}
+    for place, (name, case) in enumerate(cases.items()):
+        try:
+            body = base64.b64decode(case["input_b64"])
+            uploads[name] = pipeline.create(body, f"case_{place}", infer=True, dialect=declared(case))
+        except Refused as refused:
+            ended[name] = refused.code, []
+    for upload_id in uploads.values():
+        pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    for upload in map(pipeline.upload, uploads.values()):
+        if upload["state"] == "needs_review":
+            fields = [{"name": field["name"], "type": "string"} for field in upload["review"]["schema"]["fields"]]
+            pipeline.confirm(upload["id"], schema={"fields": fields})
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    return ended | {name: outcome(pipeline, upload_id) for name, upload_id in uploads.items()}
+
+
+def outcome(pipeline: Pipeline, upload_id: str) -> tuple[str, list[list[str]]]:
+    """Why the file was refused, the codes of its rejects or that it is complete; and its rows."""
+    upload = pipeline.upload(upload_id)
+    if error := upload["error"]:
+        return error["errors"][0]["code"] if error["errors"] else error["code"], []
+    assert adds_up(upload)
+    rows = [[cell or "" for cell in row.values()] for row in pipeline.rows(upload["dataset"])]
+    codes = {reject["errors"][0]["code"] for reject in pipeline.rejects(upload_id)}
+    return ",".join(codes) or upload["state"], rows
+
+
+def expected(case: dict[str, Any]) -> tuple[str, list[list[str]]]:
+    """What must come of a case, by the case itself."""
+    if case["id"] in NOT_A_DIALECT:
+        return "dialect_invalid", []
+    if case["kind"] == "reject" or case["id"] in REJECTED_HERE:
+        return "quote_misplaced", read(base64.b64decode(case["input_b64"]), declared(case)).rows  # the other records
+    if not case["rows"]:
+        return ("header_missing" if case["input_b64"] else "file_empty"), []
+    return "completed", case["rows"]
 
 
 def texts(pipeline: Pipeline, rows: list[list[str]]) -> str:

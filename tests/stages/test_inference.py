@@ -121,6 +121,26 @@ def test_without_a_header_columns_are_numbered(pipeline: Pipeline) -> None:
     assert loaded(pipeline, upload["id"])["loaded"] == 2
 
 
+@pytest.mark.parametrize("first", [b'1,"x"y\n', b"1\n", b"1,x,y\n"], ids=["unreadable", "short", "long"])
+def test_without_a_header_most_records_tell_how_many_columns_there_are(pipeline: Pipeline, first: bytes) -> None:
+    upload = inferred(pipeline, first + b"2,x\n3,y\n", dialect={"header": False, "delimiter": ",", "quote": '"'})
+    assert (upload["state"], upload["valid"], upload["rejected"]) == ("needs_review", 2, 1)
+    assert loaded(pipeline, upload["id"])["loaded"] == 2
+    assert pipeline.rows("people") == [{"column_1": 2, "column_2": "x"}, {"column_1": 3, "column_2": "y"}]
+
+
+def test_a_file_of_which_no_record_can_be_read_is_refused_with_what_is_wrong_with_them(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, b'"x"y,1\n"z"w,2\n', dialect={"header": False, "delimiter": ",", "quote": '"'})
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "records_unreadable")
+    found = [(error["row"], error["code"]) for error in upload["error"]["errors"]]
+    assert found == [(1, "quote_misplaced"), (2, "quote_misplaced")]
+
+
+def test_blank_lines_alone_have_no_columns(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, b"\n\r\n\n", dialect={"header": False})
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "header_missing")
+
+
 def test_a_file_without_rows_has_columns_of_text(pipeline: Pipeline) -> None:
     upload = inferred(pipeline, b"a,b\n")
     assert upload["review"]["schema"] == {"fields": [{"name": "a", "type": "string"}, {"name": "b", "type": "string"}]}
