@@ -7,6 +7,7 @@ read as Table Schema has them: a cell is rejected rather than read as what it ma
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ _GROUPS: Final[Mapping[str, tuple[str | None, ...]]] = {
     ".": (None, ",", " ", "'", "’", "\u00a0", "\u202f"),
     ",": (None, ".", " ", "'", "’", "\u00a0", "\u202f"),
 }
+_ALIKE: Final = re.compile(r"[+-]?[0-9]{1,18}").fullmatch  # the same number in every spelling
 _ORDERS: Final[tuple[DateOrder | None, ...]] = (None, "ymd", "dmy", "mdy")
 Evidence = dict[str, Any]  # value, agreeing, of, ambiguous, also
 
@@ -64,7 +66,7 @@ def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[s
     """
     fixed = read(declared)
     seen = {field: _seen(field, column, schema, fixed) for field, column in zip(schema.fields, columns, strict=True)}
-    numbers = _decide({f: cells for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(declared)))
+    numbers = _decide_numbers({f: cells for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(declared)))
     dates = _decide({f: cells for f, cells in seen.items() if _is_open_date(f)}, list(_orders(declared)))
     decided = replace(
         fixed,
@@ -129,6 +131,14 @@ class _Decision:
             "ambiguous": bool(also),
             "also": list(also),
         }
+
+
+def _decide_numbers(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions]) -> _Decision:
+    """As `_decide`; cells of digits alone only count, as reading them in every spelling took half of a plan's time."""
+    telling = {f: Counter({cell: n for cell, n in cells.items() if not _ALIKE(cell)}) for f, cells in seen.items()}
+    alike = sum(cells.total() for cells in seen.values()) - sum(cells.total() for cells in telling.values())
+    found = _decide(telling, candidates)
+    return replace(found, agreeing=found.agreeing + alike, of=found.of + alike)
 
 
 def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions]) -> _Decision:
