@@ -163,8 +163,8 @@ def _escapes(head: bytes, quote: str | None) -> list[str | None]:
 
 
 def _quoted_cells(head: bytes, delimiter: str, quote: str | None) -> int:
-    if quote is None:
-        return 0
+    if quote is None or quote.encode() not in head:
+        return 0  # without a look at every byte: most files have no quote of one kind, many of neither
     d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
     return len(re.findall(rb"(?:^|(?<=[\r\n])|%b)%b[^%b]*+%b(?=%b|[\r\n]|\Z)" % (d, q, q, q, d), head))
 
