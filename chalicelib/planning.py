@@ -59,7 +59,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     look = _look(upload, sample, schema)
     start, left = look.header.end, text.size - look.header.end
     queue = tier(_estimate_rows(sample[start:], left))
-    rule = _chunk_rule(sqs.depth(settings().tier_queue(queue)))
+    rule = _chunk_rule(settings().tier_queue(queue))
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
@@ -95,9 +95,11 @@ def _look(upload: ledger.Upload, sample: bytes, schema: Schema | None) -> _Look:
     return _Look(detected, header, heads, names, columns, positions, rows, spelling)
 
 
-def _chunk_rule(depth: int) -> ChunkRule:
-    """The size of chunks while so many messages wait before them."""
-    return next(rule for rule in settings().chunk_policy if depth >= rule.depth)
+def _chunk_rule(queue: str) -> ChunkRule:
+    """The size of chunks while so many messages wait before them. Where there is one size, nobody is asked."""
+    rules = settings().chunk_policy
+    depth = sqs.depth(queue) if len(rules) > 1 else 0
+    return next(rule for rule in rules if depth >= rule.depth)
 
 
 def _evidence(upload: ledger.Upload, look: _Look) -> dict[str, Any]:
