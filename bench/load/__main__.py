@@ -46,7 +46,7 @@ def _whale(arguments: argparse.Namespace) -> int:
     with crowd(users, arguments.ramp, files.SMALL) as here:
         begin = time.time()
         time.sleep(arguments.seconds)
-        sent = whale.send(here)
+        sent = whale.send(here, arguments.rows)
         found = here.finish()
     told = whale.figures(found, begin, sent) | {"users": users} | report.peaks(here.seen, here.bound)
     return _tell(told, "load-whale", whale.markdown(told))
@@ -63,7 +63,8 @@ def _tell(told: dict[str, Any], name: str, page: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.add_argument("--users", type=int, help="50, if it is not said")
-    parser.add_argument("--whale", action="store_true", help="a file of a million rows beside files of 100 and 1,000")
+    parser.add_argument("--whale", action="store_true", help="one large file beside files of 100 and 1,000 rows")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the whale (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="measured, after the ramp (%(default)s)")
     parser.add_argument("--ramp", type=float, default=RAMP_SECONDS, help="until all users are there (%(default)s)")
     return parser
