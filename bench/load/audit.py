@@ -22,6 +22,7 @@ class Ended:
     state: str
     tier: str | None
     stored: float
+    opened: float
     split: float | None
     first_started: float | None
     finished: float | None
@@ -47,7 +48,8 @@ def read(connection: Connection) -> dict[str, Ended]:
     for (dataset,) in connection.execute("SELECT DISTINCT dataset FROM rowmill.upload").fetchall():
         rows |= _rows(connection, dataset)
     found = connection.execute(
-        "SELECT number, upload_id, state, plan->>'tier', extract(epoch FROM stored_at), extract(epoch FROM split_at),"
+        "SELECT number, upload_id, state, plan->>'tier', extract(epoch FROM stored_at),"
+        " extract(epoch FROM created_at), extract(epoch FROM split_at),"
         " (SELECT extract(epoch FROM min(started_at)) FROM rowmill.chunk WHERE chunk.upload = number),"
         " extract(epoch FROM finished_at), (SELECT count(*) FROM rowmill.reject WHERE reject.upload = number)"
         " FROM rowmill.upload"
@@ -58,13 +60,14 @@ def read(connection: Connection) -> dict[str, Ended]:
             state,
             tier,
             float(stored),
+            float(opened),
             _seconds(split),
             _seconds(started),
             _seconds(finished),
             rejects,
             *rows.get(number, (0, 0, 0)),
         )
-        for number, upload_id, state, tier, stored, split, started, finished, rejects in found
+        for number, upload_id, state, tier, stored, opened, split, started, finished, rejects in found
     }
 
 

@@ -20,7 +20,7 @@ from infra.local.record import Instance
 from infra.local.server import API_PROCESSES
 
 ELSE: Final = 4  # define twice, sweep, doctor
-EVERY_SECONDS: Final = 0.5
+EVERY_SECONDS: Final = 1.0
 _FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-([a-z_]+)-")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
@@ -70,7 +70,7 @@ class Seen:
 
 @contextlib.contextmanager
 def watching(here: Instance, generator: int) -> Iterator[Seen]:
-    """Look twice a second for the length of a `with` block."""
+    """Look every second for the length of a `with` block."""
     seen, over = Seen(), threading.Event()
     watcher = threading.Thread(target=_watch, args=(here, generator, seen, over))
     watcher.start()

@@ -82,6 +82,7 @@ def _waiting(found: Found, uploads: Iterable[Mapping[str, Any]]) -> dict[str, Sp
         waited[ended.tier or "none"].append(ended.finished - ended.stored)
         waited["all"].append(ended.finished - ended.stored)
         if ended.first_started and ended.split:
+            waited["of which until a splitter took it"].append(ended.opened - ended.stored)
             waited["of which until split"].append(ended.split - ended.stored)
             waited["of which until a load began"].append(ended.first_started - ended.stored)
         if upload["rows"] <= 1000:
@@ -161,7 +162,7 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _tier_first(name: str) -> tuple[int, str]:
-    order = ("high", "medium", "low", "all")
+    order = ("high", "medium", "low", "all", "of which until a splitter took it", "of which until split")
     return (order.index(name) if name in order else len(order), name)
 
 

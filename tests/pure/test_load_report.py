@@ -12,7 +12,7 @@ import pytest
 from bench.load import audit, files, report
 
 SENT: dict[str, Any] = {"id": "upl_1", "rows": 1000, "bad": 10, "points": 495_000, "stored": 1.0}
-ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
+ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.05, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
 
 
 @pytest.mark.parametrize("rows", files.SIZES)
