@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test test-localstack check campaign bench up down deploy clean
+.PHONY: help demo test test-localstack check campaign bench load up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
 	@echo "make check  format, lint, types, import order"
 	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; installs those first"
+	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
@@ -52,6 +53,9 @@ campaign: $(READY)
 bench: .venv/bench-ready
 	@$(BIN)/python -m bench.reader --json .rowmill/reports/reader.json
 	@$(BIN)/python -m bench.checker --json .rowmill/reports/checker.json
+
+load: .venv/bench-ready
+	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS))
 
 $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
 	@$(PYTHON) -m venv $(LOCALSTACK)

@@ -1,0 +1,74 @@
+"""`python -m bench.load --users 50` or `--whale`: many users at once, measured, audited, told as Markdown and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from typing import Any, Final
+
+from bench.load import files, report, whale
+from bench.load.run import crowd
+from infra.local.place import default_folder
+
+RAMP_SECONDS: Final = 20.0  # as long as a user thinks on average, so that arrivals are even from then on
+SECONDS: Final = 60.0
+
+
+def main() -> int:
+    """Exit code 0 if every row is there once, no upload failed and no request was answered by a 5xx."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return _whale(arguments) if arguments.whale else _many(arguments)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was left running", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _many(arguments: argparse.Namespace) -> int:
+    users = arguments.users or 50
+    with crowd(users, arguments.ramp, files.SIZES) as here:
+        here.seen.reset()
+        begin = time.time()
+        time.sleep(arguments.seconds)
+        window, processor = (begin, time.time()), here.seen.processor()
+        found = here.finish()
+    told = report.figures(found, window) | {"processor": processor, "users": users}
+    told |= report.peaks(here.seen, here.bound)
+    return _tell(told, f"load-{users}", report.markdown(told))
+
+
+def _whale(arguments: argparse.Namespace) -> int:
+    users = arguments.users or 50
+    with crowd(users, arguments.ramp, files.SMALL) as here:
+        begin = time.time()
+        time.sleep(arguments.seconds)
+        sent = whale.send(here, arguments.rows)
+        found = here.finish()
+    told = whale.figures(found, begin, sent) | {"users": users} | report.peaks(here.seen, here.bound)
+    return _tell(told, "load-whale", whale.markdown(told))
+
+
+def _tell(told: dict[str, Any], name: str, page: str) -> int:
+    path = default_folder() / "reports" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=2))
+    print(page)
+    return 0 if report.is_good(told) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
+    parser.add_argument("--users", type=int, help="50, if it is not said")
+    parser.add_argument("--whale", action="store_true", help="one large file beside files of 100 and 1,000 rows")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the whale (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="measured, after the ramp (%(default)s)")
+    parser.add_argument("--ramp", type=float, default=RAMP_SECONDS, help="until all users are there (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""`python -m bench.load.generator OUT < plan`: Locust, in a process of its own so that its CPU is known.
+
+Its stdin holds the plan, a line of JSON. When it says `stop`, everybody finishes what they are at and goes; when it
+ends without a word, whoever started this is gone, and so is this. OUT gets every request and every upload.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import locust  # first of all that opens sockets: it makes them gevent's
+from gevent.os import tp_read
+from locust.env import Environment
+from urllib3 import encode_multipart_formdata
+
+from bench.load import files
+
+SEED: Final = 1
+THINK_SECONDS: Final = (10.0, 30.0)  # between visits
+LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
+FINISH_SECONDS: Final = 100.0  # for what is under way when it is time to stop; then it counts as stuck
+NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
+POLL_SECONDS: Final = 1.0  # where the server does not say
+TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired")
+
+Answer = Any  # Locust's
+
+
+class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no dependency of a working copy
+    """One user: an account, a dataset, and a visit now and then to bring a file."""
+
+    plan: Mapping[str, Any]
+    written: list[dict[str, Any]]
+    _numbers = itertools.count()
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.number = next(self._numbers)
+        self.token: str = self.plan["tokens"][self.number % len(self.plan["tokens"])]
+        self._chance = random.Random(f"{SEED}:{self.number}")
+        self._files = itertools.count()
+        self._sizes = {int(rows): share for rows, share in self.plan["sizes"].items()}
+
+    def wait_time(self) -> float:
+        """Locust's question after each visit."""
+        return self._chance.uniform(*THINK_SECONDS)
+
+    @locust.task  # type: ignore[untyped-decorator]
+    def visit(self) -> None:
+        """Bring a file, wait until it is in as the command line does, and perhaps look around."""
+        if self._chance.random() < NEWCOMERS:
+            self._sign_up()
+        kind = files.draw(self._chance, self._sizes)
+        upload: dict[str, Any] = {"user": self.number, "rows": kind.rows, "bad": kind.bad, "points": kind.points}
+        self.written.append(upload)
+        if self._send(kind, upload) and self._wait(upload):
+            self._look_around(upload)
+
+    def _sign_up(self) -> None:
+        name = f"newcomer-{self.number}-{next(self._files)}-{os.getpid()}"
+        body = {"username": name, "password": "correct horse"}
+        answer = self._call("POST", "/v1/auth/signup", json=body)
+        if answer.status_code == 201:
+            self.token = answer.json()["access"]
+            self._call("PUT", "/v1/datasets/{name}", files.DATASET, json=files.SCHEMA)
+
+    def _send(self, kind: files.Kind, upload: dict[str, Any]) -> bool:
+        data = files.content(kind, f"{self.number:04}{next(self._files):04}")
+        body = {
+            "dataset": files.DATASET,
+            "filename": f"{kind.rows}.csv",
+            "size": len(data),
+            "content_type": "text/csv",
+            "checksum": files.checksum(data),
+        }
+        answer = self._call("POST", "/v1/uploads", json=body)
+        if answer.status_code != 201:
+            return False
+        created = answer.json()
+        upload["id"], ticket = created["id"], created["upload"]
+        parts = [*ticket["fields"].items(), ("file", (f"{kind.rows}.csv", data, "text/csv"))]
+        form, content_type = encode_multipart_formdata(parts)
+        headers = {"Content-Type": content_type}
+        with self.client.post(ticket["url"], form, headers=headers, name=files.FORM, catch_response=True) as stored:
+            upload["stored"] = time.time()
+            upload["form"] = stored.status_code
+        return stored.status_code in (200, 201, 204)
+
+    def _wait(self, upload: dict[str, Any]) -> bool:
+        etag = ""
+        while "state" not in upload:
+            headers = {"If-None-Match": etag} if etag else {}
+            answer = self._call("GET", "/v1/uploads/{id}", upload["id"], headers=headers)
+            etag = answer.headers.get("etag", "") if answer.headers else ""
+            if answer.status_code == 200 and (shown := answer.json())["state"] in TERMINAL:
+                upload["seen"] = time.time()
+                upload |= {name: shown[name] for name in ("state", "rows_total", "loaded", "rejected")}
+            else:
+                time.sleep(max(0.05, _retry_after(answer)))
+        return True
+
+    def _look_around(self, upload: Mapping[str, Any]) -> None:
+        if self._tempted(0.3):
+            self._call("GET", "/v1/uploads", query="?limit=20")
+        if upload["bad"] and self._tempted(0.5):
+            self._call("GET", "/v1/uploads/{id}/rejects", upload["id"])
+        if self._tempted(0.2):
+            query = f"?upload={upload['id']}&limit=100"
+            self._call("GET", "/v1/datasets/{name}/rows", files.DATASET, query=query)
+
+    def _tempted(self, share: float) -> bool:
+        if self._chance.random() >= share:
+            return False
+        time.sleep(self._chance.uniform(*LOOK_SECONDS))
+        return True
+
+    def _call(self, method: str, route: str, value: str = "", query: str = "", **more: Any) -> Answer:
+        """A request of the API; anything below 400 is an answer that was to be had."""
+        path = route.replace("{id}", value).replace("{name}", value) + query
+        more["headers"] = {"Authorization": f"Bearer {self.token}"} | more.get("headers", {})
+        with self.client.request(method, path, name=f"{method} {route}", catch_response=True, **more) as answer:
+            if 0 < answer.status_code < 400:
+                answer.success()
+        return answer
+
+
+def _retry_after(answer: Answer) -> float:
+    asked = answer.headers.get("retry-after") if answer.headers else None
+    return float(asked) if asked else POLL_SECONDS
+
+
+def main() -> None:
+    Person.plan = plan = json.loads(_line())
+    Person.written = uploads = list[dict[str, Any]]()
+    Person.host = plan["api"]
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    requests: list[tuple[str, float, float, int]] = []
+    faults: list[str] = []
+
+    def note(name: str, start_time: float, response_time: float, response: Answer, **_: Any) -> None:
+        requests.append((name, start_time, response_time, int(response.status_code or 0)))
+
+    environment = Environment(user_classes=[Person], host=plan["api"], stop_timeout=FINISH_SECONDS)
+    environment.events.request.add_listener(note)
+    environment.events.user_error.add_listener(lambda exception, **_: faults.append(repr(exception)))
+    runner = environment.create_local_runner()
+    runner.start(plan["users"], spawn_rate=plan["users"] / plan["ramp"])
+    if _line() != "stop":
+        os._exit(1)  # at once, whatever the greenlets are at
+    runner.stop()
+    Path(sys.argv[1]).write_text(json.dumps({"requests": requests, "uploads": uploads, "faults": faults}))
+
+
+def _line() -> str:
+    """A line of stdin, while the greenlets go on."""
+    line = b""
+    while not line.endswith(b"\n") and (more := tp_read(0, 1)):
+        line += more
+    return line.decode().strip()
+
+
+if __name__ == "__main__":
+    main()

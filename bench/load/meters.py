@@ -1,0 +1,127 @@
+"""What the system uses while it works: connections, memory and processor time, by who uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from infra.local.processes import family
+from infra.local.record import Instance
+from infra.local.server import API_PROCESSES
+
+ELSE: Final = 4  # define twice, sweep, doctor
+EVERY_SECONDS: Final = 1.0
+_FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-([a-z_]+)-")
+_TICK: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Seen:
+    """Peaks since the meters were started, and processor time since `reset`."""
+
+    connections: int = 0
+    memory: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By role, the largest resident set that one process of it ever had, in bytes."""
+    memory_together: int = 0
+    processes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    since: float = 0.0
+    _first: dict[tuple[str, int], float] = field(default_factory=dict)
+    _last: dict[tuple[str, int], float] = field(default_factory=dict)
+    _machine: float = 0.0
+
+    def reset(self) -> None:
+        """Count processor time from here on."""
+        self._first = dict(self._last)
+        self.since, self._machine = time.time(), _busy()
+
+    def processor(self) -> dict[str, float]:
+        """Cores in use on average, by role; `others` is what was not ours."""
+        passed = time.time() - self.since
+        used: dict[str, float] = defaultdict(float)
+        for key, seconds in self._last.items():
+            used[key[0]] += seconds - self._first.get(key, 0.0)
+        used["others"] = max(0.0, _busy() - self._machine - sum(used.values()))
+        return {role: seconds / passed for role, seconds in sorted(used.items())}
+
+    def note(self, processes: Mapping[int, str]) -> None:
+        """Look at each process, by pid and role."""
+        together, count = 0, defaultdict[str, int](int)
+        for pid, role in processes.items():
+            with contextlib.suppress(OSError, KeyError):  # it has just gone
+                now, peak = _memory(pid)
+                self._last[role, pid] = _spent(pid)
+                self.memory[role] = max(self.memory[role], peak)
+                together += now if role != "postgres" else 0
+                count[role] += 1
+        self.memory_together = max(self.memory_together, together)
+        for role, number in count.items():
+            self.processes[role] = max(self.processes[role], number)
+
+
+@contextlib.contextmanager
+def watching(here: Instance, generator: int) -> Iterator[Seen]:
+    """Look every second for the length of a `with` block."""
+    seen, over = Seen(), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(here, generator, seen, over))
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _watch(here: Instance, generator: int, seen: Seen, over: threading.Event) -> None:
+    with psycopg.connect(here.database_url, autocommit=True) as connection:
+        while not over.wait(EVERY_SECONDS):
+            row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rowmill'")
+            seen.connections = max(seen.connections, *(count for (count,) in row))
+            seen.note(_roles(here) | {generator: "generator"})
+
+
+def bound(functions: Any) -> int:
+    """The connections that may be open at once: one a process that may run."""
+    mappings = functions.list_event_source_mappings()["EventSourceMappings"]
+    at_once = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
+    queues = sum(int(one["ScalingConfig"]["MaximumConcurrency"]) for one in mappings)
+    return queues + at_once + ELSE
+
+
+def _roles(here: Instance) -> dict[int, str]:
+    assert here.cloud is not None
+    assert here.database is not None
+    roles = {process.pid: "postgres" for process in family(here.database)}
+    for process in family(here.cloud):
+        with contextlib.suppress(OSError):
+            found = _FUNCTION.search(Path(f"/proc/{process.pid}/cmdline").read_text())
+            roles[process.pid] = found[1] if found else "emulator"
+    return roles
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Resident now, and at most so far, in bytes."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    fields = {line[0]: line[1] for line in lines if len(line) > 1}
+    return int(fields["VmRSS:"]) * 1024, int(fields["VmHWM:"]) * 1024
+
+
+def _spent(pid: int) -> float:
+    """Processor seconds of a process so far: fields 14 and 15 of proc(5) stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def _busy() -> float:
+    """Processor seconds of the whole machine so far: neither idle nor waiting for a disk."""
+    fields = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+    return (sum(fields) - fields[3] - fields[4]) / _TICK

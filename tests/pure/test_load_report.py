@@ -1,0 +1,76 @@
+"""What `make load` calls lost, doubled, unfair and slow: the arithmetic that its verdict stands on."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.load import audit, files, report
+
+SENT: dict[str, Any] = {"id": "upl_1", "rows": 1000, "bad": 10, "points": 495_000, "stored": 1.0}
+ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.05, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
+
+
+@pytest.mark.parametrize("rows", files.SIZES)
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_file_holds_what_its_kind_says_and_no_email_twice(rows: int, spoilt: bool) -> None:
+    kind = files.Kind(rows, spoilt)
+    lines = files.content(kind, "abcd1234").decode().splitlines()[1:]
+    good = [
+        cells for line in lines if (cells := line.split(","))[0] and cells[3] != "2024-02-30" and cells[4] != "many"
+    ]
+    assert (len(lines), len(lines) - len(good)) == (rows, kind.bad)
+    assert sum(int(cells[4]) for cells in good) == kind.points
+    assert len({cells[0] for cells in good}) == len(good)
+    assert all(re.fullmatch(r"u[0-9]{7}@abcd1234\.example", cells[0]) for cells in good)
+
+
+def test_two_tags_share_no_email() -> None:
+    one, two = (
+        {line.split(",")[0] for line in files.content(files.Kind(100, False), tag).decode().splitlines()[1:]}
+        for tag in ("00010001", "00010002")
+    )
+    assert not one & two
+
+
+def test_an_upload_that_is_as_it_was_sent_is_no_problem() -> None:
+    assert list(audit.problems([SENT], {"upl_1": ENDED})) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (replace(ENDED, rows=989, distinct=989), "989, 495000, 10"),
+        (replace(ENDED, rows=991), "1 rows are there twice"),
+        (replace(ENDED, points=495_001), "495001"),
+        (replace(ENDED, rejects=9), "990, 495000, 9"),
+        (replace(ENDED, state="processing"), "is processing, not completed_with_errors"),
+    ],
+)
+def test_a_row_lost_doubled_or_changed_is_found(ended: audit.Ended, said: str) -> None:
+    assert said in " ".join(audit.problems([SENT], {"upl_1": ended}))
+
+
+def test_a_file_that_was_stored_and_never_begun_is_found() -> None:
+    assert list(audit.problems([SENT], {})) == ["upl_1: stored, but never begun"]
+
+
+def test_a_status_that_says_otherwise_than_the_table_is_found() -> None:
+    told = SENT | {"state": "completed_with_errors", "loaded": 989, "rejected": 10}
+    assert "the status says 989 loaded" in " ".join(audit.problems([told], {"upl_1": ENDED}))
+
+
+def test_jains_index_is_one_for_equals_and_a_share_for_one_who_has_all() -> None:
+    assert report.fairness([3, 3, 3, 3]) == 1
+    assert report.fairness([8, 0, 0, 0]) == 0.25
+    assert math.isnan(report.fairness([]))
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = list(range(100, 0, -1))
+    assert [report.quantile(values, share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
+    assert math.isnan(report.quantile([], 0.5))
