@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from psycopg.rows import dict_row
@@ -10,13 +11,18 @@ from psycopg.rows import dict_row
 from chalicelib.journey import Number, rank
 from chalicelib.postgres.connection import Connection
 
+PACED: Final = timedelta(minutes=5)  # chunks begun since then tell how fast loading is now
+
 # Under way, or its end, or that it waits for somebody, has not been shown.
 _OPEN: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # as the index has it
 DUE: Final = f"{_OPEN} AND (review_at IS NULL OR review_at >= projected_at)"
 
 
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
-    """What the status says of an upload: absolute values, one statement, one moment."""
+    """What the status says of an upload: absolute values, one statement, one moment.
+
+    What is `paced` tells how fast its chunks load lately, what is `begun` how far those in hand are.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
@@ -34,7 +40,10 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,
                    -- What was only checked when the upload ended has not been processed.
                    c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded
-                                ELSE c.contested END AS unprocessed
+                                ELSE c.contested END AS unprocessed,
+                   clock_timestamp() AS seen_at, c.records_done, c.begun, c.begun_s,
+                   c.paced, c.paced_s, c.paced_squares, c.paced_bytes, c.paced_records,
+                   extract(epoch FROM clock_timestamp() - c.paced_from)::float8 AS paced_for_s
             FROM rowmill.upload u CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE state <> 'queued' AND pass IN ('check', 'load')) AS chunks_done,
                        coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
@@ -42,13 +51,25 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                        coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
                        coalesce(sum(contested), 0)::bigint AS contested, min(started_at) AS first_started_at,
                        coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
-                       coalesce(sum(records), 0)::bigint AS records_seen
-                FROM rowmill.chunk WHERE upload = u.number
+                       coalesce(sum(records) FILTER (WHERE state = 'loaded'), 0)::bigint AS records_done,
+                       count(started_at) FILTER (WHERE state = 'queued') AS begun,
+                       coalesce(sum(age) FILTER (WHERE state = 'queued'), 0) AS begun_s,
+                       count(*) FILTER (WHERE is_recent) AS paced,
+                       coalesce(sum(age) FILTER (WHERE is_recent), 0) AS paced_s,
+                       coalesce(sum(age * age) FILTER (WHERE is_recent), 0) AS paced_squares,
+                       coalesce(sum(byte_end - byte_start) FILTER (WHERE is_recent), 0)::bigint AS paced_bytes,
+                       coalesce(sum(records) FILTER (WHERE is_recent), 0)::bigint AS paced_records,
+                       min(started_at) FILTER (WHERE is_recent OR state = 'queued') AS paced_from
+                FROM (SELECT *,
+                             extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS age,
+                             state = 'loaded' AND started_at > clock_timestamp() - %(paced)s AS is_recent
+                      FROM rowmill.chunk) of_chunk
+                WHERE upload = u.number
                     AND pass = ANY(CASE u.pass WHEN 'load' THEN '{load,settle}'::text[] ELSE '{check,settle_check}' END)
             ) c
-            WHERE u.number = %s
+            WHERE u.number = %(number)s
             """,
-            (number,),
+            {"number": number, "paced": PACED},
         ).fetchone()
 
 

@@ -102,6 +102,20 @@ class Review(TypedDict):
     rows: list[list[str]]
 
 
+class Eta(TypedDict):
+    """When half of such uploads would be over, and when nine in ten."""
+
+    p50_at: str
+    p90_at: str
+
+
+class Rate(TypedDict):
+    """How fast an upload has loaded lately."""
+
+    rows_per_s: float
+    bytes_per_s: int
+
+
 class Upload(TypedDict):
     """An upload. Counts are absolute; `rows_total` is None until the whole file has been scanned."""
 
@@ -131,6 +145,9 @@ class Upload(TypedDict):
     children: NotRequired[list[str]]
     resolved: NotRequired[int | None]
     rejected_open: NotRequired[int | None]
+    rate: NotRequired[Rate | None]
+    eta: NotRequired[Eta | None]
+    queued_before: NotRequired[int | None]
     review: NotRequired[Review | None]
     upload: NotRequired[Ticket]
 
