@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chalicelib import outlook
+from chalicelib import outlook, prices
 from chalicelib.aws import dynamodb
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -70,6 +70,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "chunks_done": seen["chunks_done"],
         "tier": plan.get("tier"),
         **outlook.outlook(seen),
+        "cost": prices.cost(seen),
         "dialect": plan.get("shown"),
         "mapping": plan.get("mapping"),
         "timings": {
@@ -99,6 +100,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "rate": None,
     "queued_before": None,
     "forecast": None,
+    "cost": None,
     "dialect": None,
     "mapping": None,
     "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},

@@ -18,6 +18,27 @@ _OPEN: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # as the 
 DUE: Final = f"{_OPEN} AND (review_at IS NULL OR review_at >= projected_at)"
 
 
+# Of the chunks of one pass: how fast they load lately, and what they have taken, for the bill.
+_PACED: Final = """
+    count(started_at) FILTER (WHERE state = 'queued') AS begun,
+    coalesce(sum(age) FILTER (WHERE state = 'queued'), 0) AS begun_s,
+    count(*) FILTER (WHERE is_recent) AS paced, coalesce(sum(age) FILTER (WHERE is_recent), 0) AS paced_s,
+    coalesce(sum(age * age) FILTER (WHERE is_recent), 0) AS paced_squares,
+    coalesce(sum(byte_end - byte_start) FILTER (WHERE is_recent), 0)::bigint AS paced_bytes,
+    coalesce(sum(records) FILTER (WHERE is_recent), 0)::bigint AS paced_records,
+    min(started_at) FILTER (WHERE is_recent OR state = 'queued') AS paced_from
+"""
+_TAKEN: Final = """
+    coalesce(sum(records) FILTER (WHERE state = 'loaded'), 0)::bigint AS records_done,
+    count(*) FILTER (WHERE pass IN ('check', 'load')) AS chunks_cut, coalesce(sum(attempts), 0) AS attempts,
+    coalesce(sum(byte_end - byte_start) FILTER (WHERE state = 'loaded'), 0)::bigint AS bytes_cut,
+    coalesce(sum(extract(epoch FROM finished_at - started_at)) FILTER (WHERE state = 'loaded'), 0)::float8 AS load_s,
+    min(created_at) AS cut_from, max(created_at) FILTER (WHERE pass IN ('check', 'load')) AS cut_until,
+    max(finished_at) FILTER (WHERE pass LIKE 'settle%%') - max(finished_at) FILTER (WHERE pass IN ('check', 'load'))
+        AS settled_in
+"""
+
+
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
     """What the status says of an upload: absolute values, one statement, one moment.
 
@@ -25,7 +46,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            """
+            f"""
             SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.mode, u.options, u.review,
                    u.rows_total,
                    u.chunks_total, u.error,
@@ -43,7 +64,16 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                                 ELSE c.contested END AS unprocessed,
                    clock_timestamp() AS seen_at, c.records_done, c.begun, c.begun_s,
                    c.paced, c.paced_s, c.paced_squares, c.paced_bytes, c.paced_records,
-                   extract(epoch FROM clock_timestamp() - c.paced_from)::float8 AS paced_for_s
+                   extract(epoch FROM clock_timestamp() - c.paced_from)::float8 AS paced_for_s,
+                   u.bytes_total AS bytes_stored, u.piece IS NOT NULL AS is_piece, u.settle_attempts,
+                   1 + (e.chunks_cut > 0)::int AS passes, c.chunks_cut + e.chunks_cut AS chunks_cut,
+                   c.attempts + e.attempts AS attempts, c.bytes_cut + e.bytes_cut AS bytes_cut,
+                   c.load_s + e.load_s AS load_s,
+                   coalesce(extract(epoch FROM coalesce(e.cut_until, c.cut_until) - u.created_at
+                       + CASE WHEN e.chunks_cut > 0 THEN c.cut_until - c.cut_from ELSE '0' END), 0)::float8 AS scan_s,
+                   coalesce(extract(epoch FROM c.settled_in), 0)::float8
+                       + coalesce(extract(epoch FROM e.settled_in), 0)::float8 AS settle_s,
+                   extract(epoch FROM coalesce(u.finished_at, clock_timestamp()) - u.created_at)::float8 AS lasted_s
             FROM rowmill.upload u CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE state <> 'queued' AND pass IN ('check', 'load')) AS chunks_done,
                        coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
@@ -51,22 +81,18 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                        coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
                        coalesce(sum(contested), 0)::bigint AS contested, min(started_at) AS first_started_at,
                        coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
-                       coalesce(sum(records) FILTER (WHERE state = 'loaded'), 0)::bigint AS records_done,
-                       count(started_at) FILTER (WHERE state = 'queued') AS begun,
-                       coalesce(sum(age) FILTER (WHERE state = 'queued'), 0) AS begun_s,
-                       count(*) FILTER (WHERE is_recent) AS paced,
-                       coalesce(sum(age) FILTER (WHERE is_recent), 0) AS paced_s,
-                       coalesce(sum(age * age) FILTER (WHERE is_recent), 0) AS paced_squares,
-                       coalesce(sum(byte_end - byte_start) FILTER (WHERE is_recent), 0)::bigint AS paced_bytes,
-                       coalesce(sum(records) FILTER (WHERE is_recent), 0)::bigint AS paced_records,
-                       min(started_at) FILTER (WHERE is_recent OR state = 'queued') AS paced_from
+                       {_PACED}, {_TAKEN}
                 FROM (SELECT *,
                              extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS age,
                              state = 'loaded' AND started_at > clock_timestamp() - %(paced)s AS is_recent
                       FROM rowmill.chunk) of_chunk
-                WHERE upload = u.number
-                    AND pass = ANY(CASE u.pass WHEN 'load' THEN '{load,settle}'::text[] ELSE '{check,settle_check}' END)
-            ) c
+                WHERE upload = u.number AND pass = ANY(
+                    CASE u.pass WHEN 'load' THEN '{{load,settle}}'::text[] ELSE '{{check,settle_check}}' END)
+            ) c CROSS JOIN LATERAL (
+                SELECT {_TAKEN} FROM rowmill.chunk
+                WHERE upload = u.number AND pass = ANY(
+                    CASE u.pass WHEN 'load' THEN '{{check,settle_check}}'::text[] ELSE '{{}}' END)
+            ) e
             WHERE u.number = %(number)s
             """,
             {"number": number, "paced": PACED},

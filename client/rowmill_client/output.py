@@ -77,6 +77,8 @@ def conclusion(upload: Upload) -> None:
         note(f"{upload['queued_before']} chunks of other uploads wait before its own")
     if eta := upload.get("eta"):
         note(f"it may be over at {eta['p50_at']}, and nine in ten such uploads are by {eta['p90_at']}")
+    if cost := upload.get("cost"):
+        note(f"on AWS that would cost about {cost['usd']:.6f} USD ({cost['estimate']}), without the database")
     if upload["state"] == "needs_review":
         note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")

@@ -116,6 +116,17 @@ class Rate(TypedDict):
     bytes_per_s: int
 
 
+class Cost(TypedDict):
+    """What an upload has cost on AWS by now: an estimate by list prices, which `estimate` names."""
+
+    usd: float
+    usd_per_million_rows: float | None
+    gb_seconds: dict[str, float]
+    requests: dict[str, int]
+    bytes: dict[str, int]
+    estimate: str
+
+
 class Upload(TypedDict):
     """An upload. Counts are absolute; `rows_total` is None until the whole file has been scanned."""
 
@@ -148,6 +159,7 @@ class Upload(TypedDict):
     rate: NotRequired[Rate | None]
     eta: NotRequired[Eta | None]
     queued_before: NotRequired[int | None]
+    cost: NotRequired[Cost | None]
     review: NotRequired[Review | None]
     upload: NotRequired[Ticket]
 
