@@ -103,6 +103,7 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
     with instance.running() as here:
         os.environ.update(cloud.CREDENTIALS | cloud.NOTHING_ELSE)
         os.environ.update({"AWS_ENDPOINT_URL": here.endpoint, "DATABASE_URL": here.database_url})
+        os.environ.update({name: value for name, value in _variables("split").items() if name.startswith("ROWMILL_")})
         if chunk_policy:
             _set("split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
         with Rowmill(here.api_url or "") as visitor:
@@ -112,7 +113,12 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
             yield Embedded(here, rowmill, session["tenant_id"])
 
 
+def _variables(function: str) -> dict[str, str]:
+    told = boto3.client("lambda").get_function_configuration(FunctionName=f"rowmill-local-{function}")
+    return dict(told["Environment"]["Variables"])
+
+
 def _set(function: str, variables: Mapping[str, str]) -> None:
-    functions, name = boto3.client("lambda"), f"rowmill-local-{function}"
-    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **variables}})
+    boto3.client("lambda").update_function_configuration(
+        FunctionName=f"rowmill-local-{function}", Environment={"Variables": {**_variables(function), **variables}}
+    )

@@ -24,7 +24,7 @@ USD_PER_MILLION: Final[Mapping[str, float]] = {
 }
 MEMORY_MB: Final[Mapping[str, int]] = {"split": 512, "load": 512, "settle": 256}  # as .chalice/config.json has it
 
-INVOCATION_S: Final = 0.05  # of an invocation before and after what is measured; bench.simulate measures it
+INVOCATION_S: Final = 0.05  # of an invocation besides what is measured: to find the upload, to end and to show it
 STATUS_UNITS: Final = 3  # that a write of the status takes: an item has 2 to 3 KB
 STATUS_PER_SECOND: Final = 2
 PARTS_ABOVE: Final = 100_000_000  # as clients send files by default, in parts of
@@ -84,20 +84,20 @@ def requests(work: Work) -> Requests:
     )
 
 
-def gb_seconds(work: Work) -> dict[str, float]:
+def gb_seconds(work: Work, memory: Mapping[str, int] = MEMORY_MB) -> dict[str, float]:
     """What functions are billed for, by what they do."""
     ran = {
         "split": work.split_s + INVOCATION_S * work.passes,
         "load": work.load_s + INVOCATION_S * work.attempts,
         "settle": work.settle_s + INVOCATION_S * work.settlings,
     }
-    return {name: seconds * MEMORY_MB[name] / 1024 for name, seconds in ran.items()}
+    return {name: seconds * memory[name] / 1024 for name, seconds in ran.items()}
 
 
-def usd(work: Work) -> float:
+def usd(work: Work, memory: Mapping[str, int] = MEMORY_MB) -> float:
     """The sum of it all."""
     asked: dict[str, int] = asdict(requests(work))
-    functions = GB_SECOND * sum(gb_seconds(work).values())
+    functions = GB_SECOND * sum(gb_seconds(work, memory).values())
     return functions + sum(USD_PER_MILLION[name] * count for name, count in asked.items()) / 1e6
 
 
