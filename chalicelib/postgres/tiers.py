@@ -70,7 +70,7 @@ def _waiting(connection: Connection) -> dict[int, Before]:
                      sum(byte_end - byte_start) OVER w - (byte_end - byte_start) AS bytes
               FROM open o JOIN rowmill.chunk c ON c.upload = o.number AND c.pass = o.pass
               WHERE c.state = 'queued' AND c.sent_at IS NOT NULL
-              WINDOW w AS (PARTITION BY o.tier ORDER BY c.sent_at, c.upload, c.n)) placed
+              WINDOW w AS (PARTITION BY o.tier ORDER BY c.sent_at, c.upload, c.n ROWS UNBOUNDED PRECEDING)) placed
         GROUP BY upload
         """,
         (list(LOADING),),
