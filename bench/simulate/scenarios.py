@@ -75,7 +75,7 @@ class Outcome:
     rows: int
     short: str
     connections: int
-    writes_per_s: float  # of status items, in units, of all tenants
+    writes_per_s: float  # of a tenant's status items, in units
 
     @property
     def notes(self) -> Iterator[str]:
@@ -85,6 +85,8 @@ class Outcome:
             yield f"{self.connections} connections of {self.step.database.connections}"
         if self.step.low + self.step.split > 0.8 * LIMITS["concurrency"].value:
             yield "near the account's concurrency"
+        if self.writes_per_s > 0.8 * LIMITS["write_units"].value:
+            yield f"{self.writes_per_s:,.0f} units a second are written to one tenant's status items"
 
 
 def chunks(rows: int, bytes_per_row: float) -> tuple[list[int], list[int]]:
@@ -146,12 +148,14 @@ def _outcome(step: Step, uploads: Sequence[Upload], played: Played) -> Outcome:
         rows=sum(sum(upload.rows) for upload in uploads),
         short=_short(played),
         connections=played.most_loading + step.split + 60,  # and the others' at their most: see the README
-        writes_per_s=prices.STATUS_UNITS * shown / played.took,
+        writes_per_s=prices.STATUS_UNITS * shown / played.took / len({upload.tenant for upload in uploads}),
     )
 
 
 def _short(played: Played) -> str:
     """What was at its limit for most of the time. Workers that wait for the database are at theirs, too."""
+    if played.used["split"] >= 0.9:
+        return "split"
     if played.used["database"] >= 0.5:
         return "database"
     return max(played.used, key=played.used.__getitem__)
