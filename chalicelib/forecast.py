@@ -18,7 +18,7 @@ BORROWED_SPREAD: Final = 0.5  # the same where only other uploads' chunks have b
 _USUAL_VARIATION: Final = 0.5  # what chunks differ by before two have been seen, worth _USUAL_CHUNKS of them
 _USUAL_CHUNKS: Final = 2
 _MOST_VARIATION: Final = 1.0  # above it, less left would not always mean an earlier p90
-_NEVER: Final = 1 - 1e-9
+_NEARLY_ALL: Final = 0.99
 _LONGEST: Final = 10 * 365 * 86400.0  # seconds that anything is said to take; moments have a last year
 _NORMAL: Final = NormalDist()
 
@@ -75,17 +75,19 @@ class Forecast:
         """Within so many seconds of when it was said, this share of such uploads are over."""
         return min(_LONGEST, self.seconds * math.exp(self.spread * _NORMAL.inv_cdf(share)))
 
-    def quantiles(self, shares: Sequence[float], since: float) -> list[float]:
+    def quantiles(self, shares: Sequence[float], since: float) -> list[float] | None:
         """The same of an upload that is not over `since` seconds after it was said; none is below `since`.
 
-        Shares rise. They are told anew only when the lowest has passed: an answer that stands can be cached.
+        Shares rise. They are told anew only when the lowest has passed: an answer that stands can be cached. None for
+        an upload that is later than nearly all: something is the matter that the forecast knows nothing of.
         """
         told = [self.quantile(share) for share in shares]
-        if not told or told[0] > since:
+        if told[0] > since:
             return told
-        over = _NORMAL.cdf(math.log(since / self.seconds) / self.spread) if self.seconds > 0 and since > 0 else 0.0
-        late = [self.quantile(min(_NEVER, over + share * (1 - over))) for share in shares]
-        return [max(since, seconds) for seconds in late]
+        if since >= self.quantile(_NEARLY_ALL):
+            return None
+        over = _NORMAL.cdf(math.log(since / self.seconds) / self.spread)
+        return [max(since, self.quantile(over + share * (1 - over))) for share in shares]
 
 
 def forecast(

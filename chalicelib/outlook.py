@@ -37,11 +37,13 @@ def outlook(seen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def eta(said: Mapping[str, float] | None, now: datetime) -> dict[str, str] | None:
-    """When half of such uploads would be over, and when nine in ten: neither before now."""
+    """When half of such uploads would be over, and when nine in ten: neither before now. None if nobody can tell."""
     if said is None:
         return None
     at = datetime.fromtimestamp(said["at"], UTC)
     left = Forecast(said["seconds"], said["spread"]).quantiles((0.5, 0.9), (now - at).total_seconds())
+    if left is None:
+        return None
     # A millisecond more than was said, which the spelling may round off: not in the past by that, either.
     p50, p90 = (rfc3339(at + timedelta(seconds=seconds, milliseconds=1)) for seconds in left)
     return {"p50_at": p50, "p90_at": p90}
