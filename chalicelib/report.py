@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from chalicelib import outlook, prices
 from chalicelib.aws import dynamodb
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -68,6 +69,8 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "chunks_total": seen["chunks_total"],
         "chunks_done": seen["chunks_done"],
         "tier": plan.get("tier"),
+        **outlook.outlook(seen),
+        "cost": prices.cost(seen),
         "dialect": plan.get("shown"),
         "mapping": plan.get("mapping"),
         "timings": {
@@ -94,6 +97,10 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "chunks_total": None,
     "chunks_done": 0,
     "tier": None,
+    "rate": None,
+    "queued_before": None,
+    "forecast": None,
+    "cost": None,
     "dialect": None,
     "mapping": None,
     "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},
@@ -113,6 +120,7 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
     shown = {**_NOTHING_YET, **json.loads(item.get("progress", "{}"))}
     retried = {"children": [], "resolved": 0} | json.loads(item.get("retries", "{}"))
     error = _BEFORE_THE_SPLIT.get(item["state"])
+    said = shown.pop("forecast")
     return {
         "id": item["upload_id"],
         "dataset": item["dataset"],
@@ -125,6 +133,7 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])}
         | json.loads(item.get("options", "{}")),
         **shown,
+        "eta": outlook.eta(said, datetime.now(UTC)),
         "parent_id": item.get("parent_id"),
         **retried,
         "rejected_open": None if (back := retried["resolved"]) is None else max(0, shown["rejected"] - back),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from psycopg.rows import dict_row
@@ -10,16 +11,76 @@ from psycopg.rows import dict_row
 from chalicelib.journey import Number, rank
 from chalicelib.postgres.connection import Connection
 
+PACED: Final = timedelta(minutes=5)  # chunks begun since then tell how fast loading is now
+
 # Under way, or its end, or that it waits for somebody, has not been shown.
 _OPEN: Final = "(finished_at IS NULL OR finished_at >= projected_at)"  # as the index has it
 DUE: Final = f"{_OPEN} AND (review_at IS NULL OR review_at >= projected_at)"
 
 
+# An upload's chunks in a few groups: as many as there are, each is looked at once. `age` is the time at work.
+_GROUPS: Final = """
+    SELECT pass, state, started_at > statement_timestamp() - %(paced)s AND state = 'loaded' AS is_recent,
+           count(*) AS chunks, sum(records) AS records, sum(byte_end - byte_start) AS bytes, sum(attempts) AS attempts,
+           sum(loaded) AS loaded, sum(updated) AS updated, sum(skipped) AS skipped, sum(rejected) AS rejected,
+           sum(contested) AS contested, count(started_at) AS begun, min(started_at) AS started_from,
+           min(created_at) AS cut_from, max(created_at) AS cut_until, max(finished_at) AS finished_until,
+           date_part('epoch', sum(coalesce(finished_at, statement_timestamp()) - started_at)) AS age,
+           -- Only where it is asked for: of a file of a billion rows this is most of the work.
+           sum(CASE WHEN state = 'loaded' AND started_at > statement_timestamp() - %(paced)s
+               THEN date_part('epoch', finished_at - started_at) ^ 2 END) AS squares
+    FROM rowmill.chunk WHERE upload = u.number
+    GROUP BY 1, 2, 3
+"""
+# What the status says of the pass that the upload is in (`is_now`; `is_cut` leaves out what settling corrects) …
+_SHOWN: Final = """
+    coalesce(sum(chunks) FILTER (WHERE is_now AND is_cut AND state <> 'queued'), 0)::bigint AS chunks_done,
+    coalesce(sum(bytes) FILTER (WHERE is_now AND state <> 'queued'), 0)::bigint AS bytes_done,
+    coalesce(sum(loaded) FILTER (WHERE is_now), 0)::bigint AS loaded,
+    coalesce(sum(updated) FILTER (WHERE is_now), 0)::bigint AS updated,
+    coalesce(sum(skipped) FILTER (WHERE is_now), 0)::bigint AS skipped,
+    coalesce(sum(rejected) FILTER (WHERE is_now), 0)::bigint AS rejected,
+    coalesce(sum(contested) FILTER (WHERE is_now), 0)::bigint AS contested,
+    min(started_from) FILTER (WHERE is_now) AS first_started_at,
+    coalesce(sum(records) FILTER (WHERE is_now AND state IN ('dead', 'canceled')), 0)::bigint AS given_up,
+    coalesce(sum(records) FILTER (WHERE is_now AND state = 'loaded'), 0)::bigint AS records_done
+"""
+# … how fast its chunks load lately, and how far those in hand are …
+_PACED: Final = """
+    coalesce(sum(begun) FILTER (WHERE is_now AND state = 'queued'), 0)::bigint AS begun,
+    coalesce(sum(age) FILTER (WHERE is_now AND state = 'queued'), 0) AS begun_s,
+    coalesce(sum(chunks) FILTER (WHERE is_now AND is_recent), 0)::bigint AS paced,
+    coalesce(sum(age) FILTER (WHERE is_now AND is_recent), 0) AS paced_s,
+    coalesce(sum(squares) FILTER (WHERE is_now AND is_recent), 0) AS paced_squares,
+    coalesce(sum(bytes) FILTER (WHERE is_now AND is_recent), 0)::bigint AS paced_bytes,
+    coalesce(sum(records) FILTER (WHERE is_now AND is_recent), 0)::bigint AS paced_records,
+    date_part('epoch', clock_timestamp()
+        - min(started_from) FILTER (WHERE is_now AND (is_recent OR state = 'queued'))) AS paced_for_s
+"""
+# … and what all passes have taken, for the bill.
+_TAKEN: Final = """
+    greatest(1, count(DISTINCT pass) FILTER (WHERE is_cut)) AS passes,
+    coalesce(sum(chunks) FILTER (WHERE is_cut), 0)::bigint AS chunks_cut,
+    coalesce(sum(attempts), 0)::bigint AS attempts,
+    coalesce(sum(bytes) FILTER (WHERE state = 'loaded'), 0)::bigint AS bytes_cut,
+    coalesce(sum(age) FILTER (WHERE state = 'loaded'), 0) AS load_s,
+    max(cut_until) FILTER (WHERE pass = 'check') AS checked_until,
+    min(cut_from) FILTER (WHERE pass = 'load') AS cut_from, max(cut_until) FILTER (WHERE pass = 'load') AS cut_until,
+    coalesce(date_part('epoch', max(finished_until) FILTER (WHERE pass = 'settle')
+        - max(finished_until) FILTER (WHERE pass = 'load')), 0)
+    + coalesce(date_part('epoch', max(finished_until) FILTER (WHERE pass = 'settle_check')
+        - max(finished_until) FILTER (WHERE pass = 'check')), 0) AS settle_s
+"""
+
+
 def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
-    """What the status says of an upload: absolute values, one statement, one moment."""
+    """What the status says of an upload: absolute values, one statement, one moment.
+
+    What is `paced` tells how fast its chunks load lately, what is `begun` how far those in hand are.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            """
+            f"""
             SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.mode, u.options, u.review,
                    u.rows_total,
                    u.chunks_total, u.error,
@@ -34,21 +95,26 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,
                    -- What was only checked when the upload ended has not been processed.
                    c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded
-                                ELSE c.contested END AS unprocessed
+                                ELSE c.contested END AS unprocessed,
+                   c.records_done, clock_timestamp() AS seen_at,
+                   c.begun, c.begun_s, c.paced, c.paced_s, c.paced_squares, c.paced_bytes, c.paced_records,
+                   c.paced_for_s,
+                   u.bytes_total AS bytes_stored, u.piece IS NOT NULL AS is_piece, u.settle_attempts,
+                   c.passes, c.chunks_cut, c.attempts, c.bytes_cut, c.load_s, c.settle_s,
+                   -- The pass that loads what was checked begins with its first chunk; who knows when it was sent for.
+                   coalesce(date_part('epoch', coalesce(c.checked_until, c.cut_until) - u.created_at), 0)
+                   + CASE WHEN c.passes > 1 THEN date_part('epoch', c.cut_until - c.cut_from) ELSE 0 END AS scan_s,
+                   date_part('epoch', coalesce(u.finished_at, clock_timestamp()) - u.created_at) AS lasted_s
             FROM rowmill.upload u CROSS JOIN LATERAL (
-                SELECT count(*) FILTER (WHERE state <> 'queued' AND pass IN ('check', 'load')) AS chunks_done,
-                       coalesce(sum(byte_end - byte_start) FILTER (WHERE state <> 'queued'), 0)::bigint AS bytes_done,
-                       coalesce(sum(loaded), 0)::bigint AS loaded, coalesce(sum(updated), 0)::bigint AS updated,
-                       coalesce(sum(skipped), 0)::bigint AS skipped, coalesce(sum(rejected), 0)::bigint AS rejected,
-                       coalesce(sum(contested), 0)::bigint AS contested, min(started_at) AS first_started_at,
-                       coalesce(sum(records) FILTER (WHERE state IN ('dead', 'canceled')), 0)::bigint AS given_up,
-                       coalesce(sum(records), 0)::bigint AS records_seen
-                FROM rowmill.chunk WHERE upload = u.number
-                    AND pass = ANY(CASE u.pass WHEN 'load' THEN '{load,settle}'::text[] ELSE '{check,settle_check}' END)
+                SELECT {_SHOWN}, {_PACED}, {_TAKEN}
+                FROM (SELECT *, pass IN ('check', 'load') AS is_cut,
+                             pass = ANY(CASE u.pass WHEN 'load' THEN '{{load,settle}}'::text[]
+                                        ELSE '{{check,settle_check}}' END) AS is_now
+                      FROM ({_GROUPS}) grouped) told
             ) c
-            WHERE u.number = %s
+            WHERE u.number = %(number)s
             """,
-            (number,),
+            {"number": number, "paced": PACED},
         ).fetchone()
 
 

@@ -73,6 +73,12 @@ def conclusion(upload: Upload) -> None:
     if upload.get("rejected"):
         note(f"see the rejected rows with: rowmill rejects {upload['id']}")
         note(f"to correct them: rowmill rejects {upload['id']} --format csv -o FILE, rowmill retry {upload['id']} FILE")
+    if upload.get("queued_before"):
+        note(f"{upload['queued_before']} chunks of other uploads wait before its own")
+    if eta := upload.get("eta"):
+        note(f"it may be over at {eta['p50_at']}, and nine in ten such uploads are by {eta['p90_at']}")
+    if cost := upload.get("cost"):
+        note(f"on AWS that would cost about {cost['usd']:.6f} USD ({cost['estimate']}), without the database")
     if upload["state"] == "needs_review":
         note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")

@@ -102,6 +102,31 @@ class Review(TypedDict):
     rows: list[list[str]]
 
 
+class Eta(TypedDict):
+    """When half of such uploads would be over, and when nine in ten."""
+
+    p50_at: str
+    p90_at: str
+
+
+class Rate(TypedDict):
+    """How fast an upload has loaded lately."""
+
+    rows_per_s: float
+    bytes_per_s: int
+
+
+class Cost(TypedDict):
+    """What an upload has cost on AWS by now: an estimate by list prices, which `estimate` names."""
+
+    usd: float
+    usd_per_million_rows: float | None
+    gb_seconds: dict[str, float]
+    requests: dict[str, int]
+    bytes: dict[str, int]
+    estimate: str
+
+
 class Upload(TypedDict):
     """An upload. Counts are absolute; `rows_total` is None until the whole file has been scanned."""
 
@@ -131,6 +156,10 @@ class Upload(TypedDict):
     children: NotRequired[list[str]]
     resolved: NotRequired[int | None]
     rejected_open: NotRequired[int | None]
+    rate: NotRequired[Rate | None]
+    eta: NotRequired[Eta | None]
+    queued_before: NotRequired[int | None]
+    cost: NotRequired[Cost | None]
     review: NotRequired[Review | None]
     upload: NotRequired[Ticket]
 

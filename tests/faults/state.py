@@ -85,7 +85,8 @@ def _timeless(row: dict[str, Any]) -> str:
 def _untimed(item: Any) -> str:
     attributes = {name: value.value for name, value in item.attrs.items()}
     progress = json.loads(attributes.pop("progress", "{}"))
-    progress.pop("timings", None)
+    for measured in ("timings", "rate", "queued_before", "forecast", "cost"):
+        progress.pop(measured, None)
     return json.dumps([attributes, progress], sort_keys=True, default=str)
 
 

@@ -1,0 +1,61 @@
+"""The cost line of the status, beside what is really asked of AWS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from chalicelib.aws import client
+from tests.stages.conftest import Pipeline, cut_into
+
+SIXTY = b"email,name,age\n" + b"".join(b"a%02d@x.org,Ada,36\n" % n for n in range(60))
+
+
+def counting(*services: str) -> Counter[str]:
+    """What the stages ask of these services from now on, by operation."""
+    asked: Counter[str] = Counter()
+
+    def note(model: Any, **_: Any) -> None:
+        asked[model.name] += 1
+
+    for service in services:
+        client(service).meta.events.register(f"before-call.{service}", note)
+    return asked
+
+
+def test_requests_by_formula_are_those_that_were_made(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 5)
+    pipeline.dataset()
+    upload_id = pipeline.create(SIXTY)
+    asked = counting("s3", "sqs", "dynamodb")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    told = pipeline.upload(upload_id)["cost"]["requests"]
+    assert told["lambda"] == 1 + 12
+    # The client's own PUT; S3's message and ours, each received and deleted by the clock of AWS, not by a stage.
+    assert told["s3"] == 1 + asked["GetObject"] + asked["HeadObject"]
+    assert told["sqs"] == 3 + asked["SendMessageBatch"] + 2 * 12
+    assert told["dynamodb_units"] >= asked["UpdateItem"]
+
+
+def test_the_cost_is_told_per_function_and_per_million_rows_and_adds_both_passes_up(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 30)
+    pipeline.dataset()
+    checked = pipeline.run(SIXTY, validate_only=True)
+    before = checked["cost"]
+    assert before["gb_seconds"]["load"] > 0
+    assert before["usd_per_million_rows"] == pytest.approx(before["usd"] * 1e6 / 60, rel=0.01)
+    pipeline.confirm(checked["id"])
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    after = pipeline.upload(checked["id"])
+    assert after["state"] == "completed"
+    assert after["cost"]["requests"]["lambda"] == 2 + 4
+    assert after["cost"]["usd"] > before["usd"]
+    assert after["cost"]["gb_seconds"]["load"] > before["gb_seconds"]["load"]
+    assert after["cost"]["bytes"] == {"stored": len(SIXTY), "read": len(SIXTY) + 2 * (len(SIXTY) - 15)}
