@@ -13,6 +13,7 @@ from bench.peers import files, ours, results, table
 from bench.peers.files import File
 from bench.peers.ground import Failed, standing
 from bench.peers.results import Case, Report, Run
+from bench.peers.supplies import Absent
 from bench.peers.systems import REFERENCE, SYSTEMS, System
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
@@ -101,8 +102,8 @@ def _round(number: int, account: ours.Account, plan: Sequence[tuple[str, System,
         if case.skipped:
             continue
         try:
-            spent = system.run(account, file)
-        except Failed as failure:
+            spent = system.load(account, file)
+        except (Failed, Absent) as failure:
             case.skipped = str(failure)
             print(f"{number}  {file.name:9} {name:12} {failure}", flush=True)
             continue

@@ -54,6 +54,10 @@ class File:
     columns: str  # the same columns in SQL
     null: str = ""
 
+    @property
+    def names(self) -> list[str]:
+        return [str(field["name"]) for field in self.schema["fields"]]
+
 
 CONTACTS_SCHEMA: Final[dict[str, Any]] = {
     "fields": [

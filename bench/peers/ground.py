@@ -23,13 +23,14 @@ from bench.peers import meter
 from bench.peers.files import File
 from infra.local import database, instance
 from infra.local.place import MARK
-from infra.local.processes import Process, family
+from infra.local.processes import Process, family, tail
 from infra.local.record import Instance
 
 DATABASE: Final = "peers"
 TABLE: Final = "target"
 QUIET_CORES: Final = 0.25
 PATIENCE: Final = 5.0
+LIMIT_SECONDS: Final = 600  # what takes longer is ended, and has no figure
 
 
 class Failed(Exception):
@@ -56,14 +57,6 @@ class Ground:
     @property
     def folder(self) -> Path:
         return self.here.place.folder
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """For programs: how libpq finds the database, and the mark by which the instance takes them away."""
-        parts = conninfo_to_dict(self.url)
-        names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password", "PGDATABASE": "dbname"}
-        found = {name: str(parts[part]) for name, part in names.items()}
-        return {**os.environ, **found, "PGTZ": "UTC", MARK: self.here.place.mark}
 
     def sql(self, statement: str, url: str = "") -> list[tuple[object, ...]]:
         with psycopg.connect(url or self.url, autocommit=True) as connection:
@@ -109,6 +102,14 @@ def standing(folder: Path) -> Iterator[Ground]:
         yield ground
 
 
+def environment(ground: Ground) -> dict[str, str]:
+    """For programs: how libpq finds the database, and the mark by which the instance takes them away."""
+    parts = conninfo_to_dict(ground.url)
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password", "PGDATABASE": "dbname"}
+    found = {name: str(parts[part]) for name, part in names.items()}
+    return {**os.environ, **found, "PGTZ": "UTC", MARK: ground.here.place.mark}
+
+
 def binary(ground: Ground, name: str) -> str:
     """A client program of the server's own version."""
     return database.find_footing(ground.here.place).command(name)[-1]
@@ -118,9 +119,16 @@ def run(ground: Ground, command: Sequence[str], log: Path) -> None:
     """Run a command to its end. Raises Failed with the last line it said."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        done = subprocess.run(
-            command, env=ground.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-        )
-    if done.returncode:
-        said = log.read_text(errors="replace").strip().splitlines()
-        raise Failed(f"{Path(command[0]).name} ended with {done.returncode}: {said[-1] if said else 'without a word'}")
+        try:
+            code = subprocess.call(
+                command,
+                env=environment(ground),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=LIMIT_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed(f"it had not ended after {LIMIT_SECONDS} s") from None
+    if code:
+        raise Failed(f"it ended with {code}: {tail(log, 1) or 'without a word'}")

@@ -36,6 +36,11 @@ class Account:
         self.rowmill.put_dataset(name, file.schema)
         return name
 
+    def check_rows(self, dataset: str, file: File) -> None:
+        """Every good row is in the table."""
+        if (found := self.ground.count(self.table(dataset), self.ground.here.database_url)) != file.good:
+            raise Failed(f"{found} rows in the table, {file.good} good ones in the file")
+
     def table(self, dataset: str) -> str:
         found = self.ground.sql(
             f"SELECT max(number) FROM rowmill.dataset WHERE name = '{dataset}'", self.ground.here.database_url
@@ -105,7 +110,7 @@ def seconds_of(upload: Upload) -> float:
 
 def check(account: Account, dataset: str, file: File, upload: Upload) -> None:
     """What the status says and what is in the table are what the file holds."""
-    in_table = account.ground.count(account.table(dataset), account.ground.here.database_url)
-    found = (upload["rows_total"], upload["loaded"], upload["rejected"], in_table)
-    if found != (file.rows, file.good, file.rows - file.good, file.good):
-        raise Failed(f"{file.path.name}: total, loaded, rejected, in the table: {found}, of which {file.good} are good")
+    account.check_rows(dataset, file)
+    found = (upload["rows_total"], upload["loaded"], upload["rejected"])
+    if found != (file.rows, file.good, file.rows - file.good):
+        raise Failed(f"{file.path.name}: total, loaded, rejected {found}, and {file.good} rows of the file are good")
