@@ -7,50 +7,75 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from bench.peers import files, ours, results, table
+from rowmill_client import RowmillError
+
+from bench.peers import chart, files, ours, results, table
 from bench.peers.files import File
-from bench.peers.ground import Failed, standing
+from bench.peers.ground import PATIENCE, Failed, standing
 from bench.peers.results import Case, Report, Run
 from bench.peers.supplies import Absent
 from bench.peers.systems import REFERENCE, SYSTEMS, System
+from infra.local.cloud import CHECKOUT
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
 
 FILES: Final = ("contacts", "bad", "flights", "small")
 REFERENCES: Final = {"contacts": "contacts", "bad": "contacts", "flights": "flights"}
 SMALL: Final = 1_000
+PICTURE: Final = "docs/peers.png"
 QUICK: Final = 10  # what a quick run divides rows by
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.publish and arguments.quick:
+        parser.error("a quick run is no figure to publish")
+    kept_in = arguments.json or default_folder() / "reports" / f"peers{'-quick' if arguments.quick else ''}.json"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        cases = _measure(arguments)
+        report = _measured(arguments, kept_in) if arguments.rounds else results.read(kept_in)
     except KeyboardInterrupt:
         print("interrupted: nothing was left running", file=sys.stderr)
         return 128 + signal.SIGINT
-    kept = results.read(arguments.json).cases if arguments.add and arguments.json.exists() else []
-    report = Report(results.this_machine(SETTINGS), results.merge(kept, cases))
-    report.write(arguments.json)
     print("\n" + table.markdown(report))
+    _draw(report, kept_in.with_suffix(".png"))
+    if arguments.publish:
+        _draw(report, CHECKOUT / PICTURE)
+        table.publish(report, CHECKOUT / "README.md", PICTURE)
     print(table.summary(report))
-    return 0 if all(case.runs or case.is_absent for case in cases) else 1
+    return 0 if all(case.is_absent or not case.skipped for case in report.cases) else 1
+
+
+def _measured(arguments: argparse.Namespace, kept_in: Path) -> Report:
+    """The report with what is measured now, written at once: drawing may fail."""
+    machine, cases = _measure(arguments)
+    kept = results.read(kept_in).cases if arguments.add and kept_in.exists() else []
+    report = Report(machine, results.merge(kept, cases))
+    report.write(kept_in)
+    return report
+
+
+def _draw(report: Report, path: Path) -> None:
+    try:
+        chart.draw(report, path)
+    except ImportError:
+        print("no picture: matplotlib is not installed (pip install -r requirements-bench.txt)")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--only", type=_names(SYSTEMS), default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS)
-    )
-    parser.add_argument("--files", type=_names(FILES), default=list(FILES), metavar="FILE,…", help=", ".join(FILES))
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of contacts (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the rows: a look, no figures")
-    parser.add_argument("--add", action="store_true", help="keep what the report has of what is not measured now")
-    parser.add_argument("--json", type=Path, default=default_folder() / "reports" / "peers.json", metavar="PATH")
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, help="how often (%(default)s); 0 only tells again what the report holds")
+    add("--only", type=_names(SYSTEMS), default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
+    add("--files", type=_names(FILES), default=list(FILES), metavar="FILE,…", help=", ".join(FILES))
+    add("--rows", type=int, default=1_000_000, help="of contacts (%(default)s); samples stay what they are")
+    add("--quick", action="store_true", help="one round of a tenth of the rows: a look, no figures")
+    add("--add", action="store_true", help="keep what the report has of all that is not measured now")
+    add("--publish", action="store_true", help=f"put the table into README.md and the picture into {PICTURE}")
+    add("--json", type=Path, metavar="PATH", help="the report (.rowmill/reports/peers.json)")
     return parser
 
 
@@ -64,16 +89,18 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def _measure(arguments: argparse.Namespace) -> list[Case]:
+def _measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Case]]:
     divisor, rounds = (QUICK, 1) if arguments.quick else (1, arguments.rounds)
     plan = list(_plan(arguments, divisor))
     cases = [Case(name, file.name, results.today()) for name, _, file in plan]
-    with standing(default_folder().resolve() / "peers") as place, ours.account(place) as account:
+    patience = 1 if arguments.quick else PATIENCE
+    with standing(default_folder().resolve() / "peers", patience=patience) as place, ours.account(place) as account:
         if any(name != REFERENCE for name, _, _ in plan):
             ours.warm_up(account, files.contacts(_cache(), ours.WARM_UP_ROWS))
         for number in range(1, rounds + 1):
             _round(number, account, plan, cases)
-    return cases
+        machine = results.this_machine(str(place.sql("SHOW server_version")[0][0]), SETTINGS)
+    return machine, cases
 
 
 def _plan(arguments: argparse.Namespace, divisor: int) -> Iterator[tuple[str, System, File]]:
@@ -103,14 +130,14 @@ def _round(number: int, account: ours.Account, plan: Sequence[tuple[str, System,
             continue
         try:
             spent = system.load(account, file)
-        except (Failed, Absent) as failure:
+        except (Failed, Absent, RowmillError) as failure:
             case.skipped = str(failure)
             print(f"{number}  {file.name:9} {name:12} {failure}", flush=True)
             continue
         if name == REFERENCE:
             references[file.name] = spent.seconds / file.rows
         reference = references.get(REFERENCES.get(file.name, ""))
-        case.runs.append(Run(number, file.rows, spent.seconds, spent.client, spent.postgres, spent.others, reference))
+        case.runs.append(Run(number, file.rows, spent, reference))
         print(table.line(name, case), flush=True)
 
 

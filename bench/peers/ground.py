@@ -39,10 +39,11 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A running cloud. `url` is the database for everyone but Rowmill."""
+    """A running cloud. `url` is everyone's database but Rowmill's; `patience` is how long to seek a quiet moment."""
 
     here: Instance
     url: str
+    patience: float = PATIENCE
 
     @property
     def postgres(self) -> Process:
@@ -76,8 +77,8 @@ class Ground:
     def settle(self) -> None:
         """Have Postgres write what is left of the last run, and wait a while for the neighbours to pause."""
         self.sql("CHECKPOINT")
-        deadline = time.monotonic() + PATIENCE
-        while meter.load(0.3) > QUIET_CORES and time.monotonic() < deadline:
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline and meter.load(0.3) > QUIET_CORES:
             pass
 
     @contextmanager
@@ -93,11 +94,11 @@ class Ground:
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Ground]:
+def standing(folder: Path, *, deployed: bool = True, patience: float = PATIENCE) -> Iterator[Ground]:
     """A ground for the length of a `with` block; nothing of it is left behind, however that ends."""
-    with instance.running(folder) as here:
+    with instance.running(folder, deployed=deployed) as here:
         parts = urlsplit(here.database_url)
-        ground = Ground(here, urlunsplit(parts._replace(path=f"/{DATABASE}")))
+        ground = Ground(here, urlunsplit(parts._replace(path=f"/{DATABASE}")), patience)
         ground.sql(f"CREATE DATABASE {DATABASE}", here.database_url)
         yield ground
 

@@ -18,9 +18,13 @@ _IDLE: Final = (3, 4)  # fields of /proc/stat that are not work: idle and waitin
 
 @dataclass(slots=True)
 class Spent:
-    """`others` is what neither of the two nor this process used: neighbours, and so noise."""
+    """`others` is what neither of the two nor this process used: neighbours, and so noise.
+
+    `watched` is how long the processors were looked at; a system that tells its own time may put less into `seconds`.
+    """
 
     seconds: float = 0
+    watched: float = 0
     client: float = 0
     postgres: float = 0
     others: float = 0
@@ -49,7 +53,7 @@ def measured(postgres: Process, clients: Sequence[Process] = ()) -> Iterator[Spe
     before = _Reading.take(clients, postgres)
     yield spent
     after = _Reading.take(clients, postgres)
-    spent.seconds = after.at - before.at
+    spent.seconds = spent.watched = after.at - before.at
     spent.client = after.client - before.client
     spent.postgres = after.postgres - before.postgres
     own = after.own - before.own

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.peers.meter import Spent
+
 ABSENT: Final = "skipped: "
 
 
@@ -21,21 +23,18 @@ class Run:
 
     round: int
     rows: int
-    seconds: float
-    client_cpu: float
-    postgres_cpu: float
-    others_cpu: float
+    spent: Spent
     reference: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """Time per row as a multiple of psql's."""
-        return self.seconds / self.rows / self.reference if self.reference else None
+        return self.spent.seconds / self.rows / self.reference if self.reference else None
 
 
 @dataclass(slots=True)
 class Case:
-    """A system on a file; no runs and a reason if it could not be had."""
+    """A system on a file, and why there are no runs, or no more of them."""
 
     system: str
     file: str
@@ -52,19 +51,31 @@ class Case:
     def key(self) -> tuple[str, str]:
         return self.system, self.file
 
-    def median(self, of: str) -> float:
-        return float(statistics.median(getattr(run, of) for run in self.runs))
+    @property
+    def rows(self) -> int:
+        return self.runs[0].rows if self.runs else 0
 
-    def per_million(self, of: str) -> float:
-        """The median of a kind of seconds, for a million rows."""
-        return float(statistics.median(getattr(run, of) / run.rows * 1e6 for run in self.runs))
+    @property
+    def seconds(self) -> list[float]:
+        return [run.spent.seconds for run in self.runs]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios())
 
     def ratios(self) -> list[float]:
         return [run.ratio for run in self.runs if run.ratio is not None]
 
+    def cpu_per_million(self) -> tuple[float, float]:
+        """Seconds of processor time for a million rows: the client's and Postgres's medians."""
+        client = statistics.median(run.spent.client / run.rows for run in self.runs)
+        return client * 1e6, statistics.median(run.spent.postgres / run.rows for run in self.runs) * 1e6
+
 
 @dataclass(slots=True)
 class Report:
+    """All of it. Cases may be of different days: each says its own."""
+
     machine: dict[str, Any]
     cases: list[Case]
 
@@ -75,11 +86,39 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
+    @property
+    def described(self) -> str:
+        """Where and when."""
+        dates = sorted({case.date for case in self.cases if case.runs})
+        when = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "never"
+        return (
+            "{processor}, {cores} cores, {memory_gib} GiB, {system}, PostgreSQL {postgres}, ".format(**self.machine)
+            + when
+        )
+
+    def noise(self) -> str:
+        """How far the reference itself swung, and how much the neighbours took at worst."""
+        psql = [case for case in self.cases if case.system == "psql" and len(case.runs) > 1]
+        swings = [f"{min(case.seconds):.2f} to {max(case.seconds):.2f} s ({case.file})" for case in psql]
+        stolen = max((run.spent.others / run.spent.watched for case in self.cases for run in case.runs), default=0)
+        return f"psql's own runs: {', '.join(swings) or 'one'}; other processes took at most {stolen:.2f} cores"
+
+
+def spread(figures: Sequence[float], places: int = 2) -> str:
+    """The median, and from where to where if there are several."""
+    told = f"{statistics.median(figures):,.{places}f}"
+    return f"{told} ({min(figures):,.{places}f}–{max(figures):,.{places}f})" if len(figures) > 1 else told
+
 
 def read(path: Path) -> Report:
     found = json.loads(path.read_text())
-    cases = [Case(**{**case, "runs": [Run(**run) for run in case["runs"]]}) for case in found["cases"]]
-    return Report(found["machine"], cases)
+    return Report(
+        found["machine"], [Case(**{**case, "runs": list(map(_run, case["runs"]))}) for case in found["cases"]]
+    )
+
+
+def _run(kept: dict[str, Any]) -> Run:
+    return Run(**{**kept, "spent": Spent(**kept["spent"])})
 
 
 def merge(kept: Iterable[Case], new: Sequence[Case]) -> list[Case]:
@@ -92,7 +131,7 @@ def today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
-def this_machine(settings: dict[str, str]) -> dict[str, Any]:
+def this_machine(postgres: str, settings: dict[str, str]) -> dict[str, Any]:
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -102,5 +141,6 @@ def this_machine(settings: dict[str, str]) -> dict[str, Any]:
         "memory_gib": round(memory / 2**30),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "postgres": settings,
+        "postgres": postgres,
+        "settings": settings,
     }
