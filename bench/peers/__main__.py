@@ -23,7 +23,6 @@ from infra.local.place import default_folder
 
 FILES: Final = ("contacts", "bad", "flights", "small")
 REFERENCES: Final = {"contacts": "contacts", "bad": "contacts", "flights": "flights"}
-SMALL: Final = 1_000
 PICTURE: Final = "docs/peers.png"
 QUICK: Final = 10  # what a quick run divides rows by
 
@@ -115,7 +114,7 @@ def _plan(arguments: argparse.Namespace, divisor: int) -> Iterator[tuple[str, Sy
 def _file(name: str, rows: int) -> File:
     if name == "flights":
         return files.flights(_cache())
-    return files.contacts(_cache(), SMALL if name == "small" else rows, name)
+    return files.contacts(_cache(), ours.SMALL_ROWS if name == "small" else rows, name)
 
 
 def _cache() -> Path:

@@ -15,10 +15,12 @@ INK: Final = "#1e293b"
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write a PNG. Raises ImportError where matplotlib is not installed (requirements-bench.txt)."""
+    """Write a PNG, if there is a ratio to show. Raises ImportError without matplotlib (requirements-bench.txt)."""
+    cases = [case for name in SYSTEMS if (case := report.find(name, "contacts")) and case.ratios()]
+    if not cases:
+        return
     import_module("matplotlib").use("Agg")
     pyplot = import_module("matplotlib.pyplot")
-    cases = [case for name in SYSTEMS if (case := report.find(name, "contacts")) and case.ratios()]
     cases.sort(key=lambda case: case.ratio, reverse=True)
     figure, axes = pyplot.subplots(figsize=(8.6, 0.42 * len(cases) + 1.5), layout="constrained")
     for place, case in enumerate(cases):

@@ -21,6 +21,7 @@ class Spent:
     """`others` is what neither of the two nor this process used: neighbours, and so noise.
 
     `watched` is how long the processors were looked at; a system that tells its own time may put less into `seconds`.
+    `sending` is what came before: a file on its way to where the work begins.
     """
 
     seconds: float = 0
@@ -28,6 +29,7 @@ class Spent:
     client: float = 0
     postgres: float = 0
     others: float = 0
+    sending: float = 0
 
 
 @dataclass(frozen=True, slots=True)

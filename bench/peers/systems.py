@@ -33,7 +33,7 @@ def _other(load: Callable[[Ground, File], Spent]) -> Load:
 SYSTEMS: Final[Mapping[str, System]] = {
     "psql": System(
         "psql `\\copy`",
-        "reasons: names the first bad row and loads nothing; cut off: all again from the start",
+        "names the first bad row and loads nothing; starts again from the beginning",
         _other(others.psql),
         ("contacts", "flights"),
     ),
@@ -41,35 +41,35 @@ SYSTEMS: Final[Mapping[str, System]] = {
     "loadpath": System("Rowmill's load step alone, two processes", "", loadpath.load),
     "pgloader": System(
         "pgloader",
-        "exactly once: batches commit one by one, a second run meets the first's rows; cut off: all again",
+        "starts again from the beginning, over the batches that are in: a unique key has to know them",
         _other(others.pgloader),
     ),
     "dlt-arrow": System(
         "dlt, Arrow tables appended",
-        "reasons: a bad value fails the load; exactly once: appends again what is run again",
+        "names the first bad value and loads nothing; appends again what is run again",
         _other(others.dlt_arrow),
     ),
     "dlt": System(
         "dlt, dictionaries appended",
-        "reasons: a bad value goes into a column of its own; exactly once: appends again what is run again",
+        "a repeated key fails the load, which may be half in by then; appends again what is run again",
         _other(others.dlt_rows),
         rows=100_000,
     ),
     "celery": System(
-        "Django `bulk_create` of 1,000 rows, Celery and Redis, 2 workers",
-        "reasons: one bad row fails its thousand; exactly once: only as far as a unique key reaches",
+        "Django `bulk_create` by the thousand, Celery and Redis, 2 workers",
+        "a bad row fails its thousand; a task that comes twice is stopped by a unique key, if there is one",
         _other(others.celery),
         rows=100_000,
     ),
     "csvsql": System(
         "csvsql `--insert`",
-        "reasons: the first bad row ends it; cut off: all again from the start",
+        "a bad row ends it without a line, nothing is in; CRLF inside a cell becomes LF",
         _other(others.csvsql),
         rows=20_000,
     ),
     "django": System(
         "Django `objects.create` for each row",
-        "reasons: whatever one writes; exactly once: rows before a crash stay, and are met again",
+        "a bad row ends it, the rows before stay; run again, it meets them",
         _other(others.django_create),
         rows=20_000,
     ),

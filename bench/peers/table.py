@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -52,9 +53,10 @@ def _case(case: Case) -> str:
     rate = case.rows / sorted(case.seconds)[len(case.runs) // 2]
     ratio = spread(case.ratios()) if case.ratios() else ""
     client, postgres = case.cpu_per_million()
-    lacks = f"{system.lacks}; then {case.skipped}" if case.skipped else system.lacks
+    sending = statistics.median(run.spent.sending for run in case.runs)
+    notes = [system.lacks, f"sending the file before: {sending:.1f} s" if sending else "", case.skipped]
     figures = [f"{case.rows:,}", spread(case.seconds), f"{rate:,.0f}", ratio, f"{client:,.1f} + {postgres:,.1f}"]
-    return _row([system.title, *figures, lacks])
+    return _row([system.title, *figures, "; ".join(filter(None, notes))])
 
 
 def _row(cells: Sequence[str]) -> str:
