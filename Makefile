@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test test-localstack check campaign bench load up down deploy clean
+.PHONY: help demo test test-localstack check campaign bench bench-peers load up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo "make test   checks and every test this machine can run"
 	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
 	@echo "make check  format, lint, types, import order"
-	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; installs those first"
+	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
+	@echo "make bench-peers   the load beside psql, pgloader, dlt, Celery and others, briefly; installs those first"
 	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
@@ -53,6 +54,10 @@ campaign: $(READY)
 bench: .venv/bench-ready
 	@$(BIN)/python -m bench.reader --json .rowmill/reports/reader.json
 	@$(BIN)/python -m bench.checker --json .rowmill/reports/checker.json
+	@$(MAKE) --no-print-directory bench-peers
+
+bench-peers: .venv/bench-ready
+	@$(BIN)/python -m bench.peers $(or $(PEERS),--quick)
 
 load: .venv/bench-ready
 	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS))
@@ -67,4 +72,4 @@ test-localstack: $(READY) $(LOCALSTACK)/ready
 	@$(BIN)/python -m pytest tests/localstack/smoke.py
 
 clean: down
-	@rm -rf .venv $(LOCALSTACK) .rowmill
+	@rm -rf .venv .venv-peers $(LOCALSTACK) .rowmill
