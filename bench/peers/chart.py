@@ -1,4 +1,4 @@
-"""The contacts' figures as a picture: time per row beside psql's, a bar a system, on a logarithmic scale."""
+"""The contacts' figures as a picture: time per row beside psql's, a point a system, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from bench.peers.results import Case, Report, spread
 from bench.peers.systems import SYSTEMS
 
 OURS: Final = "#c2410c"
-OTHERS: Final = "#94a3b8"
+OTHERS: Final = "#64748b"
+GRID: Final = "#e2e8f0"
 INK: Final = "#1e293b"
 
 
@@ -24,22 +25,35 @@ def draw(report: Report, path: Path) -> None:
     cases.sort(key=lambda case: case.ratio, reverse=True)
     figure, axes = pyplot.subplots(figsize=(8.6, 0.42 * len(cases) + 1.5), layout="constrained")
     for place, case in enumerate(cases):
-        _bar(axes, place, case)
-    axes.set_yticks(range(len(cases)), [SYSTEMS[case.system].title.replace("`", "") for case in cases])
+        _point(axes, place, case)
+    rows = max(case.rows for case in cases)
+    axes.set_yticks(range(len(cases)), [_label(case, rows) for case in cases])
     axes.set_xscale("log")
-    axes.set_xlim(right=2.2 * max(case.ratio for case in cases))
+    axes.set_xlim(min(min(case.ratios()) for case in cases) / 1.5, 3 * max(case.ratio for case in cases))
+    axes.set_ylim(-0.7, len(cases) - 0.3)
+    axes.grid(axis="y", color=GRID)
+    axes.set_axisbelow(True)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     axes.set_xlabel("time per row as a multiple of psql \\copy's, logarithmic; less is better")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    rows = max(case.rows for case in cases)
     axes.set_title(f"{rows:,} contacts into PostgreSQL, unique e-mail\n{report.described}", fontsize=9, loc="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _bar(axes: Any, place: int, case: Case) -> None:
+def _label(case: Case, rows: int) -> str:
+    """Those that were given fewer rows say so."""
+    title = SYSTEMS[case.system].title.replace("`", "")
+    return title if case.rows == rows else f"{title} ({case.rows:,} rows)"
+
+
+def _point(axes: Any, place: int, case: Case) -> None:
+    """The median, a line from the lowest to the highest, and both in figures."""
     color = OURS if case.system in ("pipeline", "loadpath") else OTHERS
-    axes.barh(place, case.ratio, color=color, height=0.62)
-    axes.text(case.ratio * 1.06, place, spread(case.ratios()), va="center", fontsize=8, color=INK)
+    axes.hlines(place, min(case.ratios()), max(case.ratios()), color=color, linewidth=5, alpha=0.4)
+    axes.plot(case.ratio, place, "o", color=color, markersize=9)
+    axes.annotate(
+        spread(case.ratios()), (max(case.ratios()), place), (9, 0), textcoords="offset points", va="center", fontsize=8
+    )

@@ -63,7 +63,7 @@ def test_a_program_that_dies_is_a_failure_with_its_last_word(place: Ground) -> N
 
 
 def test_a_server_goes_with_its_children(place: Ground) -> None:
-    program = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'input()']); time.sleep(60)"
+    program = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
     with serving(place, [sys.executable, "-c", program], ground.environment(place), "server.log") as server:
         deadline = time.monotonic() + 20
         while len(members := family(server)) < 2:
