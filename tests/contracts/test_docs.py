@@ -17,7 +17,18 @@ from infra.local.place import MARK
 from tests.pure.differences import table
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISED_TARGETS = {"demo", "test", "test-localstack", "up", "down", "check", "bench", "bench-peers", "load", "campaign"}
+PROMISED_TARGETS = {
+    "demo",
+    "test",
+    "test-localstack",
+    "up",
+    "down",
+    "check",
+    "bench",
+    "bench-peers",
+    "load",
+    "campaign",
+}
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|DATABASE_URL|JWT_SECRET")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
 

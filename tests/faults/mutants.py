@@ -46,8 +46,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "an upload ends before its scan does": [
         (
             "chalicelib/postgres/ledger.py",
-            "SELECT state = ANY(%s) AND chunks_total IS NOT NULL",
-            "SELECT state = ANY(%s)",
+            "state = ANY(%s) AND chunks_total IS NOT NULL AND NOT EXISTS",
+            "state = ANY(%s) AND NOT EXISTS",
         )
     ],
     "a repeated scan inserts its chunks again": [
