@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from chalicelib import rows
 from chalicelib.cells import Conventions
 from chalicelib.datasets import read_schema
 from chalicelib.formats import Dialect, records
@@ -178,3 +180,17 @@ def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
 )
 def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(data: bytes) -> None:
     assert not assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
+
+
+def test_where_polars_is_not_installed_every_chunk_is_read_the_exact_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = shape_of([{"type": "string"}] * 2, True, Dialect(), Conventions())
+    fast = rows.read(b"b,1\na,2\n", shape, 2, FIRST)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    monkeypatch.delitem(sys.modules, "chalicelib.rows.vectors")
+    rows._vectors.cache_clear()
+    try:
+        found = rows.read(b"b,1\na,2\n", shape, 2, FIRST)
+    finally:
+        rows._vectors.cache_clear()
+    assert (type(found.checked.columns[0]), type(fast.checked.columns[0]).__name__) == (list, "Series")
+    assert found.text == fast.text == b"1\tb\t%d\n2\ta\t%d\n" % (FIRST, FIRST + 1)
