@@ -25,6 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 CLOUDS = ("journey/", "faults/test_campaign.py", "faults/test_many_accounts.py", "contracts/test_embedded_cloud.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(tuple(f"tests/{place}" for place in CLOUDS)):
