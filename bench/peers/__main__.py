@@ -67,9 +67,20 @@ def _draw(report: Report, path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     add = parser.add_argument
-    add("--rounds", type=int, default=3, help="how often (%(default)s); 0 only tells again what the report holds")
+    add(
+        "--rounds",
+        type=int,
+        default=3,
+        help="of 4 to 5 minutes each (%(default)s); 0 only tells again what the report holds",
+    )
     add("--only", type=_names(SYSTEMS), default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
-    add("--files", type=_names(FILES), default=list(FILES), metavar="FILE,…", help=", ".join(FILES))
+    add(
+        "--files",
+        type=_names(FILES),
+        default=list(FILES),
+        metavar="FILE,…",
+        help=f"{', '.join(FILES)}; bad is beside contacts",
+    )
     add("--rows", type=int, default=1_000_000, help="of contacts (%(default)s); samples stay what they are")
     add("--quick", action="store_true", help="one round of a tenth of the rows: a look, no figures")
     add("--add", action="store_true", help="keep what the report has of all that is not measured now")

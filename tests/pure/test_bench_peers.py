@@ -13,6 +13,7 @@ import pytest
 from bench.peers import files, results, table
 from bench.peers.meter import Spent
 from bench.peers.results import Case, Report, Run
+from bench.peers.supplies import Absent, debian
 
 MACHINE = {"processor": "P", "cores": 2, "memory_gib": 24, "system": "Linux", "postgres": "18"}
 
@@ -67,6 +68,12 @@ def test_the_table_tells_what_was_left_out_and_why() -> None:
     told = table.markdown(report())
     assert "no Redis here" in told
     assert "| 4.00 (4.00–5.00) | 250 | 1.00 (1.00–1.00) | 1,000.0 + 2,000.0 |" in told
+
+
+def test_what_cannot_be_had_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Absent, match="skipped: pgfairy is not installed, and there is no apt-get"):
+        debian("pgfairy", "pgfairy")
 
 
 def test_the_noise_is_psqls_own_swing_and_what_the_neighbours_took() -> None:
