@@ -7,8 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
 from rowmill_client import RowmillError
 
 from bench.peers import chart, files, ours, results, table
@@ -24,6 +26,7 @@ from infra.local.place import default_folder
 FILES: Final = ("contacts", "bad", "flights", "small")
 REFERENCES: Final = {"contacts": "contacts", "bad": "contacts", "flights": "flights"}
 PICTURE: Final = "docs/peers.png"
+FAULTS: Final = (Failed, Absent, RowmillError, psycopg.Error, BotoCoreError, ClientError, OSError)
 QUICK: Final = 10  # what a quick run divides rows by
 
 
@@ -49,11 +52,19 @@ def main() -> int:
 
 
 def _measured(arguments: argparse.Namespace, kept_in: Path) -> Report:
-    """The report with what is measured now, written at once: drawing may fail."""
-    machine, cases = _measure(arguments)
+    """Run the rounds; the report is written after each."""
+    divisor, rounds, patience = (QUICK, 1, 1.0) if arguments.quick else (1, arguments.rounds, PATIENCE)
+    plan = list(_plan(arguments, divisor))
+    cases = [Case(name, file.name, results.today()) for name, _, file in plan]
     kept = results.read(kept_in).cases if arguments.add and kept_in.exists() else []
-    report = Report(machine, results.merge(kept, cases))
-    report.write(kept_in)
+    with standing(default_folder().resolve() / "peers", patience=patience) as place, ours.account(place) as account:
+        machine = results.this_machine(str(place.sql("SHOW server_version")[0][0]), SETTINGS)
+        if any(name != REFERENCE for name, _, _ in plan):
+            ours.warm_up(account, files.contacts(_cache(), ours.WARM_UP_ROWS))
+        for number in range(1, rounds + 1):
+            _round(number, account, plan, cases)
+            report = Report(machine, results.merge(kept, cases))
+            report.write(kept_in)
     return report
 
 
@@ -99,20 +110,6 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def _measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Case]]:
-    divisor, rounds = (QUICK, 1) if arguments.quick else (1, arguments.rounds)
-    plan = list(_plan(arguments, divisor))
-    cases = [Case(name, file.name, results.today()) for name, _, file in plan]
-    patience = 1 if arguments.quick else PATIENCE
-    with standing(default_folder().resolve() / "peers", patience=patience) as place, ours.account(place) as account:
-        if any(name != REFERENCE for name, _, _ in plan):
-            ours.warm_up(account, files.contacts(_cache(), ours.WARM_UP_ROWS))
-        for number in range(1, rounds + 1):
-            _round(number, account, plan, cases)
-        machine = results.this_machine(str(place.sql("SHOW server_version")[0][0]), SETTINGS)
-    return machine, cases
-
-
 def _plan(arguments: argparse.Namespace, divisor: int) -> Iterator[tuple[str, System, File]]:
     """What is run in a round, in order: of each file psql first, then Rowmill, so that the two are neighbours."""
     for name in arguments.files:
@@ -140,8 +137,8 @@ def _round(number: int, account: ours.Account, plan: Sequence[tuple[str, System,
             continue
         try:
             spent = system.load(account, file)
-        except (Failed, Absent, RowmillError) as failure:
-            case.skipped = str(failure)
+        except FAULTS as failure:
+            case.skipped = str(failure) or type(failure).__name__
             print(f"{number}  {file.name:9} {name:12} {failure}", flush=True)
             continue
         if name == REFERENCE:
