@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final
 
 from bench.peers.results import Case, Report, spread
@@ -23,11 +24,11 @@ def draw(report: Report, path: Path) -> None:
     import_module("matplotlib").use("Agg")
     pyplot = import_module("matplotlib.pyplot")
     cases.sort(key=lambda case: case.ratio, reverse=True)
-    figure, axes = pyplot.subplots(figsize=(8.6, 0.42 * len(cases) + 1.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8.6, 0.44 * len(cases) + 1.3), layout="constrained")
     for place, case in enumerate(cases):
         _point(axes, place, case)
     rows = max(case.rows for case in cases)
-    axes.set_yticks(range(len(cases)), [_label(case, rows) for case in cases])
+    axes.set_yticks(range(len(cases)), [_label(case, rows) for case in cases], fontsize=9)
     axes.set_xscale("log")
     axes.set_xlim(min(min(case.ratios()) for case in cases) / 1.5, 3 * max(case.ratio for case in cases))
     axes.set_ylim(-0.7, len(cases) - 0.3)
@@ -35,10 +36,11 @@ def draw(report: Report, path: Path) -> None:
     axes.set_axisbelow(True)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.set_xlabel("time per row as a multiple of psql \\copy's, logarithmic; less is better")
+    figure.supxlabel("time per row as a multiple of psql \\copy's, logarithmic; less is better", fontsize=9)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"{rows:,} contacts into PostgreSQL, unique e-mail\n{report.described}", fontsize=9, loc="left")
+    title = f"{rows:,} contacts into PostgreSQL, unique e-mail\n{report.described}"
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
@@ -46,7 +48,7 @@ def draw(report: Report, path: Path) -> None:
 def _label(case: Case, rows: int) -> str:
     """Those that were given fewer rows say so."""
     title = SYSTEMS[case.system].title.replace("`", "")
-    return title if case.rows == rows else f"{title} ({case.rows:,} rows)"
+    return fill(title if case.rows == rows else f"{title} ({case.rows:,} rows)", 44)
 
 
 def _point(axes: Any, place: int, case: Case) -> None:
