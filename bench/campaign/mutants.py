@@ -67,8 +67,9 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/postgres/ledger.py",
-                "AND NOT EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued')\n",
-                "AND chunks_total <= (SELECT sum(attempts) FROM rowmill.chunk c WHERE c.upload = u.number)\n",
+                "NOT EXISTS (\n                       SELECT FROM rowmill.chunk c"
+                " WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in",
+                "chunks_total <= (SELECT sum(attempts) FROM rowmill.chunk c WHERE c.upload = u.number) AS is_all_in",
             ),
         ),
         strikes("kill load", "cut before"),
@@ -140,7 +141,7 @@ MUTANTS = (
         (
             Change(
                 "chalicelib/split.py",
-                "    if upload.plan:\n        return upload, upload.plan\n",
+                '    if upload.plan:\n        return upload, upload.plan, b""\n',
                 "    forget = 'UPDATE rowmill.upload SET plan = NULL WHERE number = %s'\n"
                 "    connection().execute(forget, (upload.number,))\n",
             ),

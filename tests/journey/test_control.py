@@ -19,14 +19,14 @@ MENDED_SECONDS = 75  # a minute until whatever is stuck is taken up, and the sta
 def test_a_cancel_is_heard_while_a_chunk_is_being_committed_and_nothing_loads_after_it(account: Account) -> None:
     account.dataset()
     with account.cloud.held(*COMMITS):
-        upload_id = account.start(people(6000, padding=2000))
+        upload_id = account.start(people(12000, padding=2000))
         eventually(account.cloud.blocked)
         answer = account.http.post(f"uploads/{upload_id}/cancel")
         assert (answer.status_code, answer.json()["state"], answer.json()["status"]) == (202, "canceling", "processing")
     upload = account.ended(upload_id)
     assert (upload["state"], upload["status"], upload["error"]["code"]) == ("canceled", "canceled", "canceled")
     assert adds_up(upload)
-    assert 0 < len(account.table()) == upload["loaded"] < 6000
+    assert 0 < len(account.table()) == upload["loaded"] < 12000
     assert account.http.post(f"uploads/{upload_id}/cancel").status_code == 202  # once more changes nothing
     assert account.ended(upload_id) == upload
 

@@ -29,13 +29,13 @@ def test_a_load_worker_killed_in_mid_chunk_costs_no_row_and_doubles_none(account
 def test_a_splitter_killed_in_mid_file_is_resumed_with_the_same_cuts(account: Account) -> None:
     account.dataset()
     with account.cloud.held(*SECOND_CUT):
-        upload_id = account.start(people(4000, padding=1200))
+        upload_id = account.start(people(8000, padding=1200))
         (backend,) = eventually(account.cloud.blocked)
         assert account.cloud.kill_worker(backend)
     eventually(lambda: account.cloud.is_gone(backend))
     assert account.rowmill.get_upload(upload_id)["chunks_total"] is None
     _later(account, upload_id)
-    _is_whole(account, upload_id, 4000)
+    _is_whole(account, upload_id, 8000)
 
 
 def test_a_database_that_crashes_and_recovers_while_chunks_load_loses_and_doubles_none(account: Account) -> None:

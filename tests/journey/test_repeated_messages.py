@@ -11,7 +11,7 @@ def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account
     account.dataset()
     before = account.cloud.messages("intake")
     with account.cloud.held("INSERT", "NEW.first_record > 1"):
-        upload_id = account.start(people(4000, padding=1200))
+        upload_id = account.start(people(8000, padding=1200))
         eventually(account.cloud.blocked)
         account.cloud.send("intake", account.notification(upload_id), account.notification(upload_id))
         eventually(lambda: account.cloud.messages("intake") <= before + 1)  # all but the one being worked on
@@ -19,9 +19,9 @@ def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account
     account.cloud.send("intake", account.notification(upload_id))
     eventually(lambda: account.cloud.messages("intake") <= before)
     assert account.rowmill.get_upload(upload_id) == upload
-    assert (upload["state"], upload["loaded"]) == ("completed", 4000)
+    assert (upload["state"], upload["loaded"]) == ("completed", 8000)
     assert _cuts(account, upload_id) == upload["chunks_total"] == 2
-    assert [row[0] for row in account.table()] == list(range(1, 4001))
+    assert [row[0] for row in account.table()] == list(range(1, 8001))
 
 
 def test_a_chunk_delivered_three_times_at_once_loads_once(account: Account) -> None:

@@ -29,7 +29,7 @@ from infra.local.record import Instance
 from tests.journey.conftest import Account, Cloud, adds_up, eventually, new_account, people
 from tests.localstack import server
 
-ROWS = 30_000
+ROWS = 60_000
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "undeliverable")
 FRAIL = """
 import os, time
