@@ -34,7 +34,7 @@ NOTES = (
     "tab\there and a back\\slash, \\N too",
     "  blanks at both ends  ",
     "Zoë 漢字 🎈",
-    "a plain one, long enough that the file is cut into several chunks: " + "." * 700,
+    "a plain one, long enough that the file is cut into several chunks: " + "." * 1400,
 )
 
 
