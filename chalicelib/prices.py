@@ -29,6 +29,7 @@ STATUS_UNITS: Final = 3  # that a write of the status takes: an item has 2 to 3 
 STATUS_PER_SECOND: Final = 2
 PARTS_ABOVE: Final = 100_000_000  # as clients send files by default, in parts of
 PART_BYTES: Final = 16 << 20
+SAMPLE_BYTES: Final = 256 * 1024  # as planning reads; a text of no more is not streamed besides
 PIECE_PART_BYTES: Final = 8 << 20
 SCAN_SECONDS: Final = 900  # of an upload that was redriven: nobody knows when the scan began anew
 
@@ -66,19 +67,20 @@ def requests(work: Work) -> Requests:
     """What the protocol asks of AWS for this work.
 
     A message is sent, received and deleted, chunks' in tens but for the first; a chunk that is put off is sent again.
-    A chunk is one GET; the scan heads the file, reads a sample and streams. The status is written at every step, at
-    most twice a second; admission and pin are a transaction and an update.
+    A chunk is one GET; the scan heads the file, reads a sample and streams what is larger. The status is written at
+    every step, at most twice a second; admission and pin are a transaction and an update.
     """
     again = max(0, work.attempts - work.chunks)
     sends = -(-(work.chunks + 9 * min(1, work.chunks)) // 10)
     parts = -(-work.stored // PART_BYTES) + 2 if work.stored > PARTS_ABOVE else 1
     piece = -(-work.pieced // PIECE_PART_BYTES) + 2 if work.pieced else 0
+    streams = 1 if (work.pieced or work.stored) > SAMPLE_BYTES else 0
     shown = min(work.passes + work.chunks, int(STATUS_PER_SECOND * work.lasted_s) + 2)
     return Requests(
         invocations=work.passes + work.attempts + work.settlings,
         sqs=3 * (work.passes + work.settlings) + sends + 2 * work.chunks + 3 * again,
         s3_put=parts + piece,
-        s3_get=3 + (2 if work.pieced else 0) + max(work.chunks, work.attempts),
+        s3_get=2 + streams + (2 if work.pieced else 0) + max(work.chunks, work.attempts),
         dynamodb_write=STATUS_UNITS * shown + 6,
         dynamodb_read=1,
     )
