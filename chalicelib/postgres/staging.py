@@ -118,23 +118,22 @@ def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
 def _insert_most(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
     """Insert what clashes with nothing at once, and look at the few others one fate at a time."""
     fill(connection, table, lines)
-    left = {
-        row
-        for (row,) in connection.execute(
-            Names(table, upload).format(
-                """
-        WITH inserted AS (
-            INSERT INTO {table} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order}
-            ON CONFLICT DO NOTHING RETURNING _row
-        )
-        SELECT _row FROM {staging} s WHERE NOT EXISTS (SELECT FROM inserted i WHERE i._row = s._row)
-        """,
-                order=_order(table),
+    left_out = connection.execute(
+        Names(table, upload).format(
+            """
+            WITH inserted AS (
+                INSERT INTO {table} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order}
+                ON CONFLICT DO NOTHING RETURNING _row
             )
+            SELECT _row FROM {staging} s WHERE NOT EXISTS (SELECT FROM inserted i WHERE i._row = s._row)
+            """,
+            order=_order(table),
         )
-    }
-    rest = [line for line in lines if row_of(line) in left] if left else []
-    return _stage(connection, table, upload, mode, rest) if rest else Outcome()
+    ).fetchall()
+    if not left_out:
+        return Outcome()
+    rows = {row for (row,) in left_out}
+    return _stage(connection, table, upload, mode, [line for line in lines if row_of(line) in rows])
 
 
 def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
