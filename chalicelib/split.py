@@ -23,6 +23,7 @@ from chalicelib.postgres import announcements, ledger, locks, manifest
 from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.2
+AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
 
 
 def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
@@ -178,12 +179,12 @@ def _resumed(last: Chunk | None) -> Start | None:
 
 
 def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
-    """The first chunk at once, so that loading starts; then ten at a time or what 0.2 s brought."""
+    """The first chunks at once, so that loading starts; then ten at a time or what 0.2 s brought."""
     batch: list[Chunk] = []
     due = 0.0
-    for chunk in chunks:
+    for place, chunk in enumerate(chunks, 1):
         batch.append(chunk)
-        if len(batch) == sqs.BATCH or time.monotonic() >= due:
+        if place <= AT_ONCE or len(batch) == sqs.BATCH or time.monotonic() >= due:
             yield batch
             batch, due = [], time.monotonic() + FLUSH_SECONDS
     if batch:
