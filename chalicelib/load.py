@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -23,8 +24,8 @@ from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import MAX_ATTEMPTS, CellError, ChunkKey, Mode, Number, Rejection, lineage
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
-from chalicelib.postgres.connection import connection, is_transient
+from chalicelib.postgres import hashes, ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
+from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
 DEADLOCK_TRIES: Final = 5
@@ -92,6 +93,9 @@ def _fault(error: Exception) -> str:
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
+    if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and len(data) < upload.text.size // 2:
+        # Before the transaction, or two chunks that load at once would not see each other's.
+        prepared.leave_hashes(connection())
     for left in reversed(range(DEADLOCK_TRIES)):
         try:
             _commit(upload, work, prepared)
@@ -110,23 +114,45 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         if not manifest.claim(db, work.key):
             return
         orphans = references.find_orphans(db, upload.tenant, schema, found.checked.columns)
-        text = prepared.without(orphans)
         if upload.dataset == 0:
             outcome = staging.Outcome()
             outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
         elif work.reading == "check":
-            outcome = trial.check(db, table, upload.number, upload.mode, text)
+            outcome = trial.check(db, table, upload.number, upload.mode, found.text(orphans))
         else:
-            outcome = staging.load(db, table, upload.number, upload.mode, text, clashes=upload.has_clashes)
-        rejections = prepared.rejections(outcome, upload.mode, orphans)
-        if rejections:
-            outcomes.add_rejections(db, upload.number, work.reading, rejections)
-        if outcome.contested:
-            outcomes.add_contested(db, upload.number, prepared.contested(outcome))
+            outcome = _place(db, table, upload, prepared, orphans.keys())
+        errors = prepared.errors(outcome, upload.mode, orphans)
+        contested = prepared.places_of(outcome.contested)
+        located = prepared.located(errors.keys() | contested)
+        if errors:
+            outcomes.add_rejections(db, upload.number, work.reading, prepared.rejections(errors, located))
+        if contested:
+            outcomes.add_contested(db, upload.number, prepared.contested(contested, located))
         if found.origins and work.reading == "load":
             retries.add_origins(db, upload.number, work.first_record, found.origins)
-        counts = _count(work.records, outcome, len(rejections), upload.mode)
+        counts = _count(work.records, outcome, len(errors), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
+
+
+def _place(
+    db: Connection, table: tables.Table, upload: ledger.Upload, prepared: Prepared, orphans: Set[int]
+) -> staging.Outcome:
+    """Good rows, less orphans, into the table by COPY; where keys clash, without those that may repeat one.
+
+    Those are contested until the upload is settled. If a key clashes even so, or a row is refused, all are sifted.
+    """
+    held: set[int] = set()
+    fate = "clash" if upload.has_clashes else staging.copy(db, table, upload.number, prepared.found.text(orphans))
+    if fate == "clash":
+        held = prepared.repeated(db) - orphans
+        if held or upload.has_clashes:
+            fate = staging.copy(db, table, upload.number, prepared.found.text(orphans | held))
+    if fate == "in":
+        outcome = staging.Outcome()
+    else:
+        outcome = staging.sift(db, table, upload.number, upload.mode, prepared.found.text(orphans | held))
+    outcome.contested += prepared.lineage_of(held)
+    return outcome
 
 
 def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) -> manifest.Counts:
@@ -136,11 +162,27 @@ def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) ->
     return manifest.Counts(loaded, updated, skipped, rejected, contested)
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where records lie in a chunk: found once for all that are asked for, and in few bytes, as they may be all."""
+
+    places: Sequence[int]  # ascending
+    starts: array[int]
+    ends: array[int]
+    lines: array[int]  # before each, in the chunk
+
+    def at(self, place: int) -> tuple[int, int, int]:
+        """Start, end, and the lines before it."""
+        index = bisect_left(self.places, place)
+        return self.starts[index], self.ends[index], self.lines[index]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A chunk read and checked.
 
-    A place is a record's index in the chunk; where records lie in the bytes is only found out if asked.
+    A place is a record's index in the chunk, an index that of a good row among the good rows; where records lie in the
+    bytes is only found out if asked.
     """
 
     data: bytes
@@ -156,57 +198,72 @@ class Prepared:
         return hashlib.sha256(self.data).digest()
 
     @cached_property
-    def _spans(self) -> list[tuple[int, int, int]]:
-        return list(formats.spans(self.data, self.shape.dialect))
+    def _hashes(self) -> rows.KeyHashes | None:
+        return rows.key_hashes(self.found.checked.columns, self.shape.schema)
 
-    def without(self, orphans: Collection[int]) -> bytes:
-        """The good rows, as staging.load takes them, without these of them."""
-        if not orphans:
-            return self.found.text
-        gone = {self._first + self.found.checked.places[index] for index in orphans}
-        return b"".join(row for row in self.found.text.splitlines(keepends=True) if staging.row_of(row) not in gone)
+    def leave_hashes(self, db: Connection) -> None:
+        """Let the upload's other chunks see which keys are here."""
+        if self._hashes:
+            hashes.leave(db, self.work.key, self._hashes.packed())
 
-    def rejections(
+    def repeated(self, db: Connection) -> set[int]:
+        """Good rows whose key may be that of a row before them, or of another chunk: their indexes."""
+        return set(self._hashes.repeated(hashes.of_others(db, self.work.key))) if self._hashes else set()
+
+    def lineage_of(self, indexes: Iterable[int]) -> list[int]:
+        """The `_row` of good rows."""
+        return [self._first + self.found.checked.places[index] for index in indexes]
+
+    def errors(
         self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]
-    ) -> list[Rejection]:
-        """Every row that does not load, in file order; `orphans` are good rows that a foreign key keeps out."""
+    ) -> dict[int, Sequence[CellError]]:
+        """Why rows do not load, by place; `orphans` are good rows that a foreign key keeps out, by index."""
         errors: dict[int, Sequence[CellError]] = dict(self.found.checked.bad)
         errors |= {self.found.checked.places[index]: missing for index, missing in orphans.items()}
         for row, reason in outcome.refused:
-            errors[self._place(row)] = [CellError(None, "db_rejected", reason)]
+            errors[row - self._first] = [CellError(None, "db_rejected", reason)]
         if mode == "insert":
             for row, key in outcome.in_database:
-                errors[self._place(row)] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
-        return [self._rejection(place, errors[place]) for place in sorted(errors)]
+                errors[row - self._first] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
+        return errors
 
-    def contested(self, outcome: staging.Outcome) -> Iterator[outcomes.Contested]:
-        """Rows that settling decides on, with their checked values."""
-        for place in sorted(map(self._place, outcome.contested)):
+    def places_of(self, lineages: Iterable[int]) -> set[int]:
+        """The places of rows."""
+        return {row - self._first for row in lineages}
+
+    def located(self, places: Set[int]) -> Located:
+        """Where the records at these places lie."""
+        ordered = sorted(places)
+        found = Located(ordered, array("Q"), array("Q"), array("Q"))
+        for start, end, lines in formats.locate(self.data, self.shape.dialect, ordered):
+            found.starts.append(start)
+            found.ends.append(end)
+            found.lines.append(lines)
+        return found
+
+    def rejections(self, errors: Mapping[int, Sequence[CellError]], located: Located) -> Iterator[Rejection]:
+        """The rows that do not load, in file order."""
+        for place in sorted(errors):
+            line, raw = self._record(located, place)
+            yield Rejection(self.work.first_record + place, line, tuple(errors[place]), raw)
+
+    def contested(self, places: Set[int], located: Located) -> Iterator[outcomes.Contested]:
+        """Rows that settling decides on, with their checked values, in file order."""
+        for place in sorted(places):
+            line, raw = self._record(located, place)
             good = bisect_left(self.found.checked.places, place)
             cells = [column[good] for column in self.found.checked.columns]
-            yield outcomes.Contested(self.work.first_record + place, self._line(place), cells, self._raw(place))
+            yield outcomes.Contested(self.work.first_record + place, line, cells, raw)
 
-    def rejection(self, record: int, error: CellError) -> Rejection:
-        """The rejection of one of this chunk's records."""
-        return self._rejection(record - self.work.first_record, [error])
-
-    def _rejection(self, place: int, errors: Sequence[CellError]) -> Rejection:
-        return Rejection(self.work.first_record + place, self._line(place), tuple(errors), self._raw(place))
+    def _record(self, located: Located, place: int) -> tuple[int, bytes]:
+        """The line of the file where a record begins, and its bytes."""
+        start, end, lines = located.at(place)
+        return self.work.first_line + lines, self.text.plain(self.data[start:end])
 
     @property
     def _first(self) -> int:
         """The `_row` of the first record."""
         return lineage(self.work.upload, self.work.first_record)
-
-    def _place(self, row: int) -> int:
-        return row - self._first
-
-    def _line(self, place: int) -> int:
-        return self.work.first_line + self._spans[place][2]
-
-    def _raw(self, place: int) -> bytes:
-        start, end, _ = self._spans[place]
-        return self.text.plain(self.data[start:end])
 
 
 def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared:

@@ -206,8 +206,7 @@ def _repeats(
     dialect = Dialect.from_options((upload.plan or {})["dialect"])
     for work, records in works:
         data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
-        spans = list(formats.spans(data, dialect))
-        for record in records:
-            start, end, lines = spans[record - work.first_record]
+        spans = formats.locate(data, dialect, [record - work.first_record for record in records])
+        for record, (start, end, lines) in zip(records, spans, strict=True):
             error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
             yield Rejection(record, work.first_line + lines, (error,), upload.text.plain(data[start:end]))

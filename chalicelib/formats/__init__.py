@@ -4,7 +4,7 @@ from chalicelib.formats.cells import MAX_CELL, Unreadable, open_quote
 from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.encodings import Encoding, encoding
-from chalicelib.formats.grammar import spans
+from chalicelib.formats.grammar import locate, spans
 from chalicelib.formats.sniff import Detected, detect
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "encoding",
     "fitted",
     "header",
+    "locate",
     "may_hold_large",
     "misfit",
     "open_quote",

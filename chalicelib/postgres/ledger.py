@@ -161,6 +161,8 @@ def end(
                 rows_total = coalesce(%(rows)s, rows_total)
             WHERE number = %(number)s AND state = ANY(%(sources)s)
             RETURNING number, upload_id, generation
+        ), forgotten AS (
+            DELETE FROM rowmill.key_hash x USING ended WHERE x.upload = ended.number
         )
         INSERT INTO rowmill.outbox (event_id, upload, kind)
         SELECT upload_id || '.' || generation, number, %(state)s FROM ended
@@ -276,7 +278,7 @@ def is_splitting(connection: Connection, number: int, reading: Pass) -> bool:
 
 
 def mark_clashes(connection: Connection, number: int) -> None:
-    """Let the upload's later chunks start on the staging path."""
+    """Let the upload's later chunks hold back at once what may repeat a key."""
     connection.execute("UPDATE rowmill.upload SET has_clashes = true WHERE number = %s AND NOT has_clashes", (number,))
 
 

@@ -41,9 +41,9 @@ def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Set
     make_staging(connection, table)
     _stage_contested(connection, names, upload)
     if mode == "upsert":
-        _upsert_last(connection, names)
-        updated = outcomes.clear_contested(connection, upload)
-        return Settled(manifest.Counts(updated=updated, contested=-updated), ())
+        inserted = _upsert_last(connection, names)
+        contested = outcomes.clear_contested(connection, upload)
+        return Settled(manifest.Counts(loaded=inserted, updated=contested - inserted, contested=-contested), ())
     return _seat(connection, names, upload, mode)
 
 
@@ -66,22 +66,24 @@ def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
     connection.execute(names.format("ANALYZE {staging}"))
 
 
-def _upsert_last(connection: Connection, names: Names) -> None:
-    """Of each key the highest line wins, over this upload's loaded row too."""
+def _upsert_last(connection: Connection, names: Names) -> int:
+    """Of each key the highest line wins, over this upload's loaded row too; how many keys were not there before."""
     (key,) = names.keys
     fields = names.table.schema.names
-    connection.execute(
+    rows = connection.execute(
         names.format(
             """
             INSERT INTO {table} AS t ({columns})
             SELECT DISTINCT ON ({key}) {columns} FROM {staging} ORDER BY {key}, _row DESC
             ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({values})
             WHERE excluded._row > t._row OR NOT ({own})
+            RETURNING old._row IS NULL
             """,
             key=identifiers(key),
             values=identifiers([*fields, "_row"], "excluded"),
         )
     )
+    return sum(is_new for (is_new,) in rows)
 
 
 def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Settled:

@@ -6,10 +6,10 @@ neighbouring index pages, and no deadlocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, LiteralString
+from typing import Final, Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -32,28 +32,33 @@ class Outcome:
     refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
 
 
-def load(connection: Connection, table: Table, upload: int, mode: Mode, rows: bytes, *, clashes: bool) -> Outcome:
-    """Put rows into the table inside the caller's transaction.
+def copy(connection: Connection, table: Table, upload: int, rows: Iterable[bytes]) -> Literal["in", "clash", "refused"]:
+    """All rows into the table, inside the caller's transaction; none if a key clashes or one is refused."""
+    try:
+        with connection.transaction():
+            _copy(connection, table.name, table, rows)
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        if not isinstance(error, psycopg.errors.UniqueViolation):
+            return "refused"
+        ledger.mark_clashes(connection, upload)
+        return "clash"
+    return "in"
 
-    Straight by COPY unless `clashes` are known; through staging where a key clashes or a row is refused.
-    """
+
+def sift(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
+    """Put rows into the table inside the caller's transaction through staging, each by its own fate."""
     outcome = Outcome()
-    if not rows:
-        return outcome
-    if not clashes:
-        try:
-            with connection.transaction():
-                _copy(connection, table.name, table, rows)
-            return outcome
-        except psycopg.Error as error:
-            if not is_row_fault(error):
-                raise
-            if isinstance(error, psycopg.errors.UniqueViolation):
-                ledger.mark_clashes(connection, upload)
     make_staging(connection, table)
     put = _stage if mode == "upsert" else _insert_most
-    place(connection, partial(put, connection, table, upload, mode), rows.splitlines(keepends=True), outcome)
+    place(connection, partial(put, connection, table, upload, mode), lines_of(rows), outcome)
     return outcome
+
+
+def lines_of(rows: Iterable[bytes]) -> list[bytes]:
+    """A line each. No other line end is in COPY's text than the one behind each row."""
+    return [line for piece in rows for line in piece.splitlines(keepends=True)]
 
 
 def make_staging(connection: Connection, table: Table) -> None:
@@ -91,10 +96,11 @@ def row_of(line: bytes) -> int:
     return int(line.rsplit(b"\t", 1)[1])
 
 
-def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: bytes) -> None:
+def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: Iterable[bytes]) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(target, table.columns)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(rows)
+        for piece in rows:
+            copy.write(piece)
 
 
 def _order(table: Table) -> sql.Composed:
@@ -105,7 +111,7 @@ def _order(table: Table) -> sql.Composed:
 def fill(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
     """Fill staging with these lines and no others."""
     connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
-    _copy(connection, table.staging, table, b"".join(lines))
+    _copy(connection, table.staging, table, [b"".join(lines)])
 
 
 def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:

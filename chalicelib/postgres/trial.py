@@ -7,7 +7,7 @@ chunks are in, and fall in line order as they do when a file is settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -33,15 +33,13 @@ class _Prints(Table):
         return sql.Identifier("pg_temp", "shared_prints")
 
 
-def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: bytes) -> Outcome:
+def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
     """What a load of these rows would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
     outcome = Outcome()
-    if rows:
+    if lines := staging.lines_of(rows):
         staging.make_staging(connection, table)
         _make_twin(connection, table)
-        staging.place(
-            connection, partial(_try, connection, table, upload, mode), rows.splitlines(keepends=True), outcome
-        )
+        staging.place(connection, partial(_try, connection, table, upload, mode), lines, outcome)
     return outcome
 
 

@@ -6,14 +6,30 @@ column at a time, several times as fast, where it can prove of a chunk that the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import Protocol, cast
 
+from chalicelib.cells import Value
+from chalicelib.datasets import Schema
 from chalicelib.rows import exact
 from chalicelib.rows.shape import Rows, Shape
 
-__all__ = ["Rows", "Shape", "read", "warm"]
+__all__ = ["KeyHashes", "Rows", "Shape", "key_hashes", "read", "warm"]
+
+
+class KeyHashes(Protocol):
+    """A hash of each key of each good row (vectors.KeyHashes). Nothing but speed may hang on them."""
+
+    def packed(self) -> bytes:
+        """For other chunks to compare theirs with."""
+        ...
+
+    def repeated(self, others: Iterable[bytes]) -> Sequence[int]:
+        """The indexes of rows with a key that a row before them has, or one of other chunks (`packed`)."""
+        ...
 
 
 def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
@@ -25,6 +41,12 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     vectors = None if first is None else _vectors()
     found: Rows | None = vectors.read(data, shape, records, first) if vectors else None
     return exact.read(data, shape, records, first) if found is None else found
+
+
+def key_hashes(columns: Sequence[Sequence[Value]], schema: Schema) -> KeyHashes | None:
+    """Of the checked columns of a chunk's good rows; None if there is no key, or nothing to hash with."""
+    vectors = _vectors() if schema.keys and len(columns[0]) else None
+    return cast(KeyHashes, vectors.KeyHashes.of(columns, schema)) if vectors else None
 
 
 def warm() -> None:

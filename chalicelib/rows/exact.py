@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, cast
 
 from chalicelib import checking, formats
@@ -55,7 +56,7 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     if count != records:
         raise Refused("records_disagree", f"{count} records where the splitter counted {records}.")
     checked = checking.Checked(list(columns), places, bad)
-    return Rows(checked, b"" if first is None else _text(checked, shape.schema, first), origins)
+    return Rows(checked, partial(_text, checked, shape.schema, first), origins)
 
 
 def _pieces(data: bytes, dialect: Dialect) -> Iterator[bytes]:
@@ -68,17 +69,19 @@ def _pieces(data: bytes, dialect: Dialect) -> Iterator[bytes]:
         size = PROVABLE if piece else 2 * size
 
 
-def _text(checked: checking.Checked, schema: Schema, first: int) -> bytes:
-    if not checked.places:
-        return b""
+def _text(checked: checking.Checked, schema: Schema, first: int | None, left_out: Collection[int]) -> Iterator[bytes]:
+    """The good rows as Postgres copies them (Rows.text)."""
+    if first is None or len(left_out) == len(checked.places):
+        return
     columns = [_escaped(spec, column) for spec, column in zip(schema.fields, checked.columns, strict=True)]
     columns.append([str(first + place) for place in checked.places])
     lines = list(map("\t".join, zip(*columns, strict=True)))
+    taken: Sequence[int] = range(len(lines))
+    if left_out:
+        taken = [index for index in taken if index not in left_out]
     if schema.keys:
-        order = _sort_keys(checked, schema)
-        lines = [lines[index] for index in sorted(range(len(lines)), key=order.__getitem__)]
-    lines.append("")
-    return "\n".join(lines).encode()
+        taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
+    yield "".join(lines[index] + "\n" for index in taken).encode()
 
 
 def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.checking import PLAIN, Checked, Conventions
@@ -30,10 +30,10 @@ class Shape:
 class Rows:
     """A chunk's rows; of a corrected file `origins`, which record of its parent each record was.
 
-    `text` are the good rows in COPY's text format, a line each, fields in schema order and `_row` last, sorted by the
-    table's first key.
+    `text` gives the good rows, less those at these indexes, in COPY's text format and pieces of whole rows: a line
+    each, fields in schema order and `_row` last, sorted by the table's first key.
     """
 
     checked: Checked
-    text: bytes
+    text: Callable[[Collection[int]], Iterable[bytes]]
     origins: Sequence[int] = ()

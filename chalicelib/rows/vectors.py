@@ -8,7 +8,9 @@ its type go on as they stand; each other value is read by the checker itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Final, cast
 
@@ -26,6 +28,8 @@ from chalicelib.rows.exact import NULL, SPECIAL, TEXTUAL
 from chalicelib.rows.shape import Rows, Shape
 
 _WHOLE: Final = r"\A(?:{})\z"
+SAMPLE: Final = 1024  # cells
+PIECE_ROWS: Final = 16384
 _ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
 
@@ -47,7 +51,7 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
         columns = [column.gather(places) for column in columns]
     # A Series is read as a sequence is, by place and in turn.
     checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
-    return Rows(checked, _text(columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first))
+    return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first))
 
 
 def _cells(data: bytes, dialect: Dialect, width: int, records: int) -> pl.DataFrame | None:
@@ -77,7 +81,9 @@ def _is_plain(data: bytes, marks: Marks) -> bool:
     single = len(marks.delimiter) == 1 and len(marks.quote or b'"') == 1
     if not (single and marks.are_plain) or b"\0" in data or data.startswith(BOM):
         return False
-    return data.count(b"\r") == data.count(b"\r\n") and not may_hold_large(data)
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        return False
+    return not may_hold_large(data)
 
 
 def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
@@ -108,6 +114,10 @@ def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -
 
 def _unsure(cells: pl.Series, column: Column) -> set[str]:
     """The distinct cells that need a closer look."""
+    if cells.head(SAMPLE).n_unique() <= SAMPLE // 2:
+        cells = (
+            cells.unique()
+        )  # a third of the work on each cell, where cells repeat; half as much again where none does
     if column.sure is None:
         return set(cells.unique())
     missing = set(cells.filter(cells.is_in(list(column.missing))).unique()) if column.missing else set()
@@ -116,19 +126,33 @@ def _unsure(cells: pl.Series, column: Column) -> set[str]:
     return missing | set(cells.filter(~cells.str.contains(_WHOLE.format(column.sure.pattern))))
 
 
-def _text(columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series) -> bytes:
+def _text(
+    columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, left_out: Collection[int]
+) -> Iterator[bytes]:
     """The good rows as Postgres copies them (Rows.text)."""
-    named = [
-        (_escaped(column) if spec.type in TEXTUAL else column).alias(spec.name)
-        for spec, column in zip(schema.fields, columns, strict=True)
-    ]
+    order = _order(columns, schema, len(lineage))
+    if left_out:
+        order = order.filter(~order.is_in(list(left_out)))
+    named = [column.alias(spec.name) for spec, column in zip(schema.fields, columns, strict=True)]
     frame = pl.DataFrame([*named, lineage.alias("_row")])
-    if schema.keys:
-        keys = [_sort_key(schema, columns, position) for position in schema.key_positions()[0]]
-        frame = frame.sort(keys, maintain_order=True)
-    out = BytesIO()
-    frame.write_csv(out, include_header=False, separator="\t", quote_style="never", null_value=NULL)
-    return out.getvalue()
+    textual = [spec.name for spec in schema.fields if spec.type in TEXTUAL]
+    for start in range(0, len(order), PIECE_ROWS):
+        # In pieces: the whole of a chunk in another order, and its text, would be as large as all that is held of it.
+        piece = frame[order.slice(start, PIECE_ROWS)]
+        out = BytesIO()
+        piece.with_columns(_escaped(piece[name]) for name in textual).write_csv(
+            out, include_header=False, separator="\t", quote_style="never", null_value=NULL
+        )
+        yield out.getvalue()
+
+
+def _order(columns: Sequence[pl.Series], schema: Schema, rows: int) -> pl.Series:
+    """The rows by their first key, those with the same one in file order."""
+    if not schema.keys:
+        return pl.int_range(rows, eager=True)
+    positions = schema.key_positions()[0]
+    keys = pl.DataFrame({str(position): _sort_key(schema, columns, position) for position in positions})
+    return keys.select(pl.arg_sort_by(keys.columns, maintain_order=True)).to_series()
 
 
 def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl.Series:
@@ -143,3 +167,46 @@ def _escaped(column: pl.Series) -> pl.Series:
     if not column.str.contains(_ANY_SPECIAL).any():
         return column
     return column.str.replace_many(list(SPECIAL), list(SPECIAL.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHashes:
+    """64 bits of each key of each good row: where two are equal the keys nearly always are, too.
+
+    Good for as long as all who compare them run the same polars: nothing but speed may hang on them.
+    """
+
+    _columns: Sequence[pl.Series]  # one for each key; null where the key is not complete
+
+    @classmethod
+    def of(cls, columns: Sequence[Sequence[Value]], schema: Schema) -> KeyHashes:
+        """Of these checked columns, a value for each good row."""
+        keys = [[_texts(columns[position]) for position in positions] for positions in schema.key_positions()]
+        return cls([_hashes(key, salt) for salt, key in enumerate(keys)])
+
+    def packed(self) -> bytes:
+        """For others to compare theirs with, about 8 bytes a key."""
+        out = BytesIO()
+        pl.concat(self._columns).drop_nulls().to_frame("hash").write_ipc_stream(out)
+        return out.getvalue()
+
+    def repeated(self, others: Iterable[bytes]) -> list[int]:
+        """The indexes of rows with a key that a row before them has, or one of other chunks (`packed`)."""
+        found = pl.Series([False]).new_from_index(0, len(self._columns[0]))
+        for column in self._columns:
+            found |= ~column.is_first_distinct() & column.is_not_null()
+        for other in others:
+            theirs = pl.read_ipc_stream(other)["hash"]
+            for column in self._columns:
+                found |= column.is_in(theirs.implode()).fill_null(value=False)
+        return found.arg_true().to_list()
+
+
+def _texts(column: Sequence[Value]) -> pl.Series:
+    return column if isinstance(column, pl.Series) else pl.Series(column, dtype=pl.String)
+
+
+def _hashes(key: Sequence[pl.Series], salt: int) -> pl.Series:
+    whole = pl.concat_str(pl.all(), separator="\x1f")  # null if one of them is
+    columns = pl.DataFrame({str(place): column for place, column in enumerate(key)})
+    return columns.select(pl.when(whole.is_not_null()).then(whole.hash(salt))).to_series()

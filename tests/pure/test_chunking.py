@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from chalicelib.chunking import MIN_GAP_BYTES, Chunk, Start, cut
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, Unreadable, records
+from chalicelib.formats import Dialect, Unreadable, locate, records, spans
 from tests.pure.judge import judged
 
 CHUNK_BYTES = (1, 7, 64, 512, 4096)
@@ -162,6 +162,16 @@ def test_the_cuts_are_those_of_the_rule_whatever_the_window(
     for limit in (longest, longest + 1, longest + 40):  # the scanner's window is never larger than this
         got = chunks_of(data, dialect, chunk_bytes, chunk_records, block, max_record_bytes=limit)
         assert got == wanted
+
+
+@given(FILES, DIALECTS, st.integers(1, 80), st.data())
+@settings(max_examples=500, deadline=None)
+def test_records_are_located_where_a_reading_of_the_whole_finds_them(
+    data: bytes, dialect: Dialect, window: int, chosen: st.DataObject
+) -> None:
+    found = list(spans(data, dialect))
+    places = sorted(chosen.draw(st.sets(st.integers(0, len(found) - 1)))) if found else []
+    assert list(locate(data, dialect, places, window)) == [found[place] for place in places]
 
 
 @given(FILES, DIALECTS, st.integers(1, 80))
