@@ -10,11 +10,6 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-# Polars' allocator keeps what is freed for a while: a worker would hold the rows it has written beside the text of the
-# rows it writes, 10 to 15 MB more. It is told here because no variable of a Lambda function may begin with `_`, and
-# before polars is imported. Costs a hundredth of a second of processor time a chunk.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0")
-
 DEFAULT_CHUNK_POLICY = "0:8388608:100000"  # 8 MiB: some 84,000 rows of contacts or flights
 
 
