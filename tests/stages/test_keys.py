@@ -105,28 +105,25 @@ def test_any_order_of_chunks_gives_the_same_table_and_rejects(pipeline: Pipeline
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
 def test_chunks_that_all_know_of_each_other_give_the_same(pipeline: Pipeline, mode: str) -> None:
     """Whatever is held back because another chunk has its key, too, even by both of them, is settled in line order."""
-    found, first = [], 0
+    found: list[Any] = []
+    hashes: list[dict[str, Any]] = []  # of a file of the same rows
     for place, order in enumerate(([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 0, 5, 1, 4, 2])):
         name = pipeline.dataset(name=f"contacts{place}", mode=mode)
         pipeline.run(b"email,name,age\nc@x.org,Old,0\n", name)
         upload_id = pipeline.create(FILE, name)
         pipeline.split(upload_id)
         messages = sorted(pipeline.messages(), key=lambda message: message["chunk"])
-        (upload,) = pipeline.sql(
-            "UPDATE rowmill.upload SET has_clashes = %s WHERE upload_id = %s RETURNING number", place > 0, upload_id
-        )
-        if place > 0:
-            pipeline.sql(
-                "INSERT INTO rowmill.key_hash SELECT %s, n, hashes FROM rowmill.key_hash WHERE upload = %s RETURNING n",
-                upload["number"],
-                first,
-            )
-        else:
-            first = upload["number"]
+        change = "UPDATE rowmill.upload SET has_clashes = %s WHERE upload_id = %s RETURNING number"
+        number = pipeline.sql(change, bool(hashes), upload_id)[0]["number"]
+        for left in hashes:
+            left = (number, left["n"], left["hashes"])
+            row = (number, left["n"], left["hashes"])
+            pipeline.sql("INSERT INTO rowmill.key_hash VALUES (%s, %s, %s) RETURNING n", *row)
         pipeline.load([messages[chunk] for chunk in order])
-        held = pipeline.sql("SELECT record FROM rowmill.contested WHERE upload = %s ORDER BY 1", upload["number"])
-        if place > 0:
+        held = pipeline.sql("SELECT record FROM rowmill.contested WHERE upload = %s ORDER BY 1", number)
+        if hashes:
             assert [row["record"] for row in held] == [1, 2, 3, 5, 6]  # all but the only one of its key
+        hashes = hashes or pipeline.sql("SELECT n, hashes FROM rowmill.key_hash WHERE upload = %s", number)
         pipeline.settle()
         found.append(outcome(pipeline, pipeline.upload(upload_id), name))
     assert all(each == found[0] for each in found)
