@@ -130,26 +130,30 @@ def _text(
     columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, left_out: Collection[int]
 ) -> Iterator[bytes]:
     """The good rows as Postgres copies them (Rows.text)."""
-    order = _order(columns, schema, len(lineage))
-    if left_out:
-        order = order.filter(~order.is_in(list(left_out)))
-    named = [column.alias(spec.name) for spec, column in zip(schema.fields, columns, strict=True)]
+    named = [
+        (_escaped(column) if spec.type in TEXTUAL else column).alias(spec.name)
+        for spec, column in zip(schema.fields, columns, strict=True)
+    ]
     frame = pl.DataFrame([*named, lineage.alias("_row")])
-    textual = [spec.name for spec in schema.fields if spec.type in TEXTUAL]
-    for start in range(0, len(order), PIECE_ROWS):
-        # In pieces: the whole of a chunk in another order, and its text, would be as large as all that is held of it.
-        piece = frame[order.slice(start, PIECE_ROWS)]
+    for piece in _pieces(frame, _order(columns, schema), left_out):
         out = BytesIO()
-        piece.with_columns(_escaped(piece[name]) for name in textual).write_csv(
-            out, include_header=False, separator="\t", quote_style="never", null_value=NULL
-        )
+        piece.write_csv(out, include_header=False, separator="\t", quote_style="never", null_value=NULL)
         yield out.getvalue()
 
 
-def _order(columns: Sequence[pl.Series], schema: Schema, rows: int) -> pl.Series:
-    """The rows by their first key, those with the same one in file order."""
+def _pieces(frame: pl.DataFrame, order: pl.Series | None, left_out: Collection[int]) -> Iterator[pl.DataFrame]:
+    """In pieces: the whole of a chunk in another order, and its text, would be as large as all that is held of it."""
+    if left_out:
+        order = pl.int_range(frame.height, eager=True) if order is None else order
+        order = order.filter(~order.is_in(list(left_out)))
+    for start in range(0, frame.height if order is None else len(order), PIECE_ROWS):
+        yield frame.slice(start, PIECE_ROWS) if order is None else frame[order.slice(start, PIECE_ROWS)]
+
+
+def _order(columns: Sequence[pl.Series], schema: Schema) -> pl.Series | None:
+    """The rows by their first key, those with the same one in file order; None if that is their order."""
     if not schema.keys:
-        return pl.int_range(rows, eager=True)
+        return None
     positions = schema.key_positions()[0]
     keys = pl.DataFrame({str(position): _sort_key(schema, columns, position) for position in positions})
     return keys.select(pl.arg_sort_by(keys.columns, maintain_order=True)).to_series()

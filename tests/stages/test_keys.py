@@ -116,9 +116,9 @@ def test_chunks_that_all_know_of_each_other_give_the_same(pipeline: Pipeline, mo
         change = "UPDATE rowmill.upload SET has_clashes = %s WHERE upload_id = %s RETURNING number"
         number = pipeline.sql(change, bool(hashes), upload_id)[0]["number"]
         for left in hashes:
-            left = (number, left["n"], left["hashes"])
-            row = (number, left["n"], left["hashes"])
-            pipeline.sql("INSERT INTO rowmill.key_hash VALUES (%s, %s, %s) RETURNING n", *row)
+            pipeline.sql(
+                "INSERT INTO rowmill.key_hash VALUES (%s, %s, %s) RETURNING n", number, left["n"], left["hashes"]
+            )
         pipeline.load([messages[chunk] for chunk in order])
         held = pipeline.sql("SELECT record FROM rowmill.contested WHERE upload = %s ORDER BY 1", number)
         if hashes:
