@@ -46,9 +46,11 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
         _column(cells[str(position)], column, bad)
         for position, column in zip(shape.positions, checking.columns_of(shape.schema, shape.conventions), strict=True)
     ]
+    del cells
     if bad:
         places = [place for place in places if place not in bad]
-        columns = [column.gather(places) for column in columns]
+        for place, column in enumerate(columns):
+            columns[place] = column.gather(places)  # one after another, so that never two of all are held
     # A Series is read as a sequence is, by place and in turn.
     checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
     return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first))
