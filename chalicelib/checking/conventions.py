@@ -65,11 +65,11 @@ def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[s
     Raises Refused `dialect_invalid` if what is declared cannot be.
     """
     fixed = read(declared)
-    seen = {field: _seen(field, column, schema, fixed) for field, column in zip(schema.fields, columns, strict=True)}
-    numbers = _decide(
-        {f: _shapes(cells) for f, cells in seen.items() if _is_open_number(f)}, list(_spellings(declared))
-    )
-    dates = _decide({f: cells for f, cells in seen.items() if _is_open_date(f)}, list(_orders(declared)))
+    fields = list(zip(schema.fields, columns, strict=True))
+    spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if _is_open_number(f)}
+    dated = {f: _seen(f, column, schema, fixed) for f, column in fields if _is_open_date(f)}
+    numbers = _decide(spelt, list(_spellings(declared)))
+    dates = _decide(dated, list(_orders(declared)))
     decided = replace(
         fixed,
         decimal_char=numbers.taken.decimal_char,

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refused
-from chalicelib.formats import MAX_CELL, Dialect, Unreadable, bom_length, detect, fitted, header, records, spans
+from chalicelib.formats import MAX_CELL, Dialect, Unreadable, bom_length, detect, fitted, header, records, sniff, spans
 from tests.pure.judge import judged
 
 BOM = b"\xef\xbb\xbf"
@@ -428,6 +428,30 @@ def test_two_readings_that_fit_alike_are_called_ambiguous_and_named() -> None:
 
 def test_line_ends_are_counted_by_kind() -> None:
     assert detect(b"a\nb\r\nc\r\nd\re", {}, truncated=False).line_ends == {"lf": 1, "crlf": 2, "cr": 1}
+
+
+TOPS = st.lists(
+    st.sampled_from([b"a,b\n", b"a;b\n", b"#a,b\n", b"'a','b'\n", b'"\n', b"1 x;2,3\n", b"a b\n"]), max_size=4
+)
+LINES = st.lists(st.sampled_from([b"1,2;3\n", b'"1, 2",x\n', b'"\n', b"#1,2\n", b"a,b\n", b"'x;y'; 2\r\n"]), min_size=1)
+
+
+@given(TOPS, LINES, st.integers(1, 70), st.sampled_from([{}, {"header": False}, {"skip_lines": 0}]), st.booleans())
+@example([b'"\n', b"'a','b'\n", *[b"z,z\n"] * 68, b'"\n', b"a,b\n"], [b"1,2\n"], 70, {}, False)
+@settings(max_examples=500, deadline=None)
+def test_the_reading_that_wins_is_among_those_that_the_first_lines_recommend(
+    top: list[bytes], lines: list[bytes], times: int, declared: dict[str, Any], truncated: bool
+) -> None:
+    head, names = b"".join([*top, *lines * times]), ("a", "b")
+
+    def best(candidates: list[Dialect]) -> sniff._Reading:
+        read = [sniff._read(head, each, declared, truncated, names) for each in candidates]
+        return max(read, key=lambda reading: reading.likeliness)
+
+    every = list(sniff._candidates(head, Dialect.from_options(declared), declared))
+    chosen = sniff._worth_reading(head, every, declared, truncated, names)
+    assert best(chosen) == best(every)
+    assert chosen == every or best(every).has_names
 
 
 @given(st.one_of(st.binary(max_size=300), NASTY), st.booleans())
