@@ -20,7 +20,6 @@ USD_PER_MILLION: Final[Mapping[str, float]] = {
     "s3_put": 5.00,
     "s3_get": 0.40,
     "dynamodb_write": 0.625,  # units of 1 KB, on demand
-    "dynamodb_read": 0.125,  # units of 4 KB
 }
 MEMORY_MB: Final[Mapping[str, int]] = {"split": 512, "load": 512, "settle": 256}  # as .chalice/config.json has it
 
@@ -60,15 +59,14 @@ class Requests:
     s3_put: int
     s3_get: int
     dynamodb_write: int
-    dynamodb_read: int
 
 
 def requests(work: Work) -> Requests:
     """What the protocol asks of AWS for this work.
 
     A message is sent, received and deleted, chunks' in tens but for the first; a chunk that is put off is sent again.
-    A chunk is one GET; the scan heads the file, reads a sample and streams what is larger. The status is written at
-    every step, at most twice a second; admission and pin are a transaction and an update.
+    A chunk is one GET; the scan reads a sample and streams what is larger. The status is written at every step, at
+    most twice a second; admission and pin are a transaction and an update.
     """
     again = max(0, work.attempts - work.chunks)
     sends = -(-(work.chunks + 9 * min(1, work.chunks)) // 10)
@@ -80,9 +78,8 @@ def requests(work: Work) -> Requests:
         invocations=work.passes + work.attempts + work.settlings,
         sqs=3 * (work.passes + work.settlings) + sends + 2 * work.chunks + 3 * again,
         s3_put=parts + piece,
-        s3_get=2 + streams + (2 if work.pieced else 0) + max(work.chunks, work.attempts),
+        s3_get=1 + streams + (2 if work.pieced else 0) + max(work.chunks, work.attempts),
         dynamodb_write=STATUS_UNITS * shown + 6,
-        dynamodb_read=1,
     )
 
 
@@ -117,7 +114,7 @@ def cost(seen: Mapping[str, Any]) -> dict[str, Any] | None:
             "lambda": asked.invocations,
             "sqs": asked.sqs,
             "s3": asked.s3_put + asked.s3_get,
-            "dynamodb_units": asked.dynamodb_write + asked.dynamodb_read,
+            "dynamodb_units": asked.dynamodb_write,
         },
         "bytes": {"stored": work.stored + work.pieced, "read": work.read},
         "estimate": AS_OF,

@@ -38,7 +38,7 @@ def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | Non
 
 
 def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
-    upload = _open(arrival)
+    upload, sample = _open(arrival)
     if upload is not None:
         about(upload.correlation_id, upload_id=upload.upload_id)
     if upload is None or upload.state not in ("scanning", "splitting"):
@@ -49,42 +49,40 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
         if not ours:
             return None
         try:
-            _scan(upload, deadline)
+            _scan(upload, sample, deadline)
         except Refused as refused:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
     return upload.number
 
 
-def _open(arrival: s3.Arrival) -> ledger.Upload | None:
+def _open(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
     """The upload as the ledger has it, which once it has it does not ask the status table again.
 
-    Nothing of the message is believed but whose upload it speaks of, and that only if one of the two knows it.
+    With its first bytes, if they had to be read. Nothing of the message is believed but whose upload it speaks of,
+    and that only if one of the two knows it.
     """
     number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
-    upload = ledger.find(connection(), number) if number else _pin(arrival)
+    upload, sample = (ledger.find(connection(), number), None) if number else _pin(arrival)
     if upload is not None:
         announcements.close(connection(), arrival.upload_id, "opened")
-    return upload
+    return upload, sample
 
 
-def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
+def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
     """Pin the object's first version and hand the state over to Postgres."""
     tenant, upload_id = arrival.tenant, arrival.upload_id
-    item = dynamodb.find(tenant, upload_id)
+    arrived = s3.begin(object_key(tenant, upload_id), planning.SAMPLE_BYTES)
+    item = dynamodb.pin(tenant, upload_id, arrived[0]) if arrived else dynamodb.find(tenant, upload_id)
     if item is None:
         aws.warm()  # as in load: it was sent to have a new process ready
-        return None
-    stored = s3.head(object_key(tenant, upload_id))
+        return None, None
     if item["state"] in ("expired", "canceled"):
         announcements.close(connection(), upload_id, item["state"])  # or the sweep would find the file again and again
-        return None
-    if stored is None:
-        return None
-    if not dynamodb.pin(tenant, upload_id, stored):
-        item = dynamodb.find(tenant, upload_id) or item
-        if "etag" not in item:
-            return None
-    return ledger.open_upload(
+        return None, None
+    if arrived is None or "etag" not in item:
+        return None, None
+    stored, sample = arrived
+    upload = ledger.open_upload(
         connection(),
         {
             "upload_id": upload_id,
@@ -95,23 +93,24 @@ def _pin(arrival: s3.Arrival) -> ledger.Upload | None:
             "options": json.loads(item.get("options", "{}")),
             "correlation_id": item["correlation_id"],
             "object_key": object_key(tenant, upload_id),
-            "version_id": item.get("version_id", stored.version_id),
-            "etag": item.get("etag", stored.etag),
+            "version_id": item["version_id"],
+            "etag": item["etag"],
             "bytes_total": stored.size,
             "stored_at": arrival.refine(stored.stored_at),
         },
     )
+    return upload, sample if upload.etag == stored.etag else None
 
 
-def _scan(upload: ledger.Upload, deadline: float) -> None:
+def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     db = connection()
-    planned = _planned(upload, deadline)
+    planned = _planned(upload, sample, deadline)
     if planned is None:
         return
-    upload, plan, sample = planned
+    upload, plan, begin = planned
     ledger.begin_splitting(db, upload.number)
     send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
-    match _fan_out(upload, plan, sample, deadline):
+    match _fan_out(upload, plan, begin, deadline):
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
@@ -120,11 +119,17 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             sqs.send_for_split(upload.tenant, upload.upload_id)
 
 
-def _planned(upload: ledger.Upload, deadline: float) -> tuple[ledger.Upload, dict[str, Any], bytes] | None:
-    """The upload with a text to cut, its plan, and what was read of the text for it; None if it has ended meanwhile."""
+def _planned(
+    upload: ledger.Upload, sample: bytes | None, deadline: float
+) -> tuple[ledger.Upload, dict[str, Any], bytes] | None:
+    """The upload with a text to cut, its plan, and what was read of the text for it; None if it has ended meanwhile.
+
+    `sample`: the first bytes of the file, if they have been read.
+    """
     if upload.plan:
         return upload, upload.plan, b""
-    sample = planning.sample(upload.text)
+    if sample is None or upload.piece:
+        sample = planning.sample(upload.text)
     ready = normalise.ready(upload, sample, deadline)
     if ready is None:
         return None

@@ -90,9 +90,9 @@ def note_rebuilt(upload_id: str) -> None:
     client("dynamodb").put_item(TableName=settings().uploads_table, Item=item)
 
 
-def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
-    """Tie an upload to the first object version that arrived; False if it is tied already, or over."""
-    outcome = _update(
+def pin(tenant: str, upload_id: str, stored: Stored) -> Item | None:
+    """Tie an upload to the first object version that arrived, unless it is tied or over; its item from then on."""
+    _, item = _changed(
         tenant,
         upload_id,
         "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank",
@@ -104,8 +104,9 @@ def pin(tenant: str, upload_id: str, stored: Stored) -> bool:
             ":awaiting": "awaiting_upload",
             ":rank": 1,
         },
+        returned="ALL_NEW",
     )
-    return outcome == "written"
+    return item
 
 
 def expire(tenant: str, upload_id: str, rank: int, forget_at: int) -> bool:
@@ -188,22 +189,36 @@ def _pages(query: dict[str, Any]) -> Iterator[Item]:
 
 
 def _update(tenant: str, upload_id: str, change: str, condition: str, values: Mapping[str, Any]) -> Written:
+    return _changed(tenant, upload_id, change, condition, values)[0]
+
+
+def _changed(
+    tenant: str,
+    upload_id: str,
+    change: str,
+    condition: str,
+    values: Mapping[str, Any],
+    returned: Literal["NONE", "ALL_NEW"] = "NONE",
+) -> tuple[Written, Item | None]:
+    """What came of it, and the item: as it stays if it is not to be changed, else what was asked to be `returned`."""
     names = {f"#{name}": name for name in ("state", "rank") if f"#{name}" in change + condition}
     try:
-        client("dynamodb").update_item(
+        answer = client("dynamodb").update_item(
             TableName=settings().uploads_table,
             Key=_key(tenant, upload_id),
             UpdateExpression=change,
             ConditionExpression=condition,
             **({"ExpressionAttributeNames": names} if names else {}),
             ExpressionAttributeValues=_pack(values),
+            ReturnValues=returned,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as error:
         if code(error) == "ConditionalCheckFailedException":
-            return "outranked" if error.response.get("Item") else "missing"
+            kept = error.response.get("Item")
+            return ("outranked", _unpack(kept)) if kept else ("missing", None)
         raise
-    return "written"
+    return "written", _unpack(answer["Attributes"]) if returned == "ALL_NEW" else None
 
 
 def _key(tenant: str, upload_id: str) -> dict[str, Any]:

@@ -226,6 +226,27 @@ def head(key: str) -> Stored | None:
     return Stored(found.get("VersionId"), found["ETag"], found["ContentLength"], found["LastModified"])
 
 
+def begin(key: str, most: int) -> tuple[Stored, bytes] | None:
+    """What is stored under a key and its first bytes, as many as that, by one request; or None."""
+    try:
+        found = client("s3").get_object(Bucket=settings().bucket, Key=key, Range=f"bytes=0-{most - 1}")
+        data: bytes = found["Body"].read()
+    except ClientError as error:
+        if code(error) in ("404", "NoSuchKey"):
+            return None
+        if code(error) in ("416", "InvalidRange"):  # it is empty
+            stored = head(key)
+            return (stored, b"") if stored else None
+        raise
+    except (BotoCoreError, HTTPError) as error:
+        raise Unavailable("object_cut", "The object's body ended early.") from error
+    # Of no range if the store has none for a file that is smaller.
+    size = int(found.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+    if len(data) != min(size, most):
+        raise Unavailable("object_cut", f"Asked for {min(size, most)} bytes, got {len(data)}.")
+    return Stored(found.get("VersionId"), found["ETag"], size, found["LastModified"]), data
+
+
 def write(key: str, content_type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
     """Store an object while its bytes come, in constant memory, whole or not at all; its ETag and size.
 

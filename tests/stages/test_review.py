@@ -223,7 +223,7 @@ def test_a_splitter_left_over_from_the_check_ends_no_scan_of_the_load(pipeline: 
     pipeline.load(pipeline.messages())
     pipeline.settle()
     pipeline.confirm(upload_id)
-    split._scan(left_over, math.inf)
+    split._scan(left_over, None, math.inf)
     (ledgered,) = pipeline.sql("SELECT state, chunks_total FROM rowmill.upload WHERE upload_id = %s", upload_id)
     assert ledgered == {"state": "splitting", "chunks_total": None}
 
