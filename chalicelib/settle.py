@@ -62,7 +62,8 @@ def _end(db: Connection, number: Number) -> None:
         is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
         loads = is_passed and _pass(db, seen)
         if not is_passed:
-            ledger.end(db, number, *_verdict(seen, manifest.list_given_up(db, number, MOST_GIVEN_UP)))
+            dead = manifest.list_given_up(db, number, MOST_GIVEN_UP) if seen["unprocessed"] else []
+            ledger.end(db, number, *_verdict(seen, dead))
     if loads:
         sqs.send_for_split(seen["tenant"], seen["upload_id"])
 

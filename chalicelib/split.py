@@ -62,10 +62,10 @@ def _open(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
     and that only if one of the two knows it.
     """
     number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
-    upload, sample = (ledger.find(connection(), number), None) if number else _pin(arrival)
-    if upload is not None:
-        announcements.close(connection(), arrival.upload_id, "opened")
-    return upload, sample
+    if number is None:
+        return _pin(arrival)
+    announcements.close(connection(), arrival.upload_id, "opened")
+    return ledger.find(connection(), number), None
 
 
 def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
@@ -108,8 +108,9 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     if planned is None:
         return
     upload, plan, begin = planned
-    ledger.begin_splitting(db, upload.number)
-    send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
+    if upload.plan:  # else it has no chunks yet
+        ledger.begin_splitting(db, upload.number)
+        send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, begin, deadline):
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
@@ -163,7 +164,7 @@ def _record(upload: ledger.Upload, batch: Sequence[Chunk]) -> list[int] | None:
 
 
 def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Iterator[Chunk]:
-    last = manifest.last_chunk(connection(), upload.number, upload.reading)
+    last = manifest.last_chunk(connection(), upload.number, upload.reading) if upload.plan else None
     if upload.reading == "load" and upload.is_checked_first:
         return manifest.checked_chunks(connection(), upload.number, last.n - 1 if last else 0)
     start = _resumed(last) or Start(plan["data_start"], plan["first_line"])

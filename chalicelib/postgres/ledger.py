@@ -98,17 +98,24 @@ _SELECT_UPLOAD: Final = """
 
 
 def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
-    """The upload of `new["upload_id"]`, inserted in state scanning if this is the first time it is met."""
+    """The upload of `new["upload_id"]`, inserted in state scanning if this is the first time it is met.
+
+    Its file is awaited no longer.
+    """
     connection.execute(
         """
-        INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, pass, mode, dialect, options, correlation_id,
-                                    object_key, version_id, etag, bytes_total, stored_at)
-        SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
-               %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
-        FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
-        LEFT JOIN rowmill.dataset d ON d.tenant = %(tenant)s AND d.name = %(dataset)s AND NOT is_inferring
-        WHERE is_inferring OR d.number IS NOT NULL
-        ON CONFLICT (upload_id) DO NOTHING
+        WITH opened AS (
+            INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, pass, mode, dialect, options, correlation_id,
+                                        object_key, version_id, etag, bytes_total, stored_at)
+            SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
+                   %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
+            FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
+            LEFT JOIN rowmill.dataset d ON d.tenant = %(tenant)s AND d.name = %(dataset)s AND NOT is_inferring
+            WHERE is_inferring OR d.number IS NOT NULL
+            ON CONFLICT (upload_id) DO NOTHING RETURNING upload_id
+        )
+        UPDATE rowmill.announcement a SET closed = 'opened'
+        FROM opened o WHERE a.upload_id = o.upload_id AND a.closed IS NULL
         """,
         {
             **new,
@@ -139,7 +146,7 @@ def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | N
 
 
 def begin_splitting(connection: Connection, number: Number) -> None:
-    """The plan is made: chunks may go out. One caller wins."""
+    """The plan was made before: chunks may go out. One caller wins."""
     connection.execute(
         "UPDATE rowmill.upload SET state = 'splitting' WHERE number = %s AND state = 'scanning'", (number,)
     )
@@ -218,9 +225,15 @@ def count_settling(connection: Connection, number: int, by: int) -> int:
 
 
 def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> dict[str, Any]:
-    """The upload's plan: this one if it is the first, else the one already kept."""
-    connection.execute("UPDATE rowmill.upload SET plan = %s WHERE number = %s AND plan IS NULL", (Jsonb(plan), number))
-    row = connection.execute("SELECT plan FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
+    """The upload's plan: this one if it is the first, else the one already kept. Chunks may go out."""
+    row = connection.execute(
+        """
+        UPDATE rowmill.upload SET plan = coalesce(plan, %s),
+            state = CASE state WHEN 'scanning' THEN 'splitting' ELSE state END
+        WHERE number = %s RETURNING plan
+        """,
+        (Jsonb(plan), number),
+    ).fetchone()
     assert row is not None
     kept: dict[str, Any] = row[0]
     return kept

@@ -133,23 +133,23 @@ def take(connection: Connection, key: ChunkKey) -> Work | None:
     The attempt is counted before the work: a worker that dies cannot count it afterwards. An attempt that ended
     because Postgres itself was started anew is not counted.
     """
-    with connection.transaction(), connection.cursor(row_factory=class_row(Work)) as cursor:
-        work = cursor.execute(
+    with connection.cursor(row_factory=class_row(Work)) as cursor:
+        return cursor.execute(
             f"""
-            UPDATE rowmill.chunk c SET started_at = clock_timestamp(),
-                attempts = attempts + CASE WHEN started_at < pg_postmaster_start_time() THEN 0 ELSE 1 END
-            WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
-              AND (attempts < %s OR started_at < pg_postmaster_start_time())
-              AND EXISTS ({_OPEN})
-            RETURNING {_WORK}
+            WITH taken AS (
+                UPDATE rowmill.chunk c SET started_at = clock_timestamp(),
+                    attempts = attempts + CASE WHEN started_at < pg_postmaster_start_time() THEN 0 ELSE 1 END
+                WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
+                  AND (attempts < %s OR started_at < pg_postmaster_start_time())
+                  AND EXISTS ({_OPEN})
+                RETURNING {_WORK}
+            ), begun AS (
+                UPDATE rowmill.upload SET state = 'processing' WHERE number = %s AND pass = %s AND state = 'queued'
+            )
+            SELECT * FROM taken
             """,
-            (*key, MAX_ATTEMPTS, list(LOADING)),
+            (*key, MAX_ATTEMPTS, list(LOADING), key.upload, key.reading),
         ).fetchone()
-        cursor.execute(
-            "UPDATE rowmill.upload SET state = 'processing' WHERE number = %s AND pass = %s AND state = 'queued'",
-            (key.upload, key.reading),
-        )
-    return work
 
 
 def give_back(connection: Connection, key: ChunkKey) -> None:

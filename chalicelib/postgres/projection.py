@@ -123,24 +123,24 @@ def is_due(connection: Connection, number: int) -> bool:
 
     Of callers at the same moment one is told so; the others need not wait for it.
     """
-    with connection.transaction():
-        # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
-        connection.execute("SET LOCAL synchronous_commit = off")
-        due = connection.execute(
-            """
-            UPDATE rowmill.upload SET projected_at = clock_timestamp() WHERE number = (
+    # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
+    row = connection.execute(
+        """
+        WITH hurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+        due AS (
+            UPDATE rowmill.upload SET projected_at = clock_timestamp() FROM hurried WHERE number = (
                 SELECT number FROM rowmill.upload
-                WHERE number = %s AND finished_at IS NULL
+                WHERE number = %(number)s AND finished_at IS NULL
                   AND projected_at < clock_timestamp() - interval '500 milliseconds'
                 FOR UPDATE SKIP LOCKED)
-            """,
-            (number,),
+            RETURNING number
         )
-        ended = connection.execute(
-            "SELECT FROM rowmill.upload WHERE number = %s AND coalesce(finished_at, review_at) >= projected_at",
-            (number,),
-        )
-        return due.rowcount + ended.rowcount > 0
+        SELECT FROM due UNION ALL
+        SELECT FROM rowmill.upload WHERE number = %(number)s AND coalesce(finished_at, review_at) >= projected_at
+        """,
+        {"number": number},
+    ).fetchone()
+    return row is not None
 
 
 def ranked(seen: Mapping[str, Any]) -> int:

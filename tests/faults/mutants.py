@@ -32,8 +32,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (
             "chalicelib/postgres/manifest.py",
-            "AND n = %s AND state = 'queued'\n              AND (attempts",
-            "AND n = %s\n              AND (attempts",
+            "AND n = %s AND state = 'queued'\n                  AND (attempts",
+            "AND n = %s\n                  AND (attempts",
         ),
     ],
     "a chunk is marked done after the commit of its rows": [
