@@ -118,20 +118,31 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
         ).fetchone()
 
 
+# The upload is one chunk of less than a MiB, and a worker has it or need do nothing before.
+_IS_NEXT: Final = """
+    (u.chunks_total = 1 AND EXISTS (
+        SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = u.pass AND c.state = 'queued'
+           AND c.byte_end - c.byte_start < 1 << 20 AND (c.started_at IS NOT NULL OR NOT EXISTS (
+               SELECT FROM rowmill.chunk w
+               WHERE w.state = 'queued' AND w.started_at IS NULL AND w.upload <> u.number))))
+"""
+
+
 def is_due(connection: Connection, number: int) -> bool:
     """Whether the status is to be shown now: the end always, progress if the last time is half a second ago.
 
-    Of callers at the same moment one is told so; the others need not wait for it.
+    Of callers at the same moment one is told so; the others need not wait for it. Not shown is that the only chunk of
+    a small file is next, or in hand: its end is at hand, and if it does not come, the sweep shows it.
     """
     # Losing this mark in a crash costs one more DynamoDB write; waiting for the disk costs every chunk.
     row = connection.execute(
-        """
+        f"""
         WITH hurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
         due AS (
             UPDATE rowmill.upload SET projected_at = clock_timestamp() FROM hurried WHERE number = (
-                SELECT number FROM rowmill.upload
+                SELECT number FROM rowmill.upload u
                 WHERE number = %(number)s AND finished_at IS NULL
-                  AND projected_at < clock_timestamp() - interval '500 milliseconds'
+                  AND projected_at < clock_timestamp() - interval '500 milliseconds' AND NOT {_IS_NEXT}
                 FOR UPDATE SKIP LOCKED)
             RETURNING number
         )

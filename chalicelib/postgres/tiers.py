@@ -45,21 +45,21 @@ class Tiers:
 
 
 def look(connection: Connection, number: int) -> Tiers:
-    """The queues as they are, or were a few seconds ago if this upload waited in them then."""
+    """The queues as they are, or were a few seconds ago if this upload waited in them then.
+
+    How fast their workers go may be as old for everybody, once it is known: it takes a look at thousands of chunks.
+    """
     moment = int(time.monotonic() / _LOOKED_SECONDS)
-    if number not in _look(connection, moment).before:
-        _look.cache_clear()
-    return _look(connection, moment)
+    if number not in _waiting(connection, moment):
+        _waiting.cache_clear()
+    spans, now = _begun_lately(connection, moment)
+    if not spans:
+        _begun_lately.cache_clear()
+    return Tiers(_waiting(connection, moment), spans, now)
 
 
 @lru_cache(maxsize=1)
-def _look(connection: Connection, _moment: int) -> Tiers:
-    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-    assert row is not None
-    return Tiers(_waiting(connection), _begun_lately(connection), row[0])
-
-
-def _waiting(connection: Connection) -> dict[int, Before]:
+def _waiting(connection: Connection, _moment: int) -> dict[int, Before]:
     rows = connection.execute(
         """
         WITH open AS MATERIALIZED (
@@ -78,8 +78,9 @@ def _waiting(connection: Connection) -> dict[int, Before]:
     return {upload: Before(chunks, size) for upload, chunks, size in rows}
 
 
-def _begun_lately(connection: Connection) -> dict[str, list[Span]]:
-    """Of each tier, what is being worked on and what was finished last."""
+@lru_cache(maxsize=1)
+def _begun_lately(connection: Connection, _moment: int) -> tuple[dict[str, list[Span]], float]:
+    """Of each tier, what is being worked on and what was finished last; and when that was so."""
     rows = connection.execute(
         """
         WITH lately AS MATERIALIZED (
@@ -99,4 +100,6 @@ def _begun_lately(connection: Connection) -> dict[str, list[Span]]:
     spans: defaultdict[str, list[Span]] = defaultdict(list)
     for tier, *span in rows:
         spans[tier].append(Span(*span))
-    return dict(spans)
+    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    assert row is not None
+    return dict(spans), row[0]

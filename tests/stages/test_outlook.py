@@ -63,3 +63,18 @@ def test_an_upload_that_waits_is_told_what_waits_before_it_and_when_it_may_be_ov
     assert (waiting["queued_before"], waiting["rate"]) == (4, None)
     left = (datetime.fromisoformat(waiting["eta"]["p50_at"]) - datetime.now(UTC)).total_seconds()
     assert 80 < left < 120, "four chunks of another upload and six of its own, ten seconds each"
+
+
+def test_a_small_file_that_is_next_is_shown_at_its_end_one_that_waits_before_and_the_sweep_shows_both(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.dataset()
+    pipeline.dataset(CONTACTS, "others")
+    first, second = pipeline.create(SIXTY), pipeline.create(SIXTY, "others")
+    pipeline.split(first)
+    pipeline.split(second)
+    assert [pipeline.upload(each)["state"] for each in (first, second)] == ["uploaded", "queued"]
+    pipeline.sweep()
+    assert pipeline.upload(first)["state"] == "queued"
+    pipeline.load(pipeline.messages())
+    assert [pipeline.upload(each)["state"] for each in (first, second)] == ["completed", "completed"]
