@@ -153,7 +153,7 @@ def uploads(tenant: str, asked: Asked) -> Page:
     before = decode(asked.cursor, str, ABOVE_ALL_IDS)
     if before != ABOVE_ALL_IDS and not is_upload_id(before):
         raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
-    found = dynamodb.listing(tenant, before, asked.filters)
+    found = dynamodb.listing(tenant, before, asked.filters, asked.limit + 1)
     return fill(found, asked.limit, resource, lambda item: item["upload_id"])
 
 

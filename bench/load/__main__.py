@@ -7,10 +7,11 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from bench.load import files, report, whale
-from bench.load.run import crowd
+from bench.load.run import Found, crowd
 from infra.local.place import default_folder
 
 RAMP_SECONDS: Final = 20.0  # as long as a user thinks on average, so that arrivals are even from then on
@@ -29,15 +30,22 @@ def main() -> int:
 
 
 def _many(arguments: argparse.Namespace) -> int:
+    """A report of the window is there as soon as it is over, or was broken off; the last one is audited."""
     users = arguments.users or 50
     with crowd(users, arguments.ramp, files.SIZES) as here:
         here.seen.reset()
         begin = time.time()
-        time.sleep(arguments.seconds)
-        window, processor = (begin, time.time()), here.seen.processor()
-        found = here.finish()
-    told = report.figures(found, window) | {"processor": processor, "users": users}
-    told |= report.peaks(here.seen, here.bound)
+        try:
+            time.sleep(arguments.seconds)
+        finally:
+            window, processor = (begin, time.time()), here.seen.processor()
+
+            def tell(found: Found) -> dict[str, Any]:
+                told = report.figures(found, window) | {"processor": processor, "users": users}
+                return told | report.peaks(here.seen, here.bound)
+
+            print(_write(tell(here.look()), f"load-{users}"), "so far; everybody finishes what they are at", flush=True)
+        told = tell(here.finish())
     return _tell(told, f"load-{users}", report.markdown(told))
 
 
@@ -53,11 +61,16 @@ def _whale(arguments: argparse.Namespace) -> int:
 
 
 def _tell(told: dict[str, Any], name: str, page: str) -> int:
+    _write(told, name)
+    print(page)
+    return 0 if report.is_good(told) else 1
+
+
+def _write(told: dict[str, Any], name: str) -> Path:
     path = default_folder() / "reports" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=2))
-    print(page)
-    return 0 if report.is_good(told) else 1
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """`python -m bench.load.generator OUT < plan`: Locust, in a process of its own so that its CPU is known.
 
-Its stdin holds the plan, a line of JSON. When it says `stop`, everybody finishes what they are at and goes; when it
-ends without a word, whoever started this is gone, and so is this. OUT gets every request and every upload.
+Its stdin holds the plan, a line of JSON. At `note` OUT gets every request and every upload so far, whole or not at all.
+At `stop` everybody finishes what they are at and goes, and OUT is written once more; when stdin ends without a word,
+whoever started this is gone, and so is this.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from bench.load import files
 SEED: Final = 1
 THINK_SECONDS: Final = (10.0, 30.0)  # between visits
 LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
-FINISH_SECONDS: Final = 100.0  # for what is under way when it is time to stop; then it counts as stuck
 NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
 POLL_SECONDS: Final = 1.0  # where the server does not say
 TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired")
@@ -150,15 +150,25 @@ def main() -> None:
     def note(name: str, start_time: float, response_time: float, response: Answer, **_: Any) -> None:
         requests.append((name, start_time, response_time, int(response.status_code or 0)))
 
-    environment = Environment(user_classes=[Person], host=plan["api"], stop_timeout=FINISH_SECONDS)
+    environment = Environment(user_classes=[Person], host=plan["api"], stop_timeout=plan["finish"])
     environment.events.request.add_listener(note)
     environment.events.user_error.add_listener(lambda exception, **_: faults.append(repr(exception)))
     runner = environment.create_local_runner()
     runner.start(plan["users"], spawn_rate=plan["users"] / plan["ramp"])
-    if _line() != "stop":
+    noted = {"requests": requests, "uploads": uploads, "faults": faults}
+    while (said := _line()) == "note":
+        _write(noted)
+    if said != "stop":
         os._exit(1)  # at once, whatever the greenlets are at
     runner.stop()
-    Path(sys.argv[1]).write_text(json.dumps({"requests": requests, "uploads": uploads, "faults": faults}))
+    _write(noted)
+
+
+def _write(noted: Mapping[str, Any]) -> None:
+    out = Path(sys.argv[1])
+    beside = out.with_suffix(".new")
+    beside.write_text(json.dumps(noted))
+    beside.replace(out)
 
 
 def _line() -> str:

@@ -46,9 +46,10 @@ def figures(found: Found, window: tuple[float, float]) -> dict[str, Any]:
         "rows_per_s": round(_rows_ended(found, begin, end) / (end - begin)),
         "fairness": _fairness(found, uploads),
         "sent": sum("stored" in one for one in found.uploads),
-        "failed": [one.get("id") for one in found.uploads if not one.get("state", "").startswith("completed")],
+        "failed": found.failed(),
         "requests": len(found.requests),
         "errors": {str(code): count for code, count in sorted(codes.items()) if not 0 < code < 400},
+        "audited": found.is_over,
         "problems": found.problems(),
     }
 
@@ -115,7 +116,7 @@ def _spread(values: Sequence[float]) -> Spread:
 
 def is_good(told: Mapping[str, Any]) -> bool:
     """Whether every row is there once, every upload came to its end and every request was answered."""
-    return not (told["problems"] or told["failed"] or told["errors"])
+    return told["audited"] and not (told["problems"] or told["failed"] or told["errors"])
 
 
 def markdown(told: Mapping[str, Any]) -> str:
@@ -143,9 +144,10 @@ def markdown(told: Mapping[str, Any]) -> str:
 
 def soundness(told: Mapping[str, Any]) -> str:
     """What went wrong, or that nothing did."""
-    lines = [f"errors: {told['errors'] or 'none'}; uploads that failed: {told['failed'] or 'none'}"]
-    if "sent" in told:
-        lines[0] += f", of {told['sent']} sent"
+    lines = [
+        f"errors: {told['errors'] or 'none'} of {told['requests']:,} requests;"
+        f" uploads that failed: {told['failed'] or 'none'} of {told['sent']:,} sent"
+    ]
     lines.append(f"audit: {len(told['problems'])} problems" if told["problems"] else "audit: 0 rows lost, 0 doubled")
     return "\n".join([*lines, *told["problems"][:20]])
 

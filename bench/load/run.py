@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import psycopg
@@ -21,6 +21,8 @@ from infra.local import cloud, instance
 from infra.local.place import default_folder
 from infra.local.record import Instance
 
+FINISH_SECONDS: Final = 100.0  # for what is under way when it is time to stop; then it counts as stuck
+ANSWER_SECONDS: Final = 30.0  # for the generator to write down what it saw
 Request = tuple[str, float, float, int]  # route, when it began, milliseconds, status; 0 if there was no answer
 
 
@@ -35,15 +37,30 @@ class Crowd:
     _generator: subprocess.Popen[bytes]
     _out: Path
 
+    def look(self) -> Found:
+        """What has been seen so far, while everybody goes on; nothing of it is audited."""
+        self._out.unlink(missing_ok=True)
+        _tell(self._generator, "note")
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not self._out.exists():
+            if time.monotonic() > deadline or self._generator.poll() is not None:
+                raise RuntimeError("the generator does not answer")
+            time.sleep(0.1)
+        with psycopg.connect(self.here.database_url, autocommit=True) as connection:
+            return self._found(audit.read(connection), is_over=False)
+
     def finish(self) -> Found:
         """Have everybody finish what they are at and go; then look at the tables."""
         _tell(self._generator, "stop")
-        if self._generator.wait():
+        if self._generator.wait(FINISH_SECONDS + ANSWER_SECONDS):
             raise RuntimeError("the generator failed")
-        noted = json.loads(self._out.read_text())
         with psycopg.connect(self.here.database_url, autocommit=True) as connection:
             audit.await_quiet(connection)
-            return Found(noted["requests"], noted["uploads"], noted["faults"], audit.read(connection))
+            return self._found(audit.read(connection), is_over=True)
+
+    def _found(self, ended: Mapping[str, audit.Ended], *, is_over: bool) -> Found:
+        noted = json.loads(self._out.read_text())
+        return Found(noted["requests"], noted["uploads"], noted["faults"], ended, is_over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +71,16 @@ class Found:
     uploads: list[dict[str, Any]]
     faults: Sequence[str]
     ended: Mapping[str, audit.Ended]
+    is_over: bool  # or else files are still under way
 
     def problems(self) -> list[str]:
         """Rows lost or doubled, uploads that did not end as they should, and errors of the generator itself."""
-        return [*audit.problems(self.uploads, self.ended), *self.faults]
+        return [*(audit.problems(self.uploads, self.ended) if self.is_over else ()), *self.faults]
+
+    def failed(self) -> list[str | None]:
+        """Uploads that ended badly, or not at all though it is over."""
+        states = [(one.get("id"), one.get("state", "" if self.is_over else "completed")) for one in self.uploads]
+        return [upload for upload, state in states if not state.startswith("completed")]
 
 
 @contextlib.contextmanager
@@ -70,6 +93,7 @@ def crowd(users: int, ramp: float, sizes: Mapping[int, int]) -> Iterator[Crowd]:
         people.warm(here, spare, sizes, Path(folder))
         print(f"{users + 1} accounts and datasets, functions warm after {time.monotonic() - begun:.1f} s", flush=True)
         plan = {"api": here.api_url, "tokens": tokens, "users": users, "ramp": ramp, "sizes": sizes}
+        plan["finish"] = FINISH_SECONDS
         with _generator(plan, out) as generator, meters.watching(here, generator.pid) as seen:
             time.sleep(ramp)
             yield Crowd(here, spare, seen, meters.bound(functions), generator, out)

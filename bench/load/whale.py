@@ -15,6 +15,7 @@ from typing import Any, Final
 from bench.load import audit, files, report
 from bench.load.run import Crowd, Found
 
+WHALE_SECONDS: Final = 600.0  # then it counts as stuck
 AT_MOST: Final = 2.0  # times what small files wait without it
 
 
@@ -26,7 +27,9 @@ def send(crowd: Crowd, rows: int) -> dict[str, Any]:
         path.write_bytes(files.content(kind, "whale000"))
         began = time.time()
         command = [sys.executable, "-m", "rowmill_client", "upload", str(path), "--dataset", files.DATASET, "--json"]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, env=_environment(crowd))
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, env=_environment(crowd), timeout=WHALE_SECONDS
+        )
     shown = json.loads(done.stdout)
     sent = {"id": shown["id"], "rows": rows, "bad": 0, "points": kind.points, "began": began, "stored": began}
     return sent | {name: shown[name] for name in ("state", "loaded", "rejected")}
@@ -49,7 +52,7 @@ def figures(found: Found, begin: float, sent: Mapping[str, Any]) -> dict[str, An
         "beside": beside,
         "ratio": round(ratio, 2),
         "problems": [*found.problems(), *audit.problems([sent], found.ended)],
-        **{name: without[name] for name in ("errors", "failed", "sent")},
+        **{name: without[name] for name in ("audited", "errors", "failed", "requests", "sent")},
     }
 
 

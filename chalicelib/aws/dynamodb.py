@@ -155,8 +155,11 @@ def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, A
     )
 
 
-def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[Item]:
-    """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute."""
+def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> Iterator[Item]:
+    """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute.
+
+    Read in pages of `most`, which is how many are wanted; with filters as large as they come, since few may pass.
+    """
     values = {":tenant": tenant, ":before": before} | {f":{n}": v for n, v in filters.items()}
     query: dict[str, Any] = {
         "TableName": settings().uploads_table,
@@ -167,6 +170,8 @@ def listing(tenant: str, before: str, filters: Mapping[str, str]) -> Iterator[It
     if filters:
         query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
         query["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
+    else:
+        query["Limit"] = most
     # Idempotency-Keys lie in the same partition and sort below every upload.
     yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
 

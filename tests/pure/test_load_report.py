@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.load import audit, files, report
+from bench.load import audit, files, report, run
 
 SENT: dict[str, Any] = {"id": "upl_1", "rows": 1000, "bad": 10, "points": 495_000, "stored": 1.0}
 ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.05, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
@@ -27,6 +27,13 @@ def test_a_file_holds_what_its_kind_says_and_no_email_twice(rows: int, spoilt: b
     assert sum(int(cells[4]) for cells in good) == kind.points
     assert len({cells[0] for cells in good}) == len(good)
     assert all(re.fullmatch(r"u[0-9]{7}@abcd1234\.example", cells[0]) for cells in good)
+
+
+def test_what_is_still_under_way_is_lost_or_failed_only_when_it_is_over() -> None:
+    under_way = run.Found([], [SENT, SENT | {"state": "failed"}], [], {}, is_over=False)
+    assert (under_way.failed(), under_way.problems()) == (["upl_1"], [])
+    over = replace(under_way, is_over=True)
+    assert (len(over.failed()), len(over.problems())) == (2, 2)
 
 
 def test_two_tags_share_no_email() -> None:

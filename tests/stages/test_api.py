@@ -19,7 +19,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app import app
-from chalicelib import accounts, edge
+from chalicelib import accounts, aws, edge
 from chalicelib.errors import Unavailable
 from chalicelib.paging import encode
 from chalicelib.settings import settings
@@ -223,6 +223,16 @@ def test_listings_go_on_where_the_cursor_points_and_say_so_in_a_link(api: Api) -
     assert len(ids) == 5
     assert set(uploads) < set(ids)
     assert ids == sorted(ids, reverse=True)
+
+
+def test_a_page_of_uploads_reads_no_more_of_the_status_table_than_it_shows(api: Api) -> None:
+    api.put()
+    for _ in range(5):
+        api.post(asked())
+    answers: list[dict[str, Any]] = []
+    aws.client("dynamodb").meta.events.register("after-call.dynamodb.Query", lambda parsed, **_: answers.append(parsed))
+    page = api.get("/v1/uploads?limit=2").json_body
+    assert (len(page["items"]), [one["ScannedCount"] for one in answers]) == (2, [3])
 
 
 def test_uploads_are_listed_by_state_and_dataset(api: Api) -> None:
