@@ -75,7 +75,7 @@ class Embedded:
 
     def items(self) -> list[dynamodb.Item]:
         """The status items of every upload of the account."""
-        return list(dynamodb.listing(self.tenant, ABOVE_ALL_IDS, {}))
+        return list(dynamodb.listing(self.tenant, ABOVE_ALL_IDS, {}, 1000))
 
     def wait(self, uploads: Sequence[str], seconds: float = 150) -> None:
         """Until these uploads are over. Raises TimeoutError."""
