@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import locust  # first of all that opens sockets: it makes them gevent's
+from gevent import GreenletExit
 from gevent.os import tp_read
 from locust.env import Environment
+from locust.user.task import LOCUST_STATE_STOPPING
 from urllib3 import encode_multipart_formdata
 
 from bench.load import files
@@ -62,8 +64,13 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
         kind = files.draw(self._chance, self._sizes)
         upload: dict[str, Any] = {"user": self.number, "rows": kind.rows, "bad": kind.bad, "points": kind.points}
         self.written.append(upload)
-        if self._send(kind, upload) and self._wait(upload):
-            self._look_around(upload)
+        try:
+            if self._send(kind, upload) and self._wait(upload):
+                self._look_around(upload)
+        except GreenletExit:
+            # Locust ends at once who waits for the next visit, and this one had just begun it.
+            upload["left"] = self._state != LOCUST_STATE_STOPPING
+            raise
 
     def _sign_up(self) -> None:
         name = f"newcomer-{self.number}-{next(self._files)}-{os.getpid()}"

@@ -78,9 +78,9 @@ class Found:
         return [*(audit.problems(self.uploads, self.ended) if self.is_over else ()), *self.faults]
 
     def failed(self) -> list[str | None]:
-        """Uploads that ended badly, or not at all though it is over."""
-        states = [(one.get("id"), one.get("state", "" if self.is_over else "completed")) for one in self.uploads]
-        return [upload for upload, state in states if not state.startswith("completed")]
+        """Uploads that ended badly, or not at all though it is over and their users have not left."""
+        waited_for = [one for one in self.uploads if "state" in one or (self.is_over and not one.get("left"))]
+        return [one.get("id") for one in waited_for if not one.get("state", "").startswith("completed")]
 
 
 @contextlib.contextmanager

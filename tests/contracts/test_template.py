@@ -217,7 +217,7 @@ def test_every_mapping_takes_one_message_and_hears_of_its_failure(stack: Stack) 
 def test_every_mapping_is_bounded(stack: Stack) -> None:
     bounds = {queue: m["ScalingConfig"]["MaximumConcurrency"] for queue, m in stack.mappings.items()}
     expected = {
-        "local": {"intake": 2, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2},
+        "local": {"intake": 4, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2},
         "prod": {"intake": 4, "high": 8, "medium": 6, "low": 4, "settle": 2, "dead": 2},
     }
     assert bounds == expected[stack.stage]

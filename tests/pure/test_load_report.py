@@ -34,6 +34,7 @@ def test_what_is_still_under_way_is_lost_or_failed_only_when_it_is_over() -> Non
     assert (under_way.failed(), under_way.problems()) == (["upl_1"], [])
     over = replace(under_way, is_over=True)
     assert (len(over.failed()), len(over.problems())) == (2, 2)
+    assert replace(over, uploads=[SENT | {"left": True}]).failed() == []
 
 
 def test_two_tags_share_no_email() -> None:
