@@ -31,7 +31,7 @@ class Seen:
 
     connections: int = 0
     memory: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By role, the largest resident set that one process of it ever had, in bytes."""
+    """By role, the largest resident set that one process of it ever had, or since `forget_peaks`, in bytes."""
     memory_together: int = 0
     processes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     since: float = 0.0
@@ -58,7 +58,7 @@ class Seen:
         together, count = 0, defaultdict[str, int](int)
         for pid, role in processes.items():
             with contextlib.suppress(OSError, KeyError):  # it has just gone
-                now, peak = _memory(pid)
+                now, peak = memory(pid)
                 self._last[role, pid] = _spent(pid)
                 self.memory[role] = max(self.memory[role], peak)
                 together += now if role != "postgres" else 0
@@ -82,11 +82,14 @@ def watching(here: Instance, generator: int) -> Iterator[Seen]:
 
 
 def _watch(here: Instance, generator: int, seen: Seen, over: threading.Event) -> None:
+    """To the end of the block and once more then: what came in the last second counts, too."""
+    ended = False
     with psycopg.connect(here.database_url, autocommit=True) as connection:
-        while not over.wait(EVERY_SECONDS):
+        while not ended:
+            ended = over.wait(EVERY_SECONDS)
             row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rowmill'")
             seen.connections = max(seen.connections, *(count for (count,) in row))
-            seen.note(_roles(here) | {generator: "generator"})
+            seen.note(roles(here) | {generator: "generator"})
 
 
 def bound(functions: Any) -> int:
@@ -97,7 +100,15 @@ def bound(functions: Any) -> int:
     return queues + at_once + ELSE
 
 
-def _roles(here: Instance) -> dict[int, str]:
+def forget_peaks(here: Instance) -> None:
+    """Have the kernel count the largest resident sets from here on (proc(5), clear_refs)."""
+    for pid in roles(here):
+        with contextlib.suppress(OSError):  # it has just gone
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def roles(here: Instance) -> dict[int, str]:
+    """What each process is, by pid: postgres, the emulator, or a function's name."""
     assert here.cloud is not None
     assert here.database is not None
     roles = {process.pid: "postgres" for process in family(here.database)}
@@ -108,7 +119,7 @@ def _roles(here: Instance) -> dict[int, str]:
     return roles
 
 
-def _memory(pid: int) -> tuple[int, int]:
+def memory(pid: int) -> tuple[int, int]:
     """Resident now, and at most so far, in bytes."""
     lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     fields = {line[0]: line[1] for line in lines if len(line) > 1}

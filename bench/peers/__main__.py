@@ -139,7 +139,7 @@ def _round(number: int, account: ours.Account, plan: Sequence[tuple[str, System,
             spent = system.load(account, file)
         except FAULTS as failure:
             case.skipped = str(failure) or type(failure).__name__
-            print(f"{number}  {file.name:9} {name:12} {failure}", flush=True)
+            print(f"{number}  {file.name:9} {name:14} {failure}", flush=True)
             continue
         if name == REFERENCE:
             references[file.name] = spent.seconds / file.rows

@@ -53,7 +53,7 @@ def _label(case: Case, rows: int) -> str:
 
 def _point(axes: Any, place: int, case: Case) -> None:
     """The median, a line from the lowest to the highest, and both in figures."""
-    color = OURS if case.system in ("pipeline", "loadpath") else OTHERS
+    color = OURS if case.system in ("pipeline", "pipeline-exact", "loadpath") else OTHERS
     axes.hlines(place, min(case.ratios()), max(case.ratios()), color=color, linewidth=5, alpha=0.4)
     axes.plot(case.ratio, place, "o", color=color, markersize=9)
     axes.annotate(

@@ -70,7 +70,7 @@ def _work(workers: Sequence[Child], messages: Sequence[str]) -> None:
 
 def _messages(account: ours.Account, file: File, dataset: str) -> list[str]:
     """Have a file split while nobody loads, and take its chunks' messages out of the queue."""
-    sqs = _client(account.ground.here, "sqs")
+    sqs = client(account.ground.here, "sqs")
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     with _nobody_loads(account.ground.here):
         created = account.rowmill.create_upload(file.path, dataset)
@@ -104,7 +104,7 @@ def _chunks_total(account: ours.Account, upload_id: str) -> int:
 @contextmanager
 def _nobody_loads(here: Instance) -> Iterator[None]:
     """Keep the function from its queue."""
-    functions = _client(here, "lambda")
+    functions = client(here, "lambda")
     (mapping,) = functions.list_event_source_mappings(FunctionName=FUNCTION)["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
@@ -115,10 +115,10 @@ def _nobody_loads(here: Instance) -> Iterator[None]:
 
 def _environment(here: Instance) -> Mapping[str, str]:
     """What the deployed function is started with."""
-    deployed = _client(here, "lambda").get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
+    deployed = client(here, "lambda").get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {**kept, **cloud.CREDENTIALS, **cloud.NOTHING_ELSE, "AWS_ENDPOINT_URL": here.endpoint, **deployed}
 
 
-def _client(here: Instance, service: str) -> Any:
+def client(here: Instance, service: str) -> Any:
     return boto3.Session("test", "test", region_name=cloud.REGION).client(service, endpoint_url=here.endpoint)

@@ -37,9 +37,15 @@ class Program:
 
 
 def psql(place: Ground, file: File) -> Spent:
+    with _fresh_table(place, file):
+        return copied(place, file)
+
+
+def copied(place: Ground, file: File) -> Spent:
+    """psql into the table as it stands, where the rows stay."""
     names = ", ".join(f'"{name}"' for name in file.names)
     copy = f"\\copy {TABLE} ({names}) FROM '{file.path}' WITH (FORMAT csv, HEADER true, NULL '{file.null}')"
-    return _command(place, file, [binary(place, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", copy])
+    return _run(place, [binary(place, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", copy])
 
 
 def csvsql(place: Ground, file: File) -> Spent:
@@ -100,11 +106,15 @@ dlt_arrow = partial(dlt, "arrow")
 
 
 def _command(place: Ground, file: File, command: Sequence[str]) -> Spent:
-    supplied = Path(command[0]).name
-    with _fresh_table(place, file), place.halted_cloud():
+    with _fresh_table(place, file):
+        return _run(place, command)
+
+
+def _run(place: Ground, command: Sequence[str]) -> Spent:
+    with place.halted_cloud():
         place.settle()
         with meter.measured(place.postgres) as spent:
-            run(place, command, place.folder / "logs" / f"{supplied}.log")
+            run(place, command, place.folder / "logs" / f"{Path(command[0]).name}.log")
     return spent
 
 

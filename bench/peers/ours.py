@@ -62,12 +62,25 @@ def account(ground: Ground) -> Iterator[Account]:
         yield Account(ground, rowmill)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that is in, and what it took."""
+
+    dataset: str
+    upload: Upload
+    spent: Spent
+
+
 def load(account: Account, file: File) -> Spent:
     """One load of a file, or the median of many of a small one."""
-    return _load_small(account, file) if file.rows <= SMALL_ROWS else _load(account, file)
+    if file.rows <= SMALL_ROWS:
+        return _load_small(account, file)
+    found = loaded(account, file)
+    account.forget_rows(found.dataset)
+    return found.spent
 
 
-def _load(account: Account, file: File) -> Spent:
+def loaded(account: Account, file: File) -> Loaded:
     """Send a file and wait. Processor time is counted from when the file was sent, as the seconds are."""
     dataset = account.fresh_dataset(file)
     account.ground.settle()
@@ -77,10 +90,9 @@ def _load(account: Account, file: File) -> Spent:
     sending = time.monotonic() - begun
     with meter.measured(account.ground.postgres, [account.ground.cloud]) as spent:
         upload = account.rowmill.wait(created["id"], timeout=WAIT_SECONDS)
-    spent.seconds, spent.sending = seconds_of(upload), sending
+    spent.seconds, spent.sending, spent.usd = seconds_of(upload), sending, usd_of(upload)
     check(account, dataset, file, upload)
-    account.forget_rows(dataset)
-    return spent
+    return Loaded(dataset, upload, spent)
 
 
 def _load_small(account: Account, file: File) -> Spent:
@@ -89,11 +101,10 @@ def _load_small(account: Account, file: File) -> Spent:
     for _ in range(SMALL_WARM_UPS):
         _load_again(account, dataset, file)
     account.ground.settle()
-    taken = []
     with meter.measured(account.ground.postgres, [account.ground.cloud]) as spent:
-        for _ in range(SMALL_RUNS):
-            taken.append(seconds_of(_load_again(account, dataset, file)))
-    spent.seconds = statistics.median(taken)
+        uploads = [_load_again(account, dataset, file) for _ in range(SMALL_RUNS)]
+    spent.seconds = statistics.median(map(seconds_of, uploads))
+    spent.usd = statistics.median(map(usd_of, uploads))
     for each in ("watched", "client", "postgres", "others"):
         setattr(spent, each, getattr(spent, each) / SMALL_RUNS)
     return spent
@@ -119,6 +130,12 @@ def seconds_of(upload: Upload) -> float:
     if taken is None:
         raise Failed(f"the upload ended as {upload['state']} without a time")
     return float(taken)
+
+
+def usd_of(upload: Upload) -> float:
+    """By list prices, for a million rows; 0 if the status does not say."""
+    cost = upload.get("cost")
+    return (cost["usd_per_million_rows"] or 0.0) if cost else 0.0
 
 
 def check(account: Account, dataset: str, file: File, upload: Upload) -> None:

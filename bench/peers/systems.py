@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.peers import loadpath, others, ours
+from bench.peers import exact, loadpath, others, ours
 from bench.peers.files import File
 from bench.peers.ground import Ground
 from bench.peers.meter import Spent
@@ -38,6 +38,7 @@ SYSTEMS: Final[Mapping[str, System]] = {
         ("contacts", "flights"),
     ),
     "pipeline": System("Rowmill, stored to completed", "", ours.load, ("contacts", "bad", "flights", "small")),
+    "pipeline-exact": System("Rowmill without polars, stored to completed", "", exact.load),
     "loadpath": System("Rowmill's load step alone, two processes", "", loadpath.load),
     "pgloader": System(
         "pgloader",

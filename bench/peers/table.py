@@ -33,7 +33,7 @@ def line(name: str, case: Case) -> str:
     run = case.runs[-1]
     ratio = f"{run.ratio:7.2f} × psql" if run.ratio is not None else " " * 14
     cpu = f"cpu {run.spent.client:6.2f} + {run.spent.postgres:6.2f} s, others {run.spent.others:5.2f} s"
-    return f"{run.round}  {case.file:9} {name:10} {run.rows:>9,} rows {run.spent.seconds:8.3f} s {ratio}  {cpu}"
+    return f"{run.round}  {case.file:9} {name:14} {run.rows:>9,} rows {run.spent.seconds:8.3f} s {ratio}  {cpu}"
 
 
 def markdown(report: Report) -> str:
@@ -54,7 +54,9 @@ def _case(case: Case) -> str:
     ratio = spread(case.ratios()) if case.ratios() else ""
     client, postgres = case.cpu_per_million()
     sending = statistics.median(run.spent.sending for run in case.runs)
-    notes = [system.lacks, f"sending the file before: {sending:.1f} s" if sending else "", case.skipped]
+    usd = statistics.median(run.spent.usd for run in case.runs)
+    told = f"on AWS {usd:.4f} USD for 1 M rows, the database not counted" if usd else ""
+    notes = [system.lacks, f"sending the file before: {sending:.1f} s" if sending else "", told, case.skipped]
     figures = [f"{case.rows:,}", spread(case.seconds), f"{rate:,.0f}", ratio, f"{client:,.1f} + {postgres:,.1f}"]
     return _row([system.title, *figures, "; ".join(filter(None, notes))])
 
@@ -73,6 +75,9 @@ def _told(report: Report) -> Iterator[str]:
         ours = report.find("pipeline", file)
         if ours and ours.ratios():
             yield f"{file} {spread(ours.ratios())} × psql"
+    exact = report.find("pipeline-exact", "contacts")
+    if exact and exact.ratios():
+        yield f"without polars {spread(exact.ratios())} × psql"
     small = report.find("pipeline", "small")
     if small and small.runs:
         yield f"1,000 rows p50 {spread(small.seconds, 3)} s"
