@@ -44,12 +44,16 @@ class Seen:
         self._first = dict(self._last)
         self.since, self._machine = time.time(), _busy()
 
-    def processor(self) -> dict[str, float]:
-        """Cores in use on average, by role; `others` is what was not ours."""
-        passed = time.time() - self.since
+    def spent(self) -> dict[str, float]:
+        """Processor seconds by role."""
         used: dict[str, float] = defaultdict(float)
         for key, seconds in self._last.items():
             used[key[0]] += seconds - self._first.get(key, 0.0)
+        return used
+
+    def processor(self) -> dict[str, float]:
+        """Cores in use on average, by role; `others` is what was not ours."""
+        passed, used = time.time() - self.since, self.spent()
         used["others"] = max(0.0, _busy() - self._machine - sum(used.values()))
         return {role: seconds / passed for role, seconds in sorted(used.items())}
 

@@ -64,12 +64,12 @@ class Ground:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
-    def fresh_table(self, file: File) -> None:
-        self.drop_table()
-        self.sql(f"CREATE TABLE {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {file.columns})")
+    def fresh_table(self, file: File, table: str = TABLE) -> None:
+        self.drop_table(table)
+        self.sql(f"CREATE TABLE {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {file.columns})")
 
-    def drop_table(self) -> None:
-        self.sql(f"DROP TABLE IF EXISTS {TABLE}")
+    def drop_table(self, table: str = TABLE) -> None:
+        self.sql(f"DROP TABLE IF EXISTS {table}")
 
     def count(self, table: str = TABLE, url: str = "") -> int:
         return int(str(self.sql(f"SELECT count(*) FROM {table}", url)[0][0]))

@@ -115,11 +115,16 @@ def warm_up(account: Account, file: File) -> None:
     _load_again(account, account.fresh_dataset(file), file)
 
 
-def _load_again(account: Account, dataset: str, file: File) -> Upload:
+def sent(account: Account, dataset: str, file: File) -> Upload:
+    """Send a file, and the upload when it is over."""
     created = account.rowmill.create_upload(file.path, dataset)
     account.rowmill.send_file(created, file.path)
     time.sleep(NOT_BEFORE)
-    upload = account.rowmill.wait(created["id"], timeout=WAIT_SECONDS)
+    return account.rowmill.wait(created["id"], timeout=WAIT_SECONDS)
+
+
+def _load_again(account: Account, dataset: str, file: File) -> Upload:
+    upload = sent(account, dataset, file)
     check(account, dataset, file, upload)
     account.forget_rows(dataset)
     return upload

@@ -1,0 +1,48 @@
+"""`python -m bench.scale`: the page, and `.rowmill/reports/scale.json` with every run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from dataclasses import asdict
+
+from bench import scale
+from bench.peers import files
+from bench.scale import page, runs
+from infra.local.place import default_folder
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    cache = (default_folder() / "cache").resolve()
+    short, long = (files.contacts(cache, rows) for rows in (arguments.rows, arguments.rows * arguments.times))
+    sums = {file.rows: runs.total(file) for file in (short, long)}
+    if arguments.prepare:
+        return 0
+    try:
+        told = runs.measure(short, long, sums, arguments.repeats)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was left running", file=sys.stderr)
+        return 128 + signal.SIGINT
+    path = default_folder() / "reports" / "scale.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**told, "runs": [asdict(run) for run in told["runs"]]}, indent=1) + "\n")
+    print("\n" + page.markdown(told))
+    print(page.summary(told["runs"]))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=scale.__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the short file (%(default)s)")
+    parser.add_argument("--times", type=int, default=10, help="as many rows has the long one (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="of the short file, between the long ones (%(default)s)")
+    parser.add_argument("--prepare", action="store_true", help="make the files, and measure nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
