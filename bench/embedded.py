@@ -37,6 +37,18 @@ CONTACTS: Final[dict[str, Any]] = {
         {"name": "remark", "type": "string"},
     ]
 }
+TICK: Final[dict[str, Any]] = {
+    "detail": {"once": True},
+    "source": "aws.events",
+    "region": cloud.REGION,
+    "resources": [],
+    "id": "1",
+    "version": "0",
+    "account": "0",
+    "time": "2026-01-01T00:00:00Z",
+    "detail-type": "once",
+}
+"""The clock's stroke that has the sweep go round once."""
 
 
 def contacts(rows: int, seed: int) -> bytes:
@@ -92,9 +104,7 @@ class Embedded:
 
     def sweep(self) -> None:
         """Have the clock strike, once."""
-        event = {"detail": {"once": True}, "source": "aws.events", "region": cloud.REGION, "resources": []}
-        event |= {"id": "1", "version": "0", "account": "0", "time": "2026-01-01T00:00:00Z", "detail-type": "once"}
-        boto3.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(event))
+        boto3.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(TICK))
 
 
 @contextlib.contextmanager

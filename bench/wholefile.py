@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from rowmill_client import Upload
+
 from bench.load import meters
 from bench.load.report import table
 from bench.peers import files, meter, ours, supplies
@@ -143,21 +145,31 @@ def _ours(account: ours.Account, file: File, count: int) -> Run:
     for dataset, upload in zip(datasets, uploads, strict=True):
         ours.check(account, dataset, file, upload)
         account.forget_rows(dataset)
-    peaks = {role: size for role, size in seen.memory.items() if role.startswith(FUNCTIONS)}
+    busy = {role: count for role, count in seen.at_work().items() if role.startswith(FUNCTIONS)}
     cpu = sum(seconds for role, seconds in seen.spent().items() if role.startswith(FUNCTIONS))
     costs = [upload["cost"] for upload in uploads]
     return Run(
         OURS,
         file.rows,
         count,
-        max(peaks.values()),
-        sum(size * seen.processes[role] for role, size in peaks.items()),
+        max(seen.memory[role] for role in busy),
+        sum(seen.memory[role] * processes for role, processes in busy.items()),
         cpu,
         spent.postgres,
-        spent.seconds,
+        _lasted(place, uploads),
         sum(sum(cost["gb_seconds"].values()) for cost in costs if cost),
         sum(cost["usd"] for cost in costs if cost),
     )
+
+
+def _lasted(place: Ground, uploads: Sequence[Upload]) -> float:
+    """From when the first was stored until the last was completed."""
+    ids = ", ".join(f"'{upload['id']}'" for upload in uploads)
+    ((seconds,),) = place.sql(
+        f"SELECT extract(epoch FROM max(finished_at) - min(stored_at)) FROM rowmill.upload WHERE upload_id IN ({ids})",
+        place.here.database_url,
+    )
+    return float(str(seconds))
 
 
 def markdown(runs: Sequence[Run], told: dict[str, Any]) -> str:
@@ -211,11 +223,11 @@ def _fleet(pair: tuple[Run, Run]) -> str:
 def summary(runs: Sequence[Run]) -> str:
     """How much less the largest files take, four at once."""
     *_, (whole, mine) = _pairs(runs)
-    memory, money = 1 - mine.largest / whole.largest, 1 - mine.usd / whole.usd
+    memory, money = mine.largest / whole.largest, mine.usd / whole.usd
     return (
         f"wholefile: {WORKERS} files of {whole.rows:,} rows: {mine.largest / 1e6:.0f} MB a process beside"
-        f" {whole.largest / 1e6:.0f} ({memory:.0%} less), {mine.per_million(mine.usd):.6f} USD for 1 M rows beside"
-        f" {whole.per_million(whole.usd):.6f} ({money:.0%} less)"
+        f" {whole.largest / 1e6:.0f} ({memory:.2f} ×), {mine.per_million(mine.usd):.6f} USD for 1 M rows beside"
+        f" {whole.per_million(whole.usd):.6f} ({money:.2f} ×)"
     )
 
 

@@ -104,6 +104,7 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
             if answer.status_code == 200 and (shown := answer.json())["state"] in TERMINAL:
                 upload["seen"] = time.time()
                 upload |= {name: shown[name] for name in ("state", "rows_total", "loaded", "rejected")}
+                upload["usd"] = (shown.get("cost") or {}).get("usd")
             else:
                 time.sleep(max(0.05, _retry_after(answer)))
         return True

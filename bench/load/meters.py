@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,13 @@ class Seen:
         for key, seconds in self._last.items():
             used[key[0]] += seconds - self._first.get(key, 0.0)
         return used
+
+    def at_work(self, least: float = 0.05) -> dict[str, int]:
+        """By role, how many processes have used the processor for so long."""
+        used = (
+            role for (role, pid), seconds in self._last.items() if seconds - self._first.get((role, pid), 0) >= least
+        )
+        return Counter(used)
 
     def processor(self) -> dict[str, float]:
         """Cores in use on average, by role; `others` is what was not ours."""

@@ -44,6 +44,7 @@ def figures(found: Found, window: tuple[float, float]) -> dict[str, Any]:
         "waiting": _waiting(found, uploads),
         "uploads": len(uploads),
         "rows_per_s": round(_rows_ended(found, begin, end) / (end - begin)),
+        "usd_per_million_rows": bill(uploads),
         "fairness": _fairness(found, uploads),
         "sent": sum("stored" in one for one in found.uploads),
         "failed": [one.get("id") for one in found.uploads if not one.get("state", "").startswith("completed")],
@@ -109,6 +110,12 @@ def _fairness(found: Found, uploads: Iterable[Mapping[str, Any]]) -> dict[str, f
     return {"waiting": round(fairness(means), 3), "uploads": round(fairness(list(brought.values())), 3)}
 
 
+def bill(uploads: Iterable[Mapping[str, Any]]) -> float:
+    """What a million rows of such files would cost on AWS, as their statuses say."""
+    told = [(one["usd"], one["rows"]) for one in uploads if one.get("usd") is not None]
+    return round(1e6 * sum(usd for usd, _ in told) / sum(rows for _, rows in told), 6) if told else math.nan
+
+
 def _spread(values: Sequence[float]) -> Spread:
     return {"count": len(values), **{f"p{share}": round(quantile(values, share / 100), 3) for share in (50, 95, 99)}}
 
@@ -129,7 +136,8 @@ def markdown(told: Mapping[str, Any]) -> str:
             table(("request", "count", "p50 ms", "p95 ms", "p99 ms"), routes),
             table(("stored to completed", "uploads", "p50 ms", "p95 ms", "p99 ms"), waits),
             table(("who", "processes", "cores in use", "largest, MB"), _usage(told)),
-            f"{told['uploads']} uploads, {told['rows_per_s']:,} rows/s; functions and emulator together at most"
+            f"{told['uploads']} uploads, {told['rows_per_s']:,} rows/s; on AWS a million such rows would cost"
+            f" {told['usd_per_million_rows']:.4f} USD without the database; functions and emulator together at most"
             f" {told['functions_and_emulator_mb']:,} MB; at most {told['connections']['most']} Postgres connections"
             f" (bound {told['connections']['bound']}); Jain's index over users: {told['fairness']['waiting']} of the"
             f" mean wait for {SMALLEST} rows, {told['fairness']['uploads']} of the uploads each got in.",

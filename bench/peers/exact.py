@@ -37,25 +37,26 @@ def load(account: ours.Account, file: File) -> Spent:
 @contextmanager
 def _without_polars(here: Instance) -> Iterator[None]:
     functions = client(here, "lambda")
-    usual = {name: _variables(functions, name) for name in FUNCTIONS}
+    usual = {name: variables(functions, name) for name in FUNCTIONS}
     try:
-        for name, variables in usual.items():
-            _start_anew(functions, name, {**variables, "PYTHONPATH": str(WITHOUT)})
+        for name, known in usual.items():
+            start_anew(functions, name, {**known, "PYTHONPATH": str(WITHOUT)})
         yield
     finally:
-        for name, variables in usual.items():
-            _start_anew(functions, name, variables)
+        for name, known in usual.items():
+            start_anew(functions, name, known)
 
 
-def _variables(functions: Any, name: str) -> dict[str, str]:
+def variables(functions: Any, name: str) -> dict[str, str]:
+    """What a function is deployed with."""
     told = functions.get_function_configuration(FunctionName=f"rowmill-local-{name}")
     return dict(told["Environment"]["Variables"])
 
 
-def _start_anew(functions: Any, name: str, variables: Mapping[str, str]) -> None:
-    """Other variables: the emulator takes the function's processes away, as AWS does."""
+def start_anew(functions: Any, name: str, known: Mapping[str, str]) -> None:
+    """Its processes go, as on AWS when its variables are set; the next call starts one."""
     functions.update_function_configuration(
-        FunctionName=f"rowmill-local-{name}", Environment={"Variables": dict(variables)}
+        FunctionName=f"rowmill-local-{name}", Environment={"Variables": dict(known)}
     )
 
 

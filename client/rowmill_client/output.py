@@ -78,7 +78,8 @@ def conclusion(upload: Upload) -> None:
     if eta := upload.get("eta"):
         note(f"it may be over at {eta['p50_at']}, and nine in ten such uploads are by {eta['p90_at']}")
     if cost := upload.get("cost"):
-        note(f"on AWS that would cost about {cost['usd']:.6f} USD ({cost['estimate']}), without the database")
+        each = f", {rate:.6f} for a million rows" if (rate := cost["usd_per_million_rows"]) is not None else ""
+        note(f"on AWS that would cost about {cost['usd']:.6f} USD{each} ({cost['estimate']}), without the database")
     if upload["state"] == "needs_review":
         note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")

@@ -136,7 +136,7 @@ def _warm(instance: Instance) -> None:
         functions = boto3.client("lambda", region_name=cloud.REGION)
 
         def start(name: str) -> None:
-            event = json.dumps({"Records": [_nothing(name)]})
+            event = json.dumps({"Records": [nothing(name)]})
             answer = functions.invoke(FunctionName=f"rowmill-local-{name}", Payload=event)
             if "FunctionError" in answer:
                 raise cloud.CloudFailed(f"{name} does not start: {answer['Payload'].read().decode()}")
@@ -144,7 +144,7 @@ def _warm(instance: Instance) -> None:
         list(pool.map(start, WARMED))
 
 
-def _nothing(function: str) -> dict[str, Any]:
+def nothing(function: str) -> dict[str, Any]:
     """A record of a queue that names no upload."""
     body = {"tenant": "nobody", "upload_id": "none", "upload": 0, "chunk": 0}
     source = f"arn:aws:sqs:{cloud.REGION}:000000000000:{function}"

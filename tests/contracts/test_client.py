@@ -535,14 +535,14 @@ def test_status_says_what_waits_before_an_upload_when_it_may_be_over_and_what_it
     cloud: Cloud, rowmill: Shell, books: Path
 ) -> None:
     eta = {"p50_at": "2026-11-22T12:00:01.000Z", "p90_at": "2026-11-22T12:00:09.000Z"}
-    cost = {"usd": 0.0000123, "estimate": "prices of a month"}
+    cost = {"usd": 0.0000123, "usd_per_million_rows": 0.000271, "estimate": "prices of a month"}
     cloud.journey = [{"state": "queued", "percent": 0.0, "queued_before": 3, "eta": eta, "cost": cost}]
     rowmill("upload", str(books), "--dataset", "books", "--no-wait")
     told = rowmill("status", "upl_1").stderr
     assert "3 chunks of other uploads" in told
     assert eta["p50_at"] in told
     assert eta["p90_at"] in told
-    assert "about 0.000012 USD (prices of a month)" in told
+    assert "about 0.000012 USD, 0.000271 for a million rows (prices of a month)" in told
 
 
 def test_a_terminal_gets_bars_and_stdout_still_only_json(cloud: Cloud, rowmill: Shell, books: Path) -> None:

@@ -74,3 +74,9 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
     values = list(range(100, 0, -1))
     assert [report.quantile(values, share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
     assert math.isnan(report.quantile([], 0.5))
+
+
+def test_the_bill_is_of_all_rows_together_and_leaves_out_files_without_a_price() -> None:
+    sent = [{"rows": 1000, "usd": 0.001}, {"rows": 999_000, "usd": 0.002}, {"rows": 10, "usd": None}, {"rows": 10}]
+    assert report.bill(sent) == 0.003
+    assert math.isnan(report.bill([]))
