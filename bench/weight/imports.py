@@ -103,12 +103,13 @@ def size(built: Path) -> dict[str, int]:
 
 
 def sizes(built: Path) -> dict[str, dict[str, int]]:
-    """By distribution, what its files take in the package, unpacked and packed, as its RECORD lists them."""
+    """By distribution, what its files take in the package, unpacked and packed: those of its RECORD, and bytecode."""
     found = {}
     with ZipFile(built) as archive:
         there = {one.filename: one for one in archive.infolist()}
         for record in (name for name in there if name.endswith(".dist-info/RECORD")):
             names = [line.split(",")[0].strip('"') for line in archive.read(record).decode().splitlines()]
+            names += [importlib.util.cache_from_source(name) for name in names if name.endswith(".py")]
             files = [there[name] for name in names if name in there]
             distribution = record.split("-")[0].lower()
             unpacked, packed = (sum(getattr(one, kind) for one in files) for kind in ("file_size", "compress_size"))
@@ -128,8 +129,9 @@ def measure(folder: Path, built: Path, runs: int) -> dict[str, Any]:
         others = [statement for other, statement in eager.items() if other != name]
         cases[name] = ("; ".join(["import boto3, chalice.app", *others]), imported)
     told = {"as shipped": _probed(here, cases, runs)}
-    subprocess.run([sys.executable, "-m", "compileall", "-q", folder / "task"], check=True)
-    return {"imports": told | {"with bytecode": _probed(here, cases, runs)}}
+    for path in (folder / "task").rglob("*.pyc"):
+        path.unlink()
+    return {"imports": told | {"without bytecode": _probed(here, cases, runs)}}
 
 
 def _probed(here: Lambda, cases: Mapping[str, tuple[str, str]], runs: int) -> dict[str, list[float]]:

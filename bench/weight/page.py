@@ -12,7 +12,7 @@ LIMIT_MB: Final = 250
 
 
 def markdown(told: Mapping[str, Any]) -> str:
-    shipped, compiled = (told["imports"][kind] for kind in ("as shipped", "with bytecode"))
+    shipped, bare = (told["imports"][kind] for kind in ("as shipped", "without bytecode"))
     machine = "{processor}, {cores} cores, {memory_gib} GiB, {system}, Python {python}".format(**told["machine"])
     whole = told["package"]
     return "\n\n".join(
@@ -25,26 +25,26 @@ def markdown(told: Mapping[str, Any]) -> str:
                     "MB unpacked",
                     "packed",
                     "import, ms",
-                    "with bytecode",
+                    "without bytecode",
                     "adds MB",
                     "imported by",
                     "what it is for",
                 ),
-                (_dependency(name, told["sizes"], shipped[name], compiled[name]) for name in DEPENDENCIES),
+                (_dependency(name, told["sizes"], shipped[name], bare[name]) for name in DEPENDENCIES),
             ),
             table(
                 (
                     "function",
                     "imports, s",
                     "of it processor",
-                    "with bytecode",
+                    "without bytecode",
                     "MB then",
                     "first call, s",
                     "later ones, s",
                     "MB then",
                 ),
                 (
-                    _function(name, shipped[f"start {name}"], compiled[f"start {name}"], told["calls"][name])
+                    _function(name, shipped[f"start {name}"], bare[f"start {name}"], told["calls"][name])
                     for name in STARTS
                 ),
             ),

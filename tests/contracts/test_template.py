@@ -11,8 +11,10 @@ import ast
 import copy
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 from zipfile import ZipFile
@@ -24,6 +26,9 @@ from samtranslator.translator.transform import transform
 from infra.cloud import Cloud
 from infra.deploy import located, parameters
 from infra.package import ROOT, Package, package
+
+TAG = sys.implementation.cache_tag
+UNCHECKED_HASH = b"\x01\0\0\0"  # flags of PEP 552
 
 ACCOUNT = "123456789012"
 CLOUDS = {
@@ -470,7 +475,18 @@ def test_secrets_are_parameters_that_cloudformation_does_not_show(stack: Stack) 
 
 def test_a_package_ships_the_application_and_nothing_else(stack: Stack) -> None:
     shipped = {name.split("/")[0] for name in ZipFile(stack.package.code).namelist()}
-    assert shipped == {"app.py", "chalice", "chalicelib"}
+    assert shipped == {"app.py", "chalice", "chalicelib", "__pycache__"}
+
+
+def test_every_module_is_shipped_compiled_and_loads_without_a_look_at_its_source(stack: Stack) -> None:
+    with ZipFile(stack.package.code) as archive:
+        names = archive.namelist()
+        sources = [Path(name) for name in names if name.endswith(".py")]
+        compiled = {str(path): str(path.parent / "__pycache__" / f"{path.stem}.{TAG}.pyc") for path in sources}
+        assert not [source for source, code in compiled.items() if code not in names]
+        for name in compiled.values():
+            assert archive.read(name)[4:8] == UNCHECKED_HASH
+            assert archive.getinfo(name).external_attr >> 16 == 0o644
 
 
 def test_a_second_packaging_of_the_same_sources_is_the_first(stack: Stack) -> None:

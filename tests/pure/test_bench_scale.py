@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -95,10 +96,11 @@ def test_every_requirement_is_weighed_and_every_function_started() -> None:
 def test_a_distribution_weighs_what_its_record_lists(tmp_path: Path) -> None:
     with ZipFile(tmp_path / "code.zip", "w") as archive:
         archive.writestr("one/__init__.py", "x" * 100)
+        archive.writestr(cache_from_source("one/__init__.py"), "c" * 30)
         archive.writestr("one.libs/lib.so", "y" * 50)
         archive.writestr("app.py", "z" * 7)
         archive.writestr("one-1.0.dist-info/RECORD", "one/__init__.py,,\none.libs/lib.so,,\nbin/gone,,\n")
-    assert imports.sizes(tmp_path / "code.zip") == {"one": {"unpacked": 150, "packed": 150}}
+    assert imports.sizes(tmp_path / "code.zip") == {"one": {"unpacked": 180, "packed": 180}}
 
 
 def test_functions_told_by_the_folder_alone_find_no_polars() -> None:
