@@ -23,7 +23,8 @@ from infra.local.place import default_folder
 KEYED, KEYLESS, PSQL = "Rowmill, unique e-mail", "Rowmill, no key", "psql `\\copy`, unique e-mail"
 TENTHS: Final = 10
 _CHUNKS: Final = """
-    SELECT extract(epoch FROM c.finished_at - u.stored_at)::float8, c.records
+    SELECT extract(epoch FROM c.finished_at - u.stored_at)::float8, c.records,
+           extract(epoch FROM u.created_at - u.stored_at)::float8, extract(epoch FROM u.split_at - u.stored_at)::float8
     FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number
     WHERE u.upload_id = '{}' ORDER BY c.finished_at
 """
@@ -45,14 +46,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One load. `first_s`: when the first rows were committed; `tenths`: rows a second, of a tenth of the file each."""
+    """One load. `moments` after the file was stored: a splitter has opened it, the first rows are committed, all of it
+    is cut. `tenths`: rows a second, of a tenth of the file each."""
 
     system: str
     rows: int
     bytes: int
     spent: Spent
     server: Server
-    first_s: float | None = None
+    moments: Sequence[float] = ()
     tenths: Sequence[float] = ()
     memory: dict[str, int] | None = None  # by role: the largest process of it, in bytes
     processes: dict[str, int] | None = None
@@ -108,11 +110,13 @@ def _ours(account: ours.Account, system: str, file: File, amounts: str, before: 
         loaded = ours.loaded(account, offered)
     after = _counters(place)
     server = _server(before, after, _audit(place, account.table(loaded.dataset), url, file, amounts))
-    chunks = [(float(str(at)), int(str(rows))) for at, rows in place.sql(_CHUNKS.format(loaded.upload["id"]), url)]
+    chunks = [tuple(map(float, map(str, row))) for row in place.sql(_CHUNKS.format(loaded.upload["id"]), url)]
+    first, _, opened, cut = chunks[0]
     account.forget_rows(loaded.dataset)
     mine = {role: size for role, size in sorted(seen.memory.items()) if role not in ("postgres", "generator")}
+    rates = tenths([(at, int(rows)) for at, rows, *_ in chunks])
     size = file.path.stat().st_size
-    return Run(system, file.rows, size, loaded.spent, server, chunks[0][0], tenths(chunks), mine, dict(seen.processes))
+    return Run(system, file.rows, size, loaded.spent, server, (opened, first, cut), rates, mine, dict(seen.processes))
 
 
 def keyless(schema: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ HERE = {"machine": MACHINE | {"settings": {"shared_buffers": "512MB"}}, "date": 
 def run(system: str, rows: int, seconds: float, loader: int = 170) -> Run:
     spent = Spent(seconds, seconds, client=seconds / 2, postgres=seconds / 4, usd=0.0 if system == PSQL else 0.0003)
     memory = None if system == PSQL else {"load_low": loader * 10**6, "split": 90 * 10**6, "emulator": 10**9}
-    return Run(system, rows, 97 * rows, spent, Server(1, 1, 0, 1), 0.3, [1.0] * 10, memory, {"load_low": 2})
+    return Run(system, rows, 97 * rows, spent, Server(1, 1, 0, 1), (0.1, 0.3, 0.9), [1.0] * 10, memory, {"load_low": 2})
 
 
 def runs(long: float, loader: int = 170) -> list[Run]:
