@@ -29,6 +29,7 @@ from bench.peers.children import Child, started
 from bench.peers.files import File
 from bench.peers.ground import TABLE, Failed, Ground, environment, standing
 from bench.peers.results import this_machine, today
+from bench.publish import publish
 from chalicelib.prices import AS_OF, GB_SECOND
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
@@ -75,7 +76,10 @@ def main() -> int:
     path = default_folder() / "reports" / "wholefile.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=1) + "\n")
-    print("\n" + markdown(runs, told))
+    text = markdown(runs, told)
+    print("\n" + text)
+    if arguments.publish:
+        publish("wholefile", text)
     print(summary(runs))
     return 0
 
@@ -86,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=lambda text: [int(rows) for rows in text.split(",")], default=[200_000, 1_000_000]
     )
     parser.add_argument("--prepare", action="store_true", help="make the files and install pandas, measure nothing")
+    parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from bench import scale
 from bench.peers import files
+from bench.publish import publish
 from bench.scale import page, runs
 from infra.local.place import default_folder
 
@@ -30,7 +31,10 @@ def main() -> int:
     path = default_folder() / "reports" / "scale.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**told, "runs": [asdict(run) for run in told["runs"]]}, indent=1) + "\n")
-    print("\n" + page.markdown(told))
+    text = page.markdown(told)
+    print("\n" + text)
+    if arguments.publish:
+        publish("scale", text)
     print(page.summary(told["runs"]))
     return 0
 
@@ -41,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", type=int, default=10, help="as many rows has the long one (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of the short file, between the long ones (%(default)s)")
     parser.add_argument("--prepare", action="store_true", help="make the files, and measure nothing")
+    parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser
 
 

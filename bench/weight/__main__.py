@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import weight
 from bench.peers.results import this_machine, today
+from bench.publish import publish
 from bench.weight import calls, imports, page
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
@@ -30,7 +31,10 @@ def main() -> int:
     path = default_folder() / "reports" / "weight.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=1) + "\n")
-    print("\n" + page.markdown(told))
+    text = page.markdown(told)
+    print("\n" + text)
+    if arguments.publish:
+        publish("weight", text)
     print(page.summary(told))
     return 0
 
@@ -39,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.weight", description=weight.__doc__)
     parser.add_argument("--runs", type=int, default=9, help="new processes for each import (%(default)s)")
     parser.add_argument("--colds", type=int, default=5, help="cold starts of each function (%(default)s)")
+    parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser
 
 

@@ -16,6 +16,7 @@ import pytest
 from bench import wholefile
 from bench.peers.exact import WITHOUT
 from bench.peers.meter import Spent
+from bench.publish import PAGE, publish
 from bench.scale import page
 from bench.scale.runs import KEYED, KEYLESS, PSQL, Run, Server, keyless, tenths
 from bench.weight import imports
@@ -110,3 +111,16 @@ def test_functions_told_by_the_folder_alone_find_no_polars() -> None:
         [sys.executable, "-c", program], check=True, cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert found.stdout == "None\n"
+
+
+def test_figures_are_put_between_their_marks_and_nowhere_else(tmp_path: Path) -> None:
+    page_ = tmp_path / "page.md"
+    page_.write_text("a\n<!-- scale: begin -->\nold\n<!-- scale: end -->\nb\n<!-- weight: begin -->\nc\n")
+    publish("scale", "new", page_)
+    assert page_.read_text() == "a\n<!-- scale: begin -->\nnew\n<!-- scale: end -->\nb\n<!-- weight: begin -->\nc\n"
+
+
+@pytest.mark.parametrize("name", ["scale", "wholefile", "weight"])
+def test_the_docs_have_room_for_each_benchs_figures(name: str) -> None:
+    told = PAGE.read_text()
+    assert told.count(f"<!-- {name}: begin -->") == told.count(f"<!-- {name}: end -->") == 1
