@@ -169,4 +169,5 @@ def _line(run: Run) -> str:
     spent = run.spent
     rate = run.rows / spent.seconds
     cpu = f"cpu {spent.client:6.2f} + {spent.postgres:6.2f} s, others {spent.others:5.2f} s"
-    return f"{run.system:28} {run.rows:>11,} rows {spent.seconds:8.3f} s {rate:>9,.0f} rows/s  {cpu}"
+    moments = f"; opened, first, cut {', '.join(f'{at:.2f}' for at in run.moments)} s" if run.moments else ""
+    return f"{run.system:28} {run.rows:>11,} rows {spent.seconds:8.3f} s {rate:>9,.0f} rows/s  {cpu}{moments}"
