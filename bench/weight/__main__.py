@@ -41,8 +41,8 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.weight", description=weight.__doc__)
-    parser.add_argument("--runs", type=int, default=9, help="new processes for each import (%(default)s)")
-    parser.add_argument("--colds", type=int, default=5, help="cold starts of each function (%(default)s)")
+    parser.add_argument("--runs", type=int, default=7, help="new processes for each import (%(default)s)")
+    parser.add_argument("--colds", type=int, default=3, help="cold starts of each function (%(default)s)")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser
 
