@@ -65,12 +65,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     cache = (default_folder() / "cache").resolve()
     supplies.venv()
-    made = [files.contacts(cache, rows) for rows in arguments.rows]
+    made = [files.contacts(cache, rows) for rows in (*arguments.rows, *arguments.alone)]
     if arguments.prepare:
         return 0
     with standing(default_folder().resolve() / "wholefile") as place, ours.account(place) as account:
         ours.warm_up(account, files.contacts(cache, ours.WARM_UP_ROWS))
-        runs = list(_runs(account, made))
+        runs = list(_runs(account, made, arguments.alone))
         machine = this_machine(str(place.sql("SHOW server_version")[0][0]), SETTINGS)
     told = {"machine": machine, "date": today(), "prices": AS_OF, "runs": list(map(asdict, runs))}
     path = default_folder() / "reports" / "wholefile.json"
@@ -86,17 +86,20 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.wholefile", description=__doc__)
-    parser.add_argument(
-        "--rows", type=lambda text: [int(rows) for rows in text.split(",")], default=[200_000, 1_000_000]
-    )
+    parser.add_argument("--rows", type=_numbers, default=[200_000, 1_000_000], help="a file (200,000 and 1,000,000)")
+    parser.add_argument("--alone", type=_numbers, default=[], help="of files that are only loaded one at a time")
     parser.add_argument("--prepare", action="store_true", help="make the files and install pandas, measure nothing")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser
 
 
-def _runs(account: ours.Account, made: Sequence[File]) -> Iterator[Run]:
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _runs(account: ours.Account, made: Sequence[File], alone: Sequence[int]) -> Iterator[Run]:
     for file in made:
-        for count in (1, WORKERS):
+        for count in (1,) if file.rows in alone else (1, WORKERS):
             for run in (_whole(account.ground, file, count), _ours(account, file, count)):
                 print(f"{run.way:28} {run.files} × {run.rows:>9,} rows in {run.lasted:7.2f} s", flush=True)
                 yield run
@@ -207,11 +210,12 @@ def _row(run: Run) -> Sequence[str]:
     )
 
 
-def _pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
-    """Both ways with four files at once."""
-    many = [run for run in runs if run.files == WORKERS]
-    for whole in many:
-        yield from ((whole, run) for run in many if whole.way == WHOLE and (run.way, run.rows) == (OURS, whole.rows))
+def _pairs(runs: Sequence[Run], files_: int = WORKERS) -> Iterator[tuple[Run, Run]]:
+    """Both ways with so many files at once."""
+    for whole in runs:
+        for mine in runs:
+            if (whole.way, mine.way, whole.rows) == (WHOLE, OURS, mine.rows) and whole.files == mine.files == files_:
+                yield whole, mine
 
 
 def _fleet(pair: tuple[Run, Run]) -> str:
@@ -226,13 +230,14 @@ def _fleet(pair: tuple[Run, Run]) -> str:
 
 
 def summary(runs: Sequence[Run]) -> str:
-    """How much less the largest files take, four at once."""
-    *_, (whole, mine) = _pairs(runs)
-    memory, money = mine.largest / whole.largest, mine.usd / whole.usd
+    """What of the memory the largest file takes, and what of the money the largest four at once."""
+    *_, (one, mine) = _pairs(runs, 1)
+    *_, (four, ours_) = _pairs(runs)
     return (
-        f"wholefile: {WORKERS} files of {whole.rows:,} rows: {mine.largest / 1e6:.0f} MB a process beside"
-        f" {whole.largest / 1e6:.0f} ({memory:.2f} ×), {mine.per_million(mine.usd):.6f} USD for 1 M rows beside"
-        f" {whole.per_million(whole.usd):.6f} ({money:.2f} ×)"
+        f"wholefile: a file of {one.rows:,} rows: {mine.largest / 1e6:.0f} MB a process beside"
+        f" {one.largest / 1e6:.0f} ({mine.largest / one.largest:.2f} ×); {WORKERS} of {four.rows:,} at once:"
+        f" {ours_.per_million(ours_.usd):.6f} USD for 1 M rows beside {four.per_million(four.usd):.6f}"
+        f" ({ours_.usd / four.usd:.2f} ×)"
     )
 
 

@@ -81,9 +81,17 @@ def test_both_ways_are_billed_for_a_million_rows() -> None:
     assert "| 4 × 500,000 | 2,000 | 8,000 | 9.0 | 10.0 + 15.0 | 40.0 | 0.001000 |" in told
     day = 8e9 / 2**30 * 86_400 * wholefile.GB_SECOND
     assert f"{day:.2f} USD a day, busy or not; for that Rowmill loads {day / 0.00025:,.0f} million rows" in told
-    assert "200 MB a process beside 2000 (0.10 ×), 0.000250 USD for 1 M rows beside 0.001000 (0.25 ×)" in (
-        wholefile.summary([whole, mine])
-    )
+
+
+def test_memory_is_told_of_the_largest_file_and_money_of_four_at_once() -> None:
+    runs_ = [
+        wholefile.Run(way, rows, count, memory * 10**6, 1, 1.0, 1.0, 1.0, 1.0, usd)
+        for rows, count in ((1000, 1), (1000, 4), (9000, 1))
+        for way, memory, usd in ((wholefile.WHOLE, rows, 0.002), (wholefile.OURS, 180, 0.0005))
+    ]
+    told = wholefile.summary(runs_)
+    assert "a file of 9,000 rows: 180 MB a process beside 9000 (0.02 ×)" in told
+    assert "4 of 1,000 at once: 0.125000 USD for 1 M rows beside 0.500000 (0.25 ×)" in told
 
 
 def test_every_requirement_is_weighed_and_every_function_started() -> None:
