@@ -21,6 +21,8 @@ from chalicelib.settings import ChunkRule, settings
 
 SPLITTER_VERSION: Final = 2
 SAMPLE_BYTES: Final = 256 * 1024
+MOST_CELLS: Final = 1_800_000  # of a chunk: a cell takes a worker some 30 bytes however short it is
+CELLS_PER_COLUMN: Final = 500  # what a column takes besides, in cells
 REVIEWED_ROWS: Final = 20
 REVIEWED_CELLS: Final = 1000  # the status table holds them
 REVIEWED_LENGTH: Final = 40
@@ -75,7 +77,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "data_start": start,
         "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else look.header.lines),
         "chunk_bytes": _equal_chunks(left, rule.bytes),
-        "chunk_records": rule.records,
+        "chunk_records": _most_records(rule, len(look.columns)),
         "tier": queue,
     }
 
@@ -157,6 +159,11 @@ def _estimate_rows(sample: bytes, size: int) -> int:
     """About how many rows `size` bytes hold, by the line ends of a sample."""
     lines = max(sample.count(b"\n"), sample.count(b"\r"))
     return size * lines // len(sample) if sample else 0
+
+
+def _most_records(rule: ChunkRule, width: int) -> int:
+    """Records of a chunk: few of a wide file, of which 8 MiB may hold as many cells as bytes."""
+    return max(1, min(rule.records, MOST_CELLS // width - CELLS_PER_COLUMN))
 
 
 def _equal_chunks(size: int, most: int) -> int:

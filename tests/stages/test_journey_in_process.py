@@ -53,3 +53,16 @@ def test_bad_rows_come_back_with_row_line_column_code_and_the_record(pipeline: P
         (4, 6, [(None, "width_mismatch")], "d@x.org,too,many,cells"),
         (5, 7, [("email", "duplicate_in_file")], "a@x.org,Again,3"),
     ]
+
+
+def test_a_chunk_of_a_wide_file_holds_fewer_records(pipeline: Pipeline) -> None:
+    """Its cells are what a worker has to hold, and a cell may be no more than its delimiter."""
+    names = [f"c{n}" for n in range(1500)]
+    pipeline.dataset({"fields": [{"name": name, "type": "string"} for name in names]}, "wide")
+    upload_id = pipeline.create(",".join(names).encode() + (b"\n" + b"," * 1499) * 1500, "wide")
+    pipeline.split(upload_id)
+    assert [chunk["records"] for chunk in pipeline.sql("SELECT records FROM rowmill.chunk ORDER BY n")] == [
+        700,
+        700,
+        100,
+    ]
