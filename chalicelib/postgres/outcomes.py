@@ -14,6 +14,7 @@ from chalicelib.journey import CellError, Pass, Rejection
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
 
+MOST_ERRORS: Final = 100  # of a record: a wide one may have a thousand, each longer than its cell
 SAMPLES: Final = 5
 MAX_CAUSE: Final = 200  # characters
 MAX_CAUSES: Final = 100  # that a summary tells
@@ -22,12 +23,15 @@ _VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')
 
 
 def add_rejections(connection: Connection, number: int, reading: Pass, rejections: Iterable[Rejection]) -> None:
-    """Keep rejected records with their reasons, as they come; nothing may be asked of the connection meanwhile."""
+    """Keep rejected records with their reasons, as they come; nothing may be asked of the connection meanwhile.
+
+    Of a record's errors the first MOST_ERRORS are kept and counted; of the others it is told how many there are.
+    """
     causes: Causes = {}
     columns = "(upload, pass, record, line, errors, raw)"
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.reject {columns} FROM STDIN") as copy:
         for one in rejections:
-            errors = [{"column": e.column, "code": e.code, "detail": e.detail} for e in one.errors]
+            errors = [{"column": e.column, "code": e.code, "detail": e.detail} for e in _told(one.errors)]
             copy.write_row((number, reading, one.record, one.line, Jsonb(errors), one.raw))
             _tally(causes, one)
     columns = "(upload, pass, code, field, cause, rejects, first_line, last_line, samples)"
@@ -35,6 +39,13 @@ def add_rejections(connection: Connection, number: int, reading: Pass, rejection
         for (code, column, cause), seen in causes.items():
             told = (seen.rejects, seen.first_line, seen.last_line, Jsonb(seen.samples))
             copy.write_row((number, reading, code, column, cause, *told))
+
+
+def _told(errors: Sequence[CellError]) -> Sequence[CellError]:
+    more = len(errors) - MOST_ERRORS
+    if more <= 0:
+        return errors
+    return [*errors[:MOST_ERRORS], CellError(None, errors[MOST_ERRORS].code, f"{more} more cells are at fault")]
 
 
 @dataclass(slots=True)
@@ -52,7 +63,7 @@ Causes = dict[tuple[str, str | None, str], Tally]  # by code, column and what th
 
 def _tally(causes: Causes, one: Rejection) -> None:
     """Count a rejection, the next in file order: once for each of its causes."""
-    for cause, value in {_cause(error): _value(error) for error in one.errors}.items():
+    for cause, value in {_cause(error): _value(error) for error in one.errors[:MOST_ERRORS]}.items():
         seen = causes.setdefault(cause, Tally(one.line))
         seen.rejects += 1
         seen.last_line = one.line

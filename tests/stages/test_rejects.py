@@ -243,6 +243,19 @@ def test_a_summary_groups_causes_and_shows_their_lowest_lines(
     assert others[1]["samples"] == [{"row": 10, "line": 11, "value": None}]
 
 
+def test_of_a_record_with_more_errors_than_anybody_reads_a_hundred_are_told(pipeline: Pipeline) -> None:
+    names = [f"c{n}" for n in range(150)]
+    pipeline.dataset({"fields": [{"name": name, "type": "integer"} for name in names]}, "wide")
+    file = "".join(",".join(row) + "\n" for row in (names, ["x"] * 150, ["1"] * 50 + ["x"] * 100))
+    upload = pipeline.run(file.encode(), "wide")
+    first, second = pipeline.rejects(upload["id"])
+    assert [error["column"] for error in first["errors"]] == [*names[:100], None]
+    assert first["errors"][100]["detail"] == "50 more cells are at fault"
+    assert [error["column"] for error in second["errors"]] == names[50:]
+    causes = rejects.summary(pipeline.tenant, upload["id"])
+    assert (causes["rejected"], causes["causes_total"]) == (2, 150)
+
+
 def test_a_reason_of_postgres_is_one_cause_whatever_it_repeats(pipeline: Pipeline) -> None:
     schema = {"fields": [{"name": "key", "type": "string"}], "primaryKey": "key"}
     name = pipeline.dataset(schema, "long")
