@@ -68,6 +68,7 @@ def cut(
         feed.skip(len(region.data))
         yield from cutter.take(region)
         size = usual if region.data else min(2 * size, max_record_bytes + 2)
+        del region  # of up to 16 MiB: not to be held while as much is read again
     yield from cutter.rest()
 
 
@@ -96,6 +97,7 @@ class _Feed:
         self._blocks = iter(blocks)
         self._held = b""
         self._at = 0
+        self._over = b""  # of a block, what follows the bytes held; empty once the stream has ended
         self._ended = False
 
     def window(self, size: int) -> bytes:
@@ -112,8 +114,10 @@ class _Feed:
         self._at += count
 
     def _fill(self, size: int) -> None:
-        pieces = [self._held[self._at :]]
-        missing = size - len(pieces[0])
+        """Hold `size` bytes or more; of a large window no more, as it is then not copied once again."""
+        pieces = [self._held[self._at :], self._over]
+        self._held, self._at, self._over = b"", 0, b""
+        missing = size - len(pieces[0]) - len(pieces[1])
         while missing > 0:
             block = next(self._blocks, None)
             if block is None:
@@ -121,7 +125,11 @@ class _Feed:
                 break
             pieces.append(block)
             missing -= len(block)
-        self._held, self._at = b"".join(pieces), 0
+        if missing < 0 and size > PROVABLE:
+            last = pieces.pop()
+            pieces.append(last[:missing])
+            self._over = last[missing:]
+        self._held = b"".join(pieces)
 
 
 class _Cutter:

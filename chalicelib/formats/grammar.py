@@ -131,7 +131,8 @@ def first_line(data: bytes, dialect: Dialect) -> tuple[int, int]:
     start = len(data) - len(data.lstrip(b"\r\n"))
     match = _pattern(data[start:], dialect).match(data[start:])
     assert match is not None
-    return start, start + (match.end(1) if match[1] is not None else len(match[0].rstrip(b"\r\n")))
+    is_record = match.start(1) >= 0  # group 1 itself would be a copy, of a record that may have 16 MiB
+    return start, start + (match.end(1) if is_record else len(match[0].rstrip(b"\r\n")))
 
 
 def spans(chunk: bytes, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
@@ -240,7 +241,7 @@ def _tokenized(window: bytes, dialect: Dialect, final: bool) -> Region:
 
 def _is_complete(match: re.Match[bytes]) -> bool:
     """Whether a record, comment or blank line ends with a line end, not with the window."""
-    if match[1] is None:
+    if match.start(1) < 0:
         return match[0].endswith((b"\n", b"\r"))
     return match.end(1) < match.end() or match.start() == match.end()
 

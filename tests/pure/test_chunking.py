@@ -381,6 +381,17 @@ def test_what_never_ends_is_refused_with_its_line_and_in_bounded_memory(head: by
     assert peak < 8 * (16 << 20)
 
 
+def test_records_as_long_as_may_be_are_held_little_more_than_twice() -> None:
+    record = b"x" * (15 << 20) + b"\n"
+    blocks = (record[start : start + (1 << 20)] for _ in range(3) for start in range(0, len(record), 1 << 20))
+    tracemalloc.start()
+    found = [chunk.records for chunk in cut(blocks, COMMAS, start=START, chunk_bytes=4 << 20, chunk_records=9)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [1, 1, 1]
+    assert peak < 36 << 20
+
+
 def test_blank_lines_without_end_take_no_memory() -> None:
     tracemalloc.start()
     blocks = itertools.repeat(b"\n" * (1 << 20), 12)
