@@ -137,6 +137,12 @@ def _unsure(distinct: set[str], column: Column) -> set[str]:
     return {cell for cell in distinct if not sure.fullmatch(cell)} | distinct & column.missing
 
 
+@lru_cache(maxsize=64)
+def _not_text(column: str, has_nul: bool) -> CellError:
+    """Made once: a chunk may hold a hundred thousand such cells, no two the same."""
+    return CellError(column, "encoding_invalid", _NOT_TEXT[has_nul])
+
+
 def _cell(cell: str, column: Column) -> Value | CellError:
     spec = column.field
     if not cell.isascii() and (fault := excel.fault(cell)):
@@ -144,7 +150,7 @@ def _cell(cell: str, column: Column) -> Value | CellError:
             return CellError(spec.name, "type_invalid", fault)
         cell = cell[1:]
     if (not cell.isascii() or "\0" in cell) and not is_text(cell):
-        return CellError(spec.name, "encoding_invalid", _NOT_TEXT["\0" in cell])
+        return _not_text(spec.name, "\0" in cell)
     if cell in column.missing:
         return CellError(spec.name, "required_missing", "a value is required") if spec.required else None
     value = column.reading.read(cell)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import methodcaller
 
 from chalicelib.errors import Refused
@@ -181,5 +182,11 @@ def _fitted(row: list[str], width: int, pad: bool, nameless: int) -> list[str]:
 def misfit(row: Sequence[str], width: int) -> CellError:
     """Why a record that has not `width` cells is rejected."""
     if isinstance(row, Unreadable):
-        return CellError(None, row.code, row.detail)
-    return CellError(None, "width_mismatch", f"{len(row)} cells where the header has {width}")
+        return _error(row.code, row.detail)
+    return _error("width_mismatch", f"{len(row)} cells where the header has {width}")
+
+
+@lru_cache(maxsize=1024)
+def _error(code: str, detail: str) -> CellError:
+    """One and the same for records with the same fault: there may be a hundred thousand in a chunk."""
+    return CellError(None, code, detail)
