@@ -5,7 +5,9 @@ The largest number of database connections seen is held to the bound that the te
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import random
 import signal
 import threading
@@ -13,16 +15,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
+from rowmill_client import TERMINAL
 
 from infra.local import instance
 from infra.local.server import API_PROCESSES
-from tests.journey.conftest import Account, Cloud, new_account, people
+from tests.journey.conftest import Account, Cloud, eventually, new_account, people
 
 ACCOUNTS = 50
 ROWS = 5000
+TINY = 100  # files; a thousand are sent by bench.bad_input
 ELSE = 4  # define twice, sweep, doctor
 
 
@@ -56,6 +62,39 @@ def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud,
     print(f"\nlast end {time.monotonic() - quiet[0]:.1f} s after the last fault, {peak[0]} connections at most")
     assert time.monotonic() - quiet[0] < 60 + 30  # sixty seconds for what is stuck, and the work itself
     assert peak[0] <= bound(alone)
+
+
+def test_many_tiny_files_from_a_few_accounts_at_once_end_without_an_error_and_leave_no_message(
+    alone: Cloud, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(24) as pool:
+        accounts = [stack.enter_context(new_account(alone, tmp_path)) for _ in range(4)]
+        list(pool.map(Account.dataset, accounts))
+        ended = list(pool.map(lambda n: tiny(accounts[n % 4], n), range(TINY)))
+        for place, account in enumerate(accounts):
+            sent = [(n * 10 + row, "x") for n in range(place, TINY, 4) for row in range(n % 5 + 1)]
+            assert account.table() == sent
+    assert [(one["state"], one["rows_total"]) for one in ended] == [("completed", n % 5 + 1) for n in range(TINY)]
+    for queue in ("intake", "high", "medium", "low", "settle", "dead"):
+        eventually(lambda queue=queue: alone.messages(queue) == 0)
+
+
+def tiny(account: Account, n: int) -> dict[str, Any]:
+    """A file of one to five rows, by plain HTTP: nobody tries again after an error of the server's."""
+    body = ("id,name\n" + "".join(f"{n * 10 + row},x\n" for row in range(n % 5 + 1))).encode()
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    asked = {"dataset": "people", "filename": "a.csv", "size": len(body), "checksum": checksum}
+    created = account.http.post("/uploads", json=asked)
+    assert created.status_code == 201, created.text
+    ticket = created.json()["upload"]
+    assert httpx.post(ticket["url"], data=ticket["fields"], files={"file": ("a.csv", body)}).status_code < 300
+
+    while True:
+        answer = account.http.get(f"/uploads/{created.json()['id']}")
+        assert answer.status_code == 200, answer.text
+        if answer.json()["state"] in TERMINAL:
+            return dict(answer.json())
+        time.sleep(float(answer.headers["Retry-After"]))
 
 
 def upload_all(deployed: Cloud, folder: Path, meanwhile: Callable[[], None]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rowmill_client import ApiError
 
-from tests.journey.conftest import Account, Cloud, adds_up, new_account
+from bench.bad_input import cases, watch
+from tests.journey.conftest import COUNTS, Account, Cloud, adds_up, new_account
 from tests.workbooks import of_rows, zipped
 
 CONTACTS = {
@@ -142,3 +143,27 @@ def test_a_dataset_nobody_declared_is_refused_before_any_byte_is_sent(account: A
 
 def _text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
+
+
+FULL = {  # a chunk or two of full size each; how many rows the long files of a run have then
+    "every row bad: a wrong type": 100_000,
+    "every row the same key, insert": 100_000,
+    "1,500 columns, empty but for one": 18_000,
+    "1,500 columns, every cell a wrong type": 36_000,
+    "a cell of 2 MB in one row of fifty": 75_000,
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_no_chunk_of_a_nasty_file_takes_more_memory_than_a_worker_may(account: Account, name: str) -> None:
+    (case,) = (case for case in cases.every(FULL[name]) if case.name == name)
+    path = account.folder / "nasty.csv"
+    case.write(path)
+    account.dataset(case.schema or {}, "nasty")
+    with watch.peaks(account.cloud.instance) as peaks:
+        created = account.rowmill.create_upload(path, "nasty")
+        account.rowmill.send_file(created, path)
+        upload = account.ended(created["id"], seconds=60)
+    assert {count: upload[count] for count in COUNTS if upload[count]} == case.counts
+    assert peaks.keys() >= watch.BOUNDS_MB.keys()
+    assert watch.too_large(peaks) == [], peaks

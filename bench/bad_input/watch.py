@@ -1,0 +1,65 @@
+"""What each process grows to: its largest resident set since it was last asked to forget that."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from infra.local.processes import family
+from infra.local.record import Instance
+
+BOUNDS_MB: Final = {"load": 200, "split": 150}
+EVERY_SECONDS: Final = 0.25
+_FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-(load|[a-z]+)")
+_PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
+
+Peaks = dict[str, int]  # by function, the three that load as one: bytes
+
+
+@contextlib.contextmanager
+def peaks(here: Instance) -> Iterator[Peaks]:
+    """Fill in what any process of each function grew to in the block; complete when it is left."""
+    for pid in workers(here):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak is now what is in use
+    found: Peaks = {}
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(here, found, over))
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+
+
+def workers(here: Instance) -> dict[int, str]:
+    """The processes of functions, by pid."""
+    assert here.cloud is not None
+    found: dict[int, str] = {}
+    for process in family(here.cloud):
+        with contextlib.suppress(OSError):
+            if name := _FUNCTION.search(Path(f"/proc/{process.pid}/cmdline").read_text()):
+                found[process.pid] = name[1]
+    return found
+
+
+def _watch(here: Instance, found: Peaks, over: threading.Event) -> None:
+    """Look again and again, as a process that is killed takes its peak along."""
+    while True:
+        last = over.wait(EVERY_SECONDS)
+        for pid, role in workers(here).items():
+            with contextlib.suppress(OSError):
+                if peak := _PEAK.search(Path(f"/proc/{pid}/status").read_text()):
+                    found[role] = max(found.get(role, 0), int(peak[1]) * 1024)
+        if last:
+            return
+
+
+def too_large(found: Peaks) -> list[str]:
+    """The functions that took more than they may."""
+    return [role for role, most in BOUNDS_MB.items() if found.get(role, 0) > most * 1_000_000]
