@@ -2,7 +2,8 @@
 
 Contacts (a fifth of the notes quoted, with commas, quotes and line ends; CRLF, and the same with LF) and flights (no
 quotes; LF), in blocks of 1 MiB as S3 gives them, from memory: no disk, no network. MB are millions of bytes, of
-processor time where one process cuts, of wall time where several do. The long stream repeats the contacts; its figure is the memory.
+processor time where one process cuts, of wall time where several do. The long stream repeats the contacts; its figure
+is the memory.
 """
 
 from __future__ import annotations
