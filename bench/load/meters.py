@@ -51,7 +51,7 @@ class Seen:
             used[key[0]] += seconds - self._first.get(key, 0.0)
         return used
 
-    def at_work(self, least: float = 0.05) -> dict[str, int]:
+    def at_work(self, least: float = 0.01) -> dict[str, int]:
         """By role, how many processes have used the processor for so long."""
         used = (
             role for (role, pid), seconds in self._last.items() if seconds - self._first.get((role, pid), 0) >= least
