@@ -39,7 +39,7 @@ def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: I
     if lines := staging.lines_of(rows):
         staging.make_staging(connection, table)
         _make_twin(connection, table)
-        staging.place(connection, partial(_try, connection, table, upload, mode), lines, outcome)
+        staging.place(connection, table, partial(_try, connection, table, upload, mode), lines, outcome)
     return outcome
 
 

@@ -20,7 +20,7 @@ from chalicelib import checking
 from chalicelib.cells.texts import ANY
 from chalicelib.checking import Checked, Column, Value
 from chalicelib.datasets import Schema
-from chalicelib.formats import Dialect, may_hold_large
+from chalicelib.formats import MAX_CELL, Dialect, may_hold_large
 from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
@@ -75,7 +75,12 @@ def _cells(data: bytes, dialect: Dialect, width: int, records: int) -> pl.DataFr
         )
     except pl.exceptions.PolarsError:
         return None  # not UTF-8, or rows too long: other rows are too short
-    return frame if frame.height == records else None
+    return frame if frame.height == records and not (marks.quote and _holds_large(frame)) else None
+
+
+def _holds_large(frame: pl.DataFrame) -> bool:
+    """Whether a cell may be too large. Between quotes, one of many lines: none of them need be long."""
+    return any(cast(int, column.str.len_bytes().max()) > MAX_CELL for column in frame)
 
 
 def _is_plain(data: bytes, marks: Marks) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chalicelib import rows
 from chalicelib.cells import Conventions
 from chalicelib.datasets import read_schema
-from chalicelib.formats import Dialect, records
+from chalicelib.formats import MAX_CELL, Dialect, records
 from chalicelib.rows import Shape, exact, vectors
 
 FIRST = (7 << 32) + 1
@@ -183,6 +183,14 @@ def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
 )
 def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(data: bytes) -> None:
     assert not assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
+
+
+def test_a_cell_too_large_is_rejected_however_many_lines_it_has() -> None:
+    data = b'"' + b'a ""line"",\n' * (MAX_CELL // 9) + b'",1\nb,2\n'
+    schema = read_schema({"fields": [{"name": name, "type": "string"} for name in "ab"]})
+    found = rows.read(data, Shape(Dialect(), schema, [0, 1], 2), 2, FIRST)
+    assert [error.code for error in found.checked.bad[0]] == ["row_too_large"]
+    assert list(found.checked.places) == [1]
 
 
 def test_where_polars_is_not_installed_every_chunk_is_read_the_exact_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -675,6 +675,30 @@ def test_only_the_row_whose_key_no_index_can_hold_is_rejected(pipeline: Pipeline
     assert [row["email"] for row in pipeline.rows()] == emails[:20] + emails[21:]
 
 
+@pytest.mark.parametrize("options", [{"mode": "insert"}, {"mode": "upsert"}, {"mode": "insert", "validate_only": True}])
+def test_only_rows_that_are_longer_than_a_page_of_postgres_are_rejected(
+    pipeline: Pipeline, options: dict[str, Any]
+) -> None:
+    """1,100 numbers of eight bytes are: a hundred rows are halved once, and then each is judged by itself."""
+    numbers = [f"n{place}" for place in range(1100)]
+    fields = [{"name": "key", "type": "string"}, *({"name": name, "type": "integer"} for name in numbers)]
+    pipeline.dataset({"fields": fields, "primaryKey": "key"}, "wide", mode=options["mode"])
+    long, short = ",1" * 1100, ",1" * 600 + "," * 500
+    rows = [f'"a\tb\\N\n{n}"' + (long if n % 9 == 0 else short) for n in range(100)]
+    upload = pipeline.run("\n".join([",".join(["key", *numbers]), *rows, ""]).encode(), "wide", **options)
+    if "validate_only" in options:
+        assert upload["rejected"] == 12
+        upload = pipeline.confirm(upload["id"])
+        pipeline.split(upload["id"])
+        pipeline.load(pipeline.messages())
+        upload = pipeline.upload(upload["id"])
+    assert (upload["loaded"], upload["rejected"]) == (88, 12)
+    rejects = pipeline.rejects(upload["id"])
+    assert [reject["row"] for reject in rejects] == list(range(1, 101, 9))
+    assert {error["detail"][:14] for reject in rejects for error in reject["errors"]} == {"row is too big"}
+    assert {row["key"] for row in pipeline.rows("wide")} == {f"a\tb\\N\n{n}" for n in range(100) if n % 9}
+
+
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
 def test_a_file_with_not_one_good_row_is_rejected_row_by_row(pipeline: Pipeline, mode: str) -> None:
     pipeline.dataset(mode=mode)
