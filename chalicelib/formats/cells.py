@@ -58,15 +58,18 @@ def may_stray(chunk: bytes, marks: Marks, rows: Sequence[Sequence[str]]) -> bool
     assert marks.quote is not None
     quote = marks.quote.decode()
     if chunk.count(marks.quote) * 16 < len(chunk):
-        return _opening(marks).search(chunk) is not None
+        return _opening(marks.quote, marks.delimiter).search(chunk) is not None
     held = ([cell for cell in row if quote in cell] for row in rows if quote in "".join(row))
     return any(sum(cell.count(quote) % 2 for cell in cells) > 1 for cells in held if len(cells) > 1)
 
 
 @cache
-def _opening(marks: Marks) -> re.Pattern[bytes]:
-    """A lone quote inside a cell with text right behind it. That the pattern begins with the quote makes it fast."""
-    d, q = re.escape(marks.delimiter), re.escape(marks.quote or b"")
+def _opening(quote: bytes, delimiter: bytes = b"") -> re.Pattern[bytes]:
+    """A lone quote inside a cell with text right behind it. That the pattern begins with the quote makes it fast.
+
+    In one cell no delimiter has to be told from text; bytes of a long one may stand there by themselves.
+    """
+    d, q = re.escape(delimiter), re.escape(quote)
     return re.compile(rb"%b(?<=[^%b%b\r\n].)(?=[^%b%b\r\n \t])" % (q, d, q, d, q))
 
 
@@ -79,7 +82,7 @@ def _strays(bare: bytes, marks: Marks) -> str | None:
         return None
     if bare.endswith(marks.quote):
         return "closing"
-    return "opening" if _opening(marks).search(bare) else None
+    return "opening" if _opening(marks.quote).search(bare) else None
 
 
 def open_quote(record: bytes, marks: Marks) -> int | None:

@@ -198,6 +198,7 @@ def test_chunks_cover_the_file_without_gap_or_overlap(data: bytes, dialect: Dial
     assert [chunk.n for chunk in chunks] == list(range(1, len(chunks) + 1))
 
 
+@example(b',"a,aa"\n', Dialect.from_options({"delimiter": ",a"}), 1)  # a quote beside a byte of the delimiter
 @given(FILES, DIALECTS, st.sampled_from(CHUNK_BYTES))
 @settings(max_examples=500, deadline=None)
 def test_reading_chunk_by_chunk_is_reading_the_whole(data: bytes, dialect: Dialect, chunk_bytes: int) -> None:
