@@ -65,9 +65,9 @@ def cut(
         region = scan(window, dialect, feed.is_last(window))
         if len(window) > max_record_bytes:
             _refuse_long(window, dialect, cutter.here, max_record_bytes)
-        feed.skip(len(region.data))
+        feed.skip(region.size)
         yield from cutter.take(region)
-        size = usual if region.data else min(2 * size, max_record_bytes + 2)
+        size = usual if region.size else min(2 * size, max_record_bytes + 2)
     yield from cutter.rest()
 
 
@@ -139,7 +139,7 @@ class _Cutter:
     def take(self, region: Region) -> Iterator[Chunk]:
         """The chunks that are known to be complete once the region is read."""
         end = _Point(
-            self.here.byte + len(region.data),
+            self.here.byte + region.size,
             self.here.record + region.records,
             self.here.line + region.lines,
         )
@@ -164,18 +164,18 @@ class _Cutter:
 
     def _gap_cuts(self, region: Region) -> Iterator[Chunk]:
         """The chunks that end in the gap before the region's first record."""
-        lead, cut, line = region.lead(), 0, self.here.line
+        data, lead, cut, line = region.data, region.lead(), 0, self.here.line
         while (due := self._gap + self._gap_bytes - self.here.byte) <= lead:
-            line_end = _LINE_END.search(region.data, max(due - 1, 0), lead)
+            line_end = _LINE_END.search(data, max(due - 1, 0), lead)
             if line_end is None:
                 return
-            line += line_count(region.data[cut : line_end.end()])
+            line += line_count(data[cut : line_end.end()])
             cut = line_end.end()
             self._gap = self.here.byte + cut
             yield self._close(_Point(self._gap, self.here.record, line))
 
     def _cuts(self, region: Region) -> Iterator[Chunk]:
-        borders = region.borders()
+        data, borders = region.data, region.borders()
         done, line = 0, self.here.line
         while done < len(borders):
             if self._full:
@@ -186,7 +186,7 @@ class _Cutter:
             if last >= len(borders):
                 return
             begun = borders[done - 1] if done else 0
-            line += line_count(region.data[begun : borders[last]])
+            line += line_count(data[begun : borders[last]])
             done = last + 1
             self._full = _Point(self.here.byte + borders[last], self.here.record + done, line)
 

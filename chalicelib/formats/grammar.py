@@ -17,7 +17,7 @@ proved, and leaves the rest to `tokens`, which is exact for every input and five
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +31,8 @@ from chalicelib.formats.dialect import Dialect
 _LINE_END = rb"(?:\r\n?|\n|\Z)"
 PROVABLE = 1 << 18  # bytes; the proof holds the window in pieces, which in a large one could be millions
 _LINE_ENDS = re.compile(rb"(?:\r\n?|\n)\Z")
+_BLANK = (b"\n", b"\r\n", b"\r")
+_LONG = 64  # bytes from one opening quote to the next
 _UNQUOTED = re.compile(rb"([^\r\n]*+)" + _LINE_END)
 
 
@@ -100,17 +102,10 @@ def _record(marks: Marks) -> re.Pattern[bytes]:
 
 
 @cache
-def _well_quoted(delimiter: bytes, quote: bytes) -> re.Pattern[bytes]:
-    """A run of plain text and quoted cells of one line, then perhaps one cell of many lines (group 1).
-
-    Each opening quote is at a field's start; a doubled quote closes and opens at once. After a closing quote
-    anything may follow: another quote in that field would be an opening one that is not at a field's start.
-    """
+def _misplaced(delimiter: bytes, quote: bytes) -> re.Pattern[bytes]:
+    """A quote that is neither at a field's start nor right behind another. That it comes first makes it fast."""
     d, q = re.escape(delimiter), re.escape(quote)
-    opening = rb"(?<![^%b%b\r\n])%b" % (d, q, q)
-    plain = rb"[^%b]*+" % q
-    line = rb"%b[^%b\r\n]*+%b" % (opening, q, q)
-    return re.compile(rb"%b(?:%b%b)*(%b%b%b)?" % (plain, line, plain, opening, plain, q))
+    return re.compile(rb"%b(?<=[^%b%b\r\n]%b)" % (q, d, q, q))
 
 
 def tokens(data: bytes, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
@@ -154,8 +149,8 @@ def locate(
         upto = bisect_left(places, record + region.records, lo=done)
         for start, end, before in region.locate([place - record for place in places[done:upto]]):
             yield at + start, at + end, lines + before
-        at, record, lines, done = at + len(region.data), record + region.records, lines + region.lines, upto
-        size = window if region.data else 2 * size
+        at, record, lines, done = at + region.size, record + region.records, lines + region.lines, upto
+        size = window if region.size else 2 * size
 
 
 def line_count(data: bytes) -> int:
@@ -169,46 +164,55 @@ def line_count(data: bytes) -> int:
 class Region:
     """The complete lines at the head of a window: whole records, blank lines and comments.
 
-    `texts` are the (start, end) of the quoted cells of many lines, or None when lines and records differ otherwise.
-    `last` is the offset after the last record's line end.
+    `last` is the offset after the last record's line end; `is_proved`: quotes open and close by turns.
     """
 
-    data: bytes
+    window: bytes
+    size: int
     records: int
     lines: int
     dialect: Dialect
     last: int
-    texts: list[tuple[int, int]] | None = None
+    is_proved: bool = False
+
+    @property
+    def data(self) -> bytes:
+        """The lines themselves. Copied when asked for: most regions are only counted."""
+        return self.window[: self.size]
 
     def borders(self) -> list[int]:
         """The offset after each record's line end."""
-        if self.texts is None:
+        if not self.is_proved:
             return [after for _, _, after in tokens(self.data, self.dialect)]
-        ends = list(accumulate(map(len, self.data.splitlines(keepends=True))))
-        for start, end in reversed(self.texts):
-            del ends[bisect_right(ends, start) : bisect_left(ends, end)]
-        return ends
+        lines = _masked(self.data, self.dialect.quote).splitlines(keepends=True)
+        ends = accumulate(map(len, lines))
+        if len(lines) == self.records:
+            return list(ends)
+        return [end for end, line in zip(ends, lines, strict=True) if line not in _BLANK]
 
     def locate(self, places: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         """(start, end, physical lines before it) of the records at these places, in ascending order."""
         if not places:
             return
-        if self.texts is None:
-            found = list(spans(self.data, self.dialect))
+        data = self.data
+        if not self.is_proved:
+            found = list(spans(data, self.dialect))
             yield from (found[place] for place in places)
             return
         borders, lines, seen = self.borders(), 0, 0
         for place in places:
             start, end = borders[place - 1] if place else 0, borders[place]
-            lines += line_count(self.data[seen:start])
+            start = end - len(data[start:end].lstrip(b"\r\n"))  # less blank lines
+            lines += line_count(data[seen:start])
             seen = start
-            yield start, start + len(_LINE_ENDS.sub(b"", self.data[start:end])), lines
+            yield start, start + len(_LINE_ENDS.sub(b"", data[start:end])), lines
 
     def lead(self) -> int:
         """How many bytes stand before the first record: blank lines and comments."""
-        if marks_in(self.data, self.dialect).comment:
-            return next((start for start, _, _ in tokens(self.data, self.dialect)), len(self.data))
-        return len(self.data) - len(self.data.lstrip(b"\r\n"))
+        data = self.data
+        if marks_in(data, self.dialect).comment:
+            return next((start for start, _, _ in tokens(data, self.dialect)), len(data))
+        return len(data) - len(data.lstrip(b"\r\n"))
 
 
 def scan(window: bytes, dialect: Dialect, final: bool) -> Region:
@@ -234,8 +238,7 @@ def _tokenized(window: bytes, dialect: Dialect, final: bool) -> Region:
             if len(window) > PROVABLE:
                 complete = last
                 break
-    data = window[:complete]
-    return Region(data, records, line_count(data), dialect, last)
+    return Region(window, complete, records, line_count(window[:complete]), dialect, last)
 
 
 def _is_complete(match: re.Match[bytes]) -> bool:
@@ -248,57 +251,75 @@ def _is_complete(match: re.Match[bytes]) -> bool:
 def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
     """The region up to the last border before the first quote that is out of place; None if there is none.
 
-    Lines are counted for the whole region at once. A text of many lines then is one line too often per line end
-    in it, and blank lines are left out, of the texts' own as well.
+    Split at its quotes, a window is by turns outside and inside of them, as long as each quote that opens is at a
+    field's start or, half of a doubled one, right behind the one that closed. After a closing quote anything may
+    follow: another quote in that field would be an opening one that is out of place.
     """
+    if len(window) > PROVABLE:
+        return None
     marks = marks_in(window, dialect)
-    if len(window) > PROVABLE or not marks.are_plain or (marks.quote and len(marks.delimiter) > 1):
+    if not marks.are_plain or (marks.quote and len(marks.delimiter) > 1):
         return None
-    reach, texts = _well_quoted_part(window, marks)
-    end = reach if final and reach == len(window) else _last_border(window, reach, marks.quote)
-    while texts and texts[-1][0] >= end:
-        texts.pop()
-    lines = window[:end].splitlines()
-    inner = [window[start:stop].splitlines() for start, stop in texts]
-    blank = lines.count(b"") - sum(text.count(b"") for text in inner)
-    records = len(lines) - blank - sum(len(text) - 1 for text in inner)
-    if not end:
-        return None
-    last = _after_text(window, end) if blank else end
-    return Region(window[:end], records, len(lines), dialect, last, None if blank else texts)
+    parts = window.split(marks.quote) if marks.quote else [window]
+    outside, inside, size = parts[::2], parts[1::2], len(window)
+    placed = _well_placed(outside[: len(inside)], marks)
+    if not final or placed < len(inside) or len(inside) == len(outside):
+        last, border = _last_border(outside, placed)
+        size -= sum(map(len, parts[2 * last :])) + len(parts) - 1 - 2 * last - border
+        del inside[last:], outside[last + 1 :]
+        outside[last] = outside[last][:border]
+    return _counted(window, size, outside, inside, dialect) if size else None
 
 
-def _after_text(window: bytes, end: int) -> int:
-    """After the first line end behind the last other byte before `end`: where no quote is open, a record's end."""
-    text = len(window[:end].rstrip(b"\r\n"))
-    return min(end, text + (2 if window[text : text + 2] == b"\r\n" else 1)) if text else 0
+def _counted(window: bytes, size: int, outside: list[bytes], inside: list[bytes], dialect: Dialect) -> Region:
+    """The region of so many bytes, given in parts that are by turns outside and inside of quotes.
 
-
-def _well_quoted_part(window: bytes, marks: Marks) -> tuple[int, list[tuple[int, int]]]:
-    """How far no quote is out of place, and the cells of many lines up to there: at most 512, for speed."""
-    texts: list[tuple[int, int]] = []
-    if marks.quote is None:
-        return len(window), texts
-    run, reach = _well_quoted(marks.delimiter, marks.quote), 0
-    while len(texts) < 512 and (match := run.match(window, reach)):
-        reach = match.end()
-        if match[1] is None:
-            break
-        texts.append(match.span(1))
-    return reach, texts
-
-
-def _last_border(window: bytes, reach: int, quote: bytes | None) -> int:
-    """After the last line end outside quotes before `reach`, itself outside; there the parity of quotes is exact.
-
-    0 when a text of many lines stands before it: looking at each of its lines would cost more than `tokens`.
+    Joined by quotes, so that a line of nothing but a quoted cell is no blank one, and a CR before a quote and an LF
+    behind it stay two line ends.
     """
-    line_end = b"\n" if window.find(b"\n", 0, reach) >= 0 else b"\r"
-    quotes, end = 0, reach
-    for _ in range(64):
-        border = window.rfind(line_end, 0, end) + 1
-        quotes += window.count(quote, border, end) if quote else 0
-        if border == 0 or quotes % 2 == 0:
-            return border
-        end = border - 1
-    return 0
+    rows, text = b'"'.join(outside).splitlines(), b'"'.join(inside)
+    blank, returns = rows.count(b""), text.count(b"\r")
+    lines = len(rows) + text.count(b"\n") + returns - (text.count(b"\r\n") if returns else 0)
+    last = _after_text(window[:size]) if blank else size
+    return Region(window, size, len(rows) - blank, lines, dialect, last, True)
+
+
+def _well_placed(outside: list[bytes], marks: Marks) -> int:
+    """How many of these parts, each with an opening quote behind it, come before the first that is out of place.
+
+    Long parts are looked at one by one. Short ones are many: all at once, which takes longer for each byte.
+    """
+    if not outside or marks.quote is None:
+        return 0
+    if len(outside) * _LONG > PROVABLE:
+        text = marks.quote.join([*outside, b""])
+        stray = _misplaced(marks.delimiter, marks.quote).search(text)
+        return text.count(marks.quote, 0, stray.start()) if stray else len(outside)
+    starts = {b"", b"\n", b"\r", marks.delimiter}
+    if {part[-1:] for part in outside} <= starts:
+        return len(outside)
+    return next(at for at, part in enumerate(outside) if part[-1:] not in starts)
+
+
+def _last_border(outside: list[bytes], placed: int) -> tuple[int, int]:
+    """The last of the parts up to `placed` that holds a line end, and the offset after it; (0, 0) if none does."""
+    for at in range(min(placed, len(outside) - 1), -1, -1):
+        if border := max(outside[at].rfind(b"\n"), outside[at].rfind(b"\r")) + 1:
+            return at, border
+    return 0, 0
+
+
+def _after_text(data: bytes) -> int:
+    """After the first line end behind the last other byte: where no quote is open, a record's end."""
+    text = len(data.rstrip(b"\r\n"))
+    return min(len(data), text + (2 if data[text : text + 2] == b"\r\n" else 1)) if text else 0
+
+
+def _masked(data: bytes, mark: str | None) -> bytes:
+    """Proved data with quotes in the place of all that is inside of quotes."""
+    if mark is None:
+        return data
+    quote = mark.encode()
+    parts = data.split(quote)
+    parts[1::2] = [quote * len(part) for part in parts[1::2]]
+    return quote.join(parts)
