@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from operator import itemgetter
 
 from chalicelib.formats.dialect import Dialect
 
@@ -32,6 +33,7 @@ _LINE_END = rb"(?:\r\n?|\n|\Z)"
 PROVABLE = 1 << 18  # bytes; the proof holds the window in pieces, which in a large one could be millions
 _LINE_ENDS = re.compile(rb"(?:\r\n?|\n)\Z")
 _BLANK = (b"\n", b"\r\n", b"\r")
+_LAST = itemgetter(slice(-1, None))
 _LONG = 64  # bytes from one opening quote to the next
 _UNQUOTED = re.compile(rb"([^\r\n]*+)" + _LINE_END)
 
@@ -266,22 +268,21 @@ def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
     if not final or placed < len(inside) or len(inside) == len(outside):
         last, border = _last_border(outside, placed)
         size -= sum(map(len, parts[2 * last :])) + len(parts) - 1 - 2 * last - border
-        del inside[last:], outside[last + 1 :]
-        outside[last] = outside[last][:border]
-    return _counted(window, size, outside, inside, dialect) if size else None
+        del inside[last:]
+    return _counted(window, size, inside, dialect) if size else None
 
 
-def _counted(window: bytes, size: int, outside: list[bytes], inside: list[bytes], dialect: Dialect) -> Region:
-    """The region of so many bytes, given in parts that are by turns outside and inside of quotes.
+def _counted(window: bytes, size: int, inside: list[bytes], dialect: Dialect) -> Region:
+    """The region of so many bytes, of which these parts are inside of quotes.
 
-    Joined by quotes, so that a line of nothing but a quoted cell is no blank one, and a CR before a quote and an LF
-    behind it stay two line ends.
+    Its lines are counted all at once: in the texts inside, between quotes again, are then one too many per line end,
+    and blank ones that are no blank lines.
     """
-    rows, text = b'"'.join(outside).splitlines(), b'"'.join(inside)
-    blank, returns = rows.count(b""), text.count(b"\r")
-    lines = len(rows) + text.count(b"\n") + returns - (text.count(b"\r\n") if returns else 0)
-    last = _after_text(window[:size]) if blank else size
-    return Region(window, size, len(rows) - blank, lines, dialect, last, True)
+    lines = window[:size].splitlines()
+    texts = b'"'.join([b"", *inside, b""]).splitlines() if inside else []
+    blank = lines.count(b"") - texts.count(b"")
+    records = len(lines) - blank - max(0, len(texts) - 1)
+    return Region(window, size, records, len(lines), dialect, _after_text(window[:size]) if blank else size, True)
 
 
 def _well_placed(outside: list[bytes], marks: Marks) -> int:
@@ -296,7 +297,7 @@ def _well_placed(outside: list[bytes], marks: Marks) -> int:
         stray = _misplaced(marks.delimiter, marks.quote).search(text)
         return text.count(marks.quote, 0, stray.start()) if stray else len(outside)
     starts = {b"", b"\n", b"\r", marks.delimiter}
-    if {part[-1:] for part in outside} <= starts:
+    if starts.issuperset(map(_LAST, outside)):
         return len(outside)
     return next(at for at, part in enumerate(outside) if part[-1:] not in starts)
 
