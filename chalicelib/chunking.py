@@ -3,19 +3,26 @@
 The cuts depend on the bytes and the two sizes alone, never on how the bytes arrive in blocks: a splitter that
 starts again finds the same chunks. Memory is one block and one record, at most `max_record_bytes`.
 Chunks lie end to end. Where blank lines and comments go on for long they are cut, too: such a chunk may have no record.
+
+A large text is cut in segments, so that several can scan at once. A chunk ends in any case at the first record border
+at or after a segment's end; from a chunk's start on the cuts depend on nothing before it. So whoever guesses where the
+first chunk of a segment begins finds the same cuts as the scan that comes from the front, if the guess is right, and
+that is all there is to prove: that scan arrives at the very byte. Only numbers are then to be added.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chalicelib.errors import Refused
 from chalicelib.formats.cells import open_quote
 from chalicelib.formats.dialect import Dialect
-from chalicelib.formats.grammar import PROVABLE, Region, first_line, line_count, marks_in, scan
+from chalicelib.formats.grammar import PROVABLE, Region, first_line, line_count, marks_in, scan, tokens
 from chalicelib.journey import Chunk
 
 MAX_RECORD_BYTES = 16 << 20
@@ -30,6 +37,29 @@ class Start(NamedTuple):
     line: int
     n: int = 1
     record: int = 1
+
+
+class Segments(NamedTuple):
+    """A text from `start` to `end` in pieces of so many bytes, counted from 0."""
+
+    start: int
+    end: int
+    bytes: int
+
+    def of(self, byte: int) -> int:
+        """The segment that a byte lies in."""
+        return (byte - self.start) // self.bytes
+
+    def begin(self, n: int) -> int:
+        """The first byte of a segment."""
+        return self.start + n * self.bytes
+
+
+class Step(NamedTuple):
+    """A chunk, and where the next one begins."""
+
+    chunk: Chunk
+    after: Start
 
 
 class _Point(NamedTuple):
@@ -48,27 +78,125 @@ def cut(
     chunk_bytes: int,
     chunk_records: int,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    segments: Segments | None = None,
 ) -> Iterator[Chunk]:
     """The chunks of the data that blocks hold, each as soon as it is known.
 
     `start` says where in the file the first block begins: at a record's start. From the start of one of the
     chunks, that chunk and all after it come out as they did from the start of the file. A chunk ends
-    after the first record that reaches `chunk_bytes`, or after `chunk_records` records, whichever is first, and
-    in a gap between records after every line that reaches `chunk_bytes` (at least 1 MiB) from where it began.
-    Blank lines at the end of the file belong to the last chunk; a short file without a record has no chunk.
-    Raises Refused("record_too_large") for a record or comment, less its line end, above `max_record_bytes`.
+    after the first record that reaches `chunk_bytes`, or the end of its segment, or after `chunk_records` records,
+    whichever is first, and in a gap between records after every line that reaches `chunk_bytes` (at least 1 MiB) from
+    where it began. Blank lines at the end of the file belong to the last chunk; a short file without a record has no
+    chunk. Raises Refused("record_too_large") for a record or comment, less its line end, above `max_record_bytes`.
     """
-    cutter = _Cutter(start, chunk_bytes, chunk_records)
+    rule = Rule(dialect, chunk_bytes, chunk_records, segments, max_record_bytes)
+    return (step.chunk for step in steps(blocks, rule, start))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the cuts of a text depend on, beside its bytes."""
+
+    dialect: Dialect
+    chunk_bytes: int
+    chunk_records: int
+    segments: Segments | None = None
+    max_record_bytes: int = MAX_RECORD_BYTES
+
+
+def steps(blocks: Iterable[bytes], rule: Rule, start: Start) -> Iterator[Step]:
+    """As `cut`, with where each next chunk begins."""
+    dialect, limit = rule.dialect, rule.max_record_bytes
+    cutter = _Cutter(start, rule)
     feed = _Feed(blocks)
-    usual = size = min(PROVABLE, max_record_bytes + 1)
+    usual = size = min(PROVABLE, limit + 1)
     while window := feed.window(size):
         region = scan(window, dialect, feed.is_last(window))
-        if len(window) > max_record_bytes:
-            _refuse_long(window, dialect, cutter.here, max_record_bytes)
+        if len(window) > limit:
+            _refuse_long(window, dialect, cutter.here, limit)
         feed.skip(region.size)
         yield from cutter.take(region)
-        size = usual if region.size else min(2 * size, max_record_bytes + 2)
+        size = usual if region.size else min(2 * size, limit + 2)
     yield from cutter.rest()
+
+
+class Finding(NamedTuple):
+    """The cuts of a segment, found by somebody who guessed that one begins at `start`: a list each, chunk by chunk."""
+
+    start: int
+    ends: list[int]
+    records: list[int]
+    lines: list[int]
+
+    def knows(self, byte: int) -> bool:
+        """Whether one of the chunks begins there."""
+        return byte in [self.start, *self.ends][:-1]
+
+    def onward(self, start: Start) -> Iterator[Step]:
+        """The chunks from `start` on, where one begins, numbered."""
+        known = [self.start, *self.ends].index(start.byte)
+        for end, records, lines in zip(self.ends[known:], self.records[known:], self.lines[known:], strict=True):
+            byte, line, n, record = start
+            start = Start(end, line + lines, n + 1, record + records)
+            yield Step(Chunk(n, byte, end, record, records, line), start)
+
+
+def find_segment(found: Iterator[Step], rule: Rule, start: int) -> Finding:
+    """What a scan that began at `start` finds up to the end of its segment, or up to what it refuses."""
+    assert rule.segments is not None
+    finding, line = Finding(start, [], [], []), 1
+    with suppress(Refused):
+        for chunk, after in found:
+            finding.ends.append(after.byte)
+            finding.records.append(chunk.records)
+            finding.lines.append(after.line - line)
+            line = after.line
+            if rule.segments.of(after.byte) != rule.segments.of(start):
+                break
+    return finding
+
+
+def stitched(
+    start: Start,
+    segments: Segments,
+    known: Callable[[int, int], Finding | None],
+    scanned: Callable[[Start], Iterator[Step]],
+) -> Iterator[Chunk]:
+    """The chunks of a text from `start` on: as `known(segment, byte)` has them, else as they are scanned.
+
+    A finding counts if one of its chunks begins where the chunks before it have ended, and only then.
+    """
+    here = start
+    while here.byte < segments.end:
+        n, begun = segments.of(here.byte), here.byte
+        finding = known(n, begun)
+        for chunk, here in finding.onward(here) if finding else scanned(here):  # noqa: B020 - takes `here` first
+            yield chunk
+            if segments.of(here.byte) != n:
+                break
+        if here.byte == begun:
+            return
+
+
+def guesses(head: bytes, dialect: Dialect) -> list[int]:
+    """Where in `head`, from the byte before a segment on, its first chunk may begin: behind the record it lies in.
+
+    Either inside of quotes or not. If as many of the quotes that would open stand at a field's start one way as the
+    other, both. A guess is not believed: a wrong one is no chunk's start, and costs the time.
+    """
+    delimiter = dialect.delimiter.encode()
+    if dialect.quote is None or (quote := dialect.quote.encode()) not in head:
+        return _behind_first(delimiter, head, dialect)
+    parts, starts = head.split(quote), (delimiter, b"\n", b"\r")
+    outside, inside = (sum(part.endswith(starts) for part in parts[at:-1:2]) for at in (0, 1))
+    likely = [mark for mark, score in ((delimiter, outside), (quote, inside)) if score == max(outside, inside)]
+    return sorted({place for mark in likely for place in _behind_first(mark, head, dialect)})
+
+
+def _behind_first(mark: bytes, head: bytes, dialect: Dialect) -> list[int]:
+    """Where the record ends in a head that goes on from this mark, if it does end there."""
+    _, end, after = next(tokens(mark + head, dialect))
+    return [after - len(mark)] if end < after < len(mark + head) else []
 
 
 def _refuse_long(window: bytes, dialect: Dialect, here: _Point, limit: int) -> None:
@@ -127,16 +255,16 @@ class _Feed:
 class _Cutter:
     """The open chunk. It stays open, though full, until another record shows that it is not the last."""
 
-    def __init__(self, start: Start, chunk_bytes: int, chunk_records: int) -> None:
+    def __init__(self, start: Start, rule: Rule) -> None:
+        self._rule = rule
         self.here = self._start = _Point(start.byte, start.record, start.line)
+        self._due = self._full_at(start.byte)
         self._full: _Point | None = None
         self._gap = start.byte  # where the gap behind the last record began, or was last cut
         self._n = start.n
-        self._chunk_bytes = chunk_bytes
-        self._chunk_records = chunk_records
-        self._gap_bytes = max(chunk_bytes, MIN_GAP_BYTES)
+        self._gap_bytes = max(rule.chunk_bytes, MIN_GAP_BYTES)
 
-    def take(self, region: Region) -> Iterator[Chunk]:
+    def take(self, region: Region) -> Iterator[Step]:
         """The chunks that are known to be complete once the region is read."""
         end = _Point(
             self.here.byte + region.size,
@@ -151,18 +279,21 @@ class _Cutter:
             self._gap = self.here.byte + region.last
         self.here = end
 
-    def rest(self) -> Iterator[Chunk]:
+    def rest(self) -> Iterator[Step]:
         """The last chunk, up to the end of the file: also the end of a gap that has been cut."""
         if self.here.record > self._start.record or (self._n > 1 and self.here.byte > self._start.byte):
             yield self._close(self.here)
 
     def _reaches(self, end: _Point) -> bool:
         """Whether the open chunk is full at `end`, or before it."""
-        if end.record >= self._start.record + self._chunk_records:
-            return True
-        return end.byte >= self._start.byte + self._chunk_bytes
+        return end.record >= self._start.record + self._rule.chunk_records or end.byte >= self._due
 
-    def _gap_cuts(self, region: Region) -> Iterator[Chunk]:
+    def _full_at(self, start: int) -> int:
+        """Where a chunk that begins at `start` has bytes enough."""
+        due, segments = start + self._rule.chunk_bytes, self._rule.segments
+        return due if segments is None else min(due, segments.begin(segments.of(start) + 1))
+
+    def _gap_cuts(self, region: Region) -> Iterator[Step]:
         """The chunks that end in the gap before the region's first record."""
         data, lead, cut, line = region.data, region.lead(), 0, self.here.line
         while (due := self._gap + self._gap_bytes - self.here.byte) <= lead:
@@ -174,14 +305,14 @@ class _Cutter:
             self._gap = self.here.byte + cut
             yield self._close(_Point(self._gap, self.here.record, line))
 
-    def _cuts(self, region: Region) -> Iterator[Chunk]:
+    def _cuts(self, region: Region) -> Iterator[Step]:
         data, borders = region.data, region.borders()
         done, line = 0, self.here.line
         while done < len(borders):
             if self._full:
                 yield self._close(self._full)
-            by_records = self._start.record + self._chunk_records - self.here.record - 1
-            by_bytes = bisect_left(borders, self._start.byte + self._chunk_bytes - self.here.byte, lo=done)
+            by_records = self._start.record + self._rule.chunk_records - self.here.record - 1
+            by_bytes = bisect_left(borders, self._due - self.here.byte, lo=done)
             last = min(by_records, by_bytes)
             if last >= len(borders):
                 return
@@ -190,7 +321,8 @@ class _Cutter:
             done = last + 1
             self._full = _Point(self.here.byte + borders[last], self.here.record + done, line)
 
-    def _close(self, end: _Point) -> Chunk:
+    def _close(self, end: _Point) -> Step:
         start, n = self._start, self._n
-        self._start, self._full, self._n = end, None, n + 1
-        return Chunk(n, start.byte, end.byte, start.record, end.record - start.record, start.line)
+        self._start, self._full, self._n, self._due = end, None, n + 1, self._full_at(end.byte)
+        chunk = Chunk(n, start.byte, end.byte, start.record, end.record - start.record, start.line)
+        return Step(chunk, Start(end.byte, end.line, n + 1, end.record))

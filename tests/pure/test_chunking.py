@@ -16,7 +16,20 @@ import pytest
 from hypothesis import example, find, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.chunking import MIN_GAP_BYTES, Chunk, Start, cut
+from chalicelib.chunking import (
+    MIN_GAP_BYTES,
+    Chunk,
+    Finding,
+    Rule,
+    Segments,
+    Start,
+    Step,
+    cut,
+    find_segment,
+    guesses,
+    steps,
+    stitched,
+)
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, Unreadable, locate, records, spans
 from tests.pure.judge import judged
@@ -390,3 +403,128 @@ def test_blank_lines_without_end_take_no_memory() -> None:
     tracemalloc.stop()
     assert sizes == [4 << 20] * 3
     assert peak < 16 << 20
+
+
+# In segments: what is guessed ahead and stitched is what the scan from the front finds.
+
+Guess = Callable[[bytes, Dialect], list[int]]
+Outcome = tuple[list[Chunk], str]  # the chunks, and what the text was refused for
+
+
+def outcome(chunks: Iterable[Chunk]) -> Outcome:
+    found: list[Chunk] = []
+    try:
+        found.extend(chunks)  # keeps what came before the refusal
+    except Refused as refused:
+        return found, f"{refused.code} {refused.detail}"
+    return found, ""
+
+
+def from_the_front(data: bytes, rule: Rule, start: Start = START) -> Outcome:
+    return outcome(step.chunk for step in steps([data[start.byte :]], rule, start))
+
+
+def in_segments(data: bytes, rule: Rule, guess: Guess = guesses, start: Start = START) -> tuple[Outcome, int]:
+    """What comes of a text of which every segment but the first was scanned ahead; how many findings that took."""
+    segments, held, taken = rule.segments, [], []
+    assert segments is not None
+    for n in range(1, segments.of(segments.end - 1) + 1):
+        before = segments.begin(n) - 1
+        for place in guess(data[before : before + 5000], rule.dialect):
+            at = before + place
+            held.append((n, find_segment(steps([data[at:]], rule, Start(at, 1, n=2)), rule, at)))
+
+    def known(n: int, byte: int) -> Finding | None:
+        taken.extend(one for segment, one in held if segment == n and one.knows(byte))
+        return next((one for segment, one in held if segment == n and one.knows(byte)), None)
+
+    def scanned(start: Start) -> Iterator[Step]:
+        return steps([data[start.byte :]], rule, start)
+
+    return outcome(stitched(start, segments, known, scanned)), len(taken)
+
+
+def segmented(data: bytes, dialect: Dialect, size: int, chunk_bytes: int = 64, most: int = 16 << 20) -> Rule:
+    return Rule(dialect, chunk_bytes, 5, Segments(0, len(data), size), most)
+
+
+@given(FILES, DIALECTS, st.integers(1, 90), st.integers(1, 120), st.sampled_from([3, 20, 16 << 20]))
+@settings(max_examples=1500, deadline=None)
+def test_segments_that_were_scanned_ahead_give_the_same_chunks_and_errors(
+    data: bytes, dialect: Dialect, size: int, chunk_bytes: int, most: int
+) -> None:
+    rule = segmented(data, dialect, size, chunk_bytes, most)
+    assert in_segments(data, rule)[0] == from_the_front(data, rule)
+
+
+@given(FILES, DIALECTS, st.integers(1, 90), st.integers(1, 120))
+@settings(max_examples=500, deadline=None)
+def test_however_wrong_the_guesses_are(data: bytes, dialect: Dialect, size: int, chunk_bytes: int) -> None:
+    """Every byte is guessed to begin a chunk: a finding counts only where one does."""
+    rule = segmented(data, dialect, size, chunk_bytes)
+    everywhere: Guess = lambda head, _: list(range(1, min(len(head), size + 1)))  # noqa: E731
+    assert in_segments(data, rule, everywhere)[0] == from_the_front(data, rule)
+
+
+@given(FILES, DIALECTS, st.integers(1, 90), st.integers(1, 80), st.integers(1, 5))
+@settings(max_examples=500, deadline=None)
+def test_a_chunk_ends_at_the_first_border_at_or_after_the_end_of_its_segment(
+    data: bytes, dialect: Dialect, size: int, chunk_bytes: int, chunk_records: int
+) -> None:
+    rule = Rule(dialect, chunk_bytes, chunk_records, Segments(0, len(data), size))
+    cuts, start, first, line, count = [], 0, 1, 1, 0
+    found = judged(data, dialect)
+    for number, record in enumerate(found, 1):
+        count += 1
+        last = number == len(found)
+        due = min(start + chunk_bytes, (start // size + 1) * size)
+        if last or record.after >= due or count >= chunk_records:
+            end = len(data) if last else record.after
+            cuts.append(Chunk(len(cuts) + 1, start, end, first, count, line))
+            line += physical_lines(data[start:end])
+            start, first, count = end, number + 1, 0
+    assert from_the_front(data, rule) == (cuts, "")
+
+
+@given(FILES, DIALECTS, st.integers(1, 90), st.data())
+def test_a_stitched_scan_goes_on_from_any_chunk(data: bytes, dialect: Dialect, size: int, pick: st.DataObject) -> None:
+    rule = segmented(data, dialect, size)
+    chunks = from_the_front(data, rule)[0]
+    for at, chunk in enumerate(chunks):
+        if pick.draw(st.booleans()):
+            start = Start(chunk.byte_start, chunk.first_line, chunk.n, chunk.first_record)
+            assert in_segments(data, rule, start=start)[0] == (chunks[at:], "")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_the_guesses_are_right_wherever_a_segment_of_a_usual_file_begins(line_end: str, quoting: int) -> None:
+    """Else nothing would be wrong, and nothing gained."""
+    dice = random.Random(20240229)
+    cells = ["", "plain", "7.5", 'said "so"', "a, b", f"two{line_end}lines, or{line_end}three"]
+    rows = [[str(number), *dice.choices(cells, k=4)] for number in range(3_000)]
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator=line_end, quoting=quoting).writerows(rows)  # type: ignore[arg-type]
+    data = file.getvalue().encode()
+    rule = segmented(data, COMMAS, 997, 10_000)
+    found, taken = in_segments(data, rule)
+    assert found == from_the_front(data, rule)
+    assert taken == len(data) // 997
+
+
+@pytest.mark.parametrize("gap", [b"\n", b"\r\n", b"# nothing\n"])
+@pytest.mark.parametrize("tail", [b"", b"3,c\n"])
+def test_a_gap_across_segments_is_stitched(gap: bytes, tail: bytes) -> None:
+    data = b"1,a\n" * 50_000 + gap * (5 * MIN_GAP_BYTES // 2 // len(gap)) + tail
+    rule = segmented(data, Dialect(comment="#"), 300_000, 100_000)
+    assert in_segments(data, rule)[0] == from_the_front(data, rule)
+
+
+@pytest.mark.parametrize("tail", [b'"\n3,c\n', b""], ids=["closes", "never closes"])
+@pytest.mark.parametrize("most", [50_000, 16 << 20])
+def test_a_record_longer_than_segments_is_stitched_or_refused_the_same(tail: bytes, most: int) -> None:
+    data = b"1,a\n" * 5_000 + b'2,"' + b'line ""x"",\n' * 20_000 + tail
+    rule = Rule(COMMAS, 10_000, UNLIMITED, Segments(0, len(data), 30_000), most)
+    found = in_segments(data, rule)[0]
+    assert found == from_the_front(data, rule)
+    assert ("Record 5001" in found[1]) == (most < len(data))
