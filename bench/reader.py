@@ -123,8 +123,8 @@ def _ours(file: _File) -> int:
 
 def _borders(file: _File) -> int:
     blocks = (file.data[at : at + (1 << 20)] for at in range(0, len(file.data), 1 << 20))
-    sizes = {"chunk_bytes": CHUNK_BYTES, "chunk_records": 1 << 40}
-    return sum(chunk.records for chunk in cut(blocks, Dialect(), start=Start(0, 1), **sizes))
+    chunks = cut(blocks, Dialect(), start=Start(0, 1), chunk_bytes=CHUNK_BYTES, chunk_records=1 << 40)
+    return sum(chunk.records for chunk in chunks)
 
 
 def _duckdb(file: _File) -> int:

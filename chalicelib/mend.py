@@ -69,6 +69,8 @@ def _bury_chunk(upload: ledger.Upload, key: ChunkKey) -> None:
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:
     for arrival in s3.arrivals(message):
+        if arrival.segment is not None:
+            continue  # nobody waits for it
         number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
         if number is not None:
             ledger.stop(connection(), number, _SPLIT_FAILED)

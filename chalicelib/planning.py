@@ -60,6 +60,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     start, left = look.header.end, text.size - look.header.end
     queue = tier(_estimate_rows(sample[start:], left))
     rule = _chunk_rule(queue)
+    segment = _segment_bytes(text.size, left)
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
@@ -74,7 +75,8 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         **({} if schema else {"names": look.names, "rows": _first_rows(look.rows, len(look.names))}),
         "data_start": start,
         "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else look.header.lines),
-        "chunk_bytes": _equal_chunks(left, rule.bytes),
+        "segment_bytes": segment,
+        "chunk_bytes": _equal_chunks(segment or left, rule.bytes),
         "chunk_records": rule.records,
         "tier": queue,
     }
@@ -157,6 +159,12 @@ def _estimate_rows(sample: bytes, size: int) -> int:
     """About how many rows `size` bytes hold, by the line ends of a sample."""
     lines = max(sample.count(b"\n"), sample.count(b"\r"))
     return size * lines // len(sample) if sample else 0
+
+
+def _segment_bytes(size: int, left: int) -> int | None:
+    """The size of equal segments of a large text; None for a text that is scanned as a whole."""
+    most = settings().segment_bytes
+    return -(-left // -(-left // most)) if size > 4 * most and left else None
 
 
 def _equal_chunks(size: int, most: int) -> int:

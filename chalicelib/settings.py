@@ -45,6 +45,7 @@ class Settings:
     multipart_bytes: int  # files above this come in parts
     max_unpacked_bytes: int  # what a packed file may become
     scratch_bytes: int  # what a workbook's texts may take of the local disk
+    segment_bytes: int  # texts above four of these are scanned in segments of about this size
     chunk_policy: tuple[ChunkRule, ...]  # the deepest queue first; the last one is for depth 0
 
     def tier_queue(self, tier: str) -> str:
@@ -81,6 +82,7 @@ def settings() -> Settings:
         multipart_bytes=int(env.get("ROWMILL_MULTIPART_BYTES", 100_000_000)),
         max_unpacked_bytes=int(env.get("ROWMILL_MAX_UNPACKED_BYTES", 20_000_000_000)),
         scratch_bytes=int(env.get("ROWMILL_SCRATCH_BYTES", 400_000_000)),
+        segment_bytes=int(env.get("ROWMILL_SEGMENT_BYTES", 64 << 20)),
         chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
 

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import aws, chunking, normalise, planning
+from chalicelib import ahead, aws, chunking, normalise, planning
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, ledger, locks, manifest
+from chalicelib.postgres import announcements, ledger, locks, manifest, segments
 from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.2
@@ -29,9 +29,13 @@ AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
 def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
     """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep and from itself.
 
+    One that names a "segment", too, has it scanned ahead for the splitter that is at work.
     A scan that is not over at `deadline` (of time.monotonic) goes on by a message to itself.
     """
     arrivals = s3.arrivals(message)
+    if arrivals and arrivals[0].segment is not None:
+        ahead.help_out(arrivals[0])
+        return None
     for arrival in arrivals[1:]:
         sqs.send_for_split(arrival.tenant, arrival.upload_id)
     return _split(arrivals[0], deadline) if arrivals else None
@@ -52,6 +56,7 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
             _scan(upload, deadline)
         except Refused as refused:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
+            segments.forget(db, upload.number)
     return upload.number
 
 
@@ -116,6 +121,8 @@ def _scan(upload: ledger.Upload, deadline: float) -> None:
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
             ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
+            if plan.get("segment_bytes"):
+                segments.forget(db, upload.number)
         case "out of time":
             sqs.send_for_split(upload.tenant, upload.upload_id)
 
@@ -163,6 +170,8 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Itera
         return manifest.checked_chunks(connection(), upload.number, last.n - 1 if last else 0)
     start = _resumed(last) or Start(plan["data_start"], plan["first_line"])
     text = upload.text
+    if plan.get("segment_bytes"):
+        return ahead.chunks(upload, plan, start)
     rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
     return chunking.cut(
         rest,

@@ -182,11 +182,15 @@ def _public() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """That an upload's object may be there, says a message: S3's event, or one of our own."""
+    """That an upload's object may be there, says a message: S3's event, or one of our own.
+
+    `segment`: the message asks for no more than to scan this segment ahead.
+    """
 
     tenant: Tenant
     upload_id: UploadId
     at: datetime | None = None
+    segment: int | None = None
 
     def refine(self, stored_at: datetime) -> datetime:
         """LastModified has whole seconds; the event's time, if it is within that second, has milliseconds."""
@@ -196,7 +200,9 @@ class Arrival:
 def arrivals(message: Mapping[str, Any]) -> list[Arrival]:
     """The uploads a message of the intake queue names; other objects and S3's test event name none."""
     if "upload_id" in message:
-        return [Arrival(Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"])))]
+        segment = message.get("segment")
+        tenant, upload_id = Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"]))
+        return [Arrival(tenant, upload_id, segment=segment if type(segment) is int else None)]
     found = []
     for record in message.get("Records", []):
         # AWS encodes a blank in a key as +, LocalStack as %20: unquote_plus reads both.

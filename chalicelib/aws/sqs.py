@@ -50,6 +50,11 @@ def send_for_split(tenant: str, upload_id: str) -> None:
     send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
 
 
+def send_for_segment(tenant: str, upload_id: str, n: int) -> None:
+    """Have another splitter scan a segment of an upload's text ahead."""
+    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "segment": n})
+
+
 def send_chunks(tier: str, number: int, reading: str, places: Sequence[int], tenant: str) -> None:
     """The messages of the chunks of an upload's pass, by their n; a load's are as every release knows them."""
     named = {} if reading == "load" else {"pass": reading}

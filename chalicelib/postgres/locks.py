@@ -24,6 +24,11 @@ def chunk(number: int, n: int) -> Key:
     return (number << 32 | n,)
 
 
+def segment(number: int, n: int) -> Key:
+    """Whoever scans a segment of an upload's text. No chunk is counted as high as these are."""
+    return (number << 32 | 1 << 31 | n,)
+
+
 def split(number: int) -> Key:
     """The splitter of an upload."""
     return (SPLIT, number)
