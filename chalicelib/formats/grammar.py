@@ -21,8 +21,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
-from operator import itemgetter
+from itertools import accumulate, repeat
+from operator import itemgetter, mul
 
 from chalicelib.formats.dialect import Dialect
 
@@ -278,7 +278,9 @@ def _counted(window: bytes, size: int, inside: list[bytes], dialect: Dialect) ->
     Its lines are counted all at once: in the texts inside, between quotes again, are then one too many per line end,
     and blank ones that are no blank lines.
     """
-    lines = window[:size].splitlines()
+    lines = window.splitlines()
+    if size < len(window):
+        del lines[-len(window[size:].splitlines()) :]
     texts = b'"'.join([b"", *inside, b""]).splitlines() if inside else []
     blank = lines.count(b"") - texts.count(b"")
     records = len(lines) - blank - max(0, len(texts) - 1)
@@ -322,5 +324,5 @@ def _masked(data: bytes, mark: str | None) -> bytes:
         return data
     quote = mark.encode()
     parts = data.split(quote)
-    parts[1::2] = [quote * len(part) for part in parts[1::2]]
+    parts[1::2] = map(mul, repeat(quote), map(len, parts[1::2]))
     return quote.join(parts)

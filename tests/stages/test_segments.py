@@ -213,7 +213,8 @@ def test_a_segment_is_not_scanned_for_an_upload_that_has_ended(pipeline: Pipelin
 def test_a_record_that_is_too_large_fails_the_same_and_leaves_nothing(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ROWMILL_SEGMENT_BYTES", str(1 << 20))
+    monkeypatch.setenv("ROWMILL_SEGMENT_BYTES", str(1 << 18))
+    monkeypatch.setenv("ROWMILL_CHUNK_POLICY", "0:65536:100000")
     settings.cache_clear()
     body = BODY * 100 + b'u,"' + b"x,\n" * (17 << 20 >> 1)
     upload_id, asked, own = interrupted(pipeline, body)
