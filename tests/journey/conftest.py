@@ -121,16 +121,20 @@ class Cloud:
     @contextlib.contextmanager
     def in_parts_above(self, size: int) -> Iterator[None]:
         """The same deployment with a threshold for multipart uploads far below 100 MB."""
-        functions = self.client("lambda")
-        found = functions.get_function_configuration(FunctionName="rowmill-local-api")
+        with self.configured("api", ROWMILL_MULTIPART_BYTES=str(size)):
+            yield
+
+    @contextlib.contextmanager
+    def configured(self, function: str, **settings: str) -> Iterator[None]:
+        """The same deployment with other settings for one of its functions."""
+        functions, name = self.client("lambda"), f"rowmill-local-{function}"
+        found = functions.get_function_configuration(FunctionName=name)
         before = dict(found["Environment"]["Variables"])
 
         def put(variables: Mapping[str, str]) -> None:
-            functions.update_function_configuration(
-                FunctionName="rowmill-local-api", Environment={"Variables": variables}
-            )
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
-        put({**before, "ROWMILL_MULTIPART_BYTES": str(size)})
+        put({**before, **settings})
         try:
             yield
         finally:

@@ -31,6 +31,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _corrected(account, upload["id"])
         _in_parts(account)
         _as_a_piece(account, body)
+        _in_segments(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -39,6 +40,21 @@ def _as_a_piece(account: Account, body: bytes) -> None:
     account.dataset(PEOPLE, "packed")
     upload = account.ended(account.start(gzip.compress(body), "packed"))
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
+
+
+def _in_segments(account: Account) -> None:
+    """A file whose segments are scanned by several splitters."""
+    account.dataset(PEOPLE, "segments")
+    with account.cloud.configured("split", ROWMILL_SEGMENT_BYTES="50000", ROWMILL_CHUNK_POLICY="0:10000:1000"):
+        upload = account.ended(account.start(people(5000, padding=100), "segments"))
+    assert (upload["state"], upload["loaded"]) == ("completed", 5000)
+    chunks = account.cloud.sql(
+        "SELECT c.byte_start / (plan ->> 'segment_bytes')::int FROM rowmill.upload u"
+        " JOIN rowmill.chunk c ON c.upload = u.number WHERE upload_id = %s",
+        upload["id"],
+    )
+    assert len(set(chunks)) > 10
+    assert account.cloud.sql("SELECT FROM rowmill.segment") == []
 
 
 def _corrected(account: Account, upload_id: str) -> None:
