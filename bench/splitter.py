@@ -1,8 +1,9 @@
 """`python -m bench.splitter`: how fast a text is cut on one core and in segments, and in how much memory.
 
-Contacts (a fifth of the notes quoted, with commas, quotes and line ends; CRLF) and flights (no quotes), in blocks of
-1 MiB as S3 gives them, from memory: no disk, no network. MB are millions of bytes, of processor time where one process
-cuts, of wall time where several do. The long stream repeats the contacts; its figure is the memory.
+Contacts (a fifth of the notes quoted, with commas, quotes and line ends; CRLF, and the same with LF) and flights (no
+quotes; LF), in blocks of 1 MiB as S3 gives them, from memory: no disk, no network. MB are millions of bytes, of
+processor time where one process cuts, of wall time where several do. The long stream repeats the contacts; its figure
+is the memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,14 +45,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path(".rowmill/reports/splitter.json"))
     arguments = parser.parse_args()
     cache = default_folder() / "cache"
-    memory = _memory(_body(files.contacts(cache, CONTACTS).path), arguments.gigabytes)
-    _texts.update(contacts=_body(files.contacts(cache, CONTACTS).path), flights=_body(files.flights(cache).path))
+    contacts = _body(files.contacts(cache, CONTACTS).path)
+    memory = _memory(contacts, arguments.gigabytes)
+    _texts.update({"contacts": contacts, "contacts, LF": contacts.replace(b"\r\n", b"\n")})
+    _texts["flights"] = _body(files.flights(cache).path)
     speeds = {name: _speeds(name, arguments.megabytes * 10**6, arguments.rounds) for name in _texts}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"mb_per_s": speeds, "peak_mb": memory}, indent=2) + "\n")
     told = ", ".join(f"{name} {each['one core'][0]:,.0f} MB/s" for name, each in speeds.items())
-    peaks = ", ".join(f"{peak:.0f} MB at {size} GB" for size, peak in memory.items())
-    print(f"splitter: {told} on one core; peak memory {peaks}")
+    peaks = "".join(f"; peak memory at {size} GB {peak:.0f} MB" for size, peak in memory.items())
+    print(f"splitter: {told} on one core{peaks}")
     return 0
 
 
@@ -86,19 +90,22 @@ def _peak_mb() -> float:
 def _speeds(name: str, size: int, rounds: int) -> dict[str, list[float]]:
     """Median, lowest and highest MB/s, by how it is cut."""
     ways: dict[str, list[float]] = {"one core": [], "segments, 1 process": [], "segments, 2 processes": []}
-    for _ in range(rounds):
-        begun, spent = time.perf_counter(), time.process_time()
-        whole = [step.chunk for step in steps(_stream(name, 0, size), _rule(size), Start(0, 1))]
-        ways["one core"].append(size / (time.process_time() - spent) / 1e6)
-        for processes in (1, 2):
-            begun = time.perf_counter()
-            assert _in_segments(name, size, processes) == whole
-            ways[f"segments, {processes} process{'es' if processes > 1 else ''}"].append(
-                size / (time.perf_counter() - begun) / 1e6
-            )
+    fork = get_context("fork")
+    with fork.Pool(1) as one, fork.Pool(2) as two:
+        for pool in (one, two):
+            _in_segments(name, 4 * SEGMENT, pool)  # processes that have begun
+        for _ in range(rounds):
+            spent = time.process_time()
+            whole = [step.chunk for step in steps(_stream(name, 0, size), _rule(size), Start(0, 1))]
+            ways["one core"].append(size / (time.process_time() - spent) / 1e6)
+            for pool, way in ((one, "segments, 1 process"), (two, "segments, 2 processes")):
+                begun = time.perf_counter()
+                stitched_chunks = _in_segments(name, size, pool)
+                ways[way].append(size / (time.perf_counter() - begun) / 1e6)
+                assert stitched_chunks == whole
     found = {way: [statistics.median(each), min(each), max(each)] for way, each in ways.items()}
     for way, (median, low, high) in found.items():
-        print(f"{name:10} {way:24} {median:7,.0f} MB/s ({low:,.0f}-{high:,.0f})", flush=True)
+        print(f"{name:12} {way:24} {median:7,.0f} MB/s ({low:,.0f}-{high:,.0f})", flush=True)
     return found
 
 
@@ -116,23 +123,21 @@ def _stream(name: str, start: int, end: int) -> Iterator[bytes]:
         at += len(block)
 
 
-def _in_segments(name: str, size: int, processes: int) -> list[Chunk]:
-    """Every segment guessed and scanned apart, by so many processes, then put together."""
+def _in_segments(name: str, size: int, pool: Pool) -> list[Chunk]:
+    """Every segment guessed and scanned apart, by the processes of a pool, then put together."""
     segments = Segments(0, size, SEGMENT)
-    with get_context("fork").Pool(processes) as pool:
-        asked = [(name, size, n) for n in range(segments.of(size - 1) + 1)]
-        ahead = pool.imap(_found, asked)
-        held: dict[int, list[Finding]] = {}
+    ahead = pool.imap(_found, [(name, size, n) for n in range(segments.of(size - 1) + 1)])
+    held: list[list[Finding]] = []
 
-        def known(n: int, byte: int) -> Finding | None:
-            while n not in held:
-                held[len(held)] = next(ahead)
-            return next((finding for finding in held[n] if finding.knows(byte)), None)
+    def known(n: int, byte: int) -> Finding | None:
+        while len(held) <= n:
+            held.append(next(ahead))
+        return next((finding for finding in held[n] if finding.knows(byte)), None)
 
-        def scanned(start: Start) -> Iterator[Step]:
-            return steps(_stream(name, start.byte, size), _rule(size), start)
+    def scanned(start: Start) -> Iterator[Step]:
+        return steps(_stream(name, start.byte, size), _rule(size), start)
 
-        return list(stitched(Start(0, 1), segments, known, scanned))
+    return list(stitched(Start(0, 1), segments, known, scanned))
 
 
 def _found(asked: Any) -> list[Finding]:

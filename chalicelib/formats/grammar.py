@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from itertools import accumulate, repeat
 from operator import itemgetter, mul
 
@@ -278,13 +279,18 @@ def _counted(window: bytes, size: int, inside: list[bytes], dialect: Dialect) ->
     Its lines are counted all at once: in the texts inside, between quotes again, are then one too many per line end,
     and blank ones that are no blank lines.
     """
-    lines = window.splitlines()
+    lines, no_line = _lines(window)
     if size < len(window):
-        del lines[-len(window[size:].splitlines()) :]
-    texts = b'"'.join([b"", *inside, b""]).splitlines() if inside else []
-    blank = lines.count(b"") - texts.count(b"")
+        del lines[-len(_lines(window[size:])[0]) :]
+    texts = b'"'.join([b"", *inside, b""]).splitlines(keepends=bool(no_line)) if inside else []
+    blank = lines.count(no_line) - texts.count(no_line)
     records = len(lines) - blank - max(0, len(texts) - 1)
     return Region(window, size, records, len(lines), dialect, _after_text(window[:size]) if blank else size, True)
+
+
+def _lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """The lines of data, and what a blank one is among them. Those that LF alone ends are found by memchr."""
+    return (data.splitlines(), b"") if b"\r" in data else (BytesIO(data).readlines(), b"\n")
 
 
 def _well_placed(outside: list[bytes], marks: Marks) -> int:
