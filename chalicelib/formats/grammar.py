@@ -242,7 +242,8 @@ def _tokenized(window: bytes, dialect: Dialect, final: bool) -> Region:
             if len(window) > PROVABLE:
                 complete = last
                 break
-    return Region(window, complete, records, line_count(window[:complete]), dialect, last)
+    data = window[:complete]
+    return Region(data, complete, records, line_count(data), dialect, last)
 
 
 def _is_complete(match: re.Match[bytes]) -> bool:

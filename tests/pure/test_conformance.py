@@ -133,7 +133,7 @@ def test_a_border_finder_that_counts_quotes_does_not_pass(monkeypatch: pytest.Mo
 
     def scan(window: bytes, dialect: Dialect, final: bool) -> grammar.Region:
         records = len(list(by_parity(window)))
-        return grammar.Region(window, records, grammar.line_count(window), dialect, len(window))
+        return grammar.Region(window, len(window), records, grammar.line_count(window), dialect, len(window))
 
     monkeypatch.setattr(chunking, "scan", scan)
     monkeypatch.setattr(grammar.Region, "borders", lambda region: [end for _, end in by_parity(region.data)])

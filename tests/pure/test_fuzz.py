@@ -14,8 +14,8 @@ from bench.fuzz.bounds import OutOfBounds, within
 from bench.fuzz.child import TARGETS, target
 from bench.fuzz.knobs import with_knobs
 from chalicelib import chunking
+from chalicelib.chunking import Step
 from chalicelib.formats import delimited
-from chalicelib.journey import Chunk
 
 FOUND = {  # what fuzzing has found, by target
     "cutter": [with_knobs(b"# no record, only comments\n" * 10, 5, 0, 0, 0, 2)],
@@ -37,8 +37,9 @@ def test_a_cell_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_line_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     close = chunking._Cutter._close
 
-    def late(cutter: Any, end: Any) -> Chunk:
-        return replace(close(cutter, end), first_line=1)
+    def late(cutter: Any, end: Any) -> Step:
+        step = close(cutter, end)
+        return step._replace(chunk=replace(step.chunk, first_line=1))
 
     monkeypatch.setattr(chunking._Cutter, "_close", late)
     with pytest.raises(AssertionError, match="line"):
