@@ -142,11 +142,13 @@ def _place(
     Those are contested until the upload is settled. If a key clashes even so, or a row is refused, all are sifted.
     """
     held: set[int] = set()
-    fate = "clash" if upload.has_clashes else staging.copy(db, table, upload.number, prepared.found.text(orphans))
+    clashes = upload.has_clashes or prepared.repeats_itself
+    fate = "clash" if clashes else staging.copy(db, table, prepared.found.text(orphans))
     if fate == "clash":
+        ledger.mark_clashes(db, upload.number)
         held = prepared.repeated(db) - orphans
-        if held or upload.has_clashes:
-            fate = staging.copy(db, table, upload.number, prepared.found.text(orphans | held))
+        if held or clashes:
+            fate = staging.copy(db, table, prepared.found.text(orphans | held))
     if fate == "in":
         outcome = staging.Outcome()
     else:
@@ -205,6 +207,11 @@ class Prepared:
         """Let the upload's other chunks see which keys are here."""
         if self._hashes:
             hashes.leave(db, self.work.key, self._hashes.packed())
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether good rows are known to share a key."""
+        return bool(self._hashes and self._hashes.are_repeated())
 
     def repeated(self, db: Connection) -> set[int]:
         """Good rows whose key may be that of a row before them, or of another chunk: their indexes."""

@@ -29,6 +29,7 @@ STATUS_PER_SECOND: Final = 2
 PARTS_ABOVE: Final = 100_000_000  # as clients send files by default, in parts of
 PART_BYTES: Final = 16 << 20
 SAMPLE_BYTES: Final = 256 * 1024  # as planning reads; a text of no more is not streamed besides
+STREAM_BYTES: Final = 16 << 20
 PIECE_PART_BYTES: Final = 8 << 20
 SCAN_SECONDS: Final = 900  # of an upload that was redriven: nobody knows when the scan began anew
 
@@ -65,14 +66,15 @@ def requests(work: Work) -> Requests:
     """What the protocol asks of AWS for this work.
 
     A message is sent, received and deleted, chunks' in tens but for the first; a chunk that is put off is sent again.
-    A chunk is one GET; the scan reads a sample and streams what is larger. The status is written at every step, at
-    most twice a second; admission and pin are a transaction and an update.
+    A chunk is one GET; the scan reads a sample and streams what is larger, 16 MiB at a time. The status is written at
+    every step, at most twice a second; admission and pin are a transaction and an update.
     """
     again = max(0, work.attempts - work.chunks)
     sends = -(-(work.chunks + 9 * min(1, work.chunks)) // 10)
     parts = -(-work.stored // PART_BYTES) + 2 if work.stored > PARTS_ABOVE else 1
     piece = -(-work.pieced // PIECE_PART_BYTES) + 2 if work.pieced else 0
-    streams = 1 if (work.pieced or work.stored) > SAMPLE_BYTES else 0
+    scanned = work.pieced or work.stored
+    streams = -(-scanned // STREAM_BYTES) if scanned > SAMPLE_BYTES else 0
     shown = min(work.passes + work.chunks, int(STATUS_PER_SECOND * work.lasted_s) + 2)
     return Requests(
         invocations=work.passes + work.attempts + work.settlings,

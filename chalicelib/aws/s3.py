@@ -29,6 +29,7 @@ from chalicelib.journey import Tenant, UploadId, from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
+STREAM_BYTES: Final = 16 << 20
 WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory, 84 GB in all; S3 takes no part under 5 MiB
 MAX_PARTS: Final = 10_000  # S3's limit
 
@@ -301,10 +302,16 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:
-    """The pinned object's bytes from `start` to its end, in blocks. Raises Refused if it was replaced."""
-    if start >= size:
-        return
-    body = _get(key, etag, start, size)["Body"]
+    """The pinned object's bytes from `start` to its end, in blocks. Raises Refused if it was replaced.
+
+    In requests of STREAM_BYTES: an emulator puts a whole answer together first, for 97 MB a tenth of a second.
+    """
+    for begin in range(start, size, STREAM_BYTES):
+        yield from _blocks(key, etag, begin, min(begin + STREAM_BYTES, size))
+
+
+def _blocks(key: str, etag: str, start: int, end: int) -> Iterator[bytes]:
+    body = _get(key, etag, start, end)["Body"]
     seen = start
     try:
         for block in body.iter_chunks(BLOCK_BYTES):
@@ -312,8 +319,8 @@ def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:
             yield block
     except (BotoCoreError, HTTPError) as error:
         raise Unavailable("object_cut", "The object's body ended early.") from error
-    if seen != size:
-        raise Unavailable("object_cut", f"The object's body ended at byte {seen} of {size}.")
+    if seen != end:
+        raise Unavailable("object_cut", f"The object's body ended at byte {seen} of {end}.")
 
 
 def read(key: str, etag: str, start: int, end: int) -> bytes:

@@ -16,7 +16,6 @@ import psycopg
 from psycopg import sql
 
 from chalicelib.journey import RECORD_BITS, Mode
-from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection, is_row_fault
 from chalicelib.postgres.tables import Table, identifiers
 
@@ -36,7 +35,7 @@ class Outcome:
     refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
 
 
-def copy(connection: Connection, table: Table, upload: int, rows: Iterable[bytes]) -> Literal["in", "clash", "refused"]:
+def copy(connection: Connection, table: Table, rows: Iterable[bytes]) -> Literal["in", "clash", "refused"]:
     """All rows into the table, inside the caller's transaction; none if a key clashes or one is refused."""
     try:
         with connection.transaction():
@@ -44,10 +43,7 @@ def copy(connection: Connection, table: Table, upload: int, rows: Iterable[bytes
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
-        if not isinstance(error, psycopg.errors.UniqueViolation):
-            return "refused"
-        ledger.mark_clashes(connection, upload)
-        return "clash"
+        return "clash" if isinstance(error, psycopg.errors.UniqueViolation) else "refused"
     return "in"
 
 

@@ -31,6 +31,10 @@ class KeyHashes(Protocol):
         """The indexes of rows with a key that a row before them has, or one of other chunks (`packed`)."""
         ...
 
+    def are_repeated(self) -> bool:
+        """Whether a row has a key that a row before it has."""
+        ...
+
 
 def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     """The checked rows of a chunk in which the splitter counted so many records, and their text for Postgres.

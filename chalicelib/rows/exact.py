@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ SPECIAL: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}  # in COP
 TEXTUAL: Final = ("string", "object", "array")  # types whose values may hold those
 NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans(SPECIAL)
+_SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 
 
 @contextmanager
@@ -47,8 +49,7 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
         found, uncorrected = correction.take_back(rows, shape.own) if shape.own else ([], {})
         part = checking.check(rows, shape.schema, shape.positions, shape.width, shape.conventions, uncorrected)
         for column, values, known in zip(columns, part.columns, seen, strict=True):
-            # Equal values are kept once: in most columns there are few.
-            column += [known.setdefault(value, value) for value in values]
+            column.extend(_kept_once(values, known))
         places += [count + place for place in part.places]
         bad |= {count + place: errors for place, errors in part.bad.items()}
         origins += found
@@ -57,6 +58,13 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
         raise Refused("records_disagree", f"{count} records where the splitter counted {records}.")
     checked = checking.Checked(list(columns), places, bad)
     return Rows(checked, partial(_text, checked, shape.schema, first), origins)
+
+
+def _kept_once(values: Sequence[Value], known: dict[Value, Value]) -> Sequence[Value]:
+    """Equal values are one object, in columns where they repeat: in most there are few."""
+    if not known and 2 * len(set(values)) > len(values):
+        return values
+    return [known.setdefault(value, value) for value in values]
 
 
 def _pieces(data: bytes, dialect: Dialect) -> Iterator[bytes]:
@@ -81,7 +89,9 @@ def _text(checked: checking.Checked, schema: Schema, first: int | None, left_out
         taken = [index for index in taken if index not in left_out]
     if schema.keys:
         taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
-    yield "".join(lines[index] + "\n" for index in taken).encode()
+    lines = [lines[index] for index in taken]
+    lines.append("")
+    yield "\n".join(lines).encode()
 
 
 def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
@@ -99,7 +109,7 @@ def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
 def _escaped(spec: Field, column: Sequence[Value]) -> Sequence[str]:
     """A column as COPY's text format spells it."""
     if spec.type in TEXTUAL:
-        joined = "".join(filter(None, column))
-        if any(special in joined for special in SPECIAL):
-            column = [value if value is None else value.translate(_ESCAPES) for value in column]
+        is_special = _SPECIAL.search
+        if is_special("".join(filter(None, column))):
+            column = [value.translate(_ESCAPES) if value and is_special(value) else value for value in column]
     return [NULL if value is None else value for value in column] if None in column else cast(Sequence[str], column)

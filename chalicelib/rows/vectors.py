@@ -28,7 +28,7 @@ from chalicelib.rows.exact import NULL, SPECIAL, TEXTUAL
 from chalicelib.rows.shape import Rows, Shape
 
 _WHOLE: Final = r"\A(?:{})\z"
-SAMPLE: Final = 1024  # cells
+SAMPLE: Final = 4096  # cells
 PIECE_ROWS: Final = 16384
 _ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
@@ -203,14 +203,22 @@ class KeyHashes:
 
     def repeated(self, others: Iterable[bytes]) -> list[int]:
         """The indexes of rows with a key that a row before them has, or one of other chunks (`packed`)."""
-        found = pl.Series([False]).new_from_index(0, len(self._columns[0]))
-        for column in self._columns:
-            found |= ~column.is_first_distinct() & column.is_not_null()
+        found = self._repeats_within()
         for other in others:
             theirs = pl.read_ipc_stream(other)["hash"]
             for column in self._columns:
                 found |= column.is_in(theirs.implode()).fill_null(value=False)
         return found.arg_true().to_list()
+
+    def are_repeated(self) -> bool:
+        """Whether a row has a key that a row before it has."""
+        return bool(self._repeats_within().any())
+
+    def _repeats_within(self) -> pl.Series:
+        found = pl.Series([False]).new_from_index(0, len(self._columns[0]))
+        for column in self._columns:
+            found |= ~column.is_first_distinct() & column.is_not_null()
+        return found
 
 
 def _texts(column: Sequence[Value]) -> pl.Series:
