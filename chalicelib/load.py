@@ -9,7 +9,7 @@ import hashlib
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -114,51 +114,50 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         if not manifest.claim(db, work.key):
             return
         orphans = references.find_orphans(db, upload.tenant, schema, found.checked.columns)
+        held: Sequence[int] = ()
         if upload.dataset == 0:
             outcome = staging.Outcome()
             outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
         elif work.reading == "check":
             outcome = trial.check(db, table, upload.number, upload.mode, found.text(orphans))
         else:
-            outcome = _place(db, table, upload, prepared, orphans.keys())
+            outcome, held = _place(db, table, upload, prepared, orphans.keys())
         errors = prepared.errors(outcome, upload.mode, orphans)
-        contested = prepared.places_of(outcome.contested)
-        located = prepared.located(errors.keys() | contested)
+        contested = prepared.contested_places(outcome, held)
+        located = prepared.located(sorted([*errors, *contested]))
         if errors:
             outcomes.add_rejections(db, upload.number, work.reading, prepared.rejections(errors, located))
         if contested:
             outcomes.add_contested(db, upload.number, prepared.contested(contested, located))
         if found.origins and work.reading == "load":
             retries.add_origins(db, upload.number, work.first_record, found.origins)
-        counts = _count(work.records, outcome, len(errors), upload.mode)
+        counts = _count(work.records, outcome, len(errors), len(contested), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
 
 
 def _place(
     db: Connection, table: tables.Table, upload: ledger.Upload, prepared: Prepared, orphans: Set[int]
-) -> staging.Outcome:
+) -> tuple[staging.Outcome, Sequence[int]]:
     """Good rows, less orphans, into the table by COPY; where keys clash, without those that may repeat one.
 
-    Those are contested until the upload is settled. If a key clashes even so, or a row is refused, all are sifted.
+    Those, given as indexes, are contested until the upload is settled. If a key clashes even so, or a row is refused,
+    all others are sifted.
     """
-    held: set[int] = set()
+    held: Sequence[int] = ()
     clashes = upload.has_clashes or prepared.repeats_itself
     fate = "clash" if clashes else staging.copy(db, table, prepared.found.text(orphans))
     if fate == "clash":
         ledger.mark_clashes(db, upload.number)
-        held = prepared.repeated(db) - orphans
+        held = [index for index in prepared.repeated(db) if index not in orphans]
         if held or clashes:
-            fate = staging.copy(db, table, prepared.found.text(orphans | held))
+            fate = staging.copy(db, table, prepared.found.text([*orphans, *held]))
     if fate == "in":
-        outcome = staging.Outcome()
-    else:
-        outcome = staging.sift(db, table, upload.number, upload.mode, prepared.found.text(orphans | held))
-    outcome.contested += prepared.lineage_of(held)
-    return outcome
+        return staging.Outcome(), held
+    return staging.sift(db, table, upload.number, upload.mode, prepared.found.text([*orphans, *held])), held
 
 
-def _count(records: int, outcome: staging.Outcome, rejected: int, mode: Mode) -> manifest.Counts:
-    updated, contested = len(outcome.updated), len(outcome.contested)
+def _count(records: int, outcome: staging.Outcome, rejected: int, contested: int, mode: Mode) -> manifest.Counts:
+    updated = len(outcome.updated)
     skipped = len(outcome.in_database) if mode == "skip" else 0
     loaded = records - rejected - skipped - updated - contested
     return manifest.Counts(loaded, updated, skipped, rejected, contested)
@@ -213,13 +212,9 @@ class Prepared:
         """Whether good rows are known to share a key."""
         return bool(self._hashes and self._hashes.are_repeated())
 
-    def repeated(self, db: Connection) -> set[int]:
+    def repeated(self, db: Connection) -> Sequence[int]:
         """Good rows whose key may be that of a row before them, or of another chunk: their indexes."""
-        return set(self._hashes.repeated(hashes.of_others(db, self.work.key))) if self._hashes else set()
-
-    def lineage_of(self, indexes: Iterable[int]) -> list[int]:
-        """The `_row` of good rows."""
-        return [self._first + self.found.checked.places[index] for index in indexes]
+        return self._hashes.repeated(hashes.of_others(db, self.work.key)) if self._hashes else ()
 
     def errors(
         self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]
@@ -234,15 +229,15 @@ class Prepared:
                 errors[row - self._first] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
         return errors
 
-    def places_of(self, lineages: Iterable[int]) -> set[int]:
-        """The places of rows."""
-        return {row - self._first for row in lineages}
+    def contested_places(self, outcome: staging.Outcome, held: Sequence[int]) -> Sequence[int]:
+        """The places, in file order, of rows that settling decides on: what was found so, and good rows held back."""
+        places = self.found.checked.places
+        return sorted([*(row - self._first for row in outcome.contested), *(places[index] for index in held)])
 
-    def located(self, places: Set[int]) -> Located:
-        """Where the records at these places lie."""
-        ordered = sorted(places)
-        found = Located(ordered, array("Q"), array("Q"), array("Q"))
-        for start, end, lines in formats.locate(self.data, self.shape.dialect, ordered):
+    def located(self, places: Sequence[int]) -> Located:
+        """Where the records at these places lie, which are in file order."""
+        found = Located(places, array("Q"), array("Q"), array("Q"))
+        for start, end, lines in formats.locate(self.data, self.shape.dialect, places):
             found.starts.append(start)
             found.ends.append(end)
             found.lines.append(lines)
@@ -254,9 +249,9 @@ class Prepared:
             line, raw = self._record(located, place)
             yield Rejection(self.work.first_record + place, line, tuple(errors[place]), raw)
 
-    def contested(self, places: Set[int], located: Located) -> Iterator[outcomes.Contested]:
-        """Rows that settling decides on, with their checked values, in file order."""
-        for place in sorted(places):
+    def contested(self, places: Sequence[int], located: Located) -> Iterator[outcomes.Contested]:
+        """The rows at these places, with their checked values, for settling."""
+        for place in places:
             line, raw = self._record(located, place)
             good = bisect_left(self.found.checked.places, place)
             cells = [column[good] for column in self.found.checked.columns]

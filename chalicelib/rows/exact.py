@@ -86,7 +86,8 @@ def _text(checked: checking.Checked, schema: Schema, first: int | None, left_out
     lines = list(map("\t".join, zip(*columns, strict=True)))
     taken: Sequence[int] = range(len(lines))
     if left_out:
-        taken = [index for index in taken if index not in left_out]
+        gone = set(left_out)
+        taken = [index for index in taken if index not in gone]
     if schema.keys:
         taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
     lines = [lines[index] for index in taken]
