@@ -47,6 +47,18 @@ def login() -> Response:
     return edge.answer(200, accounts.login(edge.body(app)))
 
 
+@app.route("/v1/auth/refresh", methods=["POST"])
+def refresh() -> Response:
+    token = accounts.refresh_token(edge.body(app))
+    return edge.answer(200, accounts.refresh(token, edge.header(app, "idempotency-key")))
+
+
+@app.route("/v1/auth/logout", methods=["POST"])
+def logout() -> Response:
+    accounts.logout(accounts.refresh_token(edge.body(app)))
+    return edge.no_content()
+
+
 # ---- datasets and their rows -----------------------------------------------------------------------------
 
 

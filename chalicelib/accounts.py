@@ -1,27 +1,31 @@
-"""Who asks: signup makes a tenant, login proves a password, a token names the tenant of every request."""
+"""Accounts: signup makes a tenant, login proves a password; either begins a session, which refresh tokens keep going.
+
+An access token is good for half an hour and is not looked up. A session ends 30 days after its login, when its owner
+logs out, or when one of its refresh tokens is shown a second time: then somebody holds a copy.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
+from chalicelib import tokens
 from chalicelib.errors import Refused
-from chalicelib.postgres import people
+from chalicelib.postgres import people, sessions
 from chalicelib.postgres.connection import connection
-from chalicelib.settings import settings
 
-# jwt and argon2 are imported where they are used: only the API needs them, and they would cost every
-# function up to 140 ms at a cold start.
+# argon2 is imported where it is used: only the API needs it, and it would cost every function up to 140 ms at a
+# cold start.
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-TOKEN_LIFE: Final = timedelta(hours=12)
-ISSUER: Final = "rowmill"
+SESSION_LIFE: Final = timedelta(days=30)
+REFRESH: Final = "rmr"  # what refresh tokens begin with
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 _MIN_PASSWORD: Final = 8
@@ -56,11 +60,11 @@ def signup(body: Mapping[str, Any]) -> dict[str, Any]:
         password_hash=_hasher().hash(password),
     )
     people.add_account(connection(), account)
-    return _session(account)
+    return _begin(account)
 
 
 def login(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A token for an account. Raises Refused `login_failed` (401), the same for an unknown name."""
+    """A new session. Raises Refused `login_failed` (401), the same for an unknown name."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
     username, password = _credentials(body)
@@ -71,33 +75,33 @@ def login(body: Mapping[str, Any]) -> dict[str, Any]:
         account = None
     if account is None:
         raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=_CHALLENGE)
-    return _session(account)
+    return _begin(account)
 
 
-def authenticate(authorization: str | None) -> str:
-    """The tenant of a Bearer token. Raises Refused `token_invalid` (401)."""
-    import jwt
+def refresh(token: str, request: str | None) -> dict[str, Any]:
+    """The session goes on with other tokens, and this one is spent. Raises Refused `refresh_invalid` (401).
 
-    scheme, _, token = (authorization or "").partition(" ")
-    try:
-        if scheme.lower() != "bearer":
-            raise jwt.InvalidTokenError
-        claims = jwt.decode(
-            token,
-            settings().jwt_secret,
-            algorithms=["HS256"],
-            issuer=ISSUER,
-            audience=_audience(),
-            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
-        )
-        return str(claims["tenant"])
-    except (jwt.PyJWTError, KeyError, UnicodeError):
-        raise Refused(
-            "token_invalid",
-            "A valid Bearer token is needed.",
-            status=401,
-            headers=_CHALLENGE,
-        ) from None
+    A token that is shown again ends the session for whoever has its successor, too. `request` is an Idempotency-Key:
+    under the same one a lost answer may be asked for again.
+    """
+    successor = tokens.secret(REFRESH)
+    asked = None if request is None else tokens.digest(request)
+    renewed = sessions.rotate(connection(), tokens.digest(token), tokens.digest(successor), asked)
+    if renewed is None:
+        raise Refused("refresh_invalid", "The session is over: log in again.", status=401, headers=_CHALLENGE)
+    return _session(renewed.account, renewed.session, successor)
+
+
+def logout(token: str) -> None:
+    """End the session that a refresh token is of. One that is none, or of a session that is over, is no error."""
+    sessions.revoke_by(connection(), tokens.digest(token))
+
+
+def refresh_token(body: Mapping[str, Any]) -> str:
+    """The refresh token that a body names."""
+    if set(body) != {"refresh"} or not isinstance(body["refresh"], str):
+        raise Refused("body_invalid", "Expected refresh, a string.", status=400)
+    return body["refresh"]
 
 
 def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -106,25 +110,18 @@ def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
     return body["username"], body["password"]
 
 
-def _session(account: people.Account) -> dict[str, Any]:
-    import jwt
+def _begin(account: people.Account) -> dict[str, Any]:
+    session, token = f"ses_{ULID()}", tokens.secret(REFRESH)
+    sessions.begin(connection(), session, account.user_id, tokens.digest(token), SESSION_LIFE)
+    return _session(account, session, token)
 
-    now = datetime.now(UTC)
-    claims = {
-        "iss": ISSUER,
-        "aud": _audience(),
-        "sub": account.user_id,
-        "tenant": account.tenant,
-        "iat": now,
-        "exp": now + TOKEN_LIFE,
-    }
+
+def _session(account: people.Account, session: str, token: str) -> dict[str, Any]:
     return {
-        "access": jwt.encode(claims, settings().jwt_secret, algorithm="HS256"),
+        "access": tokens.sign(tokens.Bearer(account.user_id, account.tenant, session)),
+        "refresh": token,
+        "expires_in": int(tokens.ACCESS_LIFE.total_seconds()),
         "user_id": account.user_id,
         "username": account.username,
         "tenant_id": account.tenant,
     }
-
-
-def _audience() -> str:
-    return f"rowmill-{settings().stage}"

@@ -27,13 +27,14 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, strict_json
+from chalicelib import aws, callers, strict_json
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
+from chalicelib.tokens import Bearer
 
 MAX_BODY_BYTES: Final = 4_000_000
 MAX_LIMIT: Final = 5000
@@ -41,7 +42,7 @@ MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, bef
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
 SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
-_OPEN_TO_ALL: Final = ("/healthz", "/v1/auth/signup", "/v1/auth/login")
+_OPEN_TO_ALL: Final = ("/healthz", *(f"/v1/auth/{door}" for door in ("signup", "login", "refresh", "logout")))
 
 View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
@@ -89,7 +90,7 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
 def _admit(app: Chalice, path: str) -> None:
     """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
     if path not in _OPEN_TO_ALL:
-        _request(app).context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
+        _request(app).context["rowmill_caller"] = callers.authenticate(header(app, "authorization"))
     if len(_request(app).raw_body or b"") > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
 
@@ -147,7 +148,8 @@ def header(app: Chalice, name: str) -> str | None:
 
 def tenant(app: Chalice) -> str:
     """Whose request this is."""
-    return str(_request(app).context["rowmill_tenant"])
+    caller: Bearer = _request(app).context["rowmill_caller"]
+    return caller.tenant
 
 
 def name(value: str) -> str:
@@ -195,6 +197,11 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
         headers={"Content-Type": "application/json", **(headers or {})},
         status_code=status,
     )
+
+
+def no_content() -> Response:
+    """204: done, and nothing to say."""
+    return Response("", status_code=204)
 
 
 def page(app: Chalice, listed: Page) -> Response:

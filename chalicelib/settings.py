@@ -43,7 +43,7 @@ class Settings:
     define_function: str
     render_function: str
     database_url: str
-    jwt_secret: str
+    jwt_secret: str  # the keys of access tokens between commas, the newest first
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
     max_upload_bytes: int

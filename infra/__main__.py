@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--migrate-url", help="as this machine reaches it, or the owner's role; default: the same")
     up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
     up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
+    up.add_argument(
+        "--rotate-keys", action="store_true", help="have a new key sign access tokens; the last one stays good"
+    )
     up.set_defaults(run=_up)
 
     pack = commands.add_parser("package", help="write template and zip, say where")
@@ -66,6 +69,7 @@ def _up(asked: argparse.Namespace) -> None:
         public_endpoint=asked.public_endpoint,
         migrate_url=asked.migrate_url,
         allowed_origin=asked.allowed_origin,
+        rotate_keys=asked.rotate_keys,
     )
     if not deployment.changed:
         print("nothing to change")

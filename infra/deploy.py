@@ -47,12 +47,14 @@ def deploy(
     public_endpoint: str | None = None,
     migrate_url: str | None = None,
     allowed_origin: str = "*",
+    rotate_keys: bool = False,
     say: Callable[[str], None] = print,
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
     `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
-    that owns the schema, where that differs. Raises DeployError; what was done until then stays and counts.
+    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens. Raises DeployError; what
+    was done until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -60,7 +62,7 @@ def deploy(
     built = package(stage, vendored=not cloud.runs_on_this_python)
     values = parameters(cloud, stage) | {
         "DatabaseUrl": database_url,
-        "JwtSecret": _jwt_secret(cloud.client("ssm"), stage),
+        "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "PublicEndpoint": public_endpoint or cloud.endpoint or "",
         "AllowedOrigin": allowed_origin,
     }
@@ -105,13 +107,17 @@ def parameters(cloud: Cloud, stage: str) -> dict[str, str]:
     }
 
 
-def _jwt_secret(ssm: Any, stage: str) -> str:
-    """Made once and kept, so that a deploy logs nobody out."""
+def signing_keys(ssm: Any, stage: str, *, rotate: bool = False) -> str:
+    """The keys of access tokens, between commas, the one that signs first: made once and kept, so that a deploy logs
+    nobody out. Rotated, a new one signs and the last one is still good; those before it are not."""
     name = _secret_name(stage)
     with contextlib.suppress(ssm.exceptions.ParameterAlreadyExists):
         ssm.put_parameter(Name=name, Value=secrets.token_urlsafe(48), Type="SecureString", Overwrite=False)
-    value: str = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    return value
+    keys: str = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    if rotate:
+        keys = ",".join([secrets.token_urlsafe(48), keys.partition(",")[0]])
+        ssm.put_parameter(Name=name, Value=keys, Type="SecureString", Overwrite=True)
+    return keys
 
 
 def _forget_secret(ssm: Any, stage: str) -> None:

@@ -14,7 +14,7 @@ os.environ.update(
     AWS_SECRET_ACCESS_KEY="test",
     AWS_DEFAULT_REGION="us-east-1",
     AWS_EC2_METADATA_DISABLED="true",
-    JWT_SECRET="a secret that only the tests know, long enough",
+    JWT_SECRET="a secret that only the tests know and long enough",
     POWERTOOLS_DEV="0",
 )
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,20 +7,22 @@ declaring a dataset cost is measured all the same: some visits begin with it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import jwt
 import psycopg
 from rowmill_client import Rowmill
 from ulid import ULID
 
 from bench.load import files
+from chalicelib import tokens
 from chalicelib.datasets import read_schema
 from chalicelib.postgres import people, tables
+from chalicelib.settings import settings
 from infra.local.record import Instance
 
 WARMING: Final = 4  # files of a size
@@ -33,7 +35,9 @@ def settle(here: Instance, functions: Any, count: int) -> list[str]:
     with psycopg.connect(here.database_url, autocommit=True) as connection:
         for user in users:
             _add(connection, user)
-    return [_token(user, deployed["JWT_SECRET"]) for user in users]
+    os.environ.update({name: deployed[name] for name in ("JWT_SECRET", "ROWMILL_STAGE")})
+    settings.cache_clear()
+    return [tokens.sign(tokens.Bearer(user, _tenant(user), "ses_bench"), timedelta(hours=2)) for user in users]
 
 
 def warm(here: Instance, token: str, sizes: Iterable[int], folder: Path) -> None:
@@ -56,9 +60,3 @@ def _add(connection: psycopg.Connection[tuple[Any, ...]], user: str) -> None:
     with connection.transaction():
         number = people.add_dataset(connection, tenant, files.DATASET, "insert", files.SCHEMA)
         tables.create(connection, tenant, files.DATASET, tables.Table(number, 1, read_schema(files.SCHEMA)))
-
-
-def _token(user: str, secret: str) -> str:
-    now = datetime.now(UTC)
-    claims = {"iss": "rowmill", "aud": "rowmill-local", "sub": user, "tenant": _tenant(user), "iat": now}
-    return jwt.encode(claims | {"exp": now + timedelta(hours=2)}, secret, algorithm="HS256")

@@ -9,7 +9,7 @@ with Rowmill(api, token) as rowmill:
 from .api import Rowmill
 from .errors import ApiError, Fault, RowmillError, StillRunning, StorageRefused, Unreachable, Unusable
 from .resources import AT_REST, TERMINAL, Chunk, Dataset, Mode, Record, Reject, Row, Session, Summary, Upload
-from .transport import Patience
+from .transport import Keeper, Patience, Tokens
 
 __all__ = [
     "AT_REST",
@@ -18,6 +18,7 @@ __all__ = [
     "Chunk",
     "Dataset",
     "Fault",
+    "Keeper",
     "Mode",
     "Patience",
     "Record",
@@ -29,6 +30,7 @@ __all__ = [
     "StillRunning",
     "StorageRefused",
     "Summary",
+    "Tokens",
     "Unreachable",
     "Unusable",
     "Upload",

@@ -1,4 +1,4 @@
-"""`rowmill signup` and `rowmill login`: a name and a password become a stored token."""
+"""`rowmill signup`, `login` and `logout`: a name and a password become a stored session, which then ends."""
 
 from __future__ import annotations
 
@@ -26,10 +26,22 @@ def signup(username: Username = None, api: Api = None, password_stdin: PasswordS
 
 
 def login(username: Username = None, api: Api = None, password_stdin: PasswordStdin = False) -> None:
-    """Log in; the token is kept for later commands."""
+    """Log in; the session is kept for later commands, and goes on for 30 days."""
     base, username, password = _identity(username, api, password_stdin, confirm=False)
     with Rowmill(base, patience=configuration.patience()) as rowmill:
         _keep(base, rowmill.login(username, password))
+
+
+def logout() -> None:
+    """End the session of the last login, wherever its tokens are, and forget it here."""
+    found = configuration.stored()
+    if found is None:
+        raise Unusable("not logged in")
+    if found.refresh:
+        with Rowmill(found.api, patience=configuration.patience(), keeper=configuration.OnDisk(found)) as rowmill:
+            rowmill.logout()
+    configuration.forget()
+    output.note(f"logged out of {found.api}")
 
 
 def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool) -> tuple[str, str, str]:
@@ -43,5 +55,5 @@ def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool)
 
 
 def _keep(api: str, session: Session) -> None:
-    path = configuration.store(Credentials(api, session["access"], session["username"]))
+    path = configuration.store(Credentials(api, session["access"], session["username"], session["refresh"]))
     output.note(f"logged in to {api} as {session['username']}; kept in {path}")

@@ -34,7 +34,7 @@ from .resources import (
     Upload,
 )
 from .storage import Progress
-from .transport import Patience, Transport, document, retry_after
+from .transport import Keeper, Patience, Tokens, Transport, document, retry_after
 
 PAGE: Final = 5000  # the most the API gives at once; it ends a page earlier when its items are long
 POLL_SECONDS: Final = 1.0  # where the server does not say
@@ -51,11 +51,16 @@ class _Poll:
 
 
 class Rowmill:
-    """A client of one API. `token` may be empty until `signup` or `login` has given one."""
+    """A client of one API. `token` may be empty until `signup` or `login` has given one.
 
-    def __init__(self, api: str, token: str = "", patience: Patience | None = None) -> None:
+    A session that those gave, or that `keeper` holds, goes on by itself when its access token runs out.
+    """
+
+    def __init__(
+        self, api: str, token: str = "", patience: Patience | None = None, keeper: Keeper | None = None
+    ) -> None:
         self._patience = patience or Patience()
-        self._transport = Transport(api, token, self._patience)
+        self._transport = Transport(api, keeper or Keeper(Tokens(token)), self._patience)
 
     def __enter__(self) -> Self:
         return self
@@ -71,17 +76,31 @@ class Rowmill:
     # Accounts
 
     def signup(self, username: str, password: str) -> Session:
-        """Create an account and its tenant; later calls are made with its token."""
+        """Create an account and its tenant; later calls are made in its session."""
         return self._enter("signup", username, password)
 
     def login(self, username: str, password: str) -> Session:
-        """Later calls are made with the token this gives."""
+        """Later calls are made in the session this gives."""
         return self._enter("login", username, password)
+
+    def refresh(self) -> Session:
+        """Exchange both tokens for the next ones, as every call does by itself when its token has run out."""
+        with self._transport.keeper.turn() as tokens:
+            return self._keep(self._transport.exchange(_refresh_token(tokens)))
+
+    def logout(self) -> None:
+        """End the session, wherever else its tokens may be."""
+        with self._transport.keeper.turn() as tokens:
+            self._transport.call("POST", "auth/logout", body={"refresh": _refresh_token(tokens)}, again=True)
+            self._transport.keeper.keep(Tokens())
 
     def _enter(self, door: str, username: str, password: str) -> Session:
         body = {"username": username, "password": password}
-        session = cast(Session, document(self._transport.call("POST", f"auth/{door}", body=body)))
-        self._transport.token = session["access"]
+        return self._keep(self._transport.call("POST", f"auth/{door}", body=body))
+
+    def _keep(self, answer: httpx.Response) -> Session:
+        session = cast(Session, document(answer))
+        self._transport.keeper.keep(Tokens(session["access"], session["refresh"]))
         return session
 
     # Datasets
@@ -314,6 +333,12 @@ class Rowmill:
                 return
             if cursor == before:
                 raise ApiError(200, "cursor_stuck", f"the API answered the same page of {path} twice")
+
+
+def _refresh_token(tokens: Tokens) -> str:
+    if not tokens.refresh:
+        raise Unusable("there is no session here, only a token: log in first")
+    return tokens.refresh
 
 
 def _path(*parts: str) -> str:

@@ -46,6 +46,7 @@ app = typer.Typer(
 dataset_app = typer.Typer(help="Declare and look up datasets.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(account_commands.signup)
 app.command()(account_commands.login)
+app.command()(account_commands.logout)
 app.add_typer(dataset_app, name="dataset")
 dataset_app.command("put")(dataset_commands.put_dataset)
 dataset_app.command("get")(dataset_commands.get_dataset)

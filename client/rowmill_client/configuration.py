@@ -1,28 +1,32 @@
-"""Which API and which token: the environment first, then what the last login left on disk.
+"""Which API and which tokens: the environment first, then what the last login left on disk.
 
 The only room that reads the environment. A stored token is never sent to an API that did not give it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .errors import Unusable
-from .transport import Patience
+from .transport import Keeper, Patience, Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user of one API. `username` is empty when the environment gave the token."""
+    """A user of one API. `username` and `refresh` are empty when the environment gave the token."""
 
     api: str
     token: str
     username: str = ""
+    refresh: str = ""
 
 
 def credentials() -> Credentials:
@@ -65,7 +69,9 @@ def stored() -> Credentials | None:
     path = credentials_path()
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Credentials(str(found["api"]), _printable(str(found["token"])), str(found["username"]))
+        told = (str(found["token"]), str(found.get("refresh", "")))
+        token, refresh = map(_printable, told)
+        return Credentials(str(found["api"]), token, str(found["username"]), refresh)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -85,6 +91,48 @@ def store(found: Credentials) -> Path:
     except OSError as fault:
         raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
     return path
+
+
+def forget() -> None:
+    """Delete what the last login stored."""
+    credentials_path().unlink(missing_ok=True)
+
+
+class OnDisk(Keeper):
+    """The tokens of the last login, in its file: commands that run at once exchange them one after the other."""
+
+    def __init__(self, found: Credentials) -> None:
+        super().__init__(Tokens(found.token, found.refresh))
+        self._found = found
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Tokens]:
+        with super().turn(), _alone(credentials_path().parent):
+            now = stored()
+            # Another login since this command began is somebody else, perhaps: not to be mixed up with.
+            if now and (now.api, now.username) == (self._found.api, self._found.username):
+                self.tokens = Tokens(now.token, now.refresh)
+            yield self.tokens
+
+    def keep(self, tokens: Tokens) -> None:
+        super().keep(tokens)
+        store(replace(self._found, token=tokens.access, refresh=tokens.refresh))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time. The folder itself is the lock; where there are no such locks, nobody waits."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - not there on Windows
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def credentials_path() -> Path:

@@ -20,4 +20,5 @@ KeyMode = Annotated[Mode | None, typer.Option(help="What to do with a key that i
 def connect() -> Rowmill:
     """A client as the environment or the last login has it."""
     found = configuration.credentials()
-    return Rowmill(found.api, found.token, configuration.patience())
+    keeper = configuration.OnDisk(found) if found.refresh else None
+    return Rowmill(found.api, found.token, configuration.patience(), keeper)

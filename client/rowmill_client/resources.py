@@ -17,9 +17,11 @@ AT_REST: Final = TERMINAL | {"needs_review"}
 
 
 class Session(TypedDict):
-    """What signup and login answer."""
+    """What signup, login and refresh answer: a token for half an hour, and one that gets the next two."""
 
     access: str
+    refresh: str
+    expires_in: int
     user_id: str
     username: str
     tenant_id: str

@@ -1,15 +1,19 @@
 """Requests to the API: problem documents become ApiError, and what is safe to repeat is repeated for a while.
 
-Only calls marked `again=True` are retried, so a login is never sent twice.
+Only calls marked `again=True` are retried, so a login is never sent twice. An access token that has run out is
+exchanged on the way, once a call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -55,11 +59,40 @@ class Patience:
             tries += 1
 
 
-class Transport:
-    """One connection pool to one API, with one token."""
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What opens the doors, and what gets the next of both; the latter is empty where there is none."""
 
-    def __init__(self, api: str, token: str, patience: Patience) -> None:
-        self.token = token
+    access: str = ""
+    refresh: str = ""
+
+
+class Keeper:
+    """Where a client's tokens are: here in memory.
+
+    Whoever exchanges them holds the `turn`: a refresh token that two send ends the session.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self._turn = threading.Lock()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Tokens]:
+        """The tokens as they are once nobody else is changing them."""
+        with self._turn:
+            yield self.tokens
+
+    def keep(self, tokens: Tokens) -> None:
+        """These from now on."""
+        self.tokens = tokens
+
+
+class Transport:
+    """One connection pool to one API, with the tokens of one keeper."""
+
+    def __init__(self, api: str, keeper: Keeper, patience: Patience) -> None:
+        self.keeper = keeper
         self._api = _base(api)
         self._patience = patience
         self._http = connections(TIMEOUT)
@@ -78,19 +111,43 @@ class Transport:
         again: bool = False,
     ) -> httpx.Response:
         """A 2xx or 304 answer. Raises ApiError or Unreachable."""
-        request = self._http.build_request(
-            method,
-            f"{self._api}/v1/{path}",
-            json=body,
-            params={name: value for name, value in (query or {}).items() if value is not None},
-            headers={**self._authorization(), **(headers or {})},
-        )
-        if not again:
-            return self._send(request)
-        return self._patience.keep_trying(lambda: self._send(request))
 
-    def _authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        def send(token: str) -> httpx.Response:
+            request = self._http.build_request(
+                method,
+                f"{self._api}/v1/{path}",
+                json=body,
+                params={name: value for name, value in (query or {}).items() if value is not None},
+                headers={**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
+            )
+            return self._patience.keep_trying(lambda: self._send(request)) if again else self._send(request)
+
+        token = self.keeper.tokens.access
+        try:
+            return send(token)
+        except ApiError as refused:
+            if refused.code != "token_invalid" or not self.keeper.tokens.refresh:
+                raise
+        return send(self._exchanged(token))
+
+    def _exchanged(self, refused: str) -> str:
+        """An access token in place of the one that was refused; the one that somebody else has got meanwhile, if so."""
+        with self.keeper.turn() as tokens:
+            if tokens.access != refused:
+                return tokens.access
+            session = document(self.exchange(tokens.refresh))
+            self.keeper.keep(Tokens(session["access"], session["refresh"]))
+            return str(session["access"])
+
+    def exchange(self, refresh: str) -> httpx.Response:
+        """Spend a refresh token. The key lets the API answer once more if its answer is lost on the way."""
+        request = self._http.build_request(
+            "POST",
+            f"{self._api}/v1/auth/refresh",
+            json={"refresh": refresh},
+            headers={"Idempotency-Key": str(uuid.uuid4())},
+        )
+        return self._patience.keep_trying(lambda: self._send(request))
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         try:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,9 @@ class Cloud(ThreadingHTTPServer):
         self.api = f"http://127.0.0.1:{self.server_port}/api"
         self.requests: list[tuple[str, str]] = []
         self.faults: deque[Fault] = deque()
+        self.access, self.refresh = TOKEN, "refresh-0"  # what is good now
+        self.renewed: dict[str, str] = {}  # by the key that was asked with
+        self.refused, self.crowd = 0, 0  # so many must have been refused before tokens are exchanged
         self.uploads: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, dict[str, Any]] = {}
         self.objects: dict[str, bytes] = {}
@@ -185,7 +189,8 @@ class Door(BaseHTTPRequestHandler):
             self.answer(404, {"message": "Missing Authentication Token"})
             return
         parts = url.path.removeprefix("/api/v1/").split("/")
-        if parts[0] != "auth" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if parts[0] != "auth" and self.headers.get("Authorization") != f"Bearer {self.server.access}":
+            self.server.refused += 1
             self.answer(401, problem(401, "token_invalid", "The token is not valid."))
             return
         self.called(self.command, parts, dict(parse_qsl(url.query)), body)
@@ -207,6 +212,11 @@ class Door(BaseHTTPRequestHandler):
         match method, *parts:
             case "POST", "auth", ("signup" | "login") as door:
                 self.enter(door, body)
+            case "POST", "auth", "refresh":
+                self.renew(body["refresh"])
+            case "POST", "auth", "logout":
+                self.server.refresh = ""
+                self.answer(204)
             case "PUT", "datasets", name:
                 self.put(name, body)
             case "GET", "datasets":
@@ -245,8 +255,24 @@ class Door(BaseHTTPRequestHandler):
         if body["password"] != "correct horse":
             self.answer(401, problem(401, "login_invalid", "Name or password is wrong."))
             return
-        who = {"access": TOKEN, "user_id": "usr_1", "username": body["username"], "tenant_id": "ten_1"}
-        self.answer(201 if door == "signup" else 200, who)
+        self.answer(201 if door == "signup" else 200, self.session())
+
+    def session(self) -> dict[str, Any]:
+        tokens = {"access": self.server.access, "refresh": self.server.refresh, "expires_in": 1800}
+        return {**tokens, "user_id": "usr_1", "username": "ada", "tenant_id": "ten_1"}
+
+    def renew(self, token: str) -> None:
+        """Each refresh token once, but for the same request again; a second time the session is over."""
+        while self.server.refused < self.server.crowd:
+            time.sleep(0.01)
+        key = self.headers["Idempotency-Key"] or str(uuid.uuid4())
+        if token != self.server.refresh and self.server.renewed.get(key) != token:
+            self.server.refresh = ""
+            self.answer(401, problem(401, "refresh_invalid", "The session is over: log in again."))
+            return
+        self.server.renewed[key] = token
+        self.server.access, self.server.refresh = f"access-{len(self.server.renewed)}", f"refresh-{uuid.uuid4()}"
+        self.answer(200, self.session())
 
     def put(self, name: str, body: dict[str, Any]) -> None:
         if "fields" not in body:
@@ -270,7 +296,9 @@ class Door(BaseHTTPRequestHandler):
         self.answer(200, {"items": items[start : start + size], "next_cursor": f"c{start + size}" if more else None})
 
     def create(self, body: dict[str, Any]) -> None:
-        key = self.headers["Idempotency-Key"]
+        while self.server.refused < self.server.crowd:
+            time.sleep(0.01)
+        key = self.headers["Idempotency-Key"] or str(uuid.uuid4())
         if key not in self.server.by_key:
             self.server.by_key[key] = self.made(body)
         self.answer(201, self.server.by_key[key])
@@ -852,7 +880,12 @@ def test_signup_stores_the_token_for_this_user_alone(cloud: Cloud, rowmill: Shel
     assert rowmill(*arguments, stdin="correct horse\n", **anonymous).exit_code == 0
     path = tmp_path / "config" / "rowmill" / "credentials.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == {"api": cloud.api, "token": TOKEN, "username": "ada"}
+    assert json.loads(path.read_text()) == {
+        "api": cloud.api,
+        "token": TOKEN,
+        "username": "ada",
+        "refresh": "refresh-0",
+    }
     assert rowmill("dataset", "list", "--json", **anonymous).stdout == "[]\n"
     # A token goes only to the API that gave it.
     elsewhere = rowmill("dataset", "list", ROWMILL_API="http://127.0.0.1:1", ROWMILL_TOKEN="")
@@ -867,6 +900,70 @@ def test_login_asks_for_what_it_was_not_told(rowmill: Shell, tmp_path: Path) -> 
     assert ended.exit_code == 0
     assert "correct horse" not in ended.output
     assert (tmp_path / "config" / "rowmill" / "credentials.json").exists()
+
+
+ANONYMOUS = {"ROWMILL_API": "", "ROWMILL_TOKEN": ""}
+
+
+def log_in(cloud: Cloud, rowmill: Shell) -> None:
+    arguments = ("login", "ada", "--api", cloud.api, "--password-stdin")
+    assert rowmill(*arguments, stdin="correct horse\n", **ANONYMOUS).exit_code == 0
+
+
+def test_a_session_goes_on_by_itself_when_its_token_has_run_out(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    log_in(cloud, rowmill)
+    for expired in range(2):
+        cloud.access = "run out"
+        cloud.requests.clear()
+        assert rowmill("dataset", "list", "--json", **ANONYMOUS).stdout == "[]\n"
+        assert [path for _, path in cloud.requests if "auth" in path] == ["/api/v1/auth/refresh"]
+        kept = json.loads((tmp_path / "config" / "rowmill" / "credentials.json").read_text())
+        assert (kept["token"], kept["refresh"]) == (f"access-{expired + 1}", cloud.refresh)
+        assert (kept["api"], kept["username"]) == (cloud.api, "ada")
+
+
+def test_a_client_in_memory_goes_on_too_and_even_when_the_answer_is_lost(cloud: Cloud) -> None:
+    with Rowmill(cloud.api, patience=Patience(seconds=5, first_pause=0.01)) as client:
+        client.login("ada", "correct horse")
+        cloud.access = "run out"
+        cloud.faults.append(Fault("GET", 401, problem(401, "token_invalid", "Run out.")))
+        cloud.faults.append(Fault("POST /api/v1/auth/refresh", 0, after=True))
+        assert list(client.iterate_datasets()) == []
+        assert client.refresh()["refresh"] == cloud.refresh
+
+
+def test_commands_that_run_at_once_refresh_once(cloud: Cloud, rowmill: Shell) -> None:
+    """A refresh token that two of them sent would log all of them out."""
+    log_in(cloud, rowmill)
+    cloud.access, cloud.crowd = "run out", 4
+    rowmill.environment.update(ANONYMOUS)
+    commands = [rowmill.started("dataset", "list", "--json", stdout=subprocess.PIPE) for _ in range(4)]
+    assert [command.communicate(timeout=60)[0] for command in commands] == [b"[]\n"] * 4
+    assert len(cloud.renewed) == 1
+
+
+def test_a_session_that_is_over_is_one_line_and_what_to_do(cloud: Cloud, rowmill: Shell) -> None:
+    log_in(cloud, rowmill)
+    cloud.access, cloud.refresh = "run out", "used by somebody else"
+    ended = rowmill("dataset", "list", **ANONYMOUS)
+    assert ended.exit_code == 1
+    assert ended.stderr == "rowmill: The session is over: log in again. (refresh_invalid, HTTP 401)\n"
+
+
+def test_a_token_of_the_environment_is_never_exchanged(cloud: Cloud, rowmill: Shell) -> None:
+    log_in(cloud, rowmill)
+    assert rowmill("dataset", "list", ROWMILL_TOKEN="run out").exit_code == 1
+    assert cloud.renewed == {}
+
+
+def test_logout_ends_the_session_and_forgets_it(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    log_in(cloud, rowmill)
+    ended = rowmill("logout", **ANONYMOUS)
+    assert (ended.exit_code, ended.stderr) == (0, f"logged out of {cloud.api}\n")
+    assert cloud.refresh == ""
+    assert not (tmp_path / "config" / "rowmill" / "credentials.json").exists()
+    again = rowmill("logout", **ANONYMOUS)
+    assert (again.exit_code, again.stderr) == (2, "rowmill: not logged in\n")
 
 
 def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_path: Path) -> None:

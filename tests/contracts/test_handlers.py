@@ -109,7 +109,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
             **cloud.CREDENTIALS,
             "AWS_ENDPOINT_URL": here.endpoint,
             "DATABASE_URL": NOBODY_LISTENS,
-            "JWT_SECRET": "a secret that only this test knows, long enough",
+            "JWT_SECRET": "a secret that only this test knows and long enough",
             "ROWMILL_STAGE": "prod",
             "NO_PROXY": "127.0.0.1",
         }

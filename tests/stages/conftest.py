@@ -18,7 +18,7 @@ from moto import mock_aws
 from psycopg.rows import dict_row
 from ulid import ULID
 
-from chalicelib import accounts, admit, aws, catalog, control, load, mend, rejects, report, settle, split
+from chalicelib import accounts, admit, aws, callers, catalog, control, load, mend, rejects, report, settle, split
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
@@ -104,7 +104,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         session = accounts.signup({"username": f"user-{ULID()}", "password": "correct horse"})
-        self.tenant = accounts.authenticate(f"Bearer {session['access']}")
+        self.tenant = callers.authenticate(f"Bearer {session['access']}").tenant
         self.url = settings().database_url
 
     def call(self, function: str, event: Any) -> dict[str, Any]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import argon2
+import boto3
 import jwt
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from moto import mock_aws
 
-from chalicelib import accounts
+from chalicelib import accounts, callers, tokens
 from chalicelib.errors import Refused
 from chalicelib.settings import settings
+from infra.deploy import signing_keys
 from tests.stages.conftest import Pipeline
 
 PASSWORD = "correct horse"
@@ -48,14 +52,28 @@ def claims_of(**changed: Any) -> Claims:
         "aud": "rowmill-local",
         "sub": "usr_1",
         "tenant": TENANT,
+        "sid": "ses_1",
         "iat": now,
+        "nbf": now,
         "exp": now + timedelta(minutes=1),
     }
     return {name: value for name, value in (claims | changed).items() if value is not None}
 
 
-def bearer(claims: Claims, secret: str | None = None, algorithm: str = "HS256") -> str:
-    return "Bearer " + jwt.encode(claims, settings().jwt_secret if secret is None else secret, algorithm)
+def bearer(claims: Claims, secret: str | None = None, algorithm: str = "HS256", **header: Any) -> str:
+    """A token as ours but for what is given; None leaves a field of the header out."""
+    ours = settings().jwt_secret
+    fields = {"typ": "at+jwt", "kid": kid(ours)} | header
+    kept = {name: value for name, value in fields.items() if value is not None or name == "typ"}
+    return "Bearer " + jwt.encode(claims, ours if secret is None else secret, algorithm, kept)
+
+
+def kid(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def tenant_of(authorization: str) -> str:
+    return callers.authenticate(authorization).tenant
 
 
 def part(value: Any) -> str:
@@ -64,7 +82,7 @@ def part(value: Any) -> str:
 
 
 def is_turned_away(authorization: str | None) -> None:
-    status, code, _, headers = refusal(lambda: accounts.authenticate(authorization))
+    status, code, _, headers = refusal(lambda: callers.authenticate(authorization))
     assert (status, code) == (401, "token_invalid")
     assert headers["WWW-Authenticate"].startswith("Bearer")
 
@@ -85,12 +103,13 @@ def test_a_password_is_kept_as_argon2id_at_owasp_s_floor_or_above(pipeline: Pipe
 
 def test_a_session_opens_its_own_tenant_only(pipeline: Pipeline) -> None:
     session = signup("ada")
-    assert set(session) == {"access", "user_id", "username", "tenant_id"}
-    assert accounts.authenticate(f"Bearer {session['access']}") == session["tenant_id"] != pipeline.tenant
+    assert set(session) == {"access", "refresh", "expires_in", "user_id", "username", "tenant_id"}
+    assert tenant_of(f"Bearer {session['access']}") == session["tenant_id"] != pipeline.tenant
     assert login("ada")["tenant_id"] == session["tenant_id"]
     claims = jwt.decode(session["access"], options={"verify_signature": False})
     assert (claims["iss"], claims["aud"], claims["sub"]) == ("rowmill", "rowmill-local", session["user_id"])
-    assert 0 < claims["exp"] - claims["iat"] <= timedelta(hours=12).total_seconds()
+    assert claims["exp"] - claims["iat"] == session["expires_in"] == timedelta(minutes=30).total_seconds()
+    assert claims["nbf"] == claims["iat"]
 
 
 @pytest.mark.usefixtures("pipeline")
@@ -180,11 +199,11 @@ def test_credentials_are_two_strings_and_nothing_else(body: dict[str, Any]) -> N
 
 def test_a_token_with_every_claim_opens_the_door() -> None:
     token = bearer(claims_of())
-    assert accounts.authenticate(token) == accounts.authenticate(token.replace("Bearer", "bearer")) == TENANT
+    assert tenant_of(token) == tenant_of(token.replace("Bearer", "bearer")) == TENANT
 
 
 def test_a_token_lacking_any_claim_is_turned_away() -> None:
-    for claim in ("iss", "aud", "sub", "tenant", "iat", "exp"):
+    for claim in ("iss", "aud", "sub", "tenant", "sid", "iat", "nbf", "exp"):
         is_turned_away(bearer(claims_of(**{claim: None})))
 
 
@@ -215,15 +234,16 @@ def test_a_token_that_we_did_not_sign_is_turned_away() -> None:
     claims = claims_of()
     good = bearer(claims).removeprefix("Bearer ")
     header, payload, signature = good.split(".")
-    unsigned = jwt.encode(claims, "", algorithm="none")
+    unsigned = bearer(claims, "", "none").removeprefix("Bearer ")
+    ours = {"typ": "at+jwt", "kid": kid(settings().jwt_secret)}
     stamps = {name: int(value.timestamp()) if isinstance(value, datetime) else value for name, value in claims.items()}
     for token in (
         unsigned,
-        f"{part({'alg': 'none', 'typ': 'JWT'})}.{payload}.{signature}",
-        f"{part({'alg': 'None'})}.{payload}.",
-        f"{part({'alg': ['HS256']})}.{payload}.{signature}",
-        f"{part({'alg': 'HS512'})}.{payload}.{signature}",
-        f"{part({'alg': 'RS256'})}.{payload}.{signature}",
+        f"{part({'alg': 'none'} | ours)}.{payload}.{signature}",
+        f"{part({'alg': 'None'} | ours)}.{payload}.",
+        f"{part({'alg': ['HS256']} | ours)}.{payload}.{signature}",
+        f"{part({'alg': 'HS512'} | ours)}.{payload}.{signature}",
+        f"{part({'alg': 'RS256'} | ours)}.{payload}.{signature}",
         f"{header}.{part(stamps | {'tenant': 'ten_other'})}.{signature}",
         f"{header}.{payload}.",
         f"{header}.{payload}",
@@ -247,6 +267,78 @@ def test_a_token_whose_header_is_no_header_is_turned_away(header: str) -> None:
 )
 def test_what_is_no_bearer_token_is_turned_away(authorization: str | None) -> None:
     is_turned_away(authorization)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"typ": "JWT"},
+        {"typ": None},
+        {"kid": None},
+        {"kid": ""},
+        {"kid": "0123456789abcdef"},
+        {"kid": "../../etc/passwd"},
+        {"kid": "' OR 1=1 --"},
+        {"jku": "http://127.0.0.1/keys", "kid": "theirs"},
+    ],
+)
+def test_a_token_whose_header_names_no_key_of_ours_or_another_type_is_turned_away(header: dict[str, Any]) -> None:
+    is_turned_away(bearer(claims_of(), **header))
+
+
+@pytest.mark.parametrize("kid", [["a"], {"a": "b"}, 7])
+def test_a_key_id_that_is_no_text_is_turned_away(kid: Any) -> None:
+    """PyJWT would not write one, so it is put together by hand."""
+    head = part({"typ": "at+jwt", "alg": "HS256", "kid": kid})
+    is_turned_away(f"Bearer {head}.{part({})}.{part('x')}")
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets the keys of this process, the newest first."""
+
+    def use(*secrets: str) -> None:
+        monkeypatch.setenv("JWT_SECRET", ",".join(secrets))
+        settings.cache_clear()
+
+    yield use
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_the_newest_key_signs_and_the_one_before_is_good_until_it_is_gone(keys: Callable[..., None]) -> None:
+    first, second, third = (letter * 40 for letter in "abc")
+    issued = {}
+    for held in ((first,), (second, first), (third, second)):
+        keys(*held)
+        issued[held[0]] = tokens.sign(tokens.Bearer("usr_1", TENANT, "ses_1"))
+        assert jwt.get_unverified_header(issued[held[0]])["kid"] == kid(held[0])
+        jwt.decode(issued[held[0]], held[0], ["HS256"], audience="rowmill-local")
+    for good in (second, third):
+        assert tenant_of(f"Bearer {issued[good]}") == TENANT
+    is_turned_away(f"Bearer {issued[first]}")
+
+
+def test_a_deploy_keeps_the_keys_and_a_rotation_keeps_the_last_one() -> None:
+    with mock_aws():
+        ssm = boto3.client("ssm")
+        first = signing_keys(ssm, "prod")
+        assert signing_keys(ssm, "prod") == first
+        second = signing_keys(ssm, "prod", rotate=True)
+        assert second.split(",")[1:] == [first]
+        third = signing_keys(ssm, "prod", rotate=True)
+        assert third.split(",")[1:] == second.split(",")[:1]
+        assert signing_keys(ssm, "prod") == third != signing_keys(ssm, "dev")
+        kept = ssm.get_parameter(Name="/rowmill/prod/jwt-secret")["Parameter"]
+        assert (kept["Type"], first in kept["Value"]) == ("SecureString", False)
+        assert all(len(key) >= 64 for key in third.split(","))
+
+
+def test_a_token_signed_by_one_of_our_keys_in_the_name_of_another_is_turned_away(keys: Callable[..., None]) -> None:
+    first, second = "a" * 40, "b" * 40
+    keys(second, first)
+    assert tenant_of(bearer(claims_of(), first, kid=kid(first))) == TENANT
+    is_turned_away(bearer(claims_of(), first, kid=kid(second)))
 
 
 def test_a_token_needs_its_scheme() -> None:

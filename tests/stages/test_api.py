@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,7 +20,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app import app
-from chalicelib import accounts, aws, edge
+from chalicelib import accounts, aws, edge, tokens
 from chalicelib.errors import Unavailable
 from chalicelib.paging import encode
 from chalicelib.settings import settings
@@ -42,8 +43,7 @@ class Api:
         pipeline.tenant = session["tenant_id"]
 
     def token_of(self, pipeline: Pipeline) -> str:
-        claims = jwt.decode(self.token, options={"verify_signature": False}) | {"tenant": pipeline.tenant}
-        return jwt.encode(claims, settings().jwt_secret, "HS256")
+        return tokens.sign(replace(tokens.read(self.token), tenant=pipeline.tenant))
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """A request; `body` as it is if it is bytes. Headers by name with _ for -."""
@@ -112,7 +112,7 @@ def test_anybody_may_ask_for_health_sign_up_and_log_in(api: Api) -> None:
     logged_in = api("POST", "/v1/auth/login", fresh | {"username": "bOB"}, Authorization="")
     assert (signed_up.status_code, logged_in.status_code) == (201, 200)
     for answer in (signed_up, logged_in):
-        assert set(answer.json_body) == {"access", "user_id", "username", "tenant_id"}
+        assert set(answer.json_body) == {"access", "refresh", "expires_in", "user_id", "username", "tenant_id"}
         assert answer.json_body["username"] == "Bob"
         listed = api.get("/v1/datasets", Authorization=f"Bearer {answer.json_body['access']}")
         assert listed.json_body == {"items": [], "next_cursor": None}
@@ -295,14 +295,18 @@ def test_a_repeated_request_with_its_idempotency_key_gets_the_same_upload(api: A
 
 def test_a_door_without_a_valid_token_is_closed(api: Api) -> None:
     claims = jwt.decode(api.token, options={"verify_signature": False})
-    secret = settings().jwt_secret
-    tokens = {
+    headers, secret = jwt.get_unverified_header(api.token), settings().jwt_secret
+
+    def signed(secret: str, **changed: Any) -> str:
+        return "Bearer " + jwt.encode(claims | changed, secret, "HS256", {**headers})
+
+    shown = {
         "": "",
         "basic": "Basic YWRhOmFkYQ==",
-        "expired": "Bearer " + jwt.encode(claims | {"exp": 1}, secret, "HS256"),
-        "forged": "Bearer " + jwt.encode(claims, "some other secret, long enough to sign", "HS256"),
-        "unsigned": "Bearer " + jwt.encode(claims, "", "none"),
-        "other stage": "Bearer " + jwt.encode(claims | {"aud": "rowmill-prod"}, secret, "HS256"),
+        "expired": signed(secret, exp=1),
+        "forged": signed("some other secret, long enough to sign"),
+        "unsigned": "Bearer " + jwt.encode(claims, "", "none", {"typ": "at+jwt", "kid": headers["kid"]}),
+        "other stage": signed(secret, aud="rowmill-prod"),
     }
     doors = [
         *(("GET", path) for path in ("/v1/datasets", "/v1/datasets/a", "/v1/datasets/a/rows", "/v1/uploads")),
@@ -310,7 +314,7 @@ def test_a_door_without_a_valid_token_is_closed(api: Api) -> None:
         *(("PUT", "/v1/datasets/a"), ("POST", "/v1/uploads")),
     ]
     for method, path in doors:
-        for kind, token in tokens.items():
+        for kind, token in shown.items():
             answer = api(method, path, b"not json", Authorization=token)
             assert (answer.status_code, method, path, kind) == (401, method, path, kind)
             is_problem(answer, 401, "token_invalid")

@@ -1,0 +1,20 @@
+-- Who is logged in. A login begins a session, which ends for good when it is revoked: then it is not here any more.
+CREATE TABLE rowmill.session (
+    session_id text PRIMARY KEY,
+    user_id    text NOT NULL REFERENCES rowmill.account ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX session_of_account ON rowmill.session (user_id);
+CREATE INDEX session_expiry ON rowmill.session (expires_at);
+
+-- A session's refresh tokens, by their SHA-256; each may be used once. Spent ones are kept while the session lasts:
+-- one that is shown again was copied.
+CREATE TABLE rowmill.refresh_token (
+    hash       bytea PRIMARY KEY,
+    session_id text NOT NULL REFERENCES rowmill.session ON DELETE CASCADE,
+    parent     bytea,                             -- the token that this one was given for
+    request    bytea,                             -- SHA-256 of the Idempotency-Key that it was asked for with
+    spent_at   timestamptz
+);
+CREATE INDEX refresh_token_of_session ON rowmill.refresh_token (session_id);

@@ -1,0 +1,54 @@
+"""Logins over HTTP: sessions go on, end and are told apart, and keys change without logging anybody out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.journey.conftest import Account
+
+
+def refresh(account: Account, token: str) -> httpx.Response:
+    return account.http.post("/auth/refresh", json={"refresh": token}, headers={"Authorization": ""})
+
+
+def test_a_session_is_refreshed_and_ends_for_both_when_a_spent_token_is_shown(account: Account) -> None:
+    first = account.rowmill.refresh()
+    second = refresh(account, first["refresh"])
+    assert (second.status_code, second.json()["tenant_id"]) == (200, account.tenant)
+    opened = account.http.get("/datasets", headers={"Authorization": f"Bearer {second.json()['access']}"})
+    assert opened.status_code == 200
+    for spent in (first["refresh"], second.json()["refresh"]):
+        answer = refresh(account, spent)
+        assert (answer.status_code, answer.json()["code"]) == (401, "refresh_invalid")
+
+
+def test_after_a_logout_the_session_goes_on_nowhere(account: Account) -> None:
+    token = account.rowmill.refresh()["refresh"]
+    answer = account.http.post("/auth/logout", json={"refresh": token}, headers={"Authorization": ""})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert refresh(account, token).status_code == 401
+
+
+@pytest.mark.parametrize("door", ["refresh", "logout"])
+@pytest.mark.parametrize("body", [{"refresh": 1}, {"token": "x"}, {"refresh": "x", "more": 1}, []])
+def test_refresh_and_logout_take_a_token_and_nothing_else(account: Account, door: str, body: Any) -> None:
+    answer = account.http.post(f"/auth/{door}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_invalid")
+
+
+def test_keys_are_rotated_without_logging_anybody_out(account: Account) -> None:
+    functions = account.cloud.client("lambda")
+    found = functions.get_function_configuration(FunctionName="rowmill-local-api")
+    first = found["Environment"]["Variables"]["JWT_SECRET"]
+    second, third = "b" * 64, "c" * 64
+    with account.cloud.configured("api", JWT_SECRET=f"{second},{first}"):
+        assert account.http.get("/datasets").status_code == 200
+        newer = account.rowmill.refresh()["access"]
+    with account.cloud.configured("api", JWT_SECRET=f"{third},{second}"):
+        assert account.http.get("/datasets").status_code == 401
+        assert account.http.get("/datasets", headers={"Authorization": f"Bearer {newer}"}).status_code == 200
+    with account.cloud.configured("api", JWT_SECRET=third):
+        assert list(account.rowmill.iterate_datasets()) == []  # its token is refused: the client exchanges it by itself
