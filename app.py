@@ -39,24 +39,26 @@ def healthz() -> Response:
 
 @app.route("/v1/auth/signup", methods=["POST"])
 def signup() -> Response:
-    return edge.answer(201, accounts.signup(edge.body(app)))
+    return edge.session(app, 201, accounts.signup(edge.body(app)))
 
 
 @app.route("/v1/auth/login", methods=["POST"])
 def login() -> Response:
-    return edge.answer(200, accounts.login(edge.body(app)))
+    return edge.session(app, 200, accounts.login(edge.body(app)))
 
 
 @app.route("/v1/auth/refresh", methods=["POST"])
 def refresh() -> Response:
-    token = accounts.refresh_token(edge.body(app))
-    return edge.answer(200, accounts.refresh(token, edge.header(app, "idempotency-key")))
+    token, by_cookie = edge.refresh_token(app)
+    session = accounts.refresh(token, edge.header(app, "idempotency-key"))
+    return edge.session(app, 200, session, by_cookie=by_cookie)
 
 
 @app.route("/v1/auth/logout", methods=["POST"])
 def logout() -> Response:
-    accounts.logout(accounts.refresh_token(edge.body(app)))
-    return edge.no_content()
+    token, by_cookie = edge.refresh_token(app)
+    accounts.logout(token)
+    return edge.logged_out(app, by_cookie=by_cookie)
 
 
 # ---- datasets and their rows -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlencode
@@ -27,14 +28,13 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import aws, callers, strict_json
+from chalicelib import accounts, aws, callers, cookies, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
-from chalicelib.tokens import Bearer
 
 MAX_BODY_BYTES: Final = 4_000_000
 MAX_LIMIT: Final = 5000
@@ -90,9 +90,19 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
 def _admit(app: Chalice, path: str) -> None:
     """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
     if path not in _OPEN_TO_ALL:
-        _request(app).context["rowmill_caller"] = callers.authenticate(header(app, "authorization"))
+        _request(app).context["rowmill_caller"] = callers.authenticate(_authorization(app))
     if len(_request(app).raw_body or b"") > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
+
+
+def _authorization(app: Chalice) -> str | None:
+    """The header, or else the page's cookie: that one, to change anything, from a page of ours only."""
+    given = header(app, "authorization")
+    if given is None and (token := cookies.find(_request(app).headers, "access")):
+        if _request(app).method not in cookies.SAFE:
+            cookies.refuse_foreign(_request(app).headers)
+        return f"Bearer {token}"
+    return given
 
 
 def problem(error: Exception, instance: str) -> Response:
@@ -148,7 +158,7 @@ def header(app: Chalice, name: str) -> str | None:
 
 def tenant(app: Chalice) -> str:
     """Whose request this is."""
-    caller: Bearer = _request(app).context["rowmill_caller"]
+    caller: tokens.Bearer = _request(app).context["rowmill_caller"]
     return caller.tenant
 
 
@@ -199,9 +209,27 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
     )
 
 
-def no_content() -> Response:
-    """204: done, and nothing to say."""
-    return Response("", status_code=204)
+def session(app: Chalice, status: int, begun: Mapping[str, Any], *, by_cookie: bool = False) -> Response:
+    """A session's tokens, as cookies, too; only so if a cookie asked: no script is to read what cookies hide."""
+    lives: dict[cookies.Kind, timedelta] = {"access": tokens.ACCESS_LIFE, "refresh": accounts.SESSION_LIFE}
+    made = [cookies.issue(_request(app).headers, kind, begun[kind], life) for kind, life in lives.items()]
+    shown = {name: value for name, value in begun.items() if not (by_cookie and name in lives)}
+    return answer(status, shown, {"Set-Cookie": made, "Cache-Control": "no-store"})
+
+
+def refresh_token(app: Chalice) -> tuple[str, bool]:
+    """The refresh token of a request, and whether it is the page's cookie: the body comes first."""
+    given = body(app, {})
+    if not given and (token := cookies.find(_request(app).headers, "refresh")):
+        cookies.refuse_foreign(_request(app).headers)
+        return token, True
+    return accounts.refresh_token(given), False
+
+
+def logged_out(app: Chalice, *, by_cookie: bool) -> Response:
+    """204; the browser is to forget its cookies."""
+    gone: list[str] = [cookies.forget(_request(app).headers, kind) for kind in ("access", "refresh")]
+    return Response("", headers={"Set-Cookie": gone} if by_cookie else {}, status_code=204)
 
 
 def page(app: Chalice, listed: Page) -> Response:

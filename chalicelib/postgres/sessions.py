@@ -11,11 +11,10 @@ from chalicelib.postgres.people import Account
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A session that goes on: whose it is, and in how many seconds it ends."""
+    """A session that goes on, and whose it is."""
 
     session: str
     account: Account
-    seconds_left: int
 
 
 def begin(connection: Connection, session: str, user_id: str, token: bytes, life: timedelta) -> None:
@@ -47,13 +46,12 @@ def rotate(connection: Connection, token: bytes, successor: bytes, request: byte
 def _hold(connection: Connection, token: bytes) -> Renewed | None:
     """The session of a token, which nobody else changes until the transaction ends."""
     row = connection.execute(
-        "SELECT s.session_id, extract(epoch FROM s.expires_at - now())::int,"
-        " a.user_id, a.tenant, a.username, a.password_hash"
+        "SELECT s.session_id, a.user_id, a.tenant, a.username, a.password_hash"
         " FROM rowmill.refresh_token t JOIN rowmill.session s USING (session_id) JOIN rowmill.account a USING (user_id)"
         " WHERE t.hash = %s AND s.expires_at > now() FOR UPDATE OF s",
         (token,),
     ).fetchone()
-    return Renewed(row[0], Account(*row[2:]), max(1, row[1])) if row else None
+    return Renewed(row[0], Account(*row[1:])) if row else None
 
 
 def _spend(connection: Connection, held: Renewed, token: bytes, successor: bytes, request: bytes | None) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.journey.conftest import Account
+from tests.journey.conftest import PEOPLE, Account
 
 
 def refresh(account: Account, token: str) -> httpx.Response:
@@ -52,3 +53,21 @@ def test_keys_are_rotated_without_logging_anybody_out(account: Account) -> None:
         assert account.http.get("/datasets", headers={"Authorization": f"Bearer {newer}"}).status_code == 200
     with account.cloud.configured("api", JWT_SECRET=third):
         assert list(account.rowmill.iterate_datasets()) == []  # its token is refused: the client exchanges it by itself
+
+
+def test_a_page_lives_by_its_cookies(account: Account) -> None:
+    """Through the gateway: both cookies arrive, and what the browser says of its page reaches the function."""
+    api = f"{account.cloud.instance.api_url}/v1"
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=api, timeout=30) as page:
+        page.post("/auth/signup", json={"username": f"page-{uuid.uuid4()}", "password": "correct horse"})
+        assert {cookie.name for cookie in page.cookies.jar} == {"rowmill-access", "rowmill-refresh"}
+        assert page.get("/datasets").status_code == 200
+        put = {"url": "/datasets/people", "json": PEOPLE}
+        assert page.put(**put, headers={"Sec-Fetch-Site": "cross-site"}).json()["code"] == "origin_foreign"
+        assert page.put(**put, headers={"Origin": account.cloud.instance.endpoint}).status_code == 201
+        before = page.cookies["rowmill-refresh"]
+        assert page.post("/auth/refresh", headers=ours).status_code == 200
+        assert page.cookies["rowmill-refresh"] != before
+        assert page.post("/auth/logout", headers=ours).status_code == 204
+        assert (dict(page.cookies), page.get("/datasets").status_code) == ({}, 401)
