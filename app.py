@@ -44,7 +44,7 @@ def signup() -> Response:
 
 @app.route("/v1/auth/login", methods=["POST"])
 def login() -> Response:
-    return edge.session(app, 200, accounts.login(edge.body(app)))
+    return edge.session(app, 200, accounts.login(edge.body(app), edge.source(app)))
 
 
 @app.route("/v1/auth/refresh", methods=["POST"])

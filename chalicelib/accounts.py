@@ -9,41 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
 
 from ulid import ULID
 
-from chalicelib import tokens
+from chalicelib import passwords, tokens
 from chalicelib.errors import Refused
-from chalicelib.postgres import people, sessions
+from chalicelib.postgres import people, sessions, throttle
 from chalicelib.postgres.connection import connection
-
-# argon2 is imported where it is used: only the API needs it, and it would cost every function up to 140 ms at a
-# cold start.
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
+from chalicelib.postgres.throttle import Bucket
 
 SESSION_LIFE: Final = timedelta(days=30)
 REFRESH: Final = "rmr"  # what refresh tokens begin with
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
-_MIN_PASSWORD: Final = 8
-_MAX_PASSWORD: Final = 256
-
-
-@cache
-def _hasher() -> PasswordHasher:
-    from argon2 import PasswordHasher
-
-    # OWASP's argon2id floor: 31 ms here, where the library's default costs 218 ms a login.
-    return PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
-
-
-@cache
-def _nobody() -> str:
-    """A hash to check against when there is no account, so that the answer takes as long."""
-    return _hasher().hash("no account has this password")
 
 
 def signup(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,31 +31,44 @@ def signup(body: Mapping[str, Any]) -> dict[str, Any]:
     username, password = _credentials(body)
     if not _USERNAME(username):
         raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks.")
-    if not _MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
-        raise Refused("password_invalid", f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
+    passwords.refuse_weak(password, username)
     account = people.Account(
         user_id=f"usr_{ULID()}",
         tenant=f"ten_{ULID()}",
         username=username,
-        password_hash=_hasher().hash(password),
+        password_hash=passwords.hashed(password),
     )
     people.add_account(connection(), account)
     return _begin(account)
 
 
-def login(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A new session. Raises Refused `login_failed` (401), the same for an unknown name."""
-    from argon2.exceptions import InvalidHashError, VerificationError
-
+def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """A new session. Raises Refused `login_failed` (401), the same for an unknown name, and `too_many_logins` (429)."""
     username, password = _credentials(body)
+    by_address, by_name = Bucket(f"address:{_network(address)}", 100, 6), Bucket(f"name:{username}", 10, 60)
+    for bucket in (by_address, by_name):
+        if wait := throttle.count(connection(), bucket):
+            raise _too_many(wait)
     account = people.find_account(connection(), username)
-    try:
-        _hasher().verify(account.password_hash if account else _nobody(), password)
-    except (VerificationError, InvalidHashError):
-        account = None
-    if account is None:
+    if not passwords.matches(account.password_hash if account else None, password) or account is None:
         raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=_CHALLENGE)
+    throttle.forgive(connection(), by_address)  # the rest stays: an account of one's own is no way to guess at others
+    throttle.forgive_all(connection(), by_name)
     return _begin(account)
+
+
+def _network(address: str) -> str:
+    """An IPv4 address, or the /64 that one customer has of IPv6."""
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((known, 64), strict=False)) if known.version == 6 else address
+
+
+def _too_many(wait: int) -> Refused:
+    detail = "Too many logins have failed: try again later."
+    return Refused("too_many_logins", detail, status=429, headers={"Retry-After": str(wait)})
 
 
 def refresh(token: str, request: str | None) -> dict[str, Any]:

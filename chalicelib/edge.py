@@ -162,6 +162,11 @@ def tenant(app: Chalice) -> str:
     return caller.tenant
 
 
+def source(app: Chalice) -> str:
+    """The address that the gateway was asked from. Not X-Forwarded-For: that is whatever the client says."""
+    return str(_request(app).context.get("identity", {}).get("sourceIp", ""))
+
+
 def name(value: str) -> str:
     """A path parameter as the client meant it."""
     return unquote(value)

@@ -26,7 +26,7 @@ from chalicelib.journey import (
     rank,
 )
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, hashes, ledger, manifest, passes, projection, repair, sessions
+from chalicelib.postgres import announcements, hashes, ledger, manifest, passes, projection, repair, sessions, throttle
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -96,6 +96,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "status_restored": _restore_status,
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
+        "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
     }
     faults: list[Exception] = []
     done = {name: _tried(step, faults) for name, step in steps.items()}

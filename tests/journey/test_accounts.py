@@ -71,3 +71,19 @@ def test_a_page_lives_by_its_cookies(account: Account) -> None:
         assert page.cookies["rowmill-refresh"] != before
         assert page.post("/auth/logout", headers=ours).status_code == 204
         assert (dict(page.cookies), page.get("/datasets").status_code) == ({}, 401)
+
+
+def test_a_password_that_everybody_guesses_is_refused_where_it_is_deployed(account: Account) -> None:
+    answer = account.http.post("/auth/signup", json={"username": f"user-{uuid.uuid4()}", "password": "password1"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "password_common")
+
+
+def test_guessing_is_told_to_wait_whether_there_is_such_an_account_or_not(account: Account) -> None:
+    name = f"page-{uuid.uuid4()}"
+    account.http.post("/auth/signup", json={"username": name, "password": "correct horse"})
+    for guessed in (name, f"nobody-{uuid.uuid4()}"):
+        wrong = {"username": guessed, "password": "wrong horse"}
+        answers = [account.http.post("/auth/login", json=wrong) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+        assert answers[-1].json()["code"] == "too_many_logins"
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60

@@ -69,7 +69,9 @@ def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
     for cached in (settings, aws.client, sqs._url, s3._public):
         cached.cache_clear()
     with psycopg.connect(database_url, autocommit=True) as db:
-        db.execute("TRUNCATE rowmill.tenant CASCADE")  # what other tests left open would be swept here
+        db.execute(
+            "TRUNCATE rowmill.tenant, rowmill.login_failure CASCADE"
+        )  # what other tests left open would be swept here
         db.execute(_DROP_LEFT_OVER)
     with mock_aws():
         _make_aws()

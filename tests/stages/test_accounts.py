@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import argon2
@@ -19,8 +21,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from chalicelib import accounts, callers, tokens
+from chalicelib import accounts, callers, passwords, tokens
 from chalicelib.errors import Refused
+from chalicelib.postgres import connection
 from chalicelib.settings import settings
 from infra.deploy import signing_keys
 from tests.stages.conftest import Pipeline
@@ -34,8 +37,8 @@ def signup(username: str, password: str = PASSWORD) -> dict[str, Any]:
     return accounts.signup({"username": username, "password": password})
 
 
-def login(username: str, password: str = PASSWORD) -> dict[str, Any]:
-    return accounts.login({"username": username, "password": password})
+def login(username: str, password: str = PASSWORD, address: str = "192.0.2.1") -> dict[str, Any]:
+    return accounts.login({"username": username, "password": password}, address)
 
 
 def refusal(call: Callable[[], object]) -> tuple[int, str, str, Mapping[str, str]]:
@@ -154,6 +157,7 @@ def test_an_unknown_name_and_a_wrong_password_get_the_same_answer_after_the_same
 @pytest.mark.usefixtures("pipeline")
 def test_the_password_of_the_hash_for_nobody_opens_nothing() -> None:
     assert refusal(lambda: login("nobody", "no account has this password"))[1] == "login_failed"
+    assert not passwords.matches(None, "no account has this password")
 
 
 @pytest.mark.usefixtures("pipeline")
@@ -182,6 +186,101 @@ def test_a_username_or_password_out_of_bounds_is_refused_by_name(username: str, 
     assert refusal(lambda: signup(username, password))[:2] == (422, code)
 
 
+def test_a_password_among_the_first_that_are_guessed_is_refused(pipeline: Pipeline) -> None:
+    for password in ("password", "PassWord1", "123456789", "webster1"):
+        assert refusal(partial(signup, "ada", password))[:2] == (422, "password_common")
+    assert refusal(partial(signup, "Ada-of-1815", "ada-OF-1815"))[:2] == (422, "password_common")
+    assert len(pipeline.sql("SELECT 1 FROM rowmill.account")) == 1
+    assert signup("ada", "password1 and more")
+
+
+def test_the_list_of_common_passwords_is_3000_that_could_be_chosen_and_says_where_it_is_from() -> None:
+    text = Path(passwords.__file__).with_name("common_passwords.txt").read_text()
+    words = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(set(words)) == len(words) == 3000
+    assert all(8 <= len(word) <= 256 and word == word.lower() for word in words)
+    assert "Django Software Foundation" in text
+
+
+def fails(name: str, address: str, times: int) -> None:
+    for _ in range(times):
+        assert refusal(lambda: login(name, "wrong horse", address))[:2] == (401, "login_failed")
+
+
+def is_throttled(name: str, address: str, password: str = PASSWORD) -> int:
+    """In how many seconds to come back."""
+    status, code, _, headers = refusal(lambda: login(name, password, address))
+    assert (status, code) == (429, "too_many_logins")
+    return int(headers["Retry-After"])
+
+
+def later(pipeline: Pipeline, seconds: int) -> None:
+    pipeline.sql("UPDATE rowmill.login_failure SET at = at - %s * interval '1 second'", seconds)
+
+
+def test_the_eleventh_failure_for_a_name_waits_a_minute_known_or_not_from_wherever(pipeline: Pipeline) -> None:
+    signup("ada")
+    waits = []
+    for name in ("ada", "nobody"):
+        for tries in range(10):
+            fails(name.upper() if tries % 2 else name, f"192.0.2.{tries}", 1)
+        waits.append(is_throttled(name, "198.51.100.1"))
+    assert all(1 <= wait <= 60 for wait in waits)
+    signup("bob")
+    assert login("bob")
+    later(pipeline, 60)
+    assert login("ada")["username"] == "ada"
+    fails("ada", "192.0.2.1", 10)  # the right password took all back
+    is_throttled("ada", "192.0.2.1")
+
+
+def test_refused_tries_are_not_counted_so_that_an_owner_gets_in_beside_a_guesser(pipeline: Pipeline) -> None:
+    signup("ada")
+    fails("ada", "192.0.2.1", 10)
+    for _ in range(5):
+        is_throttled("ada", "192.0.2.1", "wrong horse")
+    later(pipeline, 60)
+    assert login("ada", address="192.0.2.2")
+
+
+def test_a_hundred_failures_from_an_address_close_it_for_all_names_and_one_comes_back_in_six_seconds(
+    pipeline: Pipeline,
+) -> None:
+    signup("ada")
+    fails("nobody", "2001:db8:1:2::1", 1)
+    pipeline.sql("UPDATE rowmill.login_failure SET level = 99, at = now()")
+    for _ in range(3):
+        assert login("ada", address="2001:db8:1:2::2")  # a success takes back its own count alone
+    fails("ada", "2001:db8:1:2::3", 1)
+    assert 1 <= is_throttled("ada", "2001:db8:1:2::ffff") <= 6
+    assert login("ada", address="2001:db8:1:3::1")  # a neighbour
+    assert login("ada", address="192.0.2.1")
+    later(pipeline, 6)
+    assert login("ada", address="2001:db8:1:2::1")
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_of_many_tries_at_once_no_more_get_through() -> None:
+    def attempt(place: int) -> int:
+        try:
+            return refusal(lambda: login("ada", "wrong horse", f"192.0.2.{place}"))[0]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(attempt, range(24))) == [401] * 10 + [429] * 14
+
+
+def test_failed_logins_are_kept_without_names_and_for_a_day(pipeline: Pipeline) -> None:
+    fails("Tr0ub4dor&3", "192.0.2.1", 1)
+    kept = str(pipeline.sql("SELECT f::text AS f FROM rowmill.login_failure f"))
+    assert b"tr0ub4dor".hex() not in kept.lower()
+    assert "tr0ub4dor" not in kept.lower()
+    assert pipeline.sweep()["failed_logins_forgotten"] == 0
+    later(pipeline, 86_401)
+    assert pipeline.sweep()["failed_logins_forgotten"] == 2
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -194,7 +293,7 @@ def test_a_username_or_password_out_of_bounds_is_refused_by_name(username: str, 
 )
 def test_credentials_are_two_strings_and_nothing_else(body: dict[str, Any]) -> None:
     assert refusal(lambda: accounts.signup(body))[:2] == (400, "body_invalid")
-    assert refusal(lambda: accounts.login(body))[:2] == (400, "body_invalid")
+    assert refusal(lambda: accounts.login(body, "192.0.2.1"))[:2] == (400, "body_invalid")
 
 
 def test_a_token_with_every_claim_opens_the_door() -> None:

@@ -18,3 +18,11 @@ CREATE TABLE rowmill.refresh_token (
     spent_at   timestamptz
 );
 CREATE INDEX refresh_token_of_session ON rowmill.refresh_token (session_id);
+
+-- Failed logins, by name and by address, as a hash of either: so many count at `at`, and one less each so many seconds.
+-- Unlogged: a crash of the server forgives them.
+CREATE UNLOGGED TABLE rowmill.login_failure (
+    who   bytea PRIMARY KEY,
+    level double precision NOT NULL,
+    at    timestamptz NOT NULL DEFAULT now()
+);
