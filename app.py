@@ -11,6 +11,7 @@ from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 from chalicelib import (
     accounts,
     admit,
+    apikeys,
     assemble,
     catalog,
     control,
@@ -59,6 +60,22 @@ def logout() -> Response:
     token, by_cookie = edge.refresh_token(app)
     accounts.logout(token)
     return edge.logged_out(app, by_cookie=by_cookie)
+
+
+@app.route("/v1/api-keys", methods=["POST"])
+def create_api_key() -> Response:
+    return edge.told_once(apikeys.create(edge.person(app), edge.body(app)))
+
+
+@app.route("/v1/api-keys", methods=["GET"])
+def list_api_keys() -> Response:
+    return edge.page(app, apikeys.listing(edge.person(app), edge.query(app, "cursor", "limit")))
+
+
+@app.route("/v1/api-keys/{key_id}", methods=["DELETE"])
+def delete_api_key(key_id: str) -> Response:
+    apikeys.delete(edge.person(app), edge.name(key_id))
+    return edge.no_content()
 
 
 # ---- datasets and their rows -----------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from chalicelib.postgres.connection import connection
 from chalicelib.postgres.throttle import Bucket
 
 SESSION_LIFE: Final = timedelta(days=30)
-REFRESH: Final = "rmr"  # what refresh tokens begin with
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
@@ -77,7 +76,7 @@ def refresh(token: str, request: str | None) -> dict[str, Any]:
     A token that is shown again ends the session for whoever has its successor, too. `request` is an Idempotency-Key:
     under the same one a lost answer may be asked for again.
     """
-    successor = tokens.secret(REFRESH)
+    successor = tokens.secret(tokens.REFRESH)
     asked = None if request is None else tokens.digest(request)
     renewed = sessions.rotate(connection(), tokens.digest(token), tokens.digest(successor), asked)
     if renewed is None:
@@ -104,7 +103,7 @@ def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _begin(account: people.Account) -> dict[str, Any]:
-    session, token = f"ses_{ULID()}", tokens.secret(REFRESH)
+    session, token = f"ses_{ULID()}", tokens.secret(tokens.REFRESH)
     sessions.begin(connection(), session, account.user_id, tokens.digest(token), SESSION_LIFE)
     return _session(account, session, token)
 

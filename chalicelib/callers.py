@@ -1,22 +1,43 @@
-"""Who asks: the token of a request names its tenant. The door asks this before anything else."""
+"""Who asks: an access token or an API key names the account and the tenant of every request."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from chalicelib import tokens
 from chalicelib.errors import Refused
-from chalicelib.tokens import Bearer
+from chalicelib.postgres import apikeys
+from chalicelib.postgres.connection import connection
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 
 
-def authenticate(authorization: str | None) -> Bearer:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request. A machine does what its owner may, but cannot let others in."""
+
+    user_id: str
+    tenant: str
+    is_machine: bool
+
+
+def authenticate(authorization: str | None) -> Caller:
     """Who sent this header. Raises Refused `token_invalid` (401)."""
     scheme, _, token = (authorization or "").partition(" ")
+    found = _find(token) if scheme.lower() == "bearer" else None
+    if found is None:
+        raise Refused("token_invalid", "A valid Bearer token is needed.", status=401, headers=_CHALLENGE)
+    return found
+
+
+def _find(token: str) -> Caller | None:
+    if token.startswith(f"{tokens.API_KEY}_"):
+        # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
+        owner = apikeys.owner(connection(), tokens.digest(token))
+        return Caller(*owner, is_machine=True) if owner else None
     try:
-        if scheme.lower() != "bearer":
-            raise tokens.Invalid
-        return tokens.read(token)
+        bearer = tokens.read(token)
     except tokens.Invalid:
-        raise Refused("token_invalid", "A valid Bearer token is needed.", status=401, headers=_CHALLENGE) from None
+        return None
+    return Caller(bearer.user_id, bearer.tenant, is_machine=False)

@@ -158,8 +158,19 @@ def header(app: Chalice, name: str) -> str | None:
 
 def tenant(app: Chalice) -> str:
     """Whose request this is."""
-    caller: tokens.Bearer = _request(app).context["rowmill_caller"]
-    return caller.tenant
+    return _caller(app).tenant
+
+
+def person(app: Chalice) -> str:
+    """The user who sends this request, not by an API key: one that got away must not make others. Raises Refused."""
+    caller = _caller(app)
+    if caller.is_machine:
+        raise Refused("session_needed", "An API key cannot do this: log in.", status=403)
+    return caller.user_id
+
+
+def _caller(app: Chalice) -> callers.Caller:
+    return cast(callers.Caller, _request(app).context["rowmill_caller"])
 
 
 def source(app: Chalice) -> str:
@@ -231,6 +242,11 @@ def refresh_token(app: Chalice) -> tuple[str, bool]:
     return accounts.refresh_token(given), False
 
 
+def no_content() -> Response:
+    """204: done, and nothing to say."""
+    return Response("", status_code=204)
+
+
 def logged_out(app: Chalice, *, by_cookie: bool) -> Response:
     """204; the browser is to forget its cookies."""
     gone: list[str] = [cookies.forget(_request(app).headers, kind) for kind in ("access", "refresh")]
@@ -249,6 +265,11 @@ def page(app: Chalice, listed: Page) -> Response:
 def created(resource: Mapping[str, Any]) -> Response:
     """201 and where the new upload is."""
     return answer(201, resource, {"Location": f"/v1/uploads/{resource['id']}"})
+
+
+def told_once(secret: Mapping[str, Any]) -> Response:
+    """201 with what nobody on the way may keep."""
+    return answer(201, secret, {"Cache-Control": "no-store"})
 
 
 def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Response:

@@ -19,6 +19,7 @@ from chalicelib.settings import settings
 # jwt is imported where it is used: only the API needs it, and it would cost every function some milliseconds.
 
 ACCESS_LIFE: Final = timedelta(minutes=30)
+REFRESH, API_KEY = "rmr", "rmk"  # what such secrets begin with
 ISSUER: Final = "rowmill"
 TYPE: Final = "at+jwt"  # RFC 9068: no other kind of token that this key may ever sign passes for one
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "nbf", "exp"]

@@ -8,18 +8,34 @@ with Rowmill(api, token) as rowmill:
 
 from .api import Rowmill
 from .errors import ApiError, Fault, RowmillError, StillRunning, StorageRefused, Unreachable, Unusable
-from .resources import AT_REST, TERMINAL, Chunk, Dataset, Mode, Record, Reject, Row, Session, Summary, Upload
+from .resources import (
+    AT_REST,
+    TERMINAL,
+    ApiKey,
+    Chunk,
+    Dataset,
+    Mode,
+    NewApiKey,
+    Record,
+    Reject,
+    Row,
+    Session,
+    Summary,
+    Upload,
+)
 from .transport import Keeper, Patience, Tokens
 
 __all__ = [
     "AT_REST",
     "TERMINAL",
     "ApiError",
+    "ApiKey",
     "Chunk",
     "Dataset",
     "Fault",
     "Keeper",
     "Mode",
+    "NewApiKey",
     "Patience",
     "Record",
     "Reject",

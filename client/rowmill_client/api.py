@@ -19,10 +19,12 @@ from . import multipart, storage
 from .errors import ApiError, StillRunning, Unusable
 from .resources import (
     AT_REST,
+    ApiKey,
     Chunk,
     Dataset,
     Descriptor,
     Mode,
+    NewApiKey,
     PartsTicket,
     PartTicket,
     Record,
@@ -102,6 +104,18 @@ class Rowmill:
         session = cast(Session, document(answer))
         self._transport.keeper.keep(Tokens(session["access"], session["refresh"]))
         return session
+
+    def create_api_key(self, name: str, days: int | None = None) -> NewApiKey:
+        """A key for a machine. Its secret is in this answer alone."""
+        body = {"name": name} if days is None else {"name": name, "expires_in_days": days}
+        return cast(NewApiKey, document(self._transport.call("POST", "api-keys", body=body)))
+
+    def iterate_api_keys(self, limit: int | None = None) -> Iterator[ApiKey]:
+        return cast(Iterator[ApiKey], self._items("api-keys", {}, limit))
+
+    def delete_api_key(self, key_id: str) -> None:
+        """It opens nothing from now on."""
+        self._transport.call("DELETE", _path("api-keys", key_id), again=True)
 
     # Datasets
 

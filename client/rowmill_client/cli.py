@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import account_commands, dataset_commands, output, reject_commands, row_commands, upload_commands
+from . import account_commands, dataset_commands, key_commands, output, reject_commands, row_commands, upload_commands
 from .errors import RowmillError
 
 
@@ -44,9 +44,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 dataset_app = typer.Typer(help="Declare and look up datasets.", no_args_is_help=True, rich_markup_mode=None)
+key_app = typer.Typer(help="Make and delete keys for machines.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(account_commands.signup)
 app.command()(account_commands.login)
 app.command()(account_commands.logout)
+app.add_typer(key_app, name="key")
+key_app.command("create")(key_commands.create_key)
+key_app.command("list")(key_commands.list_keys)
+key_app.command("delete")(key_commands.delete_key)
 app.add_typer(dataset_app, name="dataset")
 dataset_app.command("put")(dataset_commands.put_dataset)
 dataset_app.command("get")(dataset_commands.get_dataset)

@@ -27,6 +27,22 @@ class Session(TypedDict):
     tenant_id: str
 
 
+class ApiKey(TypedDict):
+    """A key for a machine, without its secret; `expires_at` is None if it is good until it is deleted."""
+
+    id: str
+    name: str
+    prefix: str
+    created_at: str
+    expires_at: str | None
+
+
+class NewApiKey(ApiKey):
+    """One that was just made."""
+
+    secret: str
+
+
 class Dataset(TypedDict):
     """A dataset and its Table Schema."""
 

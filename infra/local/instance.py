@@ -153,14 +153,21 @@ def nothing(function: str) -> dict[str, Any]:
 
 
 def _with_demo_account(instance: Instance) -> Instance:
+    """An account, and an API key of it: whoever sources `env` comes back to the same shell tomorrow."""
     password = secrets.token_urlsafe(12)
-    body = json.dumps({"username": DEMO_ACCOUNT, "password": password}).encode()
+    session = _post(instance, "auth/signup", "", {"username": DEMO_ACCOUNT, "password": password})
+    key = _post(instance, "api-keys", session["access"], {"name": "make up"})
+    return replace(instance, username=DEMO_ACCOUNT, password=password, token=str(key["secret"]))
+
+
+def _post(instance: Instance, path: str, token: str, body: Mapping[str, str]) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     request = urllib.request.Request(  # noqa: S310 - our own endpoint
-        f"{instance.api_url}/v1/auth/signup", body, {"Content-Type": "application/json"}, method="POST"
+        f"{instance.api_url}/v1/{path}", json.dumps(body).encode(), headers, method="POST"
     )
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
-        token = str(json.load(answer)["access"])
-    return replace(instance, username=DEMO_ACCOUNT, password=password, token=token)
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def _take_away(folder: Path) -> list[str]:

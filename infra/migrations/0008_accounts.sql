@@ -26,3 +26,15 @@ CREATE UNLOGGED TABLE rowmill.login_failure (
     level double precision NOT NULL,
     at    timestamptz NOT NULL DEFAULT now()
 );
+
+-- Keys for machines, by their SHA-256; `prefix` is what people tell them by.
+CREATE TABLE rowmill.api_key (
+    key_id     text PRIMARY KEY,
+    user_id    text NOT NULL REFERENCES rowmill.account ON DELETE CASCADE,
+    name       text NOT NULL,
+    prefix     text NOT NULL,
+    hash       bytea NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz
+);
+CREATE INDEX api_key_of_account ON rowmill.api_key (user_id, key_id);

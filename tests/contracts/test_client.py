@@ -123,6 +123,7 @@ class Cloud(ThreadingHTTPServer):
         self.by_key: dict[str, dict[str, Any]] = {}
         self.objects: dict[str, bytes] = {}
         self.datasets: dict[str, dict[str, Any]] = {}
+        self.keys: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
         self.multipart_bytes, self.part_size = 1 << 30, 10
         self.parts: dict[int, bytes] = {}
@@ -163,7 +164,7 @@ class Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.route()
 
-    do_POST = do_PUT = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET
 
     def route(self) -> None:
         self.server.requests.append((self.command, self.path))
@@ -208,7 +209,7 @@ class Door(BaseHTTPRequestHandler):
         self.close_connection = fault.unread
         self.answer(fault.status, fault.body, **fault.headers)
 
-    def called(self, method: str, parts: Sequence[str], query: dict[str, str], body: Any) -> None:  # noqa: PLR0912
+    def called(self, method: str, parts: Sequence[str], query: dict[str, str], body: Any) -> None:  # noqa: PLR0912, PLR0915
         match method, *parts:
             case "POST", "auth", ("signup" | "login") as door:
                 self.enter(door, body)
@@ -216,6 +217,22 @@ class Door(BaseHTTPRequestHandler):
                 self.renew(body["refresh"])
             case "POST", "auth", "logout":
                 self.server.refresh = ""
+                self.answer(204)
+            case "POST", "api-keys":
+                number = len(self.server.keys) + 1
+                days = body.get("expires_in_days")
+                key = {
+                    "id": f"key_{number}",
+                    "name": body["name"],
+                    "prefix": "rmk_a",
+                    "created_at": "2026-11-28T12:00:00Z",
+                }
+                self.server.keys[key["id"]] = key | {"expires_at": days and f"in {days} days"}
+                self.answer(201, self.server.keys[key["id"]] | {"secret": f"rmk_abc{number}"})
+            case "GET", "api-keys":
+                self.page(list(self.server.keys.values()), query)
+            case "DELETE", "api-keys", name if name in self.server.keys:
+                del self.server.keys[name]
                 self.answer(204)
             case "PUT", "datasets", name:
                 self.put(name, body)
@@ -1020,6 +1037,23 @@ def test_dotted_options_nest_and_only_json_words_are_typed() -> None:
     assert nest(columns) == {"mapping": {"Sum.Total": "1", "Note": None}}
     with pytest.raises(Unusable, match="contradicts"):
         nest(["dialect=excel", "dialect.header=true"])
+
+
+def test_a_key_for_a_machine_is_made_listed_and_deleted(cloud: Cloud, rowmill: Shell) -> None:
+    made = rowmill("key", "create", "nightly", "--days", "30")
+    assert (made.exit_code, made.stdout) == (0, "rmk_abc1\n")
+    assert made.stderr == "key_1 is good until in 30 days\n"
+    other = rowmill("key", "create", "hourly", "--json")
+    assert json.loads(other.stdout)["secret"] == "rmk_abc2"
+    assert rowmill("key", "delete", "key_2").exit_code == 0
+    listed = rowmill("key", "list")
+    assert listed.stdout.splitlines() == [
+        "id\tname\tprefix\tcreated_at\texpires_at",
+        "key_1\tnightly\trmk_a\t2026-11-28T12:00:00Z\tin 30 days",
+    ]
+    assert [key["id"] for key in json.loads(rowmill("key", "list", "--json").stdout)] == ["key_1"]
+    again = rowmill("key", "delete", "key_2")
+    assert (again.exit_code, cloud.keys.keys()) == (1, {"key_1"})
 
 
 # Datasets, listings, rows

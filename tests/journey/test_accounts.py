@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from rowmill_client import ApiError, Rowmill
 
-from tests.journey.conftest import PEOPLE, Account
+from tests.journey.conftest import PEOPLE, Account, people
 
 
 def refresh(account: Account, token: str) -> httpx.Response:
@@ -87,3 +88,25 @@ def test_guessing_is_told_to_wait_whether_there_is_such_an_account_or_not(accoun
         assert [answer.status_code for answer in answers] == [401] * 10 + [429]
         assert answers[-1].json()["code"] == "too_many_logins"
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+def test_a_machine_sends_a_file_with_a_key_until_it_is_deleted(account: Account) -> None:
+    account.dataset()
+    made = account.rowmill.create_api_key("nightly", days=30)
+    path = account.file(people(3))
+    with Rowmill(account.cloud.instance.api_url, made["secret"]) as machine:
+        assert machine.upload(path, "people", timeout=30)["loaded"] == 3
+        with pytest.raises(ApiError, match="session_needed"):
+            machine.create_api_key("another")
+        account.rowmill.delete_api_key(made["id"])
+        assert list(account.rowmill.iterate_api_keys()) == []
+        with pytest.raises(ApiError, match="token_invalid"):
+            machine.get_dataset("people")
+
+
+def test_the_token_that_make_up_leaves_in_env_is_a_key_that_does_not_run_out(account: Account) -> None:
+    token = account.cloud.instance.environment["ROWMILL_TOKEN"]
+    assert token.startswith("rmk_")
+    assert account.http.get("/datasets", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    expiries = account.cloud.sql("SELECT expires_at FROM rowmill.api_key WHERE prefix = %s", token[:12])
+    assert expiries == [(None,)]

@@ -1,0 +1,56 @@
+"""API keys: how a machine, which can neither log in nor keep a session going, is let in for its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ulid import ULID
+
+from chalicelib import paging, tokens
+from chalicelib.errors import Refused
+from chalicelib.paging import Asked, Page
+from chalicelib.postgres import apikeys
+from chalicelib.postgres.apikeys import ApiKey
+from chalicelib.postgres.connection import connection
+
+_LONGEST_NAME: Final = 100
+_MOST_DAYS: Final = 3650
+_SHOWN: Final = 12  # of the secret's characters, its kind with them: 48 of its 256 bits
+
+
+def create(user_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A new key with its secret, which is never told again. Raises Refused `api_key_invalid` (422)."""
+    if not set(body) <= {"name", "expires_in_days"} or not isinstance(body.get("name"), str):
+        raise Refused("body_invalid", "Expected name, a string, and perhaps expires_in_days.", status=400)
+    name, days = body["name"].strip(), body.get("expires_in_days")
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise Refused("api_key_invalid", f"A key's name has 1 to {_LONGEST_NAME} printable characters.")
+    if days is not None and not (type(days) is int and 1 <= days <= _MOST_DAYS):
+        raise Refused("api_key_invalid", f"expires_in_days is a whole number from 1 to {_MOST_DAYS}, or absent.")
+    secret = tokens.secret(tokens.API_KEY)
+    key = apikeys.add(connection(), user_id, f"key_{ULID()}", name, secret[:_SHOWN], tokens.digest(secret), days)
+    return _shown(key) | {"secret": secret}
+
+
+def listing(user_id: str, asked: Asked) -> Page:
+    """The account's keys, the oldest first."""
+    after = paging.decode(asked.cursor, str, "")
+    keys = apikeys.page(connection(), user_id, after, asked.limit + 1)
+    return paging.fill(keys, asked.limit, _shown, lambda key: key.key_id)
+
+
+def delete(user_id: str, key_id: str) -> None:
+    """The key opens nothing from now on. Raises Refused `unknown_api_key` (404)."""
+    if not apikeys.delete(connection(), user_id, key_id):
+        raise Refused("unknown_api_key", "There is no such API key.", status=404)
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+    }

@@ -1,0 +1,44 @@
+"""`rowmill key`: keys for machines, which use them as ROWMILL_TOKEN."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from . import output
+from .parameters import Json, Limit, connect
+
+
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people tell it by.")],
+    days: Annotated[int | None, typer.Option(min=1, help="How long it is good; for good without it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key and print its secret, which is never told again."""
+    with connect() as rowmill:
+        made = rowmill.create_api_key(name, days)
+    if as_json:
+        output.json_document(made)
+        return
+    output.note(
+        f"{made['id']} is good {'until ' + made['expires_at'] if made['expires_at'] else 'until it is deleted'}"
+    )
+    sys.stdout.write(made["secret"] + "\n")
+
+
+def list_keys(as_json: Json = False, limit: Limit = None) -> None:
+    """List the keys of this account, without their secrets."""
+    with connect() as rowmill:
+        keys = rowmill.iterate_api_keys(limit)
+        if as_json:
+            output.json_array(keys)
+        else:
+            output.listing(["id", "name", "prefix", "created_at", "expires_at"], keys)
+
+
+def delete_key(key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…).")]) -> None:
+    """Delete a key: it opens nothing from now on."""
+    with connect() as rowmill:
+        rowmill.delete_api_key(key)
