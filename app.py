@@ -29,12 +29,25 @@ from chalicelib.settings import settings
 app = edge.App("rowmill")
 here = settings()
 
-# ---- accounts --------------------------------------------------------------------------------------------
+# ---- for everybody: whether it answers, and what it may be asked (chalicelib/contract) ---------------------
 
 
 @app.route("/healthz", methods=["GET"])
 def healthz() -> Response:
     return edge.answer(200, {"status": "ok"})
+
+
+@app.route("/v1/openapi.json", methods=["GET"])
+def openapi() -> Response:
+    return edge.document(app)
+
+
+@app.route("/docs", methods=["GET"])
+def manual() -> Response:
+    return edge.manual(app)
+
+
+# ---- accounts --------------------------------------------------------------------------------------------
 
 
 @app.route("/v1/auth/signup", methods=["POST"])
@@ -52,7 +65,7 @@ def login() -> Response:
 
 @app.route("/v1/datasets", methods=["GET"])
 def list_datasets() -> Response:
-    return edge.page(app, catalog.listing(edge.tenant(app), edge.query(app, "cursor", "limit")))
+    return edge.page(app, catalog.listing(edge.tenant(app), edge.query(app)))
 
 
 @app.route("/v1/datasets/{name}", methods=["PUT"])
@@ -68,8 +81,7 @@ def get_dataset(name: str) -> Response:
 
 @app.route("/v1/datasets/{name}/rows", methods=["GET"])
 def list_rows(name: str) -> Response:
-    asked = edge.query(app, "upload", "cursor", "limit")
-    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), asked))
+    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), edge.query(app)))
 
 
 # ---- uploads ---------------------------------------------------------------------------------------------
@@ -85,8 +97,7 @@ def create_upload() -> Response:
 
 @app.route("/v1/uploads", methods=["GET"])
 def list_uploads() -> Response:
-    asked = edge.query(app, "state", "dataset", "cursor", "limit")
-    return edge.page(app, report.uploads(edge.tenant(app), asked))
+    return edge.page(app, report.uploads(edge.tenant(app), edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}", methods=["GET"])
@@ -106,13 +117,12 @@ def complete_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/chunks", methods=["GET"])
 def list_chunks(upload_id: str) -> Response:
-    return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
+    return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
 def list_rejects(upload_id: str) -> Response:
-    asked = edge.query(app, "format", "cursor", "limit")
-    return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, asked))
+    return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/rejects/summary", methods=["GET"])
@@ -140,7 +150,7 @@ def cancel_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
 def confirm_upload(upload_id: str) -> Response:
-    dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app, {}))
+    dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
         catalog.put(edge.tenant(app), *dataset, edge.request_id(app))
     return answered(upload_id, control.confirm(edge.tenant(app), upload_id))

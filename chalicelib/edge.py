@@ -35,17 +35,16 @@ from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
 
+View = Callable[..., Response]
+Headers = dict[str, str | list[str]]
+
 MAX_BODY_BYTES: Final = 4_000_000
-MAX_LIMIT: Final = 5000
+MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
 SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
-_OPEN_TO_ALL: Final = ("/healthz", "/v1/auth/signup", "/v1/auth/login")
-
-View = Callable[..., Response]
-Headers = dict[str, str | list[str]]
-
+_PUBLISHED: Final[Headers] = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 
 # HTTP
 
@@ -87,11 +86,50 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
 
 
 def _admit(app: Chalice, path: str) -> None:
-    """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
-    if path not in _OPEN_TO_ALL:
-        _request(app).context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
-    if len(_request(app).raw_body or b"") > MAX_BODY_BYTES:
+    """Who asks, and whether it is asked as the route's contract has it; what was asked is kept for `query` and `body`.
+
+    In the app itself: LocalStack creates API Gateway authorizers but never runs them.
+    """
+    # Where it is used: the functions behind queues need no contract at their start.
+    from chalicelib.contract import OPERATIONS, checks
+
+    request = _request(app)
+    operation = OPERATIONS[request.method, path]
+    _refuse_bulk(request)
+    if not operation.is_open:
+        request.context["rowmill_tenant"] = accounts.authenticate(header(app, "authorization"))
+    checks.headers(operation, request.headers)
+    request.context["rowmill_query"] = checks.query(operation, _given(request))
+    if operation.body:
+        request.context["rowmill_body"] = asked = _parsed(app, required=operation.body.required)
+        checks.body(operation, asked, len(request.raw_body or b""))
+
+
+def _refuse_bulk(request: Request) -> None:
+    if len(request.raw_body or b"") > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
+    if sum(len(name) + len(str(value)) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
+        raise Refused("headers_too_large", f"The headers may have {MAX_HEADER_BYTES} bytes.", status=431)
+
+
+def _given(request: Request) -> dict[str, list[str]]:
+    found = request.query_params
+    return {name: list(found.getlist(name)) for name in found} if found else {}
+
+
+def _parsed(app: Chalice, *, required: bool) -> dict[str, Any]:
+    """The request's JSON object; an empty one where there is none and none is required."""
+    if not required and not _request(app).raw_body:
+        return {}
+    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused("content_type_invalid", "Send application/json.", status=415)
+    try:
+        parsed = strict_json.parse(_request(app).raw_body or b"")
+    except ValueError as error:
+        raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
+    if not isinstance(parsed, dict):
+        raise Refused("body_invalid", "The body must be a JSON object.", status=400)
+    return parsed
 
 
 def problem(error: Exception, instance: str) -> Response:
@@ -155,37 +193,17 @@ def name(value: str) -> str:
     return unquote(value)
 
 
-def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The request's JSON object, or `default` where there is no body.
-
-    Raises Refused `body_invalid` (400) or `content_type_invalid` (415).
-    """
-    if default is not None and not _request(app).raw_body:
-        return default
-    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused("content_type_invalid", "Send application/json.", status=415)
-    try:
-        parsed = strict_json.parse(_request(app).raw_body or b"")
-    except ValueError as error:
-        raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
-    if not isinstance(parsed, dict):
-        raise Refused("body_invalid", "The body must be a JSON object.", status=400)
-    return parsed
+def body(app: Chalice) -> dict[str, Any]:
+    """The request's JSON object, as its contract has it."""
+    asked: dict[str, Any] = _request(app).context["rowmill_body"]
+    return asked
 
 
-def query(app: Chalice, *allowed: str) -> Asked:
-    """The query parameters, each one of `allowed`. Raises Refused with status 400."""
-    given: Mapping[str, str] = dict(_request(app).query_params or {})
-    if unknown := sorted(given.keys() - set(allowed)):
-        raise Refused("query_invalid", f"Unknown query parameter {unknown[0]}.", status=400)
-    filters = {key: value for key, value in given.items() if key not in ("cursor", "limit")}
-    return Asked(filters, given.get("cursor"), _limit(given.get("limit", str(DEFAULT_LIMIT))))
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
-        raise Refused("query_invalid", f"limit must be a number from 1 to {MAX_LIMIT}.", status=400)
-    return int(text)
+def query(app: Chalice) -> Asked:
+    """The query parameters, as their contract has them."""
+    asked = _request(app).context["rowmill_query"]
+    filters = {key: value for key, value in asked.items() if key not in ("cursor", "limit")}
+    return Asked(filters, asked.get("cursor"), asked.get("limit", DEFAULT_LIMIT))
 
 
 def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = None) -> Response:
@@ -220,14 +238,42 @@ def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Respon
 
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
-    tag = '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'
-    headers: Headers = {"ETag": tag}
+    headers: Headers = {"ETag": _tag(json.dumps(resource, sort_keys=True))}
     if resource["state"] not in TERMINAL:
         headers["Retry-After"] = "1"
+    return _unchanged(app, headers) or answer(200, resource, headers)
+
+
+def _tag(text: str) -> str:
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def _unchanged(app: Chalice, headers: Headers) -> Response | None:
+    """304, if one of the ETags that the client has is this one (RFC 9110, 13.1.2)."""
     known = [one.strip().removeprefix("W/") for one in (header(app, "if-none-match") or "").split(",")]
-    if tag in known or "*" in known:
-        return Response("", headers=headers, status_code=304)
-    return answer(200, resource, headers)
+    return Response("", headers=headers, status_code=304) if {headers["ETag"], "*"} & set(known) else None
+
+
+def document(app: Chalice) -> Response:
+    """The contract as OpenAPI, for the address that it was asked at."""
+    from chalicelib.contract import document
+
+    path = str(_request(app).context.get("path", ""))
+    base = path.removesuffix("/v1/openapi.json") if path.endswith("/v1/openapi.json") else ""
+    return _published(app, document.text(base), {"Content-Type": "application/json"})
+
+
+def manual(app: Chalice) -> Response:
+    """The contract as a page that can run nothing."""
+    from chalicelib.contract import manual
+
+    guarded: Headers = {"Content-Security-Policy": manual.POLICY, "Referrer-Policy": "no-referrer"}
+    return _published(app, manual.page(), {"Content-Type": "text/html; charset=utf-8", **guarded})
+
+
+def _published(app: Chalice, text: str, headers: Headers) -> Response:
+    headers = {"ETag": _tag(text), **_PUBLISHED, **headers}
+    return _unchanged(app, headers) or Response(text, headers=headers, status_code=200)
 
 
 # Queues, the clock and direct calls

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.datasets import Dataset, read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import Mode
+from chalicelib.journey import Mode, rfc3339
 from chalicelib.postgres.connection import Connection
 
 
@@ -47,7 +47,7 @@ def find_account(connection: Connection, username: str) -> Account | None:
     return Account(*row) if row else None
 
 
-_DATASET = "number, name, version, mode, descriptor, created_at::text"
+_DATASET = "number, name, version, mode, descriptor, created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +113,4 @@ def change_dataset(connection: Connection, dataset: Dataset, mode: Mode, descrip
 
 def _catalogued(row: tuple[Any, ...]) -> Catalogued:
     number, name, version, mode, descriptor, created_at = row
-    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), created_at)
+    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), rfc3339(created_at))

@@ -23,6 +23,7 @@ from chalicelib import accounts, aws, edge
 from chalicelib.errors import Unavailable
 from chalicelib.paging import encode
 from chalicelib.settings import settings
+from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline, poison
 
 JSON = "application/json"
@@ -50,7 +51,9 @@ class Api:
         given = {"Authorization": f"Bearer {self.token}", "Content-Type": JSON}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        return self.http.request(method, path, headers={k: v for k, v in given.items() if v}, body=raw)
+        answer = self.http.request(method, path, headers={k: v for k, v in given.items() if v}, body=raw)
+        held.answer(method, path, answer.status_code, answer.headers, answer.body)
+        return answer
 
     def get(self, path: str, **headers: str) -> Answer:
         return self("GET", path, **headers)
