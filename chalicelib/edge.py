@@ -255,12 +255,10 @@ def _unchanged(app: Chalice, headers: Headers) -> Response | None:
 
 
 def document(app: Chalice) -> Response:
-    """The contract as OpenAPI, for the address that it was asked at."""
+    """The contract as OpenAPI."""
     from chalicelib.contract import document
 
-    path = str(_request(app).context.get("path", ""))
-    base = path.removesuffix("/v1/openapi.json") if path.endswith("/v1/openapi.json") else ""
-    return _published(app, document.text(base), {"Content-Type": "application/json"})
+    return _published(app, document.text(), {"Content-Type": "application/json"})
 
 
 def manual(app: Chalice) -> Response:

@@ -79,7 +79,7 @@ def _wrong(schema: Mapping[str, Any], value: Any) -> Iterator[str]:
 
 @cache
 def _document() -> dict[str, Any]:
-    closed: dict[str, Any] = _closed(json.loads(document.text("")))
+    closed: dict[str, Any] = _closed(json.loads(document.text()))
     return closed
 
 

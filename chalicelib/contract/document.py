@@ -18,12 +18,11 @@ _HEADER: Final = {"type": "string"}
 
 
 @cache
-def text(base: str) -> str:
-    """The document of an API whose paths begin behind `base`."""
-    return json.dumps(document(base))
+def text() -> str:
+    return json.dumps(document())
 
 
-def document(base: str) -> dict[str, Any]:
+def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -33,7 +32,7 @@ def document(base: str) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "servers": [{"url": base or "/"}],
+        "servers": [{"url": "..", "description": "Where this document lies, less /v1/openapi.json."}],
         "security": [{"bearer": []}],
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in OPERATIONS.values())],
         "paths": _paths(),

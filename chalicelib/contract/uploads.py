@@ -36,6 +36,7 @@ from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALU
 from chalicelib.formats.transcoded import ENCODINGS
 from chalicelib.journey import STATUS, TIERS, TRANSITIONS
 
+MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
 _TAG: Final = "Uploads"
 _REJECTS: Final = "Rejects"
 _UPLOADS: Final = "/v1/uploads"
@@ -137,7 +138,7 @@ _ASKED: Final[dict[str, Schema]] = {
         {
             "parts": listed(
                 closed({"number": _PART_NUMBER, "sha256": _SHA256}, "number", "sha256"),
-                maxItems=100,
+                maxItems=MOST_SIGNED,
                 description="The parts to sign; without any the answer tells what is stored.",
             )
         }

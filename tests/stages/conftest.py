@@ -20,6 +20,7 @@ from ulid import ULID
 
 from chalicelib import accounts, admit, aws, catalog, control, load, mend, rejects, report, settle, split
 from chalicelib.aws import functions, s3, sqs
+from chalicelib.contract import OPERATIONS, checks
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
 from chalicelib.settings import settings
@@ -49,6 +50,12 @@ def poison(patch: pytest.MonkeyPatch, first_record: int) -> None:
         return real(upload, work, data)
 
     patch.setattr(load, "prepare", poisoned)
+
+
+def taken(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A body that the contract of a POST lets through to its handler. Raises Refused."""
+    checks.body(OPERATIONS["POST", path], body, 0)
+    return body
 
 
 # Tables and schemas of other tests' tenants: the fault tests take and put back every table there is.
@@ -127,7 +134,7 @@ class Pipeline:
             "checksum": base64.b64encode(hashlib.sha256(body).digest()).decode(),
             "options": options,
         }
-        item, form = admit.create(self.tenant, asked, None, "request-1")
+        item, form = admit.create(self.tenant, taken("/v1/uploads", asked), None, "request-1")
         boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
         return str(item["upload_id"])
 
@@ -186,7 +193,7 @@ class Pipeline:
         return self.upload(upload_id)
 
     def confirm(self, upload_id: str, **body: Any) -> dict[str, Any]:
-        if dataset := control.reviewed(self.tenant, upload_id, body):
+        if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
             catalog.put(self.tenant, *dataset, "request-1")
         report.show(settle.finish(control.confirm(self.tenant, upload_id)))
         return self.upload(upload_id)
