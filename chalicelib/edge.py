@@ -101,8 +101,8 @@ def _admit(app: Chalice, path: str) -> None:
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
-        request.context["rowmill_body"] = asked = _parsed(app, required=operation.body.required)
-        checks.body(operation, asked, len(request.raw_body or b""))
+        asked = _parsed(app, required=operation.body.required)
+        request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body or b""))
 
 
 def _refuse_bulk(request: Request) -> None:

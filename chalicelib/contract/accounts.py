@@ -20,17 +20,21 @@ _ACCOUNTS: Final = "Accounts"
 _EXAMPLE: Final = {"username": "ada@example.org", "password": "correct horse battery staple"}
 
 SCHEMAS: Final[dict[str, Schema]] = {
-    "Credentials": closed(
+    "NewAccount": closed(
         {
             "username": {
                 "type": "string",
-                "description": "1 to 254 characters, no blanks; upper and lower case are one.",
+                "minLength": 1,
+                "maxLength": 254,
+                "title": "1 to 254 characters",
+                "description": "No blanks; upper and lower case are one.",
             },
-            "password": {"type": "string", "description": "8 to 256 characters."},
+            "password": {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"},
         },
         "username",
         "password",
     ),
+    "Credentials": closed({"username": TEXT, "password": TEXT}, "username", "password"),
     "Session": shown(
         {
             "access": {"type": "string", "description": "A JWT: `Authorization: Bearer …`, good for 12 hours."},
@@ -49,7 +53,7 @@ OPERATIONS: Final = (
         _ACCOUNTS,
         "An account in a tenant of its own",
         {201: Answer("It is made, and logged in.", ref("Session"))},
-        body=Body(ref("Credentials"), _EXAMPLE),
+        body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
         errors=(
             Error(409, "username_taken", "Somebody has this username."),
             Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),

@@ -1,7 +1,7 @@
 """Requests held to their contract. Every error is told at once, each at its place.
 
 Validators are made by fastjsonschema when a route is first asked, 2 to 7 ms each; importing the library or
-making all of them is nothing that a function should do at its start. It is told draft 4, in which 1.0 is no integer.
+making all of them is nothing that a function should do at its start.
 """
 
 from __future__ import annotations
@@ -54,13 +54,23 @@ def headers(operation: Operation, given: Mapping[str, str]) -> None:
             raise Refused(declared.error.code, declared.error.when, status=declared.error.status)
 
 
-def body(operation: Operation, value: Mapping[str, Any], size: int) -> None:
-    """Look at a body of `size` bytes. Raises Refused (422): `body_invalid`, or what is declared for the place."""
+def body(operation: Operation, value: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """A body of `size` bytes, with 1 for 1.0. Raises Refused (422) `body_invalid`, or what the place is declared to."""
     failures = _failures(operation, "body", value, thoroughly=size <= _MOST_SEARCHED)
     if failures:
         assert operation.body is not None
         code = _code(operation.body.codes, failures[0][0])
         raise Refused(code, f"{_spelt(failures[0], 'body')}.", errors=list(_errors(failures, "field_invalid")))
+    return {name: _whole(one) for name, one in value.items()}
+
+
+def _whole(value: Any) -> Any:
+    """A value with whole numbers as integers: to JSON Schema 1.0 is one, and what counts bytes must not be a float."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {name: _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _number(operation: Operation, name: str, text: str) -> Any:
@@ -109,7 +119,7 @@ def _validator(operation: Operation, part: str, *, fast: bool) -> Callable[[Any]
 
     schema = _schema(operation, part)
     needed = {name: SCHEMAS[name] for name in sorted(_named(schema))}
-    whole = {"$schema": "http://json-schema.org/draft-04/schema#", **schema, "components": {"schemas": needed}}
+    whole = {"$schema": "http://json-schema.org/draft-07/schema#", **schema, "components": {"schemas": needed}}
     validator: Callable[[Any], Any] = made(whole, use_default=False, use_formats=False, fast_fail=fast)
     return validator
 

@@ -45,7 +45,11 @@ PAGED: Final = {"cursor": CURSOR, "limit": LIMIT}
 _FIELD: Final[Schema] = {
     "type": "object",
     "properties": {
-        "name": {"type": "string", "description": f"1 to {MAX_IDENTIFIER_BYTES} bytes; the column's name."},
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "description": f"1 to {MAX_IDENTIFIER_BYTES} bytes; the column's name.",
+        },
         "type": {"type": "string", "default": "string", "description": f"One of {', '.join(get_args(FieldType))}."},
         "format": TEXT,
         "constraints": {

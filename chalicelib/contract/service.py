@@ -42,7 +42,7 @@ OPERATIONS: Final = (
         "This contract as a page",
         {
             200: Answer("HTML without scripts.", None, (*_KEPT, "Content-Security-Policy"), "text/html"),
-            304: Answer("It is as the client has it.", None, _KEPT),
+            304: Answer("It is as the client has it.", None, (*_KEPT, "Content-Security-Policy")),
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         is_open=True,

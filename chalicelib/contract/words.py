@@ -151,6 +151,8 @@ EVERYWHERE: Final = (
     Error(503, "function_failed", "A function behind this one failed.", ("Retry-After",)),
 )
 _MEANT: Final[Mapping[str, str]] = {
+    "username_invalid": "The username is too long, empty, or has blanks in it.",
+    "password_invalid": "The password is too short or too long.",
     "mode_invalid": "The mode is none, or not one for this dataset.",
     "dialect_invalid": "The dialect cannot be, or its marks are not different.",
     "mapping_invalid": "The mapping names what is no field, or one twice.",

@@ -34,7 +34,7 @@ WITH_BODY = [one for one in ALL if one.body]
 DOCUMENT = json.loads(document.text())
 # What requests run through; the others refuse files and rows, not requests.
 REFUSING = ("edge", "accounts", "admit", "assemble", "catalog", "control", "rejects", "report", "paging")
-SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.sampled_from([0.5, 99.5, -0.25]) | st.text(max_size=8)
+SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
 ANY = st.recursive(
     SIMPLE,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -238,11 +238,14 @@ def test_what_is_wrong_with_a_part_is_refused_by_the_code_of_that_part() -> None
     assert error
 
 
-def test_a_number_with_a_point_is_no_integer() -> None:
-    """To JSON Schema 1.0 is one; what counts bytes or rows is not to be asked for as a float."""
+def test_a_whole_number_with_a_point_is_an_integer_and_becomes_one() -> None:
+    """As JSON Schema has it; what counts bytes or rows must not go on as a float."""
     one = OPERATIONS["POST", "/v1/uploads"]
-    for size, taken in ((1, True), (1.0, False), (True, False)):
-        assert (refused(one, {"dataset": "a", "size": size}) is None) is taken
+    taken = checks.body(one, {"dataset": "a", "size": 1.0, "options": {"max_errors": 2.0}}, 0)
+    assert taken == {"dataset": "a", "size": 1, "options": {"max_errors": 2}}
+    assert [type(taken["size"]), type(taken["options"]["max_errors"])] == [int, int]
+    for size in (1.5, True, "1"):
+        assert refused(one, {"dataset": "a", "size": size})
 
 
 def test_a_query_s_integers_are_json_s() -> None:

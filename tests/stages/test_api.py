@@ -539,7 +539,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"filename": "x" * 1025}, "body_invalid", "filename"),
     ({"size": None}, "body_invalid", "size"),
     ({"size": -1}, "body_invalid", "size"),
-    ({"size": 1.0}, "body_invalid", "size"),
+    ({"size": 1.5}, "body_invalid", "size"),
     ({"size": True}, "body_invalid", "size"),
     ({"size": "46"}, "body_invalid", "size"),
     ({"content_type": "csv"}, "body_invalid", "content_type"),
