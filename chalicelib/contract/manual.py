@@ -23,9 +23,10 @@ _STYLE: Final = """
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .all{display:grid;grid-template-columns:17rem minmax(0,1fr);max-width:76rem;margin:auto}
+header{grid-column:1/-1;padding:1.5rem 1rem 1rem;border-bottom:1px solid var(--line)}
 nav{position:sticky;top:0;align-self:start;max-height:100vh;overflow:auto;padding:1.5rem 1rem 2rem;font-size:.875rem}
 nav summary{font-weight:600;cursor:pointer;padding:.25rem 0}nav ul{list-style:none;margin:.25rem 0 1rem;padding:0}
-nav li a{display:block;padding:.2rem 0}main{padding:1.5rem 1.5rem 6rem;border-left:1px solid var(--line)}
+nav li a{display:block;padding:.2rem 0}main{padding:0 1.5rem 6rem;border-left:1px solid var(--line)}
 h1{font-size:1.9rem;line-height:1.2;margin:.2rem 0 .6rem}h2{font-size:1.35rem;margin:3rem 0 .5rem}
 h3{font-size:1.05rem;margin:0}h4{font-size:.85rem;color:var(--soft);margin:1.2rem 0 .3rem}
 article{border:1px solid var(--line);border-radius:8px;padding:1rem 1.1rem;margin:1rem 0}
@@ -41,7 +42,7 @@ td{border-top:1px solid var(--line);padding:.35rem .8rem .35rem 0;vertical-align
 td:first-child{width:32%;overflow-wrap:anywhere}td:last-child{padding-right:0}.soft{color:var(--soft)}
 details>summary{cursor:pointer;font-size:.85rem;font-weight:600;color:var(--soft);margin-top:1.1rem}
 @media(max-width:52rem){.all{display:block}nav{position:static;max-height:none;padding:1rem 1rem 0}
-main{border:0;padding:.5rem 1rem 4rem}article{padding:.8rem .8rem}td:first-child{width:42%}}
+main{border:0;padding:0 1rem 4rem}article{padding:.8rem .8rem}td:first-child{width:42%}}
 """
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY: Final = (
@@ -86,9 +87,9 @@ def page() -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Rowmill API</title><style>{_STYLE}</style></head><body>"
-        f'<div class="all">{_contents()}<main><h1>Rowmill API</h1><p>{escape(ABOUT)}</p>'
-        '<p>The same as an OpenAPI 3.1 document: <a href="v1/openapi.json">openapi.json</a>.</p>'
-        f"<h2>Conventions</h2>{''.join(_convention(*one) for one in _CONVENTIONS)}"
+        f'<div class="all"><header><h1>Rowmill API</h1><p>{escape(ABOUT)}</p>'
+        '<p>The same as an OpenAPI 3.1 document: <a href="v1/openapi.json">openapi.json</a>.</p></header>'
+        f"{_contents()}<main><h2>Conventions</h2>{''.join(_convention(*one) for one in _CONVENTIONS)}"
         f"{''.join(_section(tag) for tag in _tags())}"
         f'<h2 id="schemas">Schemas</h2>{"".join(_named(name) for name in SCHEMAS)}'
         "</main></div></body></html>"
@@ -170,7 +171,7 @@ def _answers(one: Operation) -> str:
     rows = (
         (
             f"<b>{status}</b>",
-            escape(answer.about)
+            _marked(answer.about)
             + (f' <span class="soft">with {", ".join(answer.headers)}</span>' if answer.headers else "")
             + (f"<br>{_type(answer.schema)}" if answer.schema else ""),
         )
@@ -181,7 +182,7 @@ def _answers(one: Operation) -> str:
 
 def _problems(one: Operation) -> str:
     rows = (
-        (f"<b>{status}</b> <code>{error.code}</code>", escape(error.when))
+        (f"<b>{status}</b> <code>{error.code}</code>", _marked(error.when))
         for status, errors in by_status(one).items()
         for error in errors
     )
@@ -192,8 +193,8 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
     return f"<table>{''.join(f'<tr><td>{first}</td><td>{second}</td></tr>' for first, second in rows)}</table>"
 
 
-def _name(name: str, required: bool = False) -> str:
-    return f"<code>{escape(name)}</code>{' <span class=soft>required</span>' if required else ''}"
+def _name(name: str, said: str = "") -> str:
+    return f"<code>{escape(name)}</code>" + (f' <span class="soft">{said}</span>' if said else "")
 
 
 def _more(text: str) -> str:
@@ -217,8 +218,12 @@ def _members(schema: Schema) -> str:
     members: Mapping[str, Schema] = schema.get("properties", {})
     if not members:
         return f"<p>{_type(schema)}</p>"
-    required = schema.get("required", ())
-    return _table((_name(name, name in required), _described(one)) for name, one in members.items())
+    required, is_asked = schema.get("required", ()), "additionalProperties" in schema
+    said = dict.fromkeys(required, "required" if is_asked else "")
+    return _table(
+        (_name(name, said.get(name, "" if is_asked else "may be missing")), _described(one))
+        for name, one in members.items()
+    )
 
 
 def _described(schema: Schema) -> str:
