@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import psycopg
@@ -119,7 +119,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             outcome = staging.Outcome()
             outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
         elif work.reading == "check":
-            outcome = trial.check(db, table, upload.number, upload.mode, found.text(orphans))
+            outcome = trial.check(db, table, upload.number, upload.mode, partial(found.text, orphans))
         else:
             outcome, held = _place(db, table, upload, prepared, orphans.keys())
         errors = prepared.errors(outcome, upload.mode, orphans)
@@ -153,12 +153,13 @@ def _place(
             fate = staging.copy(db, table, prepared.found.text([*orphans, *held]))
     if fate == "in":
         return staging.Outcome(), held
-    return staging.sift(db, table, upload.number, upload.mode, prepared.found.text([*orphans, *held])), held
+    others = partial(prepared.found.text, [*orphans, *held])
+    return staging.sift(db, table, upload.number, upload.mode, others), held
 
 
 def _count(records: int, outcome: staging.Outcome, rejected: int, contested: int, mode: Mode) -> manifest.Counts:
     updated = len(outcome.updated)
-    skipped = len(outcome.in_database) if mode == "skip" else 0
+    skipped = sum(map(len, outcome.in_database.values())) if mode == "skip" else 0
     loaded = records - rejected - skipped - updated - contested
     return manifest.Counts(loaded, updated, skipped, rejected, contested)
 
@@ -225,8 +226,10 @@ class Prepared:
         for row, reason in outcome.refused:
             errors[row - self._first] = [CellError(None, "db_rejected", reason)]
         if mode == "insert":
-            for row, key in outcome.in_database:
-                errors[row - self._first] = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
+            first = self._first
+            for key, found in outcome.in_database.items():
+                met = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]  # one for all: they may be the whole chunk
+                errors |= ((row - first, met) for row in found)
         return errors
 
     def contested_places(self, outcome: staging.Outcome, held: Sequence[int]) -> Sequence[int]:

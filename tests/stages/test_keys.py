@@ -210,6 +210,20 @@ def contacts(numbers: Iterable[int]) -> bytes:
     return b"email,name,age\n" + b"".join(b"u%06d@x.org,U,%d\n" % (n, n) for n in numbers)
 
 
+@pytest.mark.parametrize("mode", ["insert", "skip"])
+def test_a_chunk_of_which_some_rows_clash_reads_of_the_table_what_it_clashes_with_and_no_more(
+    pipeline: Pipeline, mode: str
+) -> None:
+    pipeline.dataset(mode=mode)
+    pipeline.run(contacts(range(20_000)))
+    pipeline.sql("ANALYZE")
+    (table,) = pipeline.sql("SELECT 'd_' || max(number) AS name FROM rowmill.dataset")
+    before = scans(pipeline, table["name"])
+    upload = pipeline.run(contacts(range(18_000, 38_000)))
+    assert (upload["loaded"], upload["skipped" if mode == "skip" else "rejected"]) == (18_000, 2000)
+    assert scans(pipeline, table["name"]) == before
+
+
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
 def test_settling_reads_of_the_table_what_is_contested_and_no_more(
     pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch
