@@ -112,7 +112,8 @@ class Reading:
 
     `read` gives the text for Postgres, or None; `expected` says what it takes; `measure` makes of that text the
     value that rules compare, None where there is none. Cells that match `sure` wholly are read as they stand; its
-    pattern means the same to Python and to Rust's regex, so it looks at nothing ahead or behind.
+    pattern means the same to Python and to Rust's regex, so it looks at nothing ahead or behind. It captures nothing
+    and takes no NUL, which stands between cells where many are matched at once.
     """
 
     read: Callable[[str], Value]

@@ -1,13 +1,13 @@
 """A chunk's records against the schema: typed columns for the good rows, a Rejection's errors for the bad.
 
-Works a column at a time and looks at each distinct value once; cells that a cheap pattern knows to be right are
-not looked at any further. The grammars are in `cells`, how a file may spell its values in `conventions`.
+Works a column at a time: one search finds the cells that a cheap pattern does not know to be right, and of those each
+distinct one is looked at once. The grammars are in `cells`, how a file may spell its values in `conventions`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress
@@ -36,6 +36,7 @@ __all__ = [
     "quoted",
 ]
 
+SAMPLE: Final = 256  # cells
 _NOT_TEXT: Final = {True: "the cell holds a NUL byte", False: "the cell is not valid UTF-8"}
 
 
@@ -62,7 +63,7 @@ def check(
     """Check records of `width` cells; field f is cell `positions[f]` of a record. `known`: rows at fault already."""
     bad: dict[int, list[CellError]] = {index: [error] for index, error in (known or {}).items()}
     places: Sequence[int] = range(len(rows))
-    if bad or any(len(row) != width for row in rows):
+    if bad or not {width}.issuperset(map(len, rows)):
         bad |= {index: [formats.misfit(row, width)] for index, row in enumerate(rows) if len(row) != width}
         places = [index for index in places if index not in bad]
         rows = [rows[index] for index in places]
@@ -109,7 +110,7 @@ def _column(
     cells: Sequence[str], column: Column, places: Sequence[int], bad: dict[int, list[CellError]]
 ) -> Sequence[Value]:
     """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
-    changed = judged(_unsure(set(cells), column), column)
+    changed = judged(_unsure(_fewer(cells), column), column)
     if not changed:
         return cells
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
@@ -118,7 +119,7 @@ def _column(
             if cell in errors:
                 bad.setdefault(place, []).append(errors[cell])
     values = {cell: None if isinstance(value, CellError) else value for cell, value in changed.items()}
-    return [values.get(cell, cell) for cell in cells]
+    return list(map(values.get, cells, cells))
 
 
 def judged(distinct: Iterable[str], column: Column) -> dict[str, Value | CellError]:
@@ -127,14 +128,27 @@ def judged(distinct: Iterable[str], column: Column) -> dict[str, Value | CellErr
     return {cell: value for cell, value in values if value is not cell}
 
 
-def _unsure(distinct: set[str], column: Column) -> set[str]:
-    """The cells that need a closer look."""
+def _fewer(cells: Sequence[str]) -> Collection[str]:
+    """The distinct cells, if the first show that most repeat; else all: a set takes longer to make than it spares."""
+    first = cells[:SAMPLE]
+    return set(cells) if 2 * len(set(first)) <= len(first) else cells
+
+
+def _unsure(cells: Collection[str], column: Column) -> set[str]:
+    """The distinct cells that need a closer look."""
     sure = column.sure
-    if sure is None or not is_text("".join(distinct)):
-        return distinct
+    if sure is None or not is_text("".join(cells)):
+        return set(cells)
+    missing = set(column.missing.intersection(cells))
     if sure is ANY:
-        return distinct & column.missing
-    return {cell for cell in distinct if not sure.fullmatch(cell)} | distinct & column.missing
+        return missing
+    return missing.union(_others(sure.pattern).findall("\0".join(["", *cells])))
+
+
+@lru_cache(maxsize=64)
+def _others(pattern: str) -> re.Pattern[str]:
+    """What finds, in cells with a NUL before each, those that the pattern does not match: in a third of the time."""
+    return re.compile(rf"\0(?!(?:{pattern})(?:\0|\Z))([^\0]*)")
 
 
 @lru_cache(maxsize=64)

@@ -354,6 +354,24 @@ def test_what_a_cheap_look_lets_through_a_close_one_reads_as_it_stands(
     holds()
 
 
+@pytest.mark.parametrize(("kind", "field", "conventions"), SURE)
+def test_a_cell_fares_alone_as_it_does_in_a_column(kind: str, field: dict[str, Any], conventions: Conventions) -> None:
+    schema = schema_of(kind, **field)
+    shape: str = reading(schema.fields[0], conventions).sure.pattern
+
+    @given(
+        st.lists(st.from_regex(shape, fullmatch=True) | CELLS | st.sampled_from(["1\0", "1\n", "\ud800"]), max_size=9)
+    )
+    @settings(max_examples=100, deadline=None)
+    def holds(cells: list[str]) -> None:
+        together = check([[cell] for cell in cells], schema, [0], 1, conventions)
+        alone = [check([[cell]], schema, [0], 1, conventions) for cell in cells]
+        assert together.bad == {place: each.bad[0] for place, each in enumerate(alone) if each.bad}
+        assert list(together.columns[0]) == [each.columns[0][0] for each in alone if not each.bad]
+
+    holds()
+
+
 def test_a_missing_value_that_looks_like_a_value_is_missing() -> None:
     for kind, cell in (("integer", "-1"), ("number", "0.0"), ("date", "1900-01-01"), ("string", "NULL")):
         assert read_as([cell], schema_of(kind, missingValues=[cell])) == [None]
