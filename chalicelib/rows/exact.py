@@ -23,6 +23,7 @@ TEXTUAL: Final = ("string", "object", "array")  # types whose values may hold th
 NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans(SPECIAL)
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
+PIECE_ROWS: Final = 16384  # of text
 
 
 @contextmanager
@@ -42,14 +43,17 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     seen: list[dict[Value, Value]] = [{} for _ in shape.schema.fields]
     places: list[int] = []
     bad: dict[int, list[CellError]] = {}
+    lines: list[str] = []
     origins: list[int] = []
     count = 0
     for piece in _pieces(data, shape.dialect):
         rows = formats.fitted(formats.records(piece, shape.dialect), shape.width, shape.dialect, shape.nameless)
         found, uncorrected = correction.take_back(rows, shape.own) if shape.own else ([], {})
         part = checking.check(rows, shape.schema, shape.positions, shape.width, shape.conventions, uncorrected)
+        if first is not None:
+            lines += _lines(part, shape.schema, first + count)
         for column, values, known in zip(columns, part.columns, seen, strict=True):
-            column.extend(_kept_once(values, known))
+            _extend(column, values, known)
         places += [count + place for place in part.places]
         bad |= {count + place: errors for place, errors in part.bad.items()}
         origins += found
@@ -57,14 +61,14 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     if count != records:
         raise Refused("records_disagree", f"{count} records where the splitter counted {records}.")
     checked = checking.Checked(list(columns), places, bad)
-    return Rows(checked, partial(_text, checked, shape.schema, first), origins)
+    return Rows(checked, partial(_text, checked, lines, shape.schema), origins)
 
 
-def _kept_once(values: Sequence[Value], known: dict[Value, Value]) -> Sequence[Value]:
-    """Equal values are one object, in columns where they repeat: in most there are few."""
-    if not known and 2 * len(set(values)) > len(values):
-        return values
-    return [known.setdefault(value, value) for value in values]
+def _extend(column: list[Value], values: Sequence[Value], known: dict[Value, Value]) -> None:
+    """Add the values; equal ones become one object, in columns in whose first piece most repeat."""
+    if known or (not column and 2 * len(set(values)) <= len(values)):
+        values = list(map(known.setdefault, values, values))
+    column.extend(values)
 
 
 def _pieces(data: bytes, dialect: Dialect) -> Iterator[bytes]:
@@ -77,22 +81,25 @@ def _pieces(data: bytes, dialect: Dialect) -> Iterator[bytes]:
         size = PROVABLE if piece else 2 * size
 
 
-def _text(checked: checking.Checked, schema: Schema, first: int | None, left_out: Collection[int]) -> Iterator[bytes]:
-    """The good rows as Postgres copies them (Rows.text)."""
-    if first is None or len(left_out) == len(checked.places):
-        return
-    columns = [_escaped(spec, column) for spec, column in zip(schema.fields, checked.columns, strict=True)]
-    columns.append([str(first + place) for place in checked.places])
-    lines = list(map("\t".join, zip(*columns, strict=True)))
+def _lines(part: checking.Checked, schema: Schema, first: int) -> Iterator[str]:
+    """The good rows as Postgres copies them, in file order. As long as their cells are fresh it takes half the time."""
+    columns = [_escaped(spec, column) for spec, column in zip(schema.fields, part.columns, strict=True)]
+    columns.append([str(first + place) for place in part.places])
+    return map("\t".join, zip(*columns, strict=True))
+
+
+def _text(
+    checked: checking.Checked, lines: Sequence[str], schema: Schema, left_out: Collection[int]
+) -> Iterator[bytes]:
+    """As Rows.text; in pieces, as the whole would be held twice while it is encoded."""
     taken: Sequence[int] = range(len(lines))
     if left_out:
         gone = set(left_out)
         taken = [index for index in taken if index not in gone]
-    if schema.keys:
+    if schema.keys and lines:
         taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
-    lines = [lines[index] for index in taken]
-    lines.append("")
-    yield "\n".join(lines).encode()
+    for start in range(0, len(taken), PIECE_ROWS):
+        yield "\n".join([*map(lines.__getitem__, taken[start : start + PIECE_ROWS]), ""]).encode()
 
 
 def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
@@ -109,8 +116,8 @@ def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:
 
 def _escaped(spec: Field, column: Sequence[Value]) -> Sequence[str]:
     """A column as COPY's text format spells it."""
-    if spec.type in TEXTUAL:
+    spelled: dict[Value, Value] = {None: NULL} if None in column else {}
+    if spec.type in TEXTUAL and any(map("".join(filter(None, column)).__contains__, SPECIAL)):
         is_special = _SPECIAL.search
-        if is_special("".join(filter(None, column))):
-            column = [value.translate(_ESCAPES) if value and is_special(value) else value for value in column]
-    return [NULL if value is None else value for value in column] if None in column else cast(Sequence[str], column)
+        spelled |= {value: value.translate(_ESCAPES) for value in set(column) if value and is_special(value)}
+    return cast(Sequence[str], list(map(spelled.get, column, column)) if spelled else column)
