@@ -26,6 +26,7 @@ from chalicelib.formats.grammar import PROVABLE, Region, first_line, line_count,
 from chalicelib.journey import Chunk
 
 MAX_RECORD_BYTES = 16 << 20
+BORDERS_BYTES = 1 << 12  # of a window where a chunk is full: few borders, and mostly room for the record that fills it
 MIN_GAP_BYTES = 4 * PROVABLE  # no window but a gap's own holds as much without a record
 _LINE_END = re.compile(rb"\r\n?|\n")
 
@@ -116,7 +117,7 @@ def steps(blocks: Iterable[bytes], rule: Rule, start: Start) -> Iterator[Step]:
             _refuse_long(window, dialect, cutter.here, limit)
         feed.skip(region.size)
         yield from cutter.take(region)
-        size = usual if region.size else min(2 * size, limit + 2)
+        size = min(usual, cutter.missing) if region.size else min(2 * size, limit + 2)
         del region  # of up to 16 MiB: not to be held while as much is read again
     yield from cutter.rest()
 
@@ -219,19 +220,20 @@ def _open_quote(data: bytes, line: int, dialect: Dialect) -> str:
 
 
 class _Feed:
-    """Windows over a stream of blocks of any size; each byte is copied a bounded number of times."""
+    """Windows over a stream of blocks of any size. Each byte is copied once, but for those that a window left over."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
+        self._block = memoryview(b"")  # what follows the bytes held
         self._held = b""
         self._at = 0
-        self._over = b""  # of a block, what follows the bytes held; empty once the stream has ended
         self._ended = False
 
     def window(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end of the file."""
-        if len(self._held) - self._at < size and not self._ended:
-            self._fill(size)
+        missing = self._at + size - len(self._held)
+        if missing > 0 and not self._ended:
+            self._held, self._at = b"".join([memoryview(self._held)[self._at :], *self._pieces(missing)]), 0
         return self._held[self._at : self._at + size]
 
     def is_last(self, window: bytes) -> bool:
@@ -241,23 +243,18 @@ class _Feed:
     def skip(self, count: int) -> None:
         self._at += count
 
-    def _fill(self, size: int) -> None:
-        """Hold `size` bytes or more; of a large window no more, as it is then not copied once again."""
-        pieces = [self._held[self._at :], self._over]
-        self._held, self._at, self._over = b"", 0, b""
-        missing = size - len(pieces[0]) - len(pieces[1])
+    def _pieces(self, missing: int) -> Iterator[memoryview]:
+        """So many bytes more: all that is held is then a window, which is no copy of it."""
         while missing > 0:
-            block = next(self._blocks, None)
-            if block is None:
-                self._ended = True
-                break
-            pieces.append(block)
-            missing -= len(block)
-        if missing < 0 and size > PROVABLE:
-            last = pieces.pop()
-            pieces.append(last[:missing])
-            self._over = last[missing:]
-        self._held = b"".join(pieces)
+            if not self._block:
+                block = next(self._blocks, None)
+                if block is None:
+                    self._ended = True
+                    return
+                self._block = memoryview(block)
+            piece, self._block = self._block[:missing], self._block[missing:]
+            missing -= len(piece)
+            yield piece
 
 
 class _Cutter:
@@ -286,6 +283,14 @@ class _Cutter:
                 yield from self._cuts(region)
             self._gap = self.here.byte + region.last
         self.here = end
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the next window has at most: it ends where the chunk is full, or is short as one is cut in it.
+
+        The borders in a window take longer than all that is counted of it.
+        """
+        return max(self._due - self.here.byte, BORDERS_BYTES)
 
     def rest(self) -> Iterator[Step]:
         """The last chunk, up to the end of the file: also the end of a gap that has been cut."""

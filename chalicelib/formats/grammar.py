@@ -278,16 +278,21 @@ def _proved(window: bytes, dialect: Dialect, final: bool) -> Region | None:
 def _counted(window: bytes, size: int, inside: list[bytes], dialect: Dialect) -> Region:
     """The region of so many bytes, of which these parts are inside of quotes.
 
-    Its lines are counted all at once: in the texts inside, between quotes again, are then one too many per line end,
-    and blank ones that are no blank lines.
+    Its lines are counted all at once. Those that are not blank are its records, but for those that begin inside.
     """
     lines, no_line = _lines(window)
     if size < len(window):
         del lines[-len(_lines(window[size:])[0]) :]
-    texts = b'"'.join([b"", *inside, b""]).splitlines(keepends=bool(no_line)) if inside else []
-    blank = lines.count(no_line) - texts.count(no_line)
-    records = len(lines) - blank - max(0, len(texts) - 1)
+    blank = lines.count(no_line)
+    records = len(lines) - blank - _begun(inside)
     return Region(window, size, records, len(lines), dialect, _after_text(window[:size]) if blank else size, True)
+
+
+def _begun(inside: list[bytes]) -> int:
+    """How many lines that are not blank begin in these texts, which have a quote before and behind: few."""
+    text = b'"'.join([b"", *inside, b""]).replace(b"\r", b"\n")  # CRLF is then one more blank line
+    lines = BytesIO(text).readlines()
+    return len(lines) - lines.count(b"\n") - 1
 
 
 def _lines(data: bytes) -> tuple[list[bytes], bytes]:
