@@ -8,10 +8,12 @@ its type go on as they stand; each other value is read by the checker itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from operator import itemgetter
 from typing import Final, cast
 
 import polars as pl
@@ -30,6 +32,9 @@ from chalicelib.rows.shape import Rows, Shape
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
 PIECE_ROWS: Final = 16384
+_LONE_CR: Final = re.compile(rb"\r(?!\n)")
+_FIRST: Final = itemgetter(slice(1))
+_LAST: Final = itemgetter(slice(-1, None))
 _ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
 
@@ -88,7 +93,7 @@ def _is_plain(data: bytes, marks: Marks) -> bool:
     single = len(marks.delimiter) == 1 and len(marks.quote or b'"') == 1
     if not (single and marks.are_plain) or b"\0" in data or data.startswith(BOM):
         return False
-    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+    if b"\r" in data and _LONE_CR.search(data):
         return False
     return not may_hold_large(data)
 
@@ -98,12 +103,12 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     if marks.quote is None:
         return data.count(marks.delimiter)
     # What is left between two quotes, by turns outside and inside; nothing at all is left of a doubled quote.
-    outside = data.split(marks.quote)[::2]
-    starts = {part[:1] for part in outside[1:]}
-    ends = {part[-1:] for part in outside[:-1]}
-    if data.count(marks.quote) % 2 or not starts <= {b"", marks.delimiter, b"\r", b"\n"}:
+    parts = data.split(marks.quote)
+    outside = parts[::2]
+    starts, ends = set(map(_FIRST, outside[1:])), set(map(_LAST, outside[:-1]))
+    if len(parts) % 2 == 0 or not starts <= {b"", marks.delimiter, b"\r", b"\n"}:
         return None
-    return sum(part.count(marks.delimiter) for part in outside) if ends <= {b"", marks.delimiter, b"\n"} else None
+    return marks.quote.join(outside).count(marks.delimiter) if ends <= {b"", marks.delimiter, b"\n"} else None
 
 
 def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -> pl.Series:
