@@ -12,7 +12,7 @@ from functools import cache
 
 # Polars' allocator keeps what is freed for ten seconds, in heaps of its own for each core: a worker would hold one
 # chunk beside the next. Told before polars is imported, and here, as no variable of a Lambda function begins with `_`.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0")
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,tcache:false,dirty_decay_ms:200,muzzy_decay_ms:0")
 
 # 8 MiB: some 84,000 rows of contacts or flights. Of shorter ones, 100,000 in a chunk that are all bad took 205 MB.
 DEFAULT_CHUNK_POLICY = "0:8388608:90000"
