@@ -93,7 +93,8 @@ def _fault(error: Exception) -> str:
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
-    if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and len(data) < upload.text.size // 2:
+    is_whole = work.n == 1 and work.byte_end == upload.text.size
+    if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole:
         # Before the transaction, or two chunks that load at once would not see each other's.
         prepared.leave_hashes(connection())
     for left in reversed(range(DEADLOCK_TRIES)):

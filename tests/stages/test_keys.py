@@ -131,6 +131,18 @@ def test_chunks_that_all_know_of_each_other_give_the_same(pipeline: Pipeline, mo
     assert all(each == found[0] for each in found)
 
 
+@pytest.mark.parametrize(("records", "leaving"), [(6, []), (4, [1, 2]), (2, [1, 2, 3])])
+def test_chunks_leave_hashes_of_their_keys_if_there_are_others(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, records: int, leaving: list[int]
+) -> None:
+    cut_into(monkeypatch, records)
+    upload_id = pipeline.create(FILE, pipeline.dataset())
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    left = pipeline.sql("SELECT k.n FROM rowmill.key_hash k JOIN rowmill.upload u ON u.number = k.upload ORDER BY 1")
+    assert [row["n"] for row in left] == leaving
+
+
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
 def test_one_chunk_gives_what_many_chunks_give(pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
