@@ -190,10 +190,11 @@ def _order(columns: Sequence[pl.Series], schema: Schema) -> pl.Series | None:
     """The rows by their first key, those with the same one in file order; None if that is their order."""
     if not schema.keys:
         return None
-    positions = schema.key_positions()[0]
-    keys = pl.DataFrame({str(position): _sort_key(schema, columns, position) for position in positions})
-    # With the place for a last key polars compares encoded rows: half as long as it takes for a column of texts.
-    return keys.with_row_index("_row").select(pl.arg_sort_by([*keys.columns, "_row"])).to_series()
+    keys = [_sort_key(schema, columns, position) for position in schema.key_positions()[0]]
+    if keys[0].dtype == pl.String:
+        keys.insert(0, _beginning(keys[0]))
+    frame = pl.DataFrame({str(place): key for place, key in enumerate(keys)}).with_row_index("_row")
+    return frame.select(pl.arg_sort_by([*map(str, range(len(keys))), "_row"])).to_series()
 
 
 def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl.Series:
@@ -201,6 +202,11 @@ def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl
     if schema.fields[position].type == "integer":
         return columns[position].str.strip_prefix("+").cast(pl.Int64).fill_null(0)
     return columns[position].fill_null("")
+
+
+def _beginning(texts: pl.Series) -> pl.Series:
+    """The first 8 bytes as a number, which orders most texts: numbers are sorted in half the time."""
+    return texts.str.pad_end(8, "\0").cast(pl.Binary).bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
 
 
 @dataclass(frozen=True, slots=True)
