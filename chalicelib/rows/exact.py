@@ -23,7 +23,7 @@ TEXTUAL: Final = ("string", "object", "array")  # types whose values may hold th
 NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans(SPECIAL)
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
-PIECE_ROWS: Final = 16384  # of text
+PIECE_ROWS: Final = 8192
 
 
 @contextmanager

@@ -26,12 +26,11 @@ from chalicelib.formats import MAX_CELL, Dialect, may_hold_large
 from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
-from chalicelib.rows.exact import NULL, SPECIAL, TEXTUAL
+from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL
 from chalicelib.rows.shape import Rows, Shape
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
-PIECE_ROWS: Final = 8192
 _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _FIRST: Final = itemgetter(slice(1))
 _LAST: Final = itemgetter(slice(-1, None))

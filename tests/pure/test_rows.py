@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 import sys
 from typing import Any
 
@@ -90,12 +91,14 @@ VALUES = [
 CELLS = st.sampled_from(VALUES) | st.text(max_size=6)
 
 
-def shape_of(fields: list[dict[str, Any]], key: bool, dialect: Dialect, conventions: Conventions) -> Shape:
+def shape_of(fields: list[dict[str, Any]], key: int, dialect: Dialect, conventions: Conventions) -> Shape:
+    """`key` columns, or as many as there are, are a key."""
     descriptor: dict[str, Any] = {
         "fields": [{"name": f"f{place}"} | field for place, field in enumerate(fields)],
         "missingValues": ["", "NA"],
     }
-    schema = read_schema(descriptor | ({"uniqueKeys": [["f0", f"f{len(fields) - 1}"]]} if key and fields[1:] else {}))
+    names = [field["name"] for field in descriptor["fields"][:key]]
+    schema = read_schema(descriptor | ({"uniqueKeys": [names]} if names else {}))
     positions = list(reversed(range(len(fields))))
     return Shape(dialect, schema, positions, len(fields), conventions)
 
@@ -118,14 +121,14 @@ def assert_same(data: bytes, shape: Shape) -> bool:
     st.lists(st.sampled_from(FIELDS), min_size=1, max_size=5).flatmap(
         lambda fields: st.tuples(st.just(fields), st.lists(st.tuples(*[CELLS] * len(fields)), min_size=1, max_size=12))
     ),
-    st.booleans(),
+    st.integers(0, 2),
     st.sampled_from([",", ";", "\t", "|"]),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     st.sampled_from([Conventions(), Conventions(null_values=("x",), date_order="dmy", decimal_char=",")]),
 )
 def test_of_well_written_rows_both_ways_make_the_same(
-    table: Any, key: bool, delimiter: str, line_end: str, quoting: Any, conventions: Conventions
+    table: Any, key: int, delimiter: str, line_end: str, quoting: Any, conventions: Conventions
 ) -> None:
     fields, rows = table
     out = io.StringIO()
@@ -141,7 +144,18 @@ def test_a_chunk_of_many_pieces_is_numbered_and_sorted_as_one() -> None:
     ).encode()
     assert len(data) > PROVABLE
     fields: list[dict[str, Any]] = [{"type": "integer"}, {"type": "boolean"}, {"type": "string"}, {"type": "string"}]
-    assert assert_same(data, shape_of(fields, True, Dialect(), Conventions()))
+    assert assert_same(data, shape_of(fields, 2, Dialect(), Conventions()))
+
+
+@pytest.mark.parametrize("key", [1, 2])
+def test_both_ways_order_texts_by_their_bytes(key: int) -> None:
+    """Workers that insert the same keys in another order would wait for each other."""
+    texts = [
+        start + rest for start in ("", "a", "b", "ab", "abcdefg", "abcdefgh", "é", "\U0001f600") for rest in "zay1"
+    ]
+    random.Random(3).shuffle(texts)
+    data = "".join(f"{text[::-1]},{text}\n" for text in texts).encode()
+    assert assert_same(data, shape_of([{"type": "string"}] * 2, key, Dialect(), Conventions()))
 
 
 MESSY = st.lists(
@@ -155,7 +169,7 @@ MESSY = st.lists(
 @settings(max_examples=3000, deadline=None)
 @given(MESSY, st.integers(1, 3))
 def test_of_any_bytes_the_fast_way_makes_the_same_or_nothing(data: bytes, width: int) -> None:
-    event(f"taken: {assert_same(data, shape_of([{'type': 'string'}] * width, True, Dialect(), Conventions()))}")
+    event(f"taken: {assert_same(data, shape_of([{'type': 'string'}] * width, 2, Dialect(), Conventions()))}")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +184,7 @@ def test_of_any_bytes_the_fast_way_makes_the_same_or_nothing(data: bytes, width:
     ],
 )
 def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
-    assert assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
+    assert assert_same(data, shape_of([{"type": "string"}] * 2, 0, Dialect(), Conventions()))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +208,7 @@ def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
     ],
 )
 def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(data: bytes) -> None:
-    assert not assert_same(data, shape_of([{"type": "string"}] * 2, False, Dialect(), Conventions()))
+    assert not assert_same(data, shape_of([{"type": "string"}] * 2, 0, Dialect(), Conventions()))
 
 
 def test_a_cell_too_large_is_rejected_however_many_lines_it_has() -> None:
@@ -206,7 +220,7 @@ def test_a_cell_too_large_is_rejected_however_many_lines_it_has() -> None:
 
 
 def test_where_polars_is_not_installed_every_chunk_is_read_the_exact_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = shape_of([{"type": "string"}] * 2, True, Dialect(), Conventions())
+    shape = shape_of([{"type": "string"}] * 2, 2, Dialect(), Conventions())
     fast = rows.read(b"b,1\na,2\n", shape, 2, FIRST)
     monkeypatch.setitem(sys.modules, "polars", None)
     monkeypatch.delitem(sys.modules, "chalicelib.rows.vectors")
