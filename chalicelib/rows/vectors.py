@@ -108,7 +108,7 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     starts, ends = set(map(_FIRST, outside[1:])), set(map(_LAST, outside[:-1]))
     if len(parts) % 2 == 0 or not starts <= {b"", marks.delimiter, b"\r", b"\n"}:
         return None
-    return marks.quote.join(outside).count(marks.delimiter) if ends <= {b"", marks.delimiter, b"\n"} else None
+    return sum(part.count(marks.delimiter) for part in outside) if ends <= {b"", marks.delimiter, b"\n"} else None
 
 
 def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -> pl.Series:
