@@ -22,6 +22,7 @@ from chalicelib import (
     report,
     settle,
     split,
+    table_rows,
 )
 from chalicelib.journey import Number
 from chalicelib.settings import settings
@@ -68,8 +69,8 @@ def get_dataset(name: str) -> Response:
 
 @app.route("/v1/datasets/{name}/rows", methods=["GET"])
 def list_rows(name: str) -> Response:
-    asked = edge.query(app, "upload", "cursor", "limit")
-    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), asked))
+    asked = edge.query(app, "upload", "cursor", "limit", "sort", and_fields=True)
+    return edge.page(app, table_rows.listing(edge.tenant(app), edge.name(name), asked))
 
 
 # ---- uploads ---------------------------------------------------------------------------------------------

@@ -173,10 +173,13 @@ def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
     return parsed
 
 
-def query(app: Chalice, *allowed: str) -> Asked:
-    """The query parameters, each one of `allowed`. Raises Refused with status 400."""
+def query(app: Chalice, *allowed: str, and_fields: bool = False) -> Asked:
+    """The query parameters, each one of `allowed`, or of a name that the resource is to judge (`and_fields`).
+
+    Raises Refused with status 400.
+    """
     given: Mapping[str, str] = dict(_request(app).query_params or {})
-    if unknown := sorted(given.keys() - set(allowed)):
+    if not and_fields and (unknown := sorted(given.keys() - set(allowed))):
         raise Refused("query_invalid", f"Unknown query parameter {unknown[0]}.", status=400)
     filters = {key: value for key, value in given.items() if key not in ("cursor", "limit")}
     return Asked(filters, given.get("cursor"), _limit(given.get("limit", str(DEFAULT_LIMIT))))

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from chalicelib.datasets import Dataset, read_schema
+from chalicelib.datasets import Dataset, is_dataset_name, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Mode
 from chalicelib.postgres.connection import Connection
@@ -64,6 +64,14 @@ def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued |
         f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s", (tenant, name)
     ).fetchone()
     return _catalogued(row) if row else None
+
+
+def get_dataset(connection: Connection, tenant: str, name: str) -> Catalogued:
+    """The tenant's dataset of this name. Raises Refused `dataset_not_found` (404)."""
+    found = find_dataset(connection, tenant, name) if is_dataset_name(name) else None
+    if found is None:
+        raise Refused("dataset_not_found", "There is no dataset of this name.", status=404)
+    return found
 
 
 def hold_dataset(connection: Connection, tenant: str, name: str) -> None:

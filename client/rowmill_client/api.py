@@ -98,10 +98,20 @@ class Rowmill:
     def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
         return cast(Iterator[Dataset], self._items("datasets", {}, limit))
 
-    def iterate_rows(self, dataset: str, upload: str | None = None, limit: int | None = None) -> Iterator[Row]:
-        """The loaded rows in file order, a page in memory at a time."""
+    def iterate_rows(
+        self,
+        dataset: str,
+        upload: str | None = None,
+        limit: int | None = None,
+        where: Mapping[str, str] | None = None,
+        sort: str | None = None,
+    ) -> Iterator[Row]:
+        """The rows in file order, a page in memory at a time.
+
+        `where` compares indexed fields: {"age.gte": "30"}; `sort` is one, after a minus for the other way round.
+        """
         path = _path("datasets", dataset, "rows")
-        return cast(Iterator[Row], self._items(path, {"upload": upload}, limit))
+        return cast(Iterator[Row], self._items(path, {**(where or {}), "upload": upload, "sort": sort}, limit))
 
     # Uploads
 

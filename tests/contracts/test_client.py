@@ -956,6 +956,11 @@ def test_listings_follow_the_cursor_to_the_end(cloud: Cloud, rowmill: Shell) -> 
     cloud.rows = [{"a": n} for n in range(7)]
     assert rowmill("rows", "books", "--limit", "3", "--upload", "upl_1").stdout == "a\n0\n1\n2\n"
     assert all("upload=upl_1" in path for _, path in cloud.requests[2:])
+    asked = ("--where", "a.gte=1=1", "--where", "b=", "--sort", "-a", "--limit", "1")
+    assert rowmill("rows", "books", *asked).stdout == "a\n0\n"
+    assert cloud.requests[-1][1].endswith("rows?a.gte=1%3D1&b=&sort=-a&limit=1")
+    for wrong in (("--where", "a"), ("--where", "a=1", "--where", "a=2")):
+        assert rowmill("rows", "books", *wrong).exit_code == 2
 
 
 def test_a_rejected_row_is_a_line_per_cause_and_cannot_command_the_terminal(rowmill: Shell) -> None:

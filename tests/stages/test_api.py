@@ -126,6 +126,7 @@ def test_a_dataset_is_created_repeated_shown_and_listed(api: Api) -> None:
         "name": "contacts",
         "version": 1,
         "mode": "skip",
+        "indexes": [],
         "schema": CONTACTS,
         "created_at": None,
     }
@@ -680,7 +681,7 @@ REQUEST = st.one_of(
     st.tuples(st.just(("POST", "/v1/uploads")), UPLOAD),
 )
 QUERY = st.dictionaries(
-    st.sampled_from(["limit", "cursor", "state", "dataset", "upload", "x"]),
+    st.sampled_from(["limit", "cursor", "state", "dataset", "upload", "sort", "email", "email.gt", "x"]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     | PLAIN.map(json.dumps).map(of_cursor)
     | st.sampled_from(["queued", "contacts", "5", "\0"]),
