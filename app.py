@@ -73,6 +73,33 @@ def list_rows(name: str) -> Response:
     return edge.page(app, table_rows.listing(edge.tenant(app), edge.name(name), asked))
 
 
+@app.route("/v1/datasets/{name}/rows", methods=["POST"])
+def create_row(name: str) -> Response:
+    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app))
+    return edge.written(row, location, status=201)
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["GET"])
+def get_row(name: str, key: str) -> Response:
+    return edge.tagged(app, table_rows.get(addressed(name, key)))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["PATCH"])
+def change_row(name: str, key: str) -> Response:
+    return edge.written(table_rows.change(addressed(name, key), edge.body(app), edge.header(app, "if-match")))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["DELETE"])
+def delete_row(name: str, key: str) -> Response:
+    table_rows.remove(addressed(name, key), edge.header(app, "if-match"))
+    return edge.gone()
+
+
+def addressed(name: str, key: str) -> table_rows.Addressed:
+    """The row that a request is about."""
+    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.names(key))
+
+
 # ---- uploads ---------------------------------------------------------------------------------------------
 
 

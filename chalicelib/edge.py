@@ -6,7 +6,6 @@ Nothing below this module knows Chalice. Every error becomes a named answer here
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import random
 import time
@@ -27,7 +26,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, strict_json
+from chalicelib import accounts, aws, conditional, strict_json
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -155,6 +154,11 @@ def name(value: str) -> str:
     return unquote(value)
 
 
+def names(value: str) -> list[str]:
+    """A path parameter of several values between commas; a comma in one of them is encoded."""
+    return [unquote(part) for part in value.split(",")]
+
+
 def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
     """The request's JSON object, or `default` where there is no body.
 
@@ -223,14 +227,27 @@ def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Respon
 
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
-    tag = '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'
-    headers: Headers = {"ETag": tag}
-    if resource["state"] not in TERMINAL:
-        headers["Retry-After"] = "1"
-    known = [one.strip().removeprefix("W/") for one in (header(app, "if-none-match") or "").split(",")]
-    if tag in known or "*" in known:
+    return tagged(app, resource, {} if resource["state"] in TERMINAL else {"Retry-After": "1"})
+
+
+def tagged(app: Chalice, resource: Mapping[str, Any], headers: Headers | None = None) -> Response:
+    """What was asked for with its ETag; 304 if the client has it already."""
+    tag = conditional.etag(resource)
+    headers = {"ETag": tag, **(headers or {})}
+    if conditional.is_known(tag, header(app, "if-none-match")):
         return Response("", headers=headers, status_code=304)
     return answer(200, resource, headers)
+
+
+def written(resource: Mapping[str, Any], location: str | None = None, *, status: int = 200) -> Response:
+    """What a request has made or changed, with its ETag, and where it is."""
+    headers: Headers = {"Location": location} if location else {}
+    return answer(status, resource, {"ETag": conditional.etag(resource), **headers})
+
+
+def gone() -> Response:
+    """What was to go has gone."""
+    return Response("", headers={}, status_code=204)
 
 
 # Queues, the clock and direct calls

@@ -24,7 +24,7 @@ from chalicelib.journey import (
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, manifest, outcomes, projection, retries, tables
+from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables
 from chalicelib.postgres.connection import connection
 
 MAX_CHILDREN: Final = 100  # that an upload shows
@@ -214,7 +214,8 @@ def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
         return "written" if chunk["loaded"] else "updated"
     if upload.mode == "upsert":
         return "replaced"
-    return "skipped_or_replaced" if ledger.may_be_overwritten(connection(), number) else "skipped"
+    is_certain = not (ledger.may_be_overwritten(connection(), number) or handmade.taken_over(connection(), number))
+    return "skipped" if is_certain else "skipped_or_replaced"
 
 
 def _number(tenant: str, upload_id: str) -> Number | None:

@@ -63,7 +63,10 @@ def read_query(asked: Mapping[str, str], schema: Schema) -> Query:
 
 def _condition(name: str, text: str, schema: Schema) -> Condition:
     field, operator = _named(name, schema)
-    value = _value(field, text, schema)
+    try:
+        value = read_value(field, text, schema)
+    except ValueError as fault:
+        raise _invalid(field.name, str(fault), "type_invalid") from None
     if value is None and operator != "=":
         raise _invalid(field.name, "nothing is above or below a missing value")
     return Condition(field, operator, value)
@@ -80,8 +83,8 @@ def _named(name: str, schema: Schema) -> tuple[Field, str]:
     return fields[name], "="
 
 
-def _value(field: Field, text: str, schema: Schema) -> Value:
-    """A value as JSON shows it; what the dataset counts as missing asks for rows without one."""
+def read_value(field: Field, text: str, schema: Schema) -> Value:
+    """A value as rows show it, for the database; None for what the dataset counts as missing. Raises ValueError."""
     missing = schema.missing_values if field.missing_values is None else field.missing_values
     if text in missing:
         return None
@@ -89,7 +92,7 @@ def _value(field: Field, text: str, schema: Schema) -> Value:
     grammar = None if field.postgres_type == "text" else reading(field.plain)
     value = text if grammar is None else grammar.read(text)
     if value is None or not is_text(text):
-        raise _invalid(field.name, f"{quoted(text)} is not {grammar.expected if grammar else 'text'}", "type_invalid")
+        raise ValueError(f"{quoted(text)} is not {grammar.expected if grammar else 'text'}")
     return value
 
 

@@ -101,6 +101,16 @@ def list_datasets(connection: Connection, tenant: str, after: str, limit: int | 
     return map(_catalogued, rows)
 
 
+def list_referring(connection: Connection, tenant: str, name: str) -> list[Dataset]:
+    """The tenant's datasets with a foreign key to the one of this name."""
+    wanted = Jsonb({"foreignKeys": [{"reference": {"resource": name}}]})
+    rows = connection.execute(
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND descriptor @> %s ORDER BY name",
+        (tenant, wanted),
+    )
+    return [_catalogued(row).dataset for row in rows]
+
+
 def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
     """The number of a new dataset, or raises UniqueViolation if the name is taken."""
     row = connection.execute(

@@ -129,6 +129,17 @@ def count_rows(connection: Connection, table: Table, upload: int) -> int:
     return int(row[0]) if row else 0
 
 
+def columns_of_key(connection: Connection, table: Table, constraint: str) -> list[str]:
+    """The columns of a key, by the name that Postgres gave it."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_constraint c CROSS JOIN unnest(conkey) WITH ORDINALITY AS k (place, n)"
+        " JOIN pg_attribute a ON (a.attrelid, a.attnum) = (c.conrelid, k.place)"
+        " WHERE c.conrelid = to_regclass(%s) AND conname = %s ORDER BY n",
+        (f"data.d_{table.number}", constraint),
+    )
+    return [name for (name,) in rows]
+
+
 def holds(connection: Connection, table: Table, row: int) -> bool:
     """Whether the table has the row of this lineage."""
     found = connection.execute(

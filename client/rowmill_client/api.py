@@ -113,6 +113,26 @@ class Rowmill:
         path = _path("datasets", dataset, "rows")
         return cast(Iterator[Row], self._items(path, {**(where or {}), "upload": upload, "sort": sort}, limit))
 
+    def get_row(self, dataset: str, *key: str) -> tuple[Row, str]:
+        """The row of this key, a value for each of its fields, and the tag by which a change can be guarded."""
+        answer = self._transport.call("GET", _row_path(dataset, key), again=True)
+        return cast(Row, document(answer)), answer.headers.get("etag", "")
+
+    def create_row(self, dataset: str, row: Mapping[str, Any]) -> Row:
+        """Add a row; a field that is not named has no value."""
+        answer = self._transport.call("POST", _path("datasets", dataset, "rows"), body=row)
+        return cast(Row, document(answer))
+
+    def change_row(self, dataset: str, *key: str, values: Mapping[str, Any], if_match: str | None = None) -> Row:
+        """Change the fields that are named; with `if_match` only if the row is still the one of this tag."""
+        headers = {"If-Match": if_match} if if_match else {}
+        answer = self._transport.call("PATCH", _row_path(dataset, key), body=values, headers=headers)
+        return cast(Row, document(answer))
+
+    def delete_row(self, dataset: str, *key: str, if_match: str | None = None) -> None:
+        headers = {"If-Match": if_match} if if_match else {}
+        self._transport.call("DELETE", _row_path(dataset, key), headers=headers)
+
     # Uploads
 
     def create_upload(
@@ -331,3 +351,10 @@ def _path(*parts: str) -> str:
     if not {"", ".", ".."}.isdisjoint(parts):
         raise Unusable("a dataset or upload needs a name")
     return "/".join(quote(part, safe="") for part in parts)
+
+
+def _row_path(dataset: str, key: Sequence[str]) -> str:
+    """The values of a key stand between commas; one in a value is encoded."""
+    if not any(key) or key in ((".",), ("..",)):
+        raise Unusable("a row needs a key that can be part of an address")
+    return _path("datasets", dataset, "rows") + "/" + ",".join(quote(value, safe="") for value in key)

@@ -37,8 +37,8 @@ def test_what_belongs_to_another_tenant_is_not_there(
     account.dataset()
     upload_id = account.start(b"id,name\n1,Ada\n")
     account.ended(upload_id)
-    url = path.format(upload_id=upload_id, name="people", n=1)
-    body = {"json": {}} if method == "POST" else {}
+    url = path.format(upload_id=upload_id, name="people", n=1, key=1)
+    body = {"json": {}} if method in ("POST", "PATCH") else {}
     assert _call(stranger, method, url, **body).status_code == 404
     assert _call(account, method, url, **body).status_code != 404
 
@@ -61,7 +61,7 @@ def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz"])
 def test_no_door_opens_without_a_token(account: Account, path: str, method: str, authorization: str) -> None:
     headers = {"Authorization": authorization}
-    answer = account.http.request(method, path.format(upload_id="upl_1", name="people", n=1), headers=headers)
+    answer = account.http.request(method, path.format(upload_id="upl_1", name="people", n=1, key=1), headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["code"] == "token_invalid"
