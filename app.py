@@ -67,6 +67,12 @@ def get_dataset(name: str) -> Response:
     return edge.answer(200, catalog.get(edge.tenant(app), edge.name(name)))
 
 
+@app.route("/v1/datasets/{name}", methods=["DELETE"])
+def delete_dataset(name: str) -> Response:
+    catalog.delete(edge.tenant(app), edge.name(name), edge.request_id(app))
+    return edge.gone()
+
+
 @app.route("/v1/datasets/{name}/rows", methods=["GET"])
 def list_rows(name: str) -> Response:
     asked = edge.query(app, "upload", "cursor", "limit", "sort", and_fields=True)
@@ -97,7 +103,7 @@ def delete_row(name: str, key: str) -> Response:
 
 def addressed(name: str, key: str) -> table_rows.Addressed:
     """The row that a request is about."""
-    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.names(key))
+    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.name(key))
 
 
 # ---- uploads ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, Final
 import psycopg
 
 from chalicelib.aws import functions
+from chalicelib.cells import quoted
 from chalicelib.datasets import (
     MAX_IDENTIFIER_BYTES,
     Dataset,
@@ -31,15 +32,62 @@ def put(tenant: str, name: str, body: dict[str, Any], request_id: str) -> tuple[
     descriptor = dict(body)
     mode = read_mode(descriptor.pop("mode", "insert"), read_schema(descriptor))
     _check_name(name)
-    event = {"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor, "correlation_id": request_id}
-    answer = functions.call(settings().define_function, event)
-    if refused := answer.get("refused"):
-        raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])
+    answer = _call({"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor}, request_id)
     return answer["created"], get(tenant, name)
 
 
+def delete(tenant: str, name: str, request_id: str) -> None:
+    """Delete a dataset with its rows; its uploads keep their history. Raises Refused (404, 409)."""
+    people.get_dataset(connection(), tenant, name)
+    _call({"tenant": tenant, "name": name, "delete": True}, request_id)
+
+
+def _call(event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    answer = functions.call(settings().define_function, {**event, "correlation_id": request_id})
+    if refused := answer.get("refused"):
+        raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])
+    return answer
+
+
 def define(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Make or change the table of a dataset, in one transaction. Repeating it changes nothing."""
+    """Make, change or delete the table of a dataset, in one transaction. Repeating it changes nothing."""
+    return _delete(event["tenant"], event["name"]) if event.get("delete") else _put(event)
+
+
+def _delete(tenant: str, name: str) -> dict[str, Any]:
+    db = connection()
+    try:
+        with db.transaction():
+            db.execute("SET LOCAL lock_timeout = '2s'")
+            known = people.find_dataset(db, tenant, name)
+            if known is not None:
+                people.close_dataset(db, known.dataset.number)
+                # Again: whoever held it may have changed or deleted it.
+                _drop(db, tenant, people.get_dataset(db, tenant, name).dataset)
+    except psycopg.errors.LockNotAvailable:
+        raise _in_use() from None
+    return {"deleted": known is not None}
+
+
+def _drop(db: Connection, tenant: str, dataset: Dataset) -> None:
+    if ledger.has_active_uploads(db, dataset.number):
+        raise _has_uploads()
+    if others := people.list_referring(db, tenant, dataset.name):
+        names = ", ".join(quoted(other.name) for other in others)
+        raise Refused("dataset_referenced", f"It is referred to by {names}.", status=409)
+    tables.drop(db, tables.Table(dataset.number, dataset.version, dataset.schema))
+    people.delete_dataset(db, dataset.number)
+
+
+def _in_use() -> Refused:
+    return Refused("dataset_busy", "The dataset is in use; try again later.", status=409)
+
+
+def _has_uploads() -> Refused:
+    return Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
+
+
+def _put(event: Mapping[str, Any]) -> dict[str, Any]:
     tenant, name, descriptor = event["tenant"], event["name"], dict(event["descriptor"])
     schema = read_schema(descriptor)
     mode = read_mode(event["mode"], schema)
@@ -57,9 +105,9 @@ def define(event: Mapping[str, Any]) -> dict[str, Any]:
                 people.change_dataset(db, known.dataset, mode, descriptor)
                 tables.match_indexes(db, tables.Table(known.dataset.number, known.dataset.version, schema))
     except psycopg.errors.UniqueViolation:
-        return define(event)  # another request made it first: look again
+        return _put(event)  # another request made it first: look again
     except psycopg.errors.LockNotAvailable:
-        raise Refused("dataset_busy", "The dataset is in use; try again later.", status=409) from None
+        raise _in_use() from None
     except psycopg.errors.QueryCanceled:
         detail = f"To index the rows that are there takes over {INDEX_SECONDS} s; declare indexes before rows come."
         raise Refused("index_too_slow", detail, status=409) from None
@@ -76,7 +124,7 @@ def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> No
     table = tables.Table(dataset.number, dataset.version, dataset.schema)
     people.close_dataset(db, dataset.number)
     if ledger.has_active_uploads(db, dataset.number):
-        raise Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
+        raise _has_uploads()
     references.check_referrers(db, tenant, dataset.name, schema)
     if tables.is_empty(db, table):
         tables.drop(db, table)

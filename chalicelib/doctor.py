@@ -152,7 +152,7 @@ def _file_wrong(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _rows_wrong(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """More rows than the ledger says is a fault of ours; fewer may be later uploads' or the owner's doing."""
     upload = ledger.find(connection(), seen["number"])
-    if upload is None or upload.dataset == 0 or seen["state"] not in TERMINAL:
+    if upload is None or upload.dataset == 0 or upload.dataset_is_gone or seen["state"] not in TERMINAL:
         return
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     there = tables.count_rows(connection(), table, upload.number)

@@ -154,11 +154,6 @@ def name(value: str) -> str:
     return unquote(value)
 
 
-def names(value: str) -> list[str]:
-    """A path parameter of several values between commas; a comma in one of them is encoded."""
-    return [unquote(part) for part in value.split(",")]
-
-
 def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
     """The request's JSON object, or `default` where there is no body.
 

@@ -208,13 +208,15 @@ def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
     if upload.mode == "insert":
         return "loaded"
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    if tables.holds(connection(), table, lineage(number, n)):
+    if not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n)):
         if upload.mode == "skip" or not chunk["updated"]:
             return "loaded"
         return "written" if chunk["loaded"] else "updated"
     if upload.mode == "upsert":
         return "replaced"
-    is_certain = not (ledger.may_be_overwritten(connection(), number) or handmade.taken_over(connection(), number))
+    is_certain = not upload.dataset_is_gone and not (
+        ledger.may_be_overwritten(connection(), number) or handmade.taken_over(connection(), number)
+    )
     return "skipped" if is_certain else "skipped_or_replaced"
 
 

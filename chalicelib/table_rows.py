@@ -20,7 +20,7 @@ from chalicelib import conditional
 from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
-from chalicelib.datasets import Dataset, ForeignKey, Schema
+from chalicelib.datasets import Dataset, ForeignKey, Schema, addresses
 from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
@@ -84,7 +84,7 @@ class Addressed:
 
     tenant: str
     name: str
-    key: Sequence[str]  # a text for each field of the key
+    key: str  # as datasets.addresses spells it
 
 
 def get(at: Addressed) -> dict[str, Any]:
@@ -167,12 +167,11 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
         yield db, people.get_dataset(db, tenant, name).dataset  # as it is now that it stays
 
 
-def _key(schema: Schema, texts: Sequence[str]) -> dict[str, Value]:
+def _key(schema: Schema, segment: str) -> dict[str, Value]:
     """The key that a row is addressed by: the primary key, else the first one."""
     if not schema.keys:
         raise Refused("dataset_keyless", "The dataset has no key by which to tell one row.", status=409)
-    # The comma parts the values of a key of several fields, and is itself in one of a single field.
-    texts = [",".join(texts)] if len(schema.keys[0]) == 1 else texts
+    texts = addresses.read(segment, len(schema.keys[0]))
     if len(texts) != len(schema.keys[0]):
         raise _row_not_found()
     fields = [schema.fields[place] for place in schema.key_positions()[0]]
@@ -242,8 +241,8 @@ def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
     values = [row[field] for field in schema.keys[0]] if schema.keys else [None]
     if None in values:
         return None
-    parts = [quote(value if isinstance(value, str) else json.dumps(value), safe="") for value in values]
-    return f"/v1/datasets/{quote(name, safe='')}/rows/{','.join(parts)}"
+    key = addresses.spell([value if isinstance(value, str) else json.dumps(value) for value in values])
+    return f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
 
 
 def _upload_number(tenant: str, upload_id: str | None) -> Number | None:

@@ -61,7 +61,7 @@ class Catalogued:
 def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued | None:
     """The tenant's dataset of this name."""
     row = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s", (tenant, name)
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s AND deleted_at IS NULL", (tenant, name)
     ).fetchone()
     return _catalogued(row) if row else None
 
@@ -76,7 +76,10 @@ def get_dataset(connection: Connection, tenant: str, name: str) -> Catalogued:
 
 def hold_dataset(connection: Connection, tenant: str, name: str) -> None:
     """Let nobody else change the dataset, or look whether they may, until the transaction ends."""
-    connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s FOR NO KEY UPDATE", (tenant, name))
+    connection.execute(
+        "SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s AND deleted_at IS NULL FOR NO KEY UPDATE",
+        (tenant, name),
+    )
 
 
 def close_dataset(connection: Connection, number: int) -> None:
@@ -95,7 +98,8 @@ def keep_open(connection: Connection, number: int) -> int:
 def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
     """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s",
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s AND deleted_at IS NULL"
+        " ORDER BY name LIMIT %s",
         (tenant, after, limit),
     )
     return map(_catalogued, rows)
@@ -105,7 +109,8 @@ def list_referring(connection: Connection, tenant: str, name: str) -> list[Datas
     """The tenant's datasets with a foreign key to the one of this name."""
     wanted = Jsonb({"foreignKeys": [{"reference": {"resource": name}}]})
     rows = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND descriptor @> %s ORDER BY name",
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND descriptor @> %s"
+        " AND deleted_at IS NULL ORDER BY name",
         (tenant, wanted),
     )
     return [_catalogued(row).dataset for row in rows]
@@ -126,6 +131,13 @@ def change_dataset(connection: Connection, dataset: Dataset, mode: Mode, descrip
     connection.execute(
         "UPDATE rowmill.dataset SET version = version + %s, mode = %s, descriptor = %s WHERE number = %s",
         (int(read_schema(descriptor) != dataset.schema), mode, Jsonb(descriptor), dataset.number),
+    )
+
+
+def delete_dataset(connection: Connection, number: int) -> None:
+    """Free the name. The number stays, for the uploads that were loaded under it, at a version that none was."""
+    connection.execute(
+        "UPDATE rowmill.dataset SET deleted_at = now(), version = version + 1 WHERE number = %s", (number,)
     )
 
 

@@ -95,6 +95,10 @@ class Rowmill:
     def get_dataset(self, name: str) -> Dataset:
         return cast(Dataset, self._get(_path("datasets", name)))
 
+    def delete_dataset(self, name: str) -> None:
+        """Delete the dataset with its rows."""
+        self._transport.call("DELETE", _path("datasets", name))
+
     def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
         return cast(Iterator[Dataset], self._items("datasets", {}, limit))
 
@@ -354,7 +358,12 @@ def _path(*parts: str) -> str:
 
 
 def _row_path(dataset: str, key: Sequence[str]) -> str:
-    """The values of a key stand between commas; one in a value is encoded."""
-    if not any(key) or key in ((".",), ("..",)):
-        raise Unusable("a row needs a key that can be part of an address")
-    return _path("datasets", dataset, "rows") + "/" + ",".join(quote(value, safe="") for value in key)
+    """The values of a key stand between commas; what could be taken for something else is escaped by a tilde."""
+    if not any(key):
+        raise Unusable("a row needs a key")
+    return _path("datasets", dataset, "rows") + "/" + ",".join(quote(_escaped(value), safe="@") for value in key)
+
+
+def _escaped(value: str) -> str:
+    plain = value.replace("~", "~0").replace("/", "~1").replace(",", "~2").replace("%", "~3")
+    return plain.replace(".", "~4") if value in (".", "..") else plain

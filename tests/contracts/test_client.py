@@ -215,6 +215,8 @@ class Door(BaseHTTPRequestHandler):
                 self.answer(200, self.server.datasets[name])
             case "GET", "datasets", _, "rows":
                 self.page(self.server.rows, query)
+            case "DELETE", "datasets", name if self.server.datasets.pop(name, None):
+                self.answer(204)
             case "POST", "datasets", _, "rows":
                 self.answer(201, body, ETag='"1"')
             case (("GET" | "PATCH" | "DELETE"), "datasets", "books", "rows", key):
@@ -951,6 +953,14 @@ def test_a_dataset_is_put_listed_and_read_back(cloud: Cloud, rowmill: Shell, tmp
     assert listed.stdout.splitlines()[1] == "books\t1\tupsert\t2026-01-01T00:00:00Z"
 
 
+def test_a_dataset_is_deleted_by_whoever_means_it(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.datasets = {name: {"name": name} for name in ("books", "films")}
+    refused = rowmill("dataset", "delete", "books")
+    assert (refused.exit_code, list(cloud.datasets)) == (1, ["books", "films"])
+    assert rowmill("dataset", "delete", "books", "--yes").exit_code == 0
+    assert list(cloud.datasets) == ["films"]
+
+
 def test_every_line_of_a_problem_is_printed(rowmill: Shell, tmp_path: Path) -> None:
     schema = tmp_path / "books.json"
     schema.write_text("{}")
@@ -976,8 +986,8 @@ def test_listings_follow_the_cursor_to_the_end(cloud: Cloud, rowmill: Shell) -> 
 
 
 def test_a_row_is_read_added_changed_and_deleted_by_its_key(cloud: Cloud, rowmill: Shell) -> None:
-    shown = rowmill("dataset", "get-row", "books", "a/b, c,2")
-    assert (json.loads(shown.stdout), shown.stderr) == ({"key": "a%2Fb,%20c,2"}, 'ETag: "1"\n')
+    shown = rowmill("dataset", "get-row", "books", "a/b, %,2")
+    assert (json.loads(shown.stdout), shown.stderr) == ({"key": "a~1b,%20~3,2"}, 'ETag: "1"\n')
     added = rowmill("dataset", "add-row", "books", "isbn=1=2", "pages=")
     assert json.loads(added.stdout) == {"isbn": "1=2", "pages": ""}
     changed = rowmill("dataset", "set-row", "books", "7", "pages=5", "--if-match", '"1"')
@@ -986,7 +996,7 @@ def test_a_row_is_read_added_changed_and_deleted_by_its_key(cloud: Cloud, rowmil
     for stale in (("set-row", "books", "7", "a=1"), ("delete-row", "books", "7")):
         ended = rowmill("dataset", *stale, "--if-match", '"0"')
         assert (ended.exit_code, "precondition_failed" in ended.stderr) == (1, True)
-    for wrong in (("add-row", "books", "isbn"), ("set-row", "books", "7", "a=1", "a=2"), ("get-row", "books", "..")):
+    for wrong in (("add-row", "books", "isbn"), ("set-row", "books", "7", "a=1", "a=2"), ("get-row", "books", "")):
         assert rowmill("dataset", *wrong).exit_code == 2
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from threading import Thread
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
@@ -60,7 +60,7 @@ def codes(problem: dict[str, Any]) -> dict[str | None, str]:
 def test_a_row_is_made_seen_changed_and_deleted(api: Api) -> None:
     created = made(api)
     path = created.headers["Location"]
-    assert (created.json_body, path) == (ADA, f"{ROWS}/ada%40x.org")
+    assert (created.json_body, path) == (ADA, f"{ROWS}/ada@x.org")
     seen = api.get(path)
     assert (seen.status_code, seen.json_body, seen.headers["ETag"]) == (200, ADA, created.headers["ETag"])
     changed = api("PATCH", path, {"age": 37, "name": None})
@@ -209,11 +209,15 @@ def test_what_only_postgres_refuses_is_told_as_of_a_file(api: Api) -> None:
 # Addresses
 
 
-@pytest.mark.parametrize("key", ["a/b", "a,b", "ä ö", "100 %", "%2C", "a?b#c", "a+b", "'\"; --"])
+KEYS = ["a/b", "a,b", "ä ö", "100 %", "%2C", "a?b#c", "a+b", "'\"; --", "~", "~1", "a~0~", ".", "..", "...", "~4"]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_a_key_of_any_text_is_an_address(api: Api, key: str) -> None:
     location = made(api, {**ADA, "email": key}).headers["Location"]
-    assert location == f"{ROWS}/{quote(key, safe='')}"
-    assert api.get(location).json_body["email"] == key
+    # A gateway that decodes the address once hands on what has the same effect.
+    for path in (location, quote(unquote(location), safe="/,@~")):
+        assert api.get(path).json_body["email"] == key
     assert api("DELETE", location).status_code == 204
 
 
@@ -222,9 +226,9 @@ def test_the_values_of_a_key_stand_between_commas_in_the_key_s_order(api: Api) -
     api.put("three", schema | {"primaryKey": ["text", "n", "day"]})
     row = {"n": 7, "day": "2024-01-05", "text": "a,b"}
     location = made(api, row, "/v1/datasets/three/rows").headers["Location"]
-    assert location == "/v1/datasets/three/rows/a%2Cb,7,2024-01-05"
+    assert location == "/v1/datasets/three/rows/a~2b,7,2024-01-05"
     assert api.get(location).json_body == row
-    for wrong in ("a,b,7,2024-01-05", "a%2Cb,7", "a%2Cb,seven,2024-01-05", "a%2Cb,7,", "%00,7,2024-01-05"):
+    for wrong in ("a,b,7,2024-01-05", "a~2b,7", "a~2b,seven,2024-01-05", "a~2b,7,", "%00,7,2024-01-05"):
         is_problem(api.get(f"/v1/datasets/three/rows/{wrong}"), 404, "row_not_found")
 
 
@@ -389,7 +393,7 @@ def test_a_row_with_a_reference_of_several_fields_is_checked_as_it_will_be(pipel
 def test_a_chunk_that_refers_to_a_row_and_who_deletes_it_wait_for_each_other(shop: Api) -> None:
     """A worker has found its target and has not committed: the target is not deleted meanwhile."""
     (number,) = [r["number"] for r in shop.pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'countries'")]
-    france = Addressed(shop.pipeline.tenant, "countries", ["fr"])
+    france = Addressed(shop.pipeline.tenant, "countries", "fr")
     with psycopg.connect(shop.pipeline.url) as worker:
         worker.execute("SELECT pg_advisory_xact_lock_shared(5, %s)", (number,))
         deleting = beside(lambda: table_rows.remove(france, None))
@@ -413,7 +417,7 @@ def test_a_chunk_that_refers_to_a_row_and_who_deletes_it_wait_for_each_other(sho
 
 
 def test_two_changes_of_one_row_at_once_are_one_and_a_refusal(api: Api) -> None:
-    tag, ada = made(api).headers["ETag"], Addressed(api.pipeline.tenant, "contacts", ["ada@x.org"])
+    tag, ada = made(api).headers["ETag"], Addressed(api.pipeline.tenant, "contacts", "ada@x.org")
     ends: list[str] = []
 
     def change(age: int) -> None:

@@ -1,4 +1,4 @@
--- Rows that somebody makes or changes one by one.
+-- Rows that somebody makes or changes one by one, and datasets that are deleted.
 
 -- Their lineage is of an upload that never is: the last number there could be, so they stand behind all files.
 ALTER TABLE rowmill.upload ALTER COLUMN number SET MAXVALUE 2147483646;
@@ -10,3 +10,8 @@ CREATE TABLE rowmill.takeover (
     upload integer PRIMARY KEY REFERENCES rowmill.upload,
     rows   bigint  NOT NULL
 );
+
+-- A dataset that was deleted: its table and its name are gone, its uploads keep their history.
+ALTER TABLE rowmill.dataset ADD COLUMN deleted_at timestamptz;
+ALTER TABLE rowmill.dataset DROP CONSTRAINT dataset_tenant_name_key;
+CREATE UNIQUE INDEX dataset_name ON rowmill.dataset (tenant, name) WHERE deleted_at IS NULL;
