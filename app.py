@@ -59,12 +59,12 @@ def list_datasets() -> Response:
 @app.route("/v1/datasets/{name}", methods=["PUT"])
 def put_dataset(name: str) -> Response:
     created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app), edge.request_id(app))
-    return edge.answer(201 if created else 200, dataset)
+    return edge.written(dataset, status=201 if created else 200)
 
 
 @app.route("/v1/datasets/{name}", methods=["GET"])
 def get_dataset(name: str) -> Response:
-    return edge.answer(200, catalog.get(edge.tenant(app), edge.name(name)))
+    return edge.tagged(app, catalog.get(edge.tenant(app), edge.name(name)))
 
 
 @app.route("/v1/datasets/{name}", methods=["DELETE"])

@@ -12,7 +12,12 @@ from chalicelib.errors import Refused
 
 def etag(resource: Mapping[str, Any]) -> str:
     """A strong tag: what is shown has another one whenever any of it is another."""
-    return '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'
+    return tag_of(json.dumps(resource, sort_keys=True))
+
+
+def tag_of(text: str) -> str:
+    """The tag of an answer that is never changed by its tag: a page may be megabytes, and is spelled once."""
+    return '"' + hashlib.sha256(text.encode()).hexdigest()[:32] + '"'
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:

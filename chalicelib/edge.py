@@ -200,12 +200,13 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
 
 
 def page(app: Chalice, listed: Page) -> Response:
-    """A page of a listing, with the next one as a Link."""
+    """A page of a listing, with the next one as a Link, and its ETag; 304 if the client has it already."""
     headers: Headers = {}
     if listed.next_cursor:
         given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
         headers["Link"] = f'<?{urlencode(given)}>; rel="next"'
-    return answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    whole = answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    return _unless_known(app, whole, conditional.tag_of(whole.body))
 
 
 def created(resource: Mapping[str, Any]) -> Response:
@@ -227,11 +228,14 @@ def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
 
 def tagged(app: Chalice, resource: Mapping[str, Any], headers: Headers | None = None) -> Response:
     """What was asked for with its ETag; 304 if the client has it already."""
-    tag = conditional.etag(resource)
-    headers = {"ETag": tag, **(headers or {})}
-    if conditional.is_known(tag, header(app, "if-none-match")):
-        return Response("", headers=headers, status_code=304)
-    return answer(200, resource, headers)
+    return _unless_known(app, answer(200, resource, headers), conditional.etag(resource))
+
+
+def _unless_known(app: Chalice, whole: Response, tag: str) -> Response:
+    headers: Headers = {**whole.headers, "ETag": tag}
+    if not conditional.is_known(tag, header(app, "if-none-match")):
+        return Response(whole.body, headers=headers, status_code=200)
+    return Response("", headers={k: v for k, v in headers.items() if k != "Content-Type"}, status_code=304)
 
 
 def written(resource: Mapping[str, Any], location: str | None = None, *, status: int = 200) -> Response:

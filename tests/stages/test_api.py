@@ -133,6 +133,22 @@ def test_a_dataset_is_created_repeated_shown_and_listed(api: Api) -> None:
     assert api.get("/v1/datasets").json_body == {"items": [first.json_body], "next_cursor": None}
 
 
+def test_a_dataset_or_a_page_that_has_not_changed_is_not_sent_again(api: Api) -> None:
+    made = api.put()
+    api.pipeline.run(FILE)
+    paths = ("/v1/datasets/contacts", "/v1/datasets", "/v1/datasets/contacts/rows", "/v1/uploads")
+    before = {path: api.get(path) for path in paths}
+    assert before[paths[0]].headers["ETag"] == made.headers["ETag"]
+    for path, answer in before.items():
+        again = api.get(path, If_None_Match=answer.headers["ETag"])
+        assert (again.status_code, again.body, again.headers["ETag"]) == (304, b"", answer.headers["ETag"])
+    api.pipeline.run(b"email,name,age\nnew@x.org,N,1\n")
+    api.put(body=CONTACTS | {"mode": "skip"})
+    for path, answer in before.items():
+        changed = api.get(path, If_None_Match=answer.headers["ETag"])
+        assert (changed.status_code, changed.headers["ETag"] == answer.headers["ETag"]) == (200, False)
+
+
 def test_a_dataset_s_name_may_hold_anything_printable(api: Api) -> None:
     for name in ("Größe", "a b", "100 %", 'say "hi"', "drop table; --", "名" * 21):
         path = quote(name, safe="")
