@@ -22,6 +22,7 @@ from chalicelib import (
     report,
     settle,
     split,
+    table_rows,
 )
 from chalicelib.journey import Number
 from chalicelib.settings import settings
@@ -71,17 +72,50 @@ def list_datasets() -> Response:
 @app.route("/v1/datasets/{name}", methods=["PUT"])
 def put_dataset(name: str) -> Response:
     created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app), edge.request_id(app))
-    return edge.answer(201 if created else 200, dataset)
+    return edge.written(dataset, status=201 if created else 200)
 
 
 @app.route("/v1/datasets/{name}", methods=["GET"])
 def get_dataset(name: str) -> Response:
-    return edge.answer(200, catalog.get(edge.tenant(app), edge.name(name)))
+    return edge.tagged(app, catalog.get(edge.tenant(app), edge.name(name)))
+
+
+@app.route("/v1/datasets/{name}", methods=["DELETE"])
+def delete_dataset(name: str) -> Response:
+    catalog.delete(edge.tenant(app), edge.name(name), edge.request_id(app))
+    return edge.gone()
 
 
 @app.route("/v1/datasets/{name}/rows", methods=["GET"])
 def list_rows(name: str) -> Response:
-    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), edge.query(app)))
+    return edge.page(app, table_rows.listing(edge.tenant(app), edge.name(name), edge.query(app)))
+
+
+@app.route("/v1/datasets/{name}/rows", methods=["POST"])
+def create_row(name: str) -> Response:
+    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app))
+    return edge.written(row, location, status=201)
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["GET"])
+def get_row(name: str, key: str) -> Response:
+    return edge.tagged(app, table_rows.get(addressed(name, key)))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["PATCH"])
+def change_row(name: str, key: str) -> Response:
+    return edge.written(table_rows.change(addressed(name, key), edge.body(app), edge.header(app, "if-match")))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["DELETE"])
+def delete_row(name: str, key: str) -> Response:
+    table_rows.remove(addressed(name, key), edge.header(app, "if-match"))
+    return edge.gone()
+
+
+def addressed(name: str, key: str) -> table_rows.Addressed:
+    """The row that a request is about."""
+    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.name(key))
 
 
 # ---- uploads ---------------------------------------------------------------------------------------------

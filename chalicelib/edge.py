@@ -6,7 +6,6 @@ Nothing below this module knows Chalice. Every error becomes a named answer here
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import random
 import time
@@ -27,7 +26,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, strict_json
+from chalicelib import accounts, aws, conditional, strict_json
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -216,12 +215,13 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
 
 
 def page(app: Chalice, listed: Page) -> Response:
-    """A page of a listing, with the next one as a Link."""
+    """A page of a listing, with the next one as a Link, and its ETag; 304 if the client has it already."""
     headers: Headers = {}
     if listed.next_cursor:
         given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
         headers["Link"] = f'<?{urlencode(given)}>; rel="next"'
-    return answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    whole = answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    return _unless_known(app, whole, conditional.tag_of(whole.body))
 
 
 def created(resource: Mapping[str, Any]) -> Response:
@@ -238,20 +238,30 @@ def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Respon
 
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
-    headers: Headers = {"ETag": _tag(json.dumps(resource, sort_keys=True))}
-    if resource["state"] not in TERMINAL:
-        headers["Retry-After"] = "1"
-    return _unchanged(app, headers) or answer(200, resource, headers)
+    return tagged(app, resource, {} if resource["state"] in TERMINAL else {"Retry-After": "1"})
 
 
-def _tag(text: str) -> str:
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+def tagged(app: Chalice, resource: Mapping[str, Any], headers: Headers | None = None) -> Response:
+    """What was asked for with its ETag; 304 if the client has it already."""
+    return _unless_known(app, answer(200, resource, headers), conditional.etag(resource))
 
 
-def _unchanged(app: Chalice, headers: Headers) -> Response | None:
-    """304, if one of the ETags that the client has is this one (RFC 9110, 13.1.2)."""
-    known = [one.strip().removeprefix("W/") for one in (header(app, "if-none-match") or "").split(",")]
-    return Response("", headers=headers, status_code=304) if {headers["ETag"], "*"} & set(known) else None
+def _unless_known(app: Chalice, whole: Response, tag: str) -> Response:
+    headers: Headers = {**whole.headers, "ETag": tag}
+    if not conditional.is_known(tag, header(app, "if-none-match")):
+        return Response(whole.body, headers=headers, status_code=200)
+    return Response("", headers={k: v for k, v in headers.items() if k != "Content-Type"}, status_code=304)
+
+
+def written(resource: Mapping[str, Any], location: str | None = None, *, status: int = 200) -> Response:
+    """What a request has made or changed, with its ETag, and where it is."""
+    headers: Headers = {"Location": location} if location else {}
+    return answer(status, resource, {"ETag": conditional.etag(resource), **headers})
+
+
+def gone() -> Response:
+    """What was to go has gone."""
+    return Response("", headers={}, status_code=204)
 
 
 def document(app: Chalice) -> Response:
@@ -270,8 +280,8 @@ def manual(app: Chalice) -> Response:
 
 
 def _published(app: Chalice, text: str, headers: Headers) -> Response:
-    headers = {"ETag": _tag(text), **_PUBLISHED, **headers}
-    return _unchanged(app, headers) or Response(text, headers=headers, status_code=200)
+    whole = Response(text, headers={**_PUBLISHED, **headers}, status_code=200)
+    return _unless_known(app, whole, conditional.tag_of(text))
 
 
 # Queues, the clock and direct calls

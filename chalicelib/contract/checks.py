@@ -7,7 +7,7 @@ making all of them is nothing that a function should do at its start.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,7 +61,15 @@ def body(operation: Operation, value: Mapping[str, Any], size: int) -> dict[str,
         assert operation.body is not None
         code = _code(operation.body.codes, failures[0][0])
         raise Refused(code, f"{_spelt(failures[0], 'body')}.", errors=list(_errors(failures, "field_invalid")))
-    return {name: _whole(one) for name, one in value.items()}
+    return {name: _whole(one) if name in _declared(operation) else one for name, one in value.items()}
+
+
+def _declared(operation: Operation) -> Collection[str]:
+    """The members that a body's schema names. What a dataset's own schema judges is left as it came."""
+    schema = _schema(operation, "body")
+    whole = SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    named: Collection[str] = whole.get("properties", ())
+    return named
 
 
 def _whole(value: Any) -> Any:

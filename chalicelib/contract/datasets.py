@@ -6,8 +6,11 @@ from typing import Final, get_args
 
 from chalicelib.contract.words import (
     ANYTHING,
+    CHANGED,
     COUNT,
     CURSOR,
+    IF_MATCH,
+    IF_NONE_MATCH,
     MOMENT,
     TEXT,
     Answer,
@@ -18,8 +21,10 @@ from chalicelib.contract.words import (
     Schema,
     listed,
     page_of,
+    paged,
     ref,
     shown,
+    unchanged,
 )
 from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
 from chalicelib.journey import MODES
@@ -30,6 +35,7 @@ UPLOAD_NOT_FOUND: Final = Error(404, "upload_not_found", "There is no such uploa
 DATASET_BUSY: Final = Error(409, "dataset_busy", "Uploads into the dataset are under way, or it is in use.")
 DATASET_ERRORS: Final = (
     DATASET_BUSY,
+    Error(409, "index_too_slow", "Indexing the rows that are there takes too long; declare indexes before rows come."),
     Error(409, "dataset_incompatible", "The dataset's rows could not stay as they are; `errors` names each field."),
     Error(422, "schema_invalid", "The Table Schema cannot be used; `errors` names each field."),
     Error(422, "mode_invalid", "The mode is none, or upsert without exactly one key."),
@@ -78,7 +84,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
     },
     "DatasetDefinition": {
         "type": "object",
-        "properties": {**_FIELDS, "mode": {**MODE, "default": "insert", "description": "What uploads do by default."}},
+        "properties": {
+            **_FIELDS,
+            "mode": {**MODE, "default": "insert", "description": "What uploads do by default."},
+            "indexes": {"type": "array", "description": "Up to 16: fields, or lists of fields."},
+        },
         "required": ["fields"],
         "additionalProperties": True,
         "description": "A Frictionless Table Schema, and the mode.",
@@ -88,6 +98,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "name": TEXT,
             "version": {**COUNT, "description": "Grows with each change of the columns."},
             "mode": MODE,
+            "indexes": listed(listed(TEXT), description="By which rows are found, beside the keys."),
             "schema": ref("TableSchema"),
             "created_at": MOMENT,
         }
@@ -101,6 +112,22 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "RowPage": page_of("Row"),
 }
 
+_KNOWN: Final = {"If-None-Match": IF_NONE_MATCH}
+_ROWS: Final = "/v1/datasets/{name}/rows"
+_ROW: Final = (
+    DATASET_NOT_FOUND,
+    DATASET_BUSY,
+    Error(404, "row_not_found", "There is no row of this key."),
+    Error(409, "dataset_keyless", "The dataset has no key by which to tell one row."),
+)
+_WRITTEN: Final = (
+    Error(409, "duplicate_in_db", "Another row has the same key."),
+    Error(422, "row_invalid", "The row breaks rules of the dataset; `errors` names each field."),
+    Error(422, "reference_missing", "A dataset that this one refers to is gone."),
+)
+_REFERRED: Final = Error(409, "row_referenced", "A row of another dataset refers to it.")
+_ROW_EXAMPLE: Final = {"email": "ada@example.org", "since": "2024-02-29"}
+
 OPERATIONS: Final = (
     Operation(
         "GET",
@@ -108,7 +135,8 @@ OPERATIONS: Final = (
         "list_datasets",
         _TAG,
         "All datasets, by name",
-        {200: Answer("A page.", ref("DatasetPage"), ("Link",))},
+        paged("DatasetPage"),
+        headers=_KNOWN,
         query=PAGED,
     ),
     Operation(
@@ -117,10 +145,13 @@ OPERATIONS: Final = (
         "put_dataset",
         _TAG,
         "Make a dataset, or change it",
-        {200: Answer("It is there, changed or as it was.", ref("Dataset")), 201: Answer("It is new.", ref("Dataset"))},
+        {
+            200: Answer("It is there, changed or as it was.", ref("Dataset"), ("ETag",)),
+            201: Answer("It is new.", ref("Dataset"), ("ETag",)),
+        },
         "One that is empty takes any schema, one that holds rows a wider one. Repeating the request changes nothing.",
         body=Body(ref("DatasetDefinition"), _EXAMPLE, codes={".": "schema_invalid", "mode": "mode_invalid"}),
-        errors=DATASET_ERRORS,
+        errors=(*DATASET_ERRORS, Error(404, "dataset_not_found", "Somebody has deleted it at this moment.")),
     ),
     Operation(
         "GET",
@@ -128,17 +159,81 @@ OPERATIONS: Final = (
         "get_dataset",
         _TAG,
         "A dataset",
-        {200: Answer("The dataset.", ref("Dataset"))},
+        {200: Answer("The dataset.", ref("Dataset"), ("ETag",)), 304: unchanged()},
+        headers=_KNOWN,
         errors=(DATASET_NOT_FOUND,),
     ),
     Operation(
+        "DELETE",
+        "/v1/datasets/{name}",
+        "delete_dataset",
+        _TAG,
+        "Delete a dataset with its rows",
+        {204: Answer("It is gone; its uploads keep their history.")},
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, Error(409, "dataset_referenced", "Another dataset refers to it.")),
+    ),
+    Operation(
         "GET",
-        "/v1/datasets/{name}/rows",
+        _ROWS,
         "list_rows",
         _TAG,
-        "Loaded rows, in the order of their files",
-        {200: Answer("A page.", ref("RowPage"), ("Link",))},
-        query=PAGED | {"upload": Parameter(TEXT, "Only the rows of this upload.")},
-        errors=(DATASET_NOT_FOUND, UPLOAD_NOT_FOUND),
+        "Rows, by a query or in the order of their files",
+        paged("RowPage"),
+        "Nobody reads a whole table for a few rows: what is asked by has an index.",
+        headers=_KNOWN,
+        query=PAGED
+        | {
+            "upload": Parameter(TEXT, "Only the rows of this upload."),
+            "sort": Parameter(TEXT, "A field, or `-` and a field for the other way round."),
+        },
+        further="Fields: `age=36`, or with an operator, `age.gte=36`: eq, gt, gte, lt, lte.",
+        errors=(
+            DATASET_NOT_FOUND,
+            UPLOAD_NOT_FOUND,
+            DATASET_BUSY,
+            Error(400, "column_not_indexed", "No index serves this field; declare one."),
+        ),
+    ),
+    Operation(
+        "POST",
+        _ROWS,
+        "create_row",
+        _TAG,
+        "Make a row",
+        {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
+        body=Body(ref("Row"), _ROW_EXAMPLE),
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *_WRITTEN),
+    ),
+    Operation(
+        "GET",
+        _ROWS + "/{key}",
+        "get_row",
+        _TAG,
+        "A row by its key",
+        {200: Answer("The row.", ref("Row"), ("ETag",)), 304: unchanged()},
+        headers=_KNOWN,
+        errors=_ROW,
+    ),
+    Operation(
+        "PATCH",
+        _ROWS + "/{key}",
+        "change_row",
+        _TAG,
+        "Change fields of a row",
+        {200: Answer("The row as it is now.", ref("Row"), ("ETag",))},
+        "Fields that are not named stay.",
+        headers={"If-Match": IF_MATCH},
+        body=Body(ref("Row"), _ROW_EXAMPLE),
+        errors=(*_ROW, *_WRITTEN, _REFERRED, CHANGED),
+    ),
+    Operation(
+        "DELETE",
+        _ROWS + "/{key}",
+        "delete_row",
+        _TAG,
+        "Delete a row",
+        {204: Answer("It is gone.")},
+        headers={"If-Match": IF_MATCH},
+        errors=(*_ROW, _REFERRED, CHANGED),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.contract.words import ANYTHING, IF_NONE_MATCH, Answer, Operation, Schema, shown
+from chalicelib.contract.words import ANYTHING, IF_NONE_MATCH, Answer, Operation, Schema, shown, unchanged
 
 _SERVICE: Final = "Service"
 _KEPT: Final = ("ETag", "Cache-Control")
@@ -29,7 +29,7 @@ OPERATIONS: Final = (
         "This contract as an OpenAPI 3.1 document",
         {
             200: Answer("The document.", ANYTHING, _KEPT),
-            304: Answer("It is as the client has it.", None, _KEPT),
+            304: unchanged("Cache-Control"),
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         is_open=True,
@@ -42,7 +42,7 @@ OPERATIONS: Final = (
         "This contract as a page",
         {
             200: Answer("HTML without scripts.", None, (*_KEPT, "Content-Security-Policy"), "text/html"),
-            304: Answer("It is as the client has it.", None, (*_KEPT, "Content-Security-Policy")),
+            304: unchanged("Cache-Control", "Content-Security-Policy"),
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         is_open=True,

@@ -46,6 +46,7 @@ PATH: Final[Mapping[str, Parameter]] = {
     "upload_id": Parameter(
         {"type": "string", "minLength": 1, "examples": ["upl_01M80FHFV747N9CXY8YY64K210"]}, "An upload."
     ),
+    "key": Parameter({"type": "string", "minLength": 1}, "The row's key, as `Location` has it; values between commas."),
     "n": Parameter({"type": "integer", "minimum": 1}, "The record's place in the file, from 1."),
 }
 HEADERS: Final[Mapping[str, str]] = {

@@ -29,8 +29,10 @@ from chalicelib.contract.words import (
     listed,
     nullable,
     page_of,
+    paged,
     ref,
     shown,
+    unchanged,
 )
 from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALUES, MAX_SKIP_LINES
 from chalicelib.formats.transcoded import ENCODINGS
@@ -370,7 +372,8 @@ OPERATIONS: Final = (
         "list_uploads",
         _TAG,
         "All uploads, the newest first",
-        {200: Answer("A page.", ref("UploadPage"), ("Link",))},
+        paged("UploadPage"),
+        headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED | {"state": Parameter(_STATE, "Only those."), "dataset": Parameter(TEXT, "Only into this one.")},
     ),
     Operation(
@@ -381,7 +384,7 @@ OPERATIONS: Final = (
         "Where an upload stands",
         {
             200: Answer("The upload. Retry-After while it is under way.", ref("Upload"), ("ETag", "Retry-After")),
-            304: Answer("It is as the client has it.", None, ("ETag", "Retry-After")),
+            304: unchanged("Retry-After"),
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         errors=(UPLOAD_NOT_FOUND,),
@@ -422,7 +425,8 @@ OPERATIONS: Final = (
         "list_chunks",
         _TAG,
         "An upload's chunks",
-        {200: Answer("A page; empty before the scan.", ref("ChunkPage"), ("Link",))},
+        paged("ChunkPage", "A page; empty before the scan."),
+        headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED,
         errors=(UPLOAD_NOT_FOUND,),
     ),
@@ -436,10 +440,12 @@ OPERATIONS: Final = (
             200: Answer(
                 "A page; or with a format, where the file is.",
                 {"anyOf": [ref("RejectPage"), ref("Download")]},
-                ("Link",),
+                ("ETag", "Link"),
             ),
+            304: unchanged("Link"),
             202: Answer("The file is being made; ask again.", ref("Processing"), ("Retry-After",)),
         },
+        headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED
         | {"format": Parameter({"type": "string", "enum": ["json", "csv", "xlsx"]}, "A page, or a file to correct.")},
         errors=(

@@ -116,6 +116,16 @@ def listed(items: Schema, **more: Any) -> dict[str, Any]:
     return {"type": "array", "items": items} | more
 
 
+def unchanged(*headers: str) -> Answer:
+    """304, with what a 200 would have had of these."""
+    return Answer("It is as the client has it.", None, ("ETag", *headers))
+
+
+def paged(name: str, about: str = "A page.") -> dict[int, Answer]:
+    """What a listing answers."""
+    return {200: Answer(about, ref(name), ("ETag", "Link")), 304: unchanged("Link")}
+
+
 def nullable(schema: Schema) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}
 
@@ -165,4 +175,6 @@ IDEMPOTENCY_KEY: Final = Parameter(
     KEY_INVALID,
 )
 IF_NONE_MATCH: Final = Parameter(TEXT, "ETags that the client has: 304 if one of them still holds (RFC 9110).")
+IF_MATCH: Final = Parameter(TEXT, "The ETag that the change is meant for: 412 if it has another by now.")
+CHANGED: Final = Error(412, "precondition_failed", "It has changed since; look at it again.")
 CURSOR: Final = Parameter(TEXT, "`next_cursor` of the page before.")

@@ -31,6 +31,7 @@ class Dataset(TypedDict):
     name: str
     version: int
     mode: Mode
+    indexes: list[list[str]]
     schema: Descriptor
     created_at: str
 

@@ -37,7 +37,7 @@ def test_what_belongs_to_another_tenant_is_not_there(account: Account, stranger:
     account.dataset()
     upload_id = account.start(b"id,name\n1,Ada\n")
     account.ended(upload_id)
-    url = one.path.removeprefix("/v1").format(upload_id=upload_id, name="people", n=1)
+    url = one.path.removeprefix("/v1").format(upload_id=upload_id, name="people", n=1, key=1)
     body = {"json": one.body.example} if one.body else {}
     assert _call(stranger, one.method, url, **body).status_code == 404
     assert _call(account, one.method, url, **body).status_code != 404
@@ -61,7 +61,7 @@ def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz"])
 def test_no_door_opens_without_a_token(account: Account, one: Operation, authorization: str) -> None:
     headers = {"Authorization": authorization}
-    url = one.path.removeprefix("/v1").format(upload_id="upl_1", name="people", n=1)
+    url = one.path.removeprefix("/v1").format(upload_id="upl_1", name="people", n=1, key=1)
     answer = account.http.request(one.method, url, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
     assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -18,7 +18,7 @@ from moto import mock_aws
 from psycopg.rows import dict_row
 from ulid import ULID
 
-from chalicelib import accounts, admit, aws, catalog, control, load, mend, rejects, report, settle, split
+from chalicelib import accounts, admit, aws, catalog, control, load, mend, rejects, report, settle, split, table_rows
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.paging import Asked
@@ -208,7 +208,7 @@ class Pipeline:
         return rejects.page(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def rows(self, dataset: str = "contacts") -> list[dict[str, Any]]:
-        return catalog.rows(self.tenant, dataset, Asked({}, None, 5000)).items
+        return table_rows.listing(self.tenant, dataset, Asked({}, None, 5000)).items
 
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Look, or tamper, behind the stages' back."""

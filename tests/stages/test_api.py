@@ -129,10 +129,27 @@ def test_a_dataset_is_created_repeated_shown_and_listed(api: Api) -> None:
         "name": "contacts",
         "version": 1,
         "mode": "skip",
+        "indexes": [],
         "schema": CONTACTS,
         "created_at": None,
     }
     assert api.get("/v1/datasets").json_body == {"items": [first.json_body], "next_cursor": None}
+
+
+def test_a_dataset_or_a_page_that_has_not_changed_is_not_sent_again(api: Api) -> None:
+    made = api.put()
+    api.pipeline.run(FILE)
+    paths = ("/v1/datasets/contacts", "/v1/datasets", "/v1/datasets/contacts/rows", "/v1/uploads")
+    before = {path: api.get(path) for path in paths}
+    assert before[paths[0]].headers["ETag"] == made.headers["ETag"]
+    for path, answer in before.items():
+        again = api.get(path, If_None_Match=answer.headers["ETag"])
+        assert (again.status_code, again.body, again.headers["ETag"]) == (304, b"", answer.headers["ETag"])
+    api.pipeline.run(b"email,name,age\nnew@x.org,N,1\n")
+    api.put(body=CONTACTS | {"mode": "skip"})
+    for path, answer in before.items():
+        changed = api.get(path, If_None_Match=answer.headers["ETag"])
+        assert (changed.status_code, changed.headers["ETag"] == answer.headers["ETag"]) == (200, False)
 
 
 def test_a_dataset_s_name_may_hold_anything_printable(api: Api) -> None:
@@ -683,7 +700,7 @@ REQUEST = st.one_of(
     st.tuples(st.just(("POST", "/v1/uploads")), UPLOAD),
 )
 QUERY = st.dictionaries(
-    st.sampled_from(["limit", "cursor", "state", "dataset", "upload", "x"]),
+    st.sampled_from(["limit", "cursor", "state", "dataset", "upload", "sort", "email", "email.gt", "x"]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     | PLAIN.map(json.dumps).map(of_cursor)
     | st.sampled_from(["queued", "contacts", "5", "\0"]),
