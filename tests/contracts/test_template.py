@@ -71,8 +71,7 @@ LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 # Read by libraries, not by settings.py.
 LIBRARY_VARIABLES = {
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
+    "GLIBC_TUNABLES",
     "POLARS_MAX_THREADS",
     "LOG_LEVEL",
     "POWERTOOLS_SERVICE_NAME",
