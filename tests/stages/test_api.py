@@ -414,6 +414,30 @@ def test_a_body_or_a_file_above_the_limit_is_too_large(api: Api) -> None:
         is_problem(api.post(asked(size=size)), 413, "file_too_large")
 
 
+def test_headers_above_the_limit_are_too_large(api: Api) -> None:
+    assert api.get("/healthz", X_Padding="x" * 9000).status_code == 200
+    is_problem(api.get("/healthz", X_Padding="x" * edge.MAX_HEADER_BYTES), 431, "headers_too_large")
+    is_problem(api.get("/v1/uploads", Authorization="Bearer " + "x" * 20_000), 431, "headers_too_large")
+
+
+def test_a_query_that_a_route_does_not_take_is_refused_everywhere(api: Api) -> None:
+    api.put()
+    upload_id = api.post(asked()).json_body["id"]
+    for path in ("/healthz", "/docs", "/v1/datasets/contacts", f"/v1/uploads/{upload_id}"):
+        problem = is_problem(api.get(f"{path}?x=1"), 400, "query_invalid")
+        assert columns(problem) == ["x"]
+    problem = is_problem(api.get("/v1/uploads?limit=1&limit=2&dataset=a"), 400, "query_invalid")
+    assert [(error["column"], error["detail"]) for error in problem["errors"]] == [("limit", "must be there once")]
+
+
+def test_everything_that_is_wrong_with_a_request_is_told_at_once(api: Api) -> None:
+    api.put()
+    problem = is_problem(api.post({"dataset": 1, "size": -1, "colour": "red"}), 422, "body_invalid")
+    assert sorted(map(str, columns(problem))) == ["colour", "dataset", "size"]
+    nobody = is_problem(api("POST", "/v1/auth/signup", {"username": 1}, Authorization=""), 422, "password_invalid")
+    assert columns(nobody) == ["password", "username"]
+
+
 def test_an_unknown_dataset_upload_or_row_is_not_found(api: Api) -> None:
     api.put()
     datasets = [f"/v1/datasets/{name}{tail}" for name in ("none", "%00", "%FF", "n" * 3000) for tail in ("", "/rows")]
