@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test test-localstack check campaign bench bench-peers load up down deploy clean
+.PHONY: help demo test test-localstack check campaign fuzz-api bench bench-peers load up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
 	@echo "make bench-peers   the load beside psql, pgloader, dlt, Celery and others, briefly; installs those first"
 	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files"
+	@echo "make fuzz-api EXAMPLES=50   requests made up from the API's contract: no 5xx, no answer that is not documented"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
@@ -43,6 +44,9 @@ check: $(READY)
 
 test: check
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+fuzz-api: $(READY)
+	@EXAMPLES=$(or $(EXAMPLES),50) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/journey/test_any_request.py -rP
 
 campaign: $(READY)
 	@$(BIN)/python -m bench.campaign run --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)

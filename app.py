@@ -23,6 +23,7 @@ from chalicelib import (
     report,
     settle,
     split,
+    table_rows,
 )
 from chalicelib.journey import Number
 from chalicelib.settings import settings
@@ -30,12 +31,25 @@ from chalicelib.settings import settings
 app = edge.App("rowmill")
 here = settings()
 
-# ---- accounts --------------------------------------------------------------------------------------------
+# ---- for everybody: whether it answers, and what it may be asked (chalicelib/contract) ---------------------
 
 
 @app.route("/healthz", methods=["GET"])
 def healthz() -> Response:
     return edge.answer(200, {"status": "ok"})
+
+
+@app.route("/v1/openapi.json", methods=["GET"])
+def openapi() -> Response:
+    return edge.document(app)
+
+
+@app.route("/docs", methods=["GET"])
+def manual() -> Response:
+    return edge.manual(app)
+
+
+# ---- accounts --------------------------------------------------------------------------------------------
 
 
 @app.route("/v1/auth/signup", methods=["POST"])
@@ -69,13 +83,13 @@ def create_api_key() -> Response:
 
 @app.route("/v1/api-keys", methods=["GET"])
 def list_api_keys() -> Response:
-    return edge.page(app, apikeys.listing(edge.person(app), edge.query(app, "cursor", "limit")))
+    return edge.page(app, apikeys.listing(edge.person(app), edge.query(app)))
 
 
 @app.route("/v1/api-keys/{key_id}", methods=["DELETE"])
 def delete_api_key(key_id: str) -> Response:
     apikeys.delete(edge.person(app), edge.name(key_id))
-    return edge.no_content()
+    return edge.gone()
 
 
 # ---- datasets and their rows -----------------------------------------------------------------------------
@@ -83,24 +97,56 @@ def delete_api_key(key_id: str) -> Response:
 
 @app.route("/v1/datasets", methods=["GET"])
 def list_datasets() -> Response:
-    return edge.page(app, catalog.listing(edge.tenant(app), edge.query(app, "cursor", "limit")))
+    return edge.page(app, catalog.listing(edge.tenant(app), edge.query(app)))
 
 
 @app.route("/v1/datasets/{name}", methods=["PUT"])
 def put_dataset(name: str) -> Response:
     created, dataset = catalog.put(edge.tenant(app), edge.name(name), edge.body(app), edge.request_id(app))
-    return edge.answer(201 if created else 200, dataset)
+    return edge.written(dataset, status=201 if created else 200)
 
 
 @app.route("/v1/datasets/{name}", methods=["GET"])
 def get_dataset(name: str) -> Response:
-    return edge.answer(200, catalog.get(edge.tenant(app), edge.name(name)))
+    return edge.tagged(app, catalog.get(edge.tenant(app), edge.name(name)))
+
+
+@app.route("/v1/datasets/{name}", methods=["DELETE"])
+def delete_dataset(name: str) -> Response:
+    catalog.delete(edge.tenant(app), edge.name(name), edge.request_id(app))
+    return edge.gone()
 
 
 @app.route("/v1/datasets/{name}/rows", methods=["GET"])
 def list_rows(name: str) -> Response:
-    asked = edge.query(app, "upload", "cursor", "limit")
-    return edge.page(app, catalog.rows(edge.tenant(app), edge.name(name), asked))
+    return edge.page(app, table_rows.listing(edge.tenant(app), edge.name(name), edge.query(app)))
+
+
+@app.route("/v1/datasets/{name}/rows", methods=["POST"])
+def create_row(name: str) -> Response:
+    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app))
+    return edge.written(row, location, status=201)
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["GET"])
+def get_row(name: str, key: str) -> Response:
+    return edge.tagged(app, table_rows.get(addressed(name, key)))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["PATCH"])
+def change_row(name: str, key: str) -> Response:
+    return edge.written(table_rows.change(addressed(name, key), edge.body(app), edge.header(app, "if-match")))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}", methods=["DELETE"])
+def delete_row(name: str, key: str) -> Response:
+    table_rows.remove(addressed(name, key), edge.header(app, "if-match"))
+    return edge.gone()
+
+
+def addressed(name: str, key: str) -> table_rows.Addressed:
+    """The row that a request is about."""
+    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.name(key))
 
 
 # ---- uploads ---------------------------------------------------------------------------------------------
@@ -116,8 +162,7 @@ def create_upload() -> Response:
 
 @app.route("/v1/uploads", methods=["GET"])
 def list_uploads() -> Response:
-    asked = edge.query(app, "state", "dataset", "cursor", "limit")
-    return edge.page(app, report.uploads(edge.tenant(app), asked))
+    return edge.page(app, report.uploads(edge.tenant(app), edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}", methods=["GET"])
@@ -137,13 +182,12 @@ def complete_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/chunks", methods=["GET"])
 def list_chunks(upload_id: str) -> Response:
-    return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app, "cursor", "limit")))
+    return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
 def list_rejects(upload_id: str) -> Response:
-    asked = edge.query(app, "format", "cursor", "limit")
-    return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, asked))
+    return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, edge.query(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/rejects/summary", methods=["GET"])
@@ -171,7 +215,7 @@ def cancel_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
 def confirm_upload(upload_id: str) -> Response:
-    dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app, {}))
+    dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
         catalog.put(edge.tenant(app), *dataset, edge.request_id(app))
     return answered(upload_id, control.confirm(edge.tenant(app), upload_id))

@@ -1,16 +1,14 @@
-"""Datasets and the rows loaded into them. Only `define` changes tables, and it runs in its own function."""
+"""The catalogue of datasets. Only `define` changes tables, and it runs in its own function."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
 import psycopg
 
 from chalicelib.aws import functions
+from chalicelib.cells import quoted
 from chalicelib.datasets import (
     MAX_IDENTIFIER_BYTES,
     Dataset,
@@ -21,13 +19,12 @@ from chalicelib.datasets import (
     read_schema,
 )
 from chalicelib.errors import Refused
-from chalicelib.journey import Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, people, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
-DATASET_NOT_FOUND: Final = "There is no dataset of this name."
+INDEX_SECONDS: Final = 20  # of the 29 that the function may take
 
 
 def put(tenant: str, name: str, body: dict[str, Any], request_id: str) -> tuple[bool, dict[str, Any]]:
@@ -35,22 +32,69 @@ def put(tenant: str, name: str, body: dict[str, Any], request_id: str) -> tuple[
     descriptor = dict(body)
     mode = read_mode(descriptor.pop("mode", "insert"), read_schema(descriptor))
     _check_name(name)
-    event = {"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor, "correlation_id": request_id}
-    answer = functions.call(settings().define_function, event)
-    if refused := answer.get("refused"):
-        raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])
+    answer = _call({"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor}, request_id)
     return answer["created"], get(tenant, name)
 
 
+def delete(tenant: str, name: str, request_id: str) -> None:
+    """Delete a dataset with its rows; its uploads keep their history. Raises Refused (404, 409)."""
+    people.get_dataset(connection(), tenant, name)
+    _call({"tenant": tenant, "name": name, "delete": True}, request_id)
+
+
+def _call(event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    answer = functions.call(settings().define_function, {**event, "correlation_id": request_id})
+    if refused := answer.get("refused"):
+        raise Refused(refused["code"], refused["detail"], status=refused["status"], errors=refused["errors"])
+    return answer
+
+
 def define(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Make or change the table of a dataset, in one transaction. Repeating it changes nothing."""
+    """Make, change or delete the table of a dataset, in one transaction. Repeating it changes nothing."""
+    return _delete(event["tenant"], event["name"]) if event.get("delete") else _put(event)
+
+
+def _delete(tenant: str, name: str) -> dict[str, Any]:
+    db = connection()
+    try:
+        with db.transaction():
+            db.execute("SET LOCAL lock_timeout = '2s'")
+            known = people.find_dataset(db, tenant, name)
+            if known is not None:
+                people.close_dataset(db, known.dataset.number)
+                # Again: whoever held it may have changed or deleted it.
+                _drop(db, tenant, people.get_dataset(db, tenant, name).dataset)
+    except psycopg.errors.LockNotAvailable:
+        raise _in_use() from None
+    return {"deleted": known is not None}
+
+
+def _drop(db: Connection, tenant: str, dataset: Dataset) -> None:
+    if ledger.has_active_uploads(db, dataset.number):
+        raise _has_uploads()
+    if others := people.list_referring(db, tenant, dataset.name):
+        names = ", ".join(quoted(other.name) for other in others)
+        raise Refused("dataset_referenced", f"It is referred to by {names}.", status=409)
+    tables.drop(db, tables.Table(dataset.number, dataset.version, dataset.schema))
+    people.delete_dataset(db, dataset.number)
+
+
+def _in_use() -> Refused:
+    return Refused("dataset_busy", "The dataset is in use; try again later.", status=409)
+
+
+def _has_uploads() -> Refused:
+    return Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
+
+
+def _put(event: Mapping[str, Any]) -> dict[str, Any]:
     tenant, name, descriptor = event["tenant"], event["name"], dict(event["descriptor"])
     schema = read_schema(descriptor)
     mode = read_mode(event["mode"], schema)
     db = connection()
     try:
         with db.transaction():
-            db.execute("SET LOCAL lock_timeout = '2s'")
+            db.execute(f"SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '{INDEX_SECONDS}s'")
             references.check_targets(db, tenant, schema)
             known = people.find_dataset(db, tenant, name)
             if known is None:
@@ -59,10 +103,17 @@ def define(event: Mapping[str, Any]) -> dict[str, Any]:
             elif (known.dataset.descriptor, known.dataset.mode) != (descriptor, mode):
                 _change(db, tenant, known.dataset, schema)
                 people.change_dataset(db, known.dataset, mode, descriptor)
+                tables.match_indexes(db, tables.Table(known.dataset.number, known.dataset.version, schema))
     except psycopg.errors.UniqueViolation:
-        return define(event)  # another request made it first: look again
+        return _put(event)  # another request made it first: look again
     except psycopg.errors.LockNotAvailable:
-        raise Refused("dataset_busy", "The dataset is in use; try again later.", status=409) from None
+        raise _in_use() from None
+    except psycopg.errors.QueryCanceled:
+        detail = f"To index the rows that are there takes over {INDEX_SECONDS} s; declare indexes before rows come."
+        raise Refused("index_too_slow", detail, status=409) from None
+    except psycopg.errors.ProgramLimitExceeded:
+        detail = "A value that is there is too long for an index."
+        raise Refused("dataset_incompatible", detail, status=409) from None
     return {"created": known is None}
 
 
@@ -73,7 +124,7 @@ def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> No
     table = tables.Table(dataset.number, dataset.version, dataset.schema)
     people.close_dataset(db, dataset.number)
     if ledger.has_active_uploads(db, dataset.number):
-        raise Refused("dataset_busy", "Uploads into this dataset are under way.", status=409)
+        raise _has_uploads()
     references.check_referrers(db, tenant, dataset.name, schema)
     if tables.is_empty(db, table):
         tables.drop(db, table)
@@ -93,7 +144,7 @@ def _refuse_narrowing(old: Schema, new: Schema) -> None:
 
 def get(tenant: str, name: str) -> dict[str, Any]:
     """A dataset as the API shows it. Raises Refused `dataset_not_found` (404)."""
-    return _shown(_find(tenant, name))
+    return _shown(people.get_dataset(connection(), tenant, name))
 
 
 def listing(tenant: str, asked: Asked) -> Page:
@@ -102,63 +153,19 @@ def listing(tenant: str, asked: Asked) -> Page:
     return fill(found, asked.limit, _shown, lambda one: one.dataset.name)
 
 
-def rows(tenant: str, name: str, asked: Asked) -> Page:
-    """Loaded rows in file order, of one upload or of all. Raises Refused (404)."""
-    dataset = _find(tenant, name).dataset
-    upload = _upload_number(tenant, asked.filters.get("upload"))
-    after = decode(asked.cursor, int, -1)
-    table = tables.Table(dataset.number, dataset.version, dataset.schema)
-    names = dataset.schema.names
-    return fill(
-        tables.read(connection(), table, after, upload, asked.limit + 1),
-        asked.limit,
-        lambda row: dict(zip(names, map(_json, row), strict=False)),
-        lambda row: row[-1],
-    )
-
-
-def _find(tenant: str, name: str) -> people.Catalogued:
-    found = people.find_dataset(connection(), tenant, name) if is_dataset_name(name) else None
-    if found is None:
-        raise Refused("dataset_not_found", DATASET_NOT_FOUND, status=404)
-    return found
-
-
-def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
-    if upload_id is None:
-        return None
-    number = ledger.number_of(connection(), tenant, upload_id) if is_upload_id(upload_id) else None
-    if number is None:
-        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
-    return number
-
-
 def _check_name(name: str) -> None:
     if not is_dataset_name(name):
         raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
 
 
 def _shown(found: people.Catalogued) -> dict[str, Any]:
+    """Mode and indexes were put beside the Table Schema and are shown so."""
     dataset = found.dataset
     return {
         "name": dataset.name,
         "version": dataset.version,
         "mode": dataset.mode,
-        "schema": dataset.descriptor,
+        "indexes": [list(index) for index in dataset.schema.indexes],
+        "schema": {name: value for name, value in dataset.descriptor.items() if name != "indexes"},
         "created_at": found.created_at,
     }
-
-
-def _json(value: object) -> object:
-    """A cell in JSON: exact decimals as strings, moments in UTC as RFC 3339."""
-    match value:
-        case Decimal():
-            return {"Infinity": "INF", "-Infinity": "-INF"}.get(str(value), format(value, "f"))
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case date() | time():
-            return value.isoformat()
-        case UUID():
-            return str(value)
-        case _:
-            return value

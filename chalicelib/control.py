@@ -44,14 +44,10 @@ def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str,
         if body:
             raise Refused("body_invalid", f"{min(body)} is not to be chosen: the upload has its dataset.")
         return None
-    if unknown := sorted(body.keys() - {"dataset", "schema", "mode"}):
-        raise Refused("body_invalid", f"{unknown[0]} is not a field of a confirmation.")
     name, found = upload.options["dataset"], upload.review or {}
     if body.get("dataset", name) != name:
         raise Refused("body_invalid", f"dataset must be {name}, as the upload was announced.")
     descriptor = body.get("schema", found["schema"])
-    if not isinstance(descriptor, dict):
-        raise Refused("body_invalid", "schema must be a Table Schema.")
     matching.match((upload.plan or {})["names"], read_schema(descriptor).names, {})
     _refuse_other(people.find_dataset(connection(), tenant, name), descriptor)
     return name, {**descriptor, "mode": body.get("mode", "insert")}

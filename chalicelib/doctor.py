@@ -13,7 +13,7 @@ from typing import Any, Final
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
-from chalicelib.postgres import announcements, ledger, manifest, projection, tables
+from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 
@@ -152,10 +152,11 @@ def _file_wrong(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _rows_wrong(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """More rows than the ledger says is a fault of ours; fewer may be later uploads' or the owner's doing."""
     upload = ledger.find(connection(), seen["number"])
-    if upload is None or upload.dataset == 0 or seen["state"] not in TERMINAL:
+    if upload is None or upload.dataset == 0 or upload.dataset_is_gone or seen["state"] not in TERMINAL:
         return
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    there, said = tables.count_rows(connection(), table, upload.number), seen["loaded"] + seen["updated"]
+    there = tables.count_rows(connection(), table, upload.number)
+    said = seen["loaded"] + seen["updated"] - handmade.taken_over(connection(), upload.number)
     if there > said:
         yield "rows_too_many", f"The table holds {there} rows of it, the ledger says {said}."
     elif there < said and not ledger.may_be_overwritten(connection(), upload.number):

@@ -6,7 +6,6 @@ Nothing below this module knows Chalice. Every error becomes a named answer here
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import random
 import time
@@ -28,7 +27,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, cookies, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -36,17 +35,16 @@ from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
 
+View = Callable[..., Response]
+Headers = dict[str, str | list[str]]
+
 MAX_BODY_BYTES: Final = 4_000_000
-MAX_LIMIT: Final = 5000
+MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
 SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
-_OPEN_TO_ALL: Final = ("/healthz", *(f"/v1/auth/{door}" for door in ("signup", "login", "refresh", "logout")))
-
-View = Callable[..., Response]
-Headers = dict[str, str | list[str]]
-
+_PUBLISHED: Final[Headers] = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 
 # HTTP
 
@@ -88,11 +86,50 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
 
 
 def _admit(app: Chalice, path: str) -> None:
-    """Authenticate, in the app itself: LocalStack creates API Gateway authorizers but never runs them."""
-    if path not in _OPEN_TO_ALL:
-        _request(app).context["rowmill_caller"] = callers.authenticate(_authorization(app))
-    if len(_request(app).raw_body or b"") > MAX_BODY_BYTES:
+    """Who asks, and whether it is asked as the route's contract has it; what was asked is kept for `query` and `body`.
+
+    In the app itself: LocalStack creates API Gateway authorizers but never runs them.
+    """
+    # Where it is used: the functions behind queues need no contract at their start.
+    from chalicelib.contract import OPERATIONS, checks
+
+    request = _request(app)
+    operation = OPERATIONS[request.method, path]
+    _refuse_bulk(request)
+    if not operation.is_open:
+        request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+    checks.headers(operation, request.headers)
+    request.context["rowmill_query"] = checks.query(operation, _given(request))
+    if operation.body:
+        asked = _parsed(app, required=operation.body.required)
+        request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body or b""))
+
+
+def _refuse_bulk(request: Request) -> None:
+    if len(request.raw_body or b"") > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
+    if sum(len(name) + len(str(value)) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
+        raise Refused("headers_too_large", f"The headers may have {MAX_HEADER_BYTES} bytes.", status=431)
+
+
+def _given(request: Request) -> dict[str, list[str]]:
+    found = request.query_params
+    return {name: list(found.getlist(name)) for name in found} if found else {}
+
+
+def _parsed(app: Chalice, *, required: bool) -> dict[str, Any]:
+    """The request's JSON object; an empty one where there is none and none is required."""
+    if not required and not _request(app).raw_body:
+        return {}
+    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused("content_type_invalid", "Send application/json.", status=415)
+    try:
+        parsed = strict_json.parse(_request(app).raw_body or b"")
+    except ValueError as error:
+        raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
+    if not isinstance(parsed, dict):
+        raise Refused("body_invalid", "The body must be a JSON object.", status=400)
+    return parsed
 
 
 def _authorization(app: Chalice) -> str | None:
@@ -183,37 +220,17 @@ def name(value: str) -> str:
     return unquote(value)
 
 
-def body(app: Chalice, default: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The request's JSON object, or `default` where there is no body.
-
-    Raises Refused `body_invalid` (400) or `content_type_invalid` (415).
-    """
-    if default is not None and not _request(app).raw_body:
-        return default
-    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused("content_type_invalid", "Send application/json.", status=415)
-    try:
-        parsed = strict_json.parse(_request(app).raw_body or b"")
-    except ValueError as error:
-        raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
-    if not isinstance(parsed, dict):
-        raise Refused("body_invalid", "The body must be a JSON object.", status=400)
-    return parsed
+def body(app: Chalice) -> dict[str, Any]:
+    """The request's JSON object, as its contract has it."""
+    asked: dict[str, Any] = _request(app).context["rowmill_body"]
+    return asked
 
 
-def query(app: Chalice, *allowed: str) -> Asked:
-    """The query parameters, each one of `allowed`. Raises Refused with status 400."""
-    given: Mapping[str, str] = dict(_request(app).query_params or {})
-    if unknown := sorted(given.keys() - set(allowed)):
-        raise Refused("query_invalid", f"Unknown query parameter {unknown[0]}.", status=400)
-    filters = {key: value for key, value in given.items() if key not in ("cursor", "limit")}
-    return Asked(filters, given.get("cursor"), _limit(given.get("limit", str(DEFAULT_LIMIT))))
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
-        raise Refused("query_invalid", f"limit must be a number from 1 to {MAX_LIMIT}.", status=400)
-    return int(text)
+def query(app: Chalice) -> Asked:
+    """The query parameters, as their contract has them."""
+    asked = _request(app).context["rowmill_query"]
+    filters = {key: value for key, value in asked.items() if key not in ("cursor", "limit")}
+    return Asked(filters, asked.get("cursor"), asked.get("limit", DEFAULT_LIMIT))
 
 
 def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = None) -> Response:
@@ -235,16 +252,11 @@ def session(app: Chalice, status: int, begun: Mapping[str, Any], *, by_cookie: b
 
 def refresh_token(app: Chalice) -> tuple[str, bool]:
     """The refresh token of a request, and whether it is the page's cookie: the body comes first."""
-    given = body(app, {})
+    given = body(app)
     if not given and (token := cookies.find(_request(app).headers, "refresh")):
         cookies.refuse_foreign(_request(app).headers)
         return token, True
     return accounts.refresh_token(given), False
-
-
-def no_content() -> Response:
-    """204: done, and nothing to say."""
-    return Response("", status_code=204)
 
 
 def logged_out(app: Chalice, *, by_cookie: bool) -> Response:
@@ -254,12 +266,13 @@ def logged_out(app: Chalice, *, by_cookie: bool) -> Response:
 
 
 def page(app: Chalice, listed: Page) -> Response:
-    """A page of a listing, with the next one as a Link."""
+    """A page of a listing, with the next one as a Link, and its ETag; 304 if the client has it already."""
     headers: Headers = {}
     if listed.next_cursor:
         given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
         headers["Link"] = f'<?{urlencode(given)}>; rel="next"'
-    return answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    whole = answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
+    return _unless_known(app, whole, conditional.tag_of(whole.body))
 
 
 def created(resource: Mapping[str, Any]) -> Response:
@@ -281,14 +294,50 @@ def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Respon
 
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
-    tag = '"' + hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32] + '"'
-    headers: Headers = {"ETag": tag}
-    if resource["state"] not in TERMINAL:
-        headers["Retry-After"] = "1"
-    known = [one.strip().removeprefix("W/") for one in (header(app, "if-none-match") or "").split(",")]
-    if tag in known or "*" in known:
-        return Response("", headers=headers, status_code=304)
-    return answer(200, resource, headers)
+    return tagged(app, resource, {} if resource["state"] in TERMINAL else {"Retry-After": "1"})
+
+
+def tagged(app: Chalice, resource: Mapping[str, Any], headers: Headers | None = None) -> Response:
+    """What was asked for with its ETag; 304 if the client has it already."""
+    return _unless_known(app, answer(200, resource, headers), conditional.etag(resource))
+
+
+def _unless_known(app: Chalice, whole: Response, tag: str) -> Response:
+    headers: Headers = {**whole.headers, "ETag": tag}
+    if not conditional.is_known(tag, header(app, "if-none-match")):
+        return Response(whole.body, headers=headers, status_code=200)
+    return Response("", headers={k: v for k, v in headers.items() if k != "Content-Type"}, status_code=304)
+
+
+def written(resource: Mapping[str, Any], location: str | None = None, *, status: int = 200) -> Response:
+    """What a request has made or changed, with its ETag, and where it is."""
+    headers: Headers = {"Location": location} if location else {}
+    return answer(status, resource, {"ETag": conditional.etag(resource), **headers})
+
+
+def gone() -> Response:
+    """What was to go has gone."""
+    return Response("", headers={}, status_code=204)
+
+
+def document(app: Chalice) -> Response:
+    """The contract as OpenAPI."""
+    from chalicelib.contract import document
+
+    return _published(app, document.text(), {"Content-Type": "application/json"})
+
+
+def manual(app: Chalice) -> Response:
+    """The contract as a page that can run nothing."""
+    from chalicelib.contract import manual
+
+    guarded: Headers = {"Content-Security-Policy": manual.POLICY, "Referrer-Policy": "no-referrer"}
+    return _published(app, manual.page(), {"Content-Type": "text/html; charset=utf-8", **guarded})
+
+
+def _published(app: Chalice, text: str, headers: Headers) -> Response:
+    whole = Response(text, headers={**_PUBLISHED, **headers}, status_code=200)
+    return _unless_known(app, whole, conditional.tag_of(text))
 
 
 # Queues, the clock and direct calls

@@ -83,6 +83,7 @@ _UPLOAD_ID: Final = re.compile(r"upl_[0-9A-Z]{26}").fullmatch
 ABOVE_ALL_IDS: Final = "upl_~"  # sorts after every upload id
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")  # what becomes of a record
 RECORD_BITS: Final = 32
+HANDMADE: Final = Number(2**31 - 1)  # the upload that rows made one by one are of: no file ever has this number
 MAX_ATTEMPTS: Final = 4  # the first and three retries
 LOAD_SECONDS: Final = 30  # the timeout of the load functions; the template test holds it to this
 UPLOAD_SECONDS: Final = 3600  # how long a presigned URL is good for

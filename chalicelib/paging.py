@@ -45,14 +45,24 @@ def decode(cursor: str | None, kind: type[Key], start: Key) -> Key:
     """The key a cursor continues after, or `start`. Raises Refused `cursor_invalid`."""
     if cursor is None:
         return start
-    try:
-        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
-        key = None
+    key = opened(cursor)
     usable = is_text(key) if isinstance(key, str) else isinstance(key, int) and -1 <= key < 2**63
     if type(key) is not kind or not usable:
-        raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
+        raise foreign_cursor()
     return key
+
+
+def opened(cursor: str) -> Any:
+    """What is in a cursor, believed by nobody yet; None if it is none of ours."""
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        return None
+
+
+def foreign_cursor() -> Refused:
+    """For a cursor that another listing gave, or nobody."""
+    return Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
 
 
 def fill(rows: Iterable[Row], limit: int, show: Callable[[Row], dict[str, Any]], key: Callable[[Row], Any]) -> Page:

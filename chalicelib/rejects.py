@@ -34,11 +34,7 @@ Row = Mapping[str, Any]
 def listing(tenant: str, upload_id: str, asked: Asked) -> Page | Download | None:
     """The rejects in the format asked for: a page, or a file's URL; None while it is being made. Raises Refused."""
     form = asked.filters.get("format", "json")
-    if form == "json":
-        return page(tenant, upload_id, asked)
-    if form not in KINDS:
-        raise Refused("query_invalid", "format must be json, csv or xlsx.", status=400)
-    return file(tenant, upload_id, form)
+    return page(tenant, upload_id, asked) if form == "json" else file(tenant, upload_id, form)
 
 
 def page(tenant: str, upload_id: str, asked: Asked) -> Page:

@@ -17,14 +17,13 @@ from chalicelib.journey import (
     COUNTS,
     STATUS,
     TERMINAL,
-    TRANSITIONS,
     Number,
     is_upload_id,
     lineage,
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, manifest, outcomes, projection, retries, tables
+from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables
 from chalicelib.postgres.connection import connection
 
 MAX_CHILDREN: Final = 100  # that an upload shows
@@ -148,8 +147,6 @@ def upload(tenant: str, upload_id: str) -> dict[str, Any]:
 
 def uploads(tenant: str, asked: Asked) -> Page:
     """The tenant's uploads, the newest first."""
-    if asked.filters.get("state", "queued") not in TRANSITIONS:
-        raise Refused("query_invalid", "There is no such state.", status=400)
     before = decode(asked.cursor, str, ABOVE_ALL_IDS)
     if before != ABOVE_ALL_IDS and not is_upload_id(before):
         raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
@@ -208,13 +205,16 @@ def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
     if upload.mode == "insert":
         return "loaded"
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    if tables.holds(connection(), table, lineage(number, n)):
+    if not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n)):
         if upload.mode == "skip" or not chunk["updated"]:
             return "loaded"
         return "written" if chunk["loaded"] else "updated"
     if upload.mode == "upsert":
         return "replaced"
-    return "skipped_or_replaced" if ledger.may_be_overwritten(connection(), number) else "skipped"
+    is_certain = not upload.dataset_is_gone and not (
+        ledger.may_be_overwritten(connection(), number) or handmade.taken_over(connection(), number)
+    )
+    return "skipped" if is_certain else "skipped_or_replaced"
 
 
 def _number(tenant: str, upload_id: str) -> Number | None:

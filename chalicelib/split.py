@@ -109,6 +109,8 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
 
 def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     db = connection()
+    if upload.dataset_is_gone:
+        raise Refused("dataset_gone", "The dataset was deleted before the file came.")
     planned = _planned(upload, sample, deadline)
     if planned is None:
         return

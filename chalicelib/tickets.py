@@ -6,10 +6,9 @@ lets a client that was cut off find out which parts are stored and are the ones 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from chalicelib.aws import s3
 from chalicelib.journey import UPLOAD_SECONDS, Tenant, object_key, rfc3339
@@ -17,12 +16,6 @@ from chalicelib.settings import settings
 
 PART_BYTES: Final = 16 << 20  # S3 takes 5 MiB to 5 GiB; what a broken line costs, and what four threads have open
 Item = Mapping[str, Any]
-_SHA256: Final = re.compile(r"[A-Za-z0-9+/]{43}=").fullmatch
-
-
-def is_sha256(value: Any) -> TypeGuard[str]:
-    """Whether this is a SHA-256 in base64, as S3 takes it."""
-    return isinstance(value, str) and _SHA256(value) is not None
 
 
 def part_size(size: int) -> int:

@@ -56,14 +56,20 @@ class Ran:
 
 def main() -> int:
     """Exit code 0 if every count is right and every worker within its bound."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    cases = every(arguments.rows)
+    names = chosen(arguments.only, [*(case.name for case in cases), TINY])
+    if not names:
+        known = "\n  ".join([*(case.name for case in cases), TINY])
+        parser.error(f"no case has all of these words in its name: {' '.join(arguments.only)}; there are\n  {known}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    wanted = [case for case in every(arguments.rows) if all(word in case.name for word in arguments.only)]
+    wanted = [case for case in cases if case.name in names]
     runs: list[Ran] = []
     with embedded.running() as here, tempfile.TemporaryDirectory() as folder:
         here.wait([here.send(embedded.contacts(2_000, 0))])  # functions start
         jobs: list[Callable[[], Ran]] = [partial(_run, here, case, Path(folder)) for case in wanted]
-        if all(word in TINY for word in arguments.only):
+        if TINY in names:
             jobs.append(partial(_tiny, here, Path(folder)))
         for job in jobs:
             runs.append(job())
@@ -74,6 +80,11 @@ def main() -> int:
     print(*wrong, sep="\n", end="\n" if wrong else "")
     print(_summary(runs))
     return 1 if wrong else 0
+
+
+def chosen(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that have all of these words in them."""
+    return [name for name in names if all(word in name for word in words)]
 
 
 def _run(here: embedded.Embedded, case: Case, folder: Path) -> Ran:
@@ -212,7 +223,7 @@ def _keep(runs: Sequence[Ran]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.bad_input", description=__doc__)
     parser.add_argument("--rows", type=int, default=FULL, help="of the long files (%(default)s)")
-    parser.add_argument("only", nargs="*", help="words that a case's name must have; all cases if there are none")
+    parser.add_argument("only", nargs="*", help="words that a case's name must all have; all cases if there are none")
     return parser
 
 

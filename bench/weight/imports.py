@@ -41,7 +41,7 @@ class Dependency:
     without: str
 
 
-LAZY: Final = ("polars", "PyJWT", "argon2-cffi")  # imported by whom they serve, after app.py
+LAZY: Final = ("polars", "PyJWT", "argon2-cffi", "fastjsonschema")  # imported by whom they serve, after app.py
 DEPENDENCIES: Final[Mapping[str, Dependency]] = {
     "polars": Dependency(
         ("polars", "polars_runtime_32"),
@@ -64,6 +64,12 @@ DEPENDENCIES: Final[Mapping[str, Dependency]] = {
         "argon2id; hashlib has scrypt",
     ),
     "PyJWT": Dependency(("pyjwt",), "import jwt", "api", "tokens: some 40 lines over hmac"),
+    "fastjsonschema": Dependency(
+        ("fastjsonschema",),
+        "import fastjsonschema",
+        "api, at a body",
+        "requests held to the contract; jsonschema takes 4 MB and ten times as long to import",
+    ),
     "python-ulid": Dependency(("python_ulid",), "from ulid import ULID", "all", "ids in order of time: some 10 lines"),
 }
 STARTS: Final[Mapping[str, str]] = {

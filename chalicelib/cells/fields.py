@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 FieldType = Literal[
@@ -71,6 +71,19 @@ class Field:
         """The column's type, as pg_catalog names it."""
         # As a uuid, one written in capitals is the same key as one in small letters, in half the room.
         return "uuid" if (self.type, self.format) == ("string", "uuid") else POSTGRES_TYPES[self.type]
+
+    @property
+    def plain(self) -> Field:
+        """The field as JSON and addresses spell its values: ISO 8601, a point for decimals, true and false."""
+        return replace(
+            self,
+            format=self.format if self.type == "string" else "default",
+            true_values=TRUE_VALUES,
+            false_values=FALSE_VALUES,
+            decimal_char=None,
+            group_char=None,
+            bare_number=True,
+        )
 
 
 POSTGRES_TYPES: Final[dict[FieldType, str]] = {

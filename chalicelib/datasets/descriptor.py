@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from chalicelib.cells import Field, FieldType, patterns, reading
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.datasets import constraints
-from chalicelib.datasets.keys import foreign_key_problems, key_problems, read_foreign_key
+from chalicelib.datasets.keys import foreign_key_problems, index_problems, key_problems, read_foreign_key
 from chalicelib.datasets.problems import Problem, are_strings, as_list, problem
 from chalicelib.datasets.schema import Schema
 from chalicelib.errors import Refused
@@ -18,7 +18,7 @@ MAX_FIELDS: Final = 1500  # Postgres stops at 1,600 columns, less for wide rows
 MAX_IDENTIFIER_BYTES: Final = 63
 
 _SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
-_NOT_YET: Final = ("encrypted", "indexes", "partition_by", "max_rows_per_second")
+_NOT_YET: Final = ("encrypted", "partition_by", "max_rows_per_second")
 _NOT_IN_A_FIELD: Final = ("categories", "categoriesOrdered")
 _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
     "decimalChar": ("number",),
@@ -43,7 +43,8 @@ def read_schema(descriptor: Mapping[str, Any]) -> Schema:
     declared = [tuple(as_list(key)) for key in descriptor.get("uniqueKeys", [])]
     keys = dict.fromkeys(([primary] if primary else []) + unique + declared)
     references = tuple(map(read_foreign_key, descriptor.get("foreignKeys", [])))
-    return Schema(fields, tuple(keys), bool(primary), tuple(descriptor.get("missingValues", [""])), references)
+    indexes = tuple(dict.fromkeys(tuple(as_list(item)) for item in descriptor.get("indexes", [])))
+    return Schema(fields, tuple(keys), bool(primary), tuple(descriptor.get("missingValues", [""])), references, indexes)
 
 
 def _field(item: Mapping[str, Any], primary: tuple[str, ...]) -> Field:
@@ -84,6 +85,7 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
     names = {str(item.get("name")) for item in fields}
     yield from key_problems(descriptor, names)
     yield from foreign_key_problems(descriptor.get("foreignKeys", []), names)
+    yield from index_problems(descriptor.get("indexes", []), names)
     yield from (problem(None, f"{name} is not supported") for name in _NOT_YET if descriptor.get(name))
     if not are_strings(descriptor.get("missingValues", [])):
         yield problem(None, "missingValues must be a list of strings")

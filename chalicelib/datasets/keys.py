@@ -9,6 +9,7 @@ from chalicelib.datasets.problems import Problem, are_strings, as_list, problem
 from chalicelib.datasets.schema import ForeignKey
 
 MAX_KEY_FIELDS: Final = 32
+MAX_INDEXES: Final = 16  # each is written to for every row
 MAX_FOREIGN_KEYS: Final = 16  # each is a look into another table for every chunk
 
 
@@ -23,11 +24,23 @@ def key_problems(descriptor: Mapping[str, Any], names: set[str]) -> Iterator[Pro
         yield from _key_problems(as_list(key), names, "a key")
 
 
-def _key_problems(columns: list[Any], names: set[str], what: str) -> Iterator[Problem]:
+def index_problems(declared: object, names: set[str]) -> Iterator[Problem]:
+    """What is wrong with indexes: a list of fields, or of lists of them."""
+    if not isinstance(declared, list):
+        yield problem(None, "indexes must be a list")
+        return
+    if len(declared) > MAX_INDEXES:
+        yield problem(None, f"{len(declared)} indexes; the limit is {MAX_INDEXES}")
+    for item in declared:
+        # One less than a key: an index ends in the column by which rows are told apart.
+        yield from _key_problems(as_list(item), names, "an index", MAX_KEY_FIELDS - 1)
+
+
+def _key_problems(columns: list[Any], names: set[str], what: str, most: int = MAX_KEY_FIELDS) -> Iterator[Problem]:
     if not columns or not are_strings(columns) or len(set(columns)) != len(columns):
         yield problem(None, f"{what} is a field name or a list of different field names")
-    elif len(columns) > MAX_KEY_FIELDS:
-        yield problem(None, f"{what} has {len(columns)} fields; the limit is {MAX_KEY_FIELDS}")
+    elif len(columns) > most:
+        yield problem(None, f"{what} has {len(columns)} fields; the limit is {most}")
     else:
         yield from (problem(name, f"{what} names a field that is not there") for name in columns if name not in names)
 

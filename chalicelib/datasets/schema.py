@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.cells import Field
@@ -22,18 +22,22 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a dataset's rows must be. `keys` are field names; the first is the primary key if there is one."""
+    """What a dataset's rows must be. `keys` are field names; the first is the primary key if there is one.
+
+    Two schemas with other `indexes` are the same: these say how rows are found, not what they are.
+    """
 
     fields: tuple[Field, ...]
     keys: tuple[tuple[str, ...], ...]
     has_primary_key: bool
     missing_values: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
     @property
     def names(self) -> list[str]:
         """The column names, in order."""
-        return [field.name for field in self.fields]
+        return [spec.name for spec in self.fields]
 
     def positions(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """Fields as positions in `fields`."""
@@ -53,14 +57,14 @@ def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
     """
     if (old.keys, old.has_primary_key) != (new.keys, new.has_primary_key):
         yield None, "the keys differ"
-    known = {field.name: field for field in old.fields}
+    known = {spec.name: spec for spec in old.fields}
     yield from ((name, "the column would be lost") for name in known if name not in new.names)
-    for field in new.fields:
-        before = known.get(field.name)
-        if field.required and not (before and before.required):
-            yield field.name, "rows may have no value there"
-        if before and before.postgres_type != field.postgres_type:
-            yield field.name, f"a {before.type} is stored otherwise than a {field.type}"
+    for spec in new.fields:
+        before = known.get(spec.name)
+        if spec.required and not (before and before.required):
+            yield spec.name, "rows may have no value there"
+        if before and before.postgres_type != spec.postgres_type:
+            yield spec.name, f"a {before.type} is stored otherwise than a {spec.type}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Upload:
     chunks_total: int | None
     has_clashes: bool
     piece: dict[str, Any] | None
+    dataset_is_gone: bool
 
     @property
     def text(self) -> Text:
@@ -92,7 +93,8 @@ _SELECT_UPLOAD: Final = """
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
            coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{}') AS descriptor, u.review,
            u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
-           u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece
+           u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece,
+           d.deleted_at IS NOT NULL AS dataset_is_gone
     FROM rowmill.upload u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
 """
 
@@ -110,7 +112,11 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
             SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
                    %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
             FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
-            LEFT JOIN rowmill.dataset d ON d.tenant = %(tenant)s AND d.name = %(dataset)s AND NOT is_inferring
+            LEFT JOIN LATERAL (
+                SELECT number FROM rowmill.dataset
+                WHERE tenant = %(tenant)s AND name = %(dataset)s AND NOT is_inferring
+                ORDER BY deleted_at DESC NULLS FIRST LIMIT 1  -- one that was deleted since: the upload says so
+            ) d ON true
             WHERE is_inferring OR d.number IS NOT NULL
             ON CONFLICT (upload_id) DO NOTHING RETURNING upload_id
         )

@@ -1,6 +1,7 @@
 """Advisory locks: who is at work on what. A connection's locks go with it, however it ends.
 
-Nothing rests on them but who waits for whom, and what the sweep takes for abandoned: rows are guarded by claims.
+Nothing rests on them but who waits for whom, and what the sweep takes for abandoned: rows are guarded by claims. The
+one exception is `hold_target`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ UPLOAD: Final = 1  # the first of the two keys of an upload's locks: what the lo
 SPLIT: Final = 2
 SETTLE: Final = 3
 RENDER: Final = 4
+TARGET: Final = 5
 
 Key = tuple[int, ...]
 
@@ -42,6 +44,15 @@ def settle(number: int) -> Key:
 def render(number: int) -> Key:
     """Whoever makes a file of an upload's rejects."""
     return (RENDER, number)
+
+
+def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:
+    """Keep rows of a dataset from going (`shared`: whoever refers to them), or from being referred to, until the end.
+
+    The one lock here that something rests on: between the look at a target and the row that refers to it.
+    """
+    name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    connection.execute(f"SELECT {name}(%s, %s)", (TARGET, dataset))
 
 
 @contextmanager

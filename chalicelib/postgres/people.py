@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from chalicelib.datasets import Dataset, read_schema
+from chalicelib.datasets import Dataset, is_dataset_name, read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import Mode
+from chalicelib.journey import Mode, rfc3339
 from chalicelib.postgres.connection import Connection
 
 
@@ -47,7 +47,7 @@ def find_account(connection: Connection, username: str) -> Account | None:
     return Account(*row) if row else None
 
 
-_DATASET = "number, name, version, mode, descriptor, created_at::text"
+_DATASET = "number, name, version, mode, descriptor, created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,25 @@ class Catalogued:
 def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued | None:
     """The tenant's dataset of this name."""
     row = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s", (tenant, name)
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s AND deleted_at IS NULL", (tenant, name)
     ).fetchone()
     return _catalogued(row) if row else None
 
 
+def get_dataset(connection: Connection, tenant: str, name: str) -> Catalogued:
+    """The tenant's dataset of this name. Raises Refused `dataset_not_found` (404)."""
+    found = find_dataset(connection, tenant, name) if is_dataset_name(name) else None
+    if found is None:
+        raise Refused("dataset_not_found", "There is no dataset of this name.", status=404)
+    return found
+
+
 def hold_dataset(connection: Connection, tenant: str, name: str) -> None:
     """Let nobody else change the dataset, or look whether they may, until the transaction ends."""
-    connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s FOR NO KEY UPDATE", (tenant, name))
+    connection.execute(
+        "SELECT FROM rowmill.dataset WHERE tenant = %s AND name = %s AND deleted_at IS NULL FOR NO KEY UPDATE",
+        (tenant, name),
+    )
 
 
 def close_dataset(connection: Connection, number: int) -> None:
@@ -87,10 +98,22 @@ def keep_open(connection: Connection, number: int) -> int:
 def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
     """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s",
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s AND deleted_at IS NULL"
+        " ORDER BY name LIMIT %s",
         (tenant, after, limit),
     )
     return map(_catalogued, rows)
+
+
+def list_referring(connection: Connection, tenant: str, name: str) -> list[Dataset]:
+    """The tenant's datasets with a foreign key to the one of this name."""
+    wanted = Jsonb({"foreignKeys": [{"reference": {"resource": name}}]})
+    rows = connection.execute(
+        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND descriptor @> %s"
+        " AND deleted_at IS NULL ORDER BY name",
+        (tenant, wanted),
+    )
+    return [_catalogued(row).dataset for row in rows]
 
 
 def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
@@ -111,6 +134,13 @@ def change_dataset(connection: Connection, dataset: Dataset, mode: Mode, descrip
     )
 
 
+def delete_dataset(connection: Connection, number: int) -> None:
+    """Free the name. The number stays, for the uploads that were loaded under it, at a version that none was."""
+    connection.execute(
+        "UPDATE rowmill.dataset SET deleted_at = now(), version = version + 1 WHERE number = %s", (number,)
+    )
+
+
 def _catalogued(row: tuple[Any, ...]) -> Catalogued:
     number, name, version, mode, descriptor, created_at = row
-    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), created_at)
+    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), rfc3339(created_at))

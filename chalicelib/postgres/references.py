@@ -1,20 +1,22 @@
 """Foreign keys: their targets when a dataset is put, and in a chunk's transaction the rows that lack theirs.
 
 No constraint is put on the table: one bad row would undo a whole COPY, and rows of the target could no longer give
-way while it is settled. A chunk asks once for each distinct value, before its rows go in.
+way while it is settled. A chunk asks once for each distinct value, before its rows go in; whoever takes a single row
+away asks whether others refer to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from chalicelib.cells import Field, Value, quoted
-from chalicelib.datasets import ForeignKey, Schema
+from chalicelib.datasets import Dataset, ForeignKey, Schema
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError
-from chalicelib.postgres import people
+from chalicelib.postgres import locks, people
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.tables import Table
 
@@ -89,6 +91,8 @@ def _missing(
     if found is None:
         raise Refused("reference_missing", "A dataset that this one refers to is gone.")
     target = Table(found.dataset.number, found.dataset.version, found.dataset.schema)
+    # What is found now is there until the rows that refer to it are.
+    locks.hold_target(connection, target.number, shared=True)
     aliases = [sql.Identifier(f"v{place}") for place in range(len(key.fields))]
     # As literals: beside parameters, a % in a column's name would be taken for a placeholder.
     arrays = [
@@ -112,3 +116,40 @@ def _missing(
     )
     for (place,) in rows:
         yield wanted[place - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A foreign key of another dataset to the one whose rows are to go."""
+
+    dataset: Dataset
+    key: ForeignKey
+
+
+def find_referrers(connection: Connection, tenant: str, dataset: Dataset) -> list[Referrer]:
+    """Who may refer to rows of a dataset. No chunk that refers to them commits until the transaction ends."""
+    locks.hold_target(connection, dataset.number, shared=False)
+    others = people.list_referring(connection, tenant, dataset.name)
+    return [
+        Referrer(other, key) for other in others for key in other.schema.foreign_keys if key.dataset == dataset.name
+    ]
+
+
+def refuse_if_referred(connection: Connection, referrer: Referrer, values: Mapping[str, Value]) -> None:
+    """Raise Refused `row_referenced` (409) if a row refers to the one that had these values in the key's targets."""
+    wanted = [values[target] for target in referrer.key.targets]
+    if None in wanted:
+        return
+    table = Table(referrer.dataset.number, referrer.dataset.version, referrer.dataset.schema)
+    same = [
+        sql.SQL("{} = {}::{}").format(
+            sql.Identifier(field.name), sql.Literal(value), sql.Identifier("pg_catalog", field.postgres_type)
+        )
+        for field, value in zip(_fields(referrer.dataset.schema, referrer.key.fields), wanted, strict=True)
+    ]
+    found = connection.execute(
+        sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.name, sql.SQL(" AND ").join(same))
+    ).fetchone()
+    if found and found[0]:
+        detail = f"Rows of dataset {quoted(referrer.dataset.name)} refer to it ({', '.join(referrer.key.fields)})."
+        raise Refused("row_referenced", detail, status=409)

@@ -7,7 +7,9 @@ neighbouring index pages, and no deadlocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, LiteralString
@@ -25,14 +27,25 @@ _PLAIN: Final = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 _OWN: Final = sql.SQL("t._row BETWEEN {low} AND {high}")
 
 
+def _no_rows() -> array[int]:
+    return array("q")
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What became of a chunk's rows, by `_row`; what is in none of the lists was loaded."""
+    """What became of a chunk's rows, by `_row`; what is in none of these was loaded. They may be all: in few bytes."""
 
-    updated: list[int] = field(default_factory=list)
-    in_database: list[tuple[int, str]] = field(default_factory=list)  # clashed with another upload's row, on key
-    contested: list[int] = field(default_factory=list)
+    updated: array[int] = field(default_factory=_no_rows)
+    in_database: defaultdict[str, array[int]] = field(
+        default_factory=lambda: defaultdict(_no_rows)
+    )  # whose key, by key
+    contested: array[int] = field(default_factory=_no_rows)
     refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
+
+
+# Rows come in pieces of whole lines, from the beginning at each call: those of a chunk are not held for a repeat.
+Rows = Callable[[], Iterable[bytes]]
+Put = Callable[[Iterable[bytes]], Outcome]
 
 
 def copy(connection: Connection, table: Table, rows: Iterable[bytes]) -> Literal["in", "clash", "refused"]:
@@ -47,18 +60,12 @@ def copy(connection: Connection, table: Table, rows: Iterable[bytes]) -> Literal
     return "in"
 
 
-def sift(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
+def sift(connection: Connection, table: Table, upload: int, mode: Mode, rows: Rows) -> Outcome:
     """Put rows into the table inside the caller's transaction through staging, each by its own fate."""
     outcome = Outcome()
     make_staging(connection, table)
-    put = _stage if mode == "upsert" else _insert_most
-    place(connection, table, partial(put, connection, table, upload, mode), lines_of(rows), outcome)
+    place(connection, table, partial(_put, connection, table, upload, mode), rows, outcome)
     return outcome
-
-
-def lines_of(rows: Iterable[bytes]) -> list[bytes]:
-    """A line each. No other line end is in COPY's text than the one behind each row."""
-    return [line for piece in rows for line in piece.splitlines(keepends=True)]
 
 
 def make_staging(connection: Connection, table: Table) -> None:
@@ -68,42 +75,51 @@ def make_staging(connection: Connection, table: Table) -> None:
     )
 
 
-def place(
-    connection: Connection,
-    table: Table,
-    put: Callable[[Sequence[bytes]], Outcome],
-    lines: Sequence[bytes],
-    outcome: Outcome,
-) -> None:
-    """Put lines; where Postgres refuses one, halve until few are left, and have it judge each of those."""
-    refusal = _placed(connection, put, lines, outcome)
+def place(connection: Connection, table: Table, put: Put, rows: Rows, outcome: Outcome) -> None:
+    """Put rows; where Postgres refuses one, halve until few are left, and have it judge each of those."""
+    if _placed(connection, put, rows(), outcome) is None:
+        return
+    for piece in rows():
+        left = halves(piece)
+        while left:
+            left += _place_some(connection, table, put, left.pop(), outcome)
+
+
+def _place_some(connection: Connection, table: Table, put: Put, lines: bytes, outcome: Outcome) -> list[bytes]:
+    """Put these lines, or say what is left to put of them: both halves, or the lines that are not refused."""
+    refusal = _placed(connection, put, [lines], outcome)
     if refusal is None:
-        return
-    if len(lines) == 1:
-        outcome.refused.append((row_of(lines[0]), refusal))
-        return
-    if len(lines) <= FEW:
-        refused = _judge(connection, table, lines)
-        outcome.refused += [(row_of(lines[index]), reason) for index, reason in refused.items()]
+        return []
+    count = lines.count(b"\n")
+    if count == 1:
+        outcome.refused.append((row_of(lines), refusal))
+        return []
+    if count <= FEW:
+        each = lines.splitlines(keepends=True)
+        refused = _judge(connection, table, each)
+        outcome.refused += [(row_of(each[index]), reason) for index, reason in refused.items()]
         if refused:
-            place(connection, table, put, [line for at, line in enumerate(lines) if at not in refused], outcome)
-            return
-    middle = len(lines) // 2
-    place(connection, table, put, lines[:middle], outcome)
-    place(connection, table, put, lines[middle:], outcome)
+            others = b"".join(line for index, line in enumerate(each) if index not in refused)
+            return [others] if others else []
+    return halves(lines)
 
 
-def _placed(
-    connection: Connection, put: Callable[[Sequence[bytes]], Outcome], lines: Sequence[bytes], outcome: Outcome
-) -> str | None:
-    """Why Postgres refuses some of the lines; None if all are placed. An error would keep their text alive."""
+def halves(lines: bytes) -> list[bytes]:
+    """The lower half last; one line is no less. COPY's text has no other line end than the one behind each row."""
+    middle = lines.rfind(b"\n", 0, len(lines) // 2) + 1 or lines.find(b"\n") + 1
+    return [half for half in (lines[middle:], lines[:middle]) if half]
+
+
+def _placed(connection: Connection, put: Put, rows: Iterable[bytes], outcome: Outcome) -> str | None:
+    """Why Postgres refuses some of the rows; None if all are placed. An error would keep their text alive."""
     try:
         with connection.transaction():
-            placed = put(lines)
+            placed = put(rows)
     except psycopg.Error as error:
         return _refusal(error)
     outcome.updated += placed.updated
-    outcome.in_database += placed.in_database
+    for key, found in placed.in_database.items():
+        outcome.in_database[key] += found
     outcome.contested += placed.contested
     return None
 
@@ -158,58 +174,45 @@ def _order(table: Table) -> sql.Composed:
     return identifiers([*(table.schema.keys[0] if table.schema.keys else ()), "_row"])
 
 
-def fill(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
-    """Fill staging with these lines and no others."""
+def stage(connection: Connection, table: Table, rows: Iterable[bytes]) -> None:
+    """Fill staging with these rows and no others, to be joined with the table."""
+    _fill(connection, table, rows)
+    _analyze(connection, table)
+
+
+def _fill(connection: Connection, table: Table, rows: Iterable[bytes]) -> None:
     connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
-    _copy(connection, table.staging, table, [b"".join(lines)])
+    _copy(connection, table.staging, table, rows)
 
 
-def stage(connection: Connection, table: Table, lines: Sequence[bytes]) -> None:
-    """Fill staging, to be joined with the table."""
-    fill(connection, table, lines)
+def _analyze(connection: Connection, table: Table) -> None:
     # Without statistics the planner has joined a staged chunk to the table by reading the whole table.
     connection.execute(sql.SQL("ANALYZE {}").format(table.staging))
 
 
-def _insert_most(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
-    """Insert what clashes with nothing at once, and look at the few others one fate at a time."""
-    fill(connection, table, lines)
-    left_out = connection.execute(
-        Names(table, upload).format(
-            """
-            WITH inserted AS (
-                INSERT INTO {table} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order}
-                ON CONFLICT DO NOTHING RETURNING _row
-            )
-            SELECT _row FROM {staging} s WHERE NOT EXISTS (SELECT FROM inserted i WHERE i._row = s._row)
-            """,
-            order=_order(table),
-        )
-    ).fetchall()
-    if not left_out:
-        return Outcome()
-    rows = {row for (row,) in left_out}
-    return _stage(connection, table, upload, mode, [line for line in lines if row_of(line) in rows])
+def _put(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
+    """Sort rows by fate: met another upload's row, met a row of this upload, or free to insert.
 
-
-def _stage(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
-    """Sort staged lines by fate: met another upload's row, met a row of this upload, or free to insert.
-
-    A row that appears between the look and the insert is met on the next round.
+    Unless they are to update, most are inserted at once. A row that appears between the look and the insert is met on
+    the next round.
     """
     outcome = Outcome()
-    stage(connection, table, lines)
     names = Names(table, upload)
+    _fill(connection, table, rows)
+    if mode != "upsert" and not _insert(connection, names):
+        return outcome
+    _analyze(connection, table)
     while True:
         if mode == "upsert":
             outcome.contested += _remove_repeats(connection, names)
             outcome.updated += _update_others(connection, names)
         else:
-            outcome.in_database += remove_clashing(connection, names, own=False)
+            for key, met in remove_clashing(connection, names, own=False):
+                outcome.in_database[key] += met
             outcome.contested += _remove_repeats(connection, names)
-        outcome.contested += [row for row, _ in remove_clashing(connection, names, own=True)]
-        left = _insert(connection, names)
-        if not left:
+        for _, met in remove_clashing(connection, names, own=True):
+            outcome.contested += met
+        if not _insert(connection, names):
             return outcome
 
 
@@ -243,24 +246,33 @@ class Names:
         return sql.SQL("(") + sql.SQL(" AND ").join(filled) + sql.SQL(")")
 
 
-def remove_clashing(connection: Connection, names: Names, *, own: bool) -> list[tuple[int, str]]:
-    """Take out of staging what clashes with a loaded row of this upload (`own`) or of others: (`_row`, its key)."""
-    removed: list[tuple[int, str]] = []
+def remove_clashing(connection: Connection, names: Names, *, own: bool) -> Iterator[tuple[str, array[int]]]:
+    """Take out of staging what clashes with a loaded row of this upload (`own`) or of others: each key, and the rows.
+
+    Each row is looked up by its key. A join is planned by statistics in which the rows of an upload under way are
+    missing: it has read all of staging for each of them, six seconds a chunk.
+    """
     for key in names.keys:
         rows = connection.execute(
             names.format(
-                "DELETE FROM {staging} s USING {table} t WHERE {same} AND ({own}) = {wanted} RETURNING s._row",
+                """
+                DELETE FROM {staging} s WHERE (SELECT ({own}) = {wanted} FROM {table} t WHERE {same})
+                RETURNING s._row
+                """,
                 same=names.matches(key),
                 wanted=sql.Literal(own),
             )
         )
-        removed += [(row[0], ", ".join(key)) for row in rows]
-    return removed
+        yield ", ".join(key), _numbers(rows)
 
 
-def _remove_repeats(connection: Connection, names: Names) -> list[int]:
+def _numbers(rows: Iterable[tuple[int]]) -> array[int]:
+    return array("q", (row for (row,) in rows))
+
+
+def _remove_repeats(connection: Connection, names: Names) -> array[int]:
     """Take all but the first row of each key out of staging."""
-    removed: list[int] = []
+    removed = _no_rows()
     for key in names.keys:
         rows = connection.execute(
             names.format(
@@ -276,11 +288,11 @@ def _remove_repeats(connection: Connection, names: Names) -> list[int]:
                 complete=names.complete(key),
             )
         )
-        removed += [row[0] for row in rows]
+        removed += _numbers(rows)
     return removed
 
 
-def _update_others(connection: Connection, names: Names) -> list[int]:
+def _update_others(connection: Connection, names: Names) -> array[int]:
     """Upsert's update: rows of other uploads take the staged values; those leave staging."""
     (key,) = names.keys
     # Locking the rows in key order first is what keeps two uploads with the same keys from a deadlock.
@@ -307,7 +319,7 @@ def _update_others(connection: Connection, names: Names) -> list[int]:
             values=identifiers([*names.table.schema.names, "_row"], "s"),
         )
     )
-    return [row[0] for row in rows]
+    return _numbers(rows)
 
 
 def _insert(connection: Connection, names: Names) -> int:

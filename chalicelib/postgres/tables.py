@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +54,7 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
     connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table.name, sql.SQL(", ").join(parts)))
     # The claim on the chunk is what keeps rows single; a unique B-tree here cost a third of the speed.
     connection.execute(sql.SQL("CREATE INDEX ON {} USING brin (_row) WITH (autosummarize)").format(table.name))
+    match_indexes(connection, table)
     _create_view(connection, tenant, name, table)
 
 
@@ -61,6 +64,34 @@ def _column(field: Field) -> sql.Composed:
         sql.Identifier("pg_catalog", field.postgres_type),
         sql.SQL("NOT NULL" if field.required else ""),
     )
+
+
+def match_indexes(connection: Connection, table: Table) -> None:
+    """Make the declared indexes that are not there, and drop those that are declared no longer.
+
+    Each ends in `_row`: rows with equal values are in file order, and a page can begin behind any of them.
+    """
+    declared = {_index_name(table, columns): columns for columns in table.schema.indexes}
+    found = connection.execute(
+        "SELECT relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE indrelid = to_regclass(%s) AND starts_with(relname, %s)",
+        (f"data.d_{table.number}", _index_name(table)),
+    )
+    there = {name for (name,) in found}
+    for name in sorted(there - declared.keys()):
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("data", name)))
+    for name in declared.keys() - there:
+        connection.execute(
+            sql.SQL("CREATE INDEX {} ON {} ({})").format(
+                sql.Identifier(name), table.name, identifiers([*declared[name], "_row"])
+            )
+        )
+
+
+def _index_name(table: Table, columns: Sequence[str] | None = None) -> str:
+    """The name of a declared index, which no key's is like; without columns what all of them begin with."""
+    told = "" if columns is None else hashlib.sha256(json.dumps(columns).encode()).hexdigest()[:16]
+    return f"d_{table.number}_declared_{told}"
 
 
 def widen(connection: Connection, tenant: str, name: str, table: Table, wider: Schema) -> None:
@@ -98,6 +129,17 @@ def count_rows(connection: Connection, table: Table, upload: int) -> int:
     return int(row[0]) if row else 0
 
 
+def columns_of_key(connection: Connection, table: Table, constraint: str) -> list[str]:
+    """The columns of a key, by the name that Postgres gave it."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_constraint c CROSS JOIN unnest(conkey) WITH ORDINALITY AS k (place, n)"
+        " JOIN pg_attribute a ON (a.attrelid, a.attnum) = (c.conrelid, k.place)"
+        " WHERE c.conrelid = to_regclass(%s) AND conname = %s ORDER BY n",
+        (f"data.d_{table.number}", constraint),
+    )
+    return [name for (name,) in rows]
+
+
 def holds(connection: Connection, table: Table, row: int) -> bool:
     """Whether the table has the row of this lineage."""
     found = connection.execute(
@@ -131,19 +173,25 @@ def read(connection: Connection, table: Table, after: int, upload: int | None, l
 
 
 def _between(connection: Connection, table: Table, low: int, high: int, limit: int) -> Iterator[tuple[Any, ...]]:
+    yield from stream(
+        connection,
+        # Values as literals: beside parameters, a % in a column's name would be taken for a placeholder.
+        sql.SQL("SELECT {} FROM {} WHERE _row > {} AND _row <= {} ORDER BY _row LIMIT {}").format(
+            shown(table.schema), table.name, low, high, limit
+        ),
+    )
+
+
+def stream(connection: Connection, statement: sql.Composed) -> Iterator[tuple[Any, ...]]:
+    """What a SELECT finds, a thousand rows in memory at a time."""
     with connection.transaction(), connection.cursor("rows", row_factory=tuple_row) as cursor:
         cursor.itersize = 1000
         connection.execute("SET LOCAL intervalstyle = 'iso_8601'")
-        cursor.execute(
-            # Values as literals: beside parameters, a % in a column's name would be taken for a placeholder.
-            sql.SQL("SELECT {} FROM {} WHERE _row > {} AND _row <= {} ORDER BY _row LIMIT {}").format(
-                _shown(table.schema), table.name, low, high, limit
-            )
-        )
+        cursor.execute(statement)
         yield from cursor
 
 
-def _shown(schema: Schema) -> sql.Composed:
+def shown(schema: Schema) -> sql.Composed:
     """The columns as they are read. Intervals as text: Python's timedelta knows no months."""
     columns = [
         sql.SQL("{}::text" if f.type == "duration" else "{}").format(sql.Identifier(f.name)) for f in schema.fields

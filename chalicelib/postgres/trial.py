@@ -33,13 +33,12 @@ class _Prints(Table):
         return sql.Identifier("pg_temp", "shared_prints")
 
 
-def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
+def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: staging.Rows) -> Outcome:
     """What a load of these rows would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
     outcome = Outcome()
-    if lines := staging.lines_of(rows):
-        staging.make_staging(connection, table)
-        _make_twin(connection, table)
-        staging.place(connection, table, partial(_try, connection, table, upload, mode), lines, outcome)
+    staging.make_staging(connection, table)
+    _make_twin(connection, table)
+    staging.place(connection, table, partial(_try, connection, table, upload, mode), rows, outcome)
     return outcome
 
 
@@ -56,13 +55,14 @@ def _make_twin(connection: Connection, table: Table) -> None:
     )
 
 
-def _try(connection: Connection, table: Table, upload: int, mode: Mode, lines: Sequence[bytes]) -> Outcome:
-    """Lines that Postgres takes, less those whose key is in the table; raises what Postgres says of the others."""
+def _try(connection: Connection, table: Table, upload: int, mode: Mode, rows: Iterable[bytes]) -> Outcome:
+    """Rows that Postgres takes, less those whose key is in the table; raises what Postgres says of the others."""
     names = Names(table, upload)
-    staging.stage(connection, table, lines)
+    staging.stage(connection, table, rows)
     outcome = Outcome()
     if mode == "insert":
-        outcome.in_database += staging.remove_clashing(connection, names, own=False)
+        for label, met in staging.remove_clashing(connection, names, own=False):
+            outcome.in_database[label] += met
         for place, key in enumerate(names.keys):
             _keep_prints(connection, names, upload, place, key)
     connection.execute(

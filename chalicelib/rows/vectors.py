@@ -142,12 +142,11 @@ def _text(
     columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, left_out: Collection[int]
 ) -> Iterator[bytes]:
     """The good rows as Postgres copies them (Rows.text)."""
-    if lineage.is_empty():
+    if len(left_out) == len(lineage):
         return
-    order, frame = _order(columns, schema), _escaped(columns, schema).with_columns(lineage.alias("_row"))
-    if order is not None:
-        frame = _lines(frame)
-    for piece in _pieces(frame, order, left_out):
+    kept = ~pl.int_range(len(lineage), eager=True).is_in(list(left_out)) if left_out else None
+    pieces = _pieces(_escaped(columns, schema).with_columns(lineage.alias("_row")), kept)
+    for piece in _in_order(pieces, _order(columns, schema, kept)) if schema.keys else pieces:
         out = BytesIO()
         piece.write_csv(out, include_header=False, separator=SEPARATOR, quote_style="never", null_value=NULL)
         yield out.getvalue()
@@ -169,31 +168,28 @@ def _escaped_texts(column: pl.Series) -> pl.Series:
     return column.str.replace_many(list(SPECIAL), list(SPECIAL.values()))
 
 
-def _lines(frame: pl.DataFrame) -> pl.DataFrame:
-    """A row's text as one cell: those are put in order in half the time that the cells of rows are."""
+def _pieces(frame: pl.DataFrame, kept: pl.Series | None) -> Iterator[pl.DataFrame]:
+    """In pieces, as all of a chunk's text, or a copy of its rows, would be as large as all that is held of it."""
+    for place, piece in enumerate(frame.iter_slices(PIECE_ROWS)):
+        yield piece if kept is None else piece.filter(kept.slice(place * PIECE_ROWS, PIECE_ROWS))
+
+
+def _in_order(pieces: Iterable[pl.DataFrame], order: pl.Series) -> Iterator[pl.DataFrame]:
+    """The rows in this order, each as its line: one cell is put in its place in half the time that a row of them is."""
     line = pl.concat_str(pl.all().cast(pl.String).fill_null(NULL), separator=SEPARATOR)
-    # In pieces, as what is built as one is held with as much room again to grow.
-    return pl.concat([piece.select(line) for piece in frame.iter_slices(PIECE_ROWS)])
+    lines = pl.concat([piece.select(line) for piece in pieces])
+    for start in range(0, len(order), PIECE_ROWS):
+        yield lines[order.slice(start, PIECE_ROWS)]
 
 
-def _pieces(frame: pl.DataFrame, order: pl.Series | None, left_out: Collection[int]) -> Iterator[pl.DataFrame]:
-    """In pieces: the whole of a chunk in another order, and its text, would be as large as all that is held of it."""
-    if left_out:
-        order = pl.int_range(frame.height, eager=True) if order is None else order
-        order = order.filter(~order.is_in(list(left_out)))
-    for start in range(0, frame.height if order is None else len(order), PIECE_ROWS):
-        yield frame.slice(start, PIECE_ROWS) if order is None else frame[order.slice(start, PIECE_ROWS)]
-
-
-def _order(columns: Sequence[pl.Series], schema: Schema) -> pl.Series | None:
-    """The rows by their first key, those with the same one in file order; None if that is their order."""
-    if not schema.keys:
-        return None
+def _order(columns: Sequence[pl.Series], schema: Schema, kept: pl.Series | None) -> pl.Series:
+    """The places among the rows kept by the first key, those with the same one in file order."""
     keys = [_sort_key(schema, columns, position) for position in schema.key_positions()[0]]
     if keys[0].dtype == pl.String:
         keys.insert(0, _beginning(keys[0]))
-    frame = pl.DataFrame({str(place): key for place, key in enumerate(keys)}).with_row_index("_row")
-    return frame.select(pl.arg_sort_by([*map(str, range(len(keys))), "_row"])).to_series()
+    frame = pl.DataFrame({str(place): key for place, key in enumerate(keys)})
+    frame = frame if kept is None else frame.filter(kept)
+    return frame.with_row_index("_row").select(pl.arg_sort_by([*frame.columns, "_row"])).to_series()
 
 
 def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl.Series:

@@ -128,13 +128,47 @@ class Rowmill:
     def get_dataset(self, name: str) -> Dataset:
         return cast(Dataset, self._get(_path("datasets", name)))
 
+    def delete_dataset(self, name: str) -> None:
+        """Delete the dataset with its rows."""
+        self._transport.call("DELETE", _path("datasets", name))
+
     def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
         return cast(Iterator[Dataset], self._items("datasets", {}, limit))
 
-    def iterate_rows(self, dataset: str, upload: str | None = None, limit: int | None = None) -> Iterator[Row]:
-        """The loaded rows in file order, a page in memory at a time."""
+    def iterate_rows(
+        self,
+        dataset: str,
+        upload: str | None = None,
+        limit: int | None = None,
+        where: Mapping[str, str] | None = None,
+        sort: str | None = None,
+    ) -> Iterator[Row]:
+        """The rows in file order, a page in memory at a time.
+
+        `where` compares indexed fields: {"age.gte": "30"}; `sort` is one, after a minus for the other way round.
+        """
         path = _path("datasets", dataset, "rows")
-        return cast(Iterator[Row], self._items(path, {"upload": upload}, limit))
+        return cast(Iterator[Row], self._items(path, {**(where or {}), "upload": upload, "sort": sort}, limit))
+
+    def get_row(self, dataset: str, *key: str) -> tuple[Row, str]:
+        """The row of this key, a value for each of its fields, and the tag by which a change can be guarded."""
+        answer = self._transport.call("GET", _row_path(dataset, key), again=True)
+        return cast(Row, document(answer)), answer.headers.get("etag", "")
+
+    def create_row(self, dataset: str, row: Mapping[str, Any]) -> Row:
+        """Add a row; a field that is not named has no value."""
+        answer = self._transport.call("POST", _path("datasets", dataset, "rows"), body=row)
+        return cast(Row, document(answer))
+
+    def change_row(self, dataset: str, *key: str, values: Mapping[str, Any], if_match: str | None = None) -> Row:
+        """Change the fields that are named; with `if_match` only if the row is still the one of this tag."""
+        headers = {"If-Match": if_match} if if_match else {}
+        answer = self._transport.call("PATCH", _row_path(dataset, key), body=values, headers=headers)
+        return cast(Row, document(answer))
+
+    def delete_row(self, dataset: str, *key: str, if_match: str | None = None) -> None:
+        headers = {"If-Match": if_match} if if_match else {}
+        self._transport.call("DELETE", _row_path(dataset, key), headers=headers)
 
     # Uploads
 
@@ -360,3 +394,15 @@ def _path(*parts: str) -> str:
     if not {"", ".", ".."}.isdisjoint(parts):
         raise Unusable("a dataset or upload needs a name")
     return "/".join(quote(part, safe="") for part in parts)
+
+
+def _row_path(dataset: str, key: Sequence[str]) -> str:
+    """The values of a key stand between commas; what could be taken for something else is escaped by a tilde."""
+    if not any(key):
+        raise Unusable("a row needs a key")
+    return _path("datasets", dataset, "rows") + "/" + ",".join(quote(_escaped(value), safe="@") for value in key)
+
+
+def _escaped(value: str) -> str:
+    plain = value.replace("~", "~0").replace("/", "~1").replace(",", "~2").replace("%", "~3")
+    return plain.replace(".", "~4") if value in (".", "..") else plain

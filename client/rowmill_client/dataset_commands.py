@@ -38,6 +38,16 @@ def get_dataset(name: DatasetName) -> None:
         output.json_document(rowmill.get_dataset(name))
 
 
+def delete_dataset(
+    name: DatasetName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether that is meant.")] = False
+) -> None:
+    """Delete a dataset with all of its rows."""
+    if not yes:
+        typer.confirm(f"Delete {output.cell(name)} and all of its rows?", abort=True, err=True)
+    with connect() as rowmill:
+        rowmill.delete_dataset(name)
+
+
 def list_datasets(as_json: Json = False, limit: Limit = None) -> None:
     """List the datasets."""
     with connect() as rowmill:

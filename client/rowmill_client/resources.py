@@ -49,6 +49,7 @@ class Dataset(TypedDict):
     name: str
     version: int
     mode: Mode
+    indexes: list[list[str]]
     schema: Descriptor
     created_at: str
 

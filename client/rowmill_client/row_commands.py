@@ -1,4 +1,4 @@
-"""`rowmill rows` and `rowmill export`: what is in a dataset, for the eye and as a file."""
+"""What is in a dataset: `rowmill rows` for the eye, `rowmill export` as a file, `rowmill dataset …-row` one by one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,36 @@ from typing import Annotated
 import typer
 
 from . import export, output
+from .errors import Unusable
 from .parameters import DatasetName, Json, Limit, connect
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="FIELD[.OP]=VALUE", help="Compare an indexed field: eq, gt, gte, lt, lte."),
+]
+Sort = Annotated[str | None, typer.Option(metavar="[-]FIELD", help="An indexed field to order by; - for descending.")]
 OneUpload = Annotated[str | None, typer.Option("--upload", metavar="ID", help="Only this upload's rows.")]
 
 
-def rows(dataset: DatasetName, upload: OneUpload = None, limit: Limit = None, as_json: Json = False) -> None:
-    """Show the rows of a dataset, in file order."""
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The row's key; of several fields between commas.")]
+Values = Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="Spelled as rows are shown.")]
+IfMatch = Annotated[
+    str | None, typer.Option("--if-match", metavar="ETAG", help="Only if the row is still the one of this tag.")
+]
+
+
+def rows(
+    dataset: DatasetName,
+    upload: OneUpload = None,
+    where: Where = None,
+    sort: Sort = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Show the rows of a dataset, in file order or by a field."""
+    wanted = _conditions(where)
     with connect() as rowmill:
-        found = rowmill.iterate_rows(dataset, upload, limit)
+        found = rowmill.iterate_rows(dataset, upload, limit, wanted, sort)
         if as_json:
             output.json_array(found)
             return
@@ -28,10 +49,58 @@ def rows(dataset: DatasetName, upload: OneUpload = None, limit: Limit = None, as
 def export_rows(
     dataset: DatasetName,
     upload: OneUpload = None,
+    where: Where = None,
+    sort: Sort = None,
     to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
 ) -> None:
-    """Write the rows of a dataset as CSV, in file order, with the header of its schema."""
+    """Write the rows of a dataset as CSV, in file order or by a field, with the header of its schema."""
+    wanted = _conditions(where)
     with connect() as rowmill:
         schema = rowmill.get_dataset(dataset)["schema"]
         with export.destination(None if to == Path("-") else to) as sink:
-            export.write_csv(rowmill.iterate_rows(dataset, upload), schema, sink)
+            export.write_csv(rowmill.iterate_rows(dataset, upload, None, wanted, sort), schema, sink)
+
+
+def _conditions(where: list[str] | None) -> dict[str, str]:
+    """By parameter: several conditions on one field are told apart by their operators."""
+    pairs = [text.partition("=") for text in where or []]
+    found = {name: value for name, _, value in pairs}
+    if len(found) != len(pairs) or not all(sign for _, sign, _ in pairs):
+        raise Unusable("--where takes FIELD=VALUE or FIELD.OP=VALUE, each of them once")
+    return found
+
+
+def get_row(dataset: DatasetName, key: Key) -> None:
+    """Print a row as JSON; on stderr its ETag."""
+    with connect() as rowmill:
+        row, tag = rowmill.get_row(dataset, *key.split(","))
+    output.json_document(row)
+    output.note(f"ETag: {tag}")
+
+
+def add_row(dataset: DatasetName, values: Values) -> None:
+    """Add a row; a field that is not named has no value. Prints it as JSON."""
+    row = _pairs(values)
+    with connect() as rowmill:
+        output.json_document(rowmill.create_row(dataset, row))
+
+
+def set_row(dataset: DatasetName, key: Key, values: Values, if_match: IfMatch = None) -> None:
+    """Change fields of a row. Prints it as JSON."""
+    wanted = _pairs(values)
+    with connect() as rowmill:
+        output.json_document(rowmill.change_row(dataset, *key.split(","), values=wanted, if_match=if_match))
+
+
+def delete_row(dataset: DatasetName, key: Key, if_match: IfMatch = None) -> None:
+    """Delete a row."""
+    with connect() as rowmill:
+        rowmill.delete_row(dataset, *key.split(","), if_match=if_match)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    found = {name: value for name, _, value in pairs}
+    if len(found) != len(pairs) or not all(sign for _, sign, _ in pairs):
+        raise Unusable("a field is set by FIELD=VALUE, each of them once")
+    return found

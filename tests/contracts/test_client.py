@@ -164,7 +164,7 @@ class Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.route()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def route(self) -> None:
         self.server.requests.append((self.command, self.path))
@@ -242,6 +242,12 @@ class Door(BaseHTTPRequestHandler):
                 self.answer(200, self.server.datasets[name])
             case "GET", "datasets", _, "rows":
                 self.page(self.server.rows, query)
+            case "DELETE", "datasets", name if self.server.datasets.pop(name, None):
+                self.answer(204)
+            case "POST", "datasets", _, "rows":
+                self.answer(201, body, ETag='"1"')
+            case (("GET" | "PATCH" | "DELETE"), "datasets", "books", "rows", key):
+                self.one_row(key, body)
             case "POST", "uploads":
                 self.create(body)
             case "GET", "uploads":
@@ -267,6 +273,14 @@ class Door(BaseHTTPRequestHandler):
                 self.create({**body, "dataset": f"of {parent}"})
             case _:
                 self.answer(404, problem(404, "not_found", "There is no such thing."))
+
+    def one_row(self, key: str, body: Any) -> None:
+        if self.headers["If-Match"] not in (None, '"1"'):
+            self.answer(412, problem(412, "precondition_failed", "It has changed since."))
+        elif self.command == "DELETE":
+            self.answer(204)
+        else:
+            self.answer(200, {"key": key, **(body or {})}, ETag='"1"')
 
     def enter(self, door: str, body: dict[str, str]) -> None:
         if body["password"] != "correct horse":
@@ -1070,6 +1084,14 @@ def test_a_dataset_is_put_listed_and_read_back(cloud: Cloud, rowmill: Shell, tmp
     assert listed.stdout.splitlines()[1] == "books\t1\tupsert\t2026-01-01T00:00:00Z"
 
 
+def test_a_dataset_is_deleted_by_whoever_means_it(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.datasets = {name: {"name": name} for name in ("books", "films")}
+    refused = rowmill("dataset", "delete", "books")
+    assert (refused.exit_code, list(cloud.datasets)) == (1, ["books", "films"])
+    assert rowmill("dataset", "delete", "books", "--yes").exit_code == 0
+    assert list(cloud.datasets) == ["films"]
+
+
 def test_every_line_of_a_problem_is_printed(rowmill: Shell, tmp_path: Path) -> None:
     schema = tmp_path / "books.json"
     schema.write_text("{}")
@@ -1087,6 +1109,26 @@ def test_listings_follow_the_cursor_to_the_end(cloud: Cloud, rowmill: Shell) -> 
     cloud.rows = [{"a": n} for n in range(7)]
     assert rowmill("rows", "books", "--limit", "3", "--upload", "upl_1").stdout == "a\n0\n1\n2\n"
     assert all("upload=upl_1" in path for _, path in cloud.requests[2:])
+    asked = ("--where", "a.gte=1=1", "--where", "b=", "--sort", "-a", "--limit", "1")
+    assert rowmill("rows", "books", *asked).stdout == "a\n0\n"
+    assert cloud.requests[-1][1].endswith("rows?a.gte=1%3D1&b=&sort=-a&limit=1")
+    for wrong in (("--where", "a"), ("--where", "a=1", "--where", "a=2")):
+        assert rowmill("rows", "books", *wrong).exit_code == 2
+
+
+def test_a_row_is_read_added_changed_and_deleted_by_its_key(cloud: Cloud, rowmill: Shell) -> None:
+    shown = rowmill("dataset", "get-row", "books", "a/b, %,2")
+    assert (json.loads(shown.stdout), shown.stderr) == ({"key": "a~1b,%20~3,2"}, 'ETag: "1"\n')
+    added = rowmill("dataset", "add-row", "books", "isbn=1=2", "pages=")
+    assert json.loads(added.stdout) == {"isbn": "1=2", "pages": ""}
+    changed = rowmill("dataset", "set-row", "books", "7", "pages=5", "--if-match", '"1"')
+    assert json.loads(changed.stdout) == {"key": "7", "pages": "5"}
+    assert (rowmill("dataset", "delete-row", "books", "7").exit_code, cloud.requests[-1][0]) == (0, "DELETE")
+    for stale in (("set-row", "books", "7", "a=1"), ("delete-row", "books", "7")):
+        ended = rowmill("dataset", *stale, "--if-match", '"0"')
+        assert (ended.exit_code, "precondition_failed" in ended.stderr) == (1, True)
+    for wrong in (("add-row", "books", "isbn"), ("set-row", "books", "7", "a=1", "a=2"), ("get-row", "books", "")):
+        assert rowmill("dataset", *wrong).exit_code == 2
 
 
 def test_a_rejected_row_is_a_line_per_cause_and_cannot_command_the_terminal(rowmill: Shell) -> None:

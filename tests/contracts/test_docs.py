@@ -28,6 +28,7 @@ PROMISED_TARGETS = {
     "bench-peers",
     "load",
     "campaign",
+    "fuzz-api",
 }
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|DATABASE_URL|JWT_SECRET")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")

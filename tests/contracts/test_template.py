@@ -70,7 +70,13 @@ MAY = {
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 # Read by libraries, not by settings.py.
-LIBRARY_VARIABLES = {"POLARS_MAX_THREADS", "LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL"}
+LIBRARY_VARIABLES = {
+    "GLIBC_TUNABLES",
+    "POLARS_MAX_THREADS",
+    "LOG_LEVEL",
+    "POWERTOOLS_SERVICE_NAME",
+    "AWS_ENDPOINT_URL",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from bench.campaign.rig import STRIKE
 from infra.local import cloud, instance
 from infra.local.processes import caller
 from infra.local.record import Instance
+from tests import held
 
 PEOPLE = {
     "fields": [
@@ -37,6 +38,21 @@ PEOPLE = {
 COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 HOLD = 20_26  # the advisory lock that stops workers at a moment
 Seen = TypeVar("Seen")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contract() -> Iterator[None]:
+    """Every answer of the API to every client here is held to its contract."""
+    with pytest.MonkeyPatch.context() as patch:
+        send = httpx.Client.send
+
+        def sent(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+            found = send(client, request, **options)
+            held.response(found)
+            return found
+
+        patch.setattr(httpx.Client, "send", sent)
+        yield
 
 
 @pytest.fixture(scope="session")

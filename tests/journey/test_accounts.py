@@ -35,10 +35,10 @@ def test_after_a_logout_the_session_goes_on_nowhere(account: Account) -> None:
 
 
 @pytest.mark.parametrize("door", ["refresh", "logout"])
-@pytest.mark.parametrize("body", [{"refresh": 1}, {"token": "x"}, {"refresh": "x", "more": 1}, []])
+@pytest.mark.parametrize("body", [{"refresh": 1}, {"token": "x"}, {"refresh": "x", "more": 1}, {}])
 def test_refresh_and_logout_take_a_token_and_nothing_else(account: Account, door: str, body: Any) -> None:
     answer = account.http.post(f"/auth/{door}", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "body_invalid")
+    assert (answer.status_code, answer.json()["code"]) == (422, "body_invalid")
 
 
 def test_keys_are_rotated_without_logging_anybody_out(account: Account) -> None:

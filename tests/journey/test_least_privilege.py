@@ -32,7 +32,20 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _in_parts(account)
         _as_a_piece(account, body)
         _in_segments(account)
+        _by_hand(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
+
+
+def _by_hand(account: Account) -> None:
+    """Rows one by one, and by an index."""
+    account.dataset(PEOPLE | {"indexes": ["name"]})
+    account.rowmill.create_row("people", {"id": 70_000, "name": "Zoe"})
+    assert account.rowmill.change_row("people", "70000", values={"name": "zoe"})["name"] == "zoe"
+    assert [row["id"] for row in account.rowmill.iterate_rows("people", where={"name": "zoe"})] == [70_000]
+    account.rowmill.delete_row("people", "70000")
+    account.dataset(name="passing")
+    account.rowmill.delete_dataset("passing")
+    assert [one["name"] for one in account.rowmill.iterate_datasets() if one["name"] == "passing"] == []
 
 
 def _as_a_piece(account: Account, body: bytes) -> None:

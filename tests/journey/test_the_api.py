@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 from rowmill_client import Patience
 from rowmill_client.transport import document, retry_after
 
-from tests.journey.conftest import PEOPLE, Account, new_account, people
+from chalicelib.contract import OPERATIONS, Operation
+from tests.journey.conftest import PEOPLE, Account, Cloud, new_account, people
 
-ROOT = Path(__file__).resolve().parents[2]
-ROUTES = re.findall(r'@app\.route\("/v1(/[^"]*)", methods=\["(\w+)"\]\)', (ROOT / "app.py").read_text())
-NAMING = [(path, method) for path, method in ROUTES if "{" in path and (path, method) != ("/datasets/{name}", "PUT")]
-CLOSED = [(path, method) for path, method in ROUTES if not path.startswith("/auth/")]
+CLOSED = [one for one in OPERATIONS.values() if not one.is_open]
+NAMING = [one for one in CLOSED if "{" in one.path and one.name != "put_dataset"]  # which makes one of that name
 PROBLEM = "application/problem+json"
 
 
@@ -30,18 +28,20 @@ def stranger(account: Account) -> Iterator[Account]:
         yield other
 
 
-@pytest.mark.parametrize(("path", "method"), NAMING)
-def test_what_belongs_to_another_tenant_is_not_there(
-    account: Account, stranger: Account, path: str, method: str
-) -> None:
+def name_of(one: Operation) -> str:
+    return one.name
+
+
+@pytest.mark.parametrize("one", NAMING, ids=name_of)
+def test_what_belongs_to_another_tenant_is_not_there(account: Account, stranger: Account, one: Operation) -> None:
     account.dataset()
     upload_id = account.start(b"id,name\n1,Ada\n")
     account.ended(upload_id)
     key_id = account.rowmill.create_api_key("a machine")["id"]
-    url = path.format(upload_id=upload_id, name="people", n=1, key_id=key_id)
-    body = {"json": {}} if method == "POST" else {}
-    assert _call(stranger, method, url, **body).status_code == 404
-    assert _call(account, method, url, **body).status_code != 404
+    url = one.path.removeprefix("/v1").format(upload_id=upload_id, name="people", n=1, key=1, key_id=key_id)
+    body = {"json": one.body.example} if one.body else {}
+    assert _call(stranger, one.method, url, **body).status_code == 404
+    assert _call(account, one.method, url, **body).status_code != 404
 
 
 def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
@@ -58,13 +58,12 @@ def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
     assert _items(stranger, "/datasets/people/rows") == []
 
 
-@pytest.mark.parametrize(("path", "method"), CLOSED)
+@pytest.mark.parametrize("one", CLOSED, ids=name_of)
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz"])
-def test_no_door_opens_without_a_token(account: Account, path: str, method: str, authorization: str) -> None:
+def test_no_door_opens_without_a_token(account: Account, one: Operation, authorization: str) -> None:
     headers = {"Authorization": authorization}
-    answer = account.http.request(
-        method, path.format(upload_id="upl_1", name="people", n=1, key_id="key_1"), headers=headers
-    )
+    url = one.path.removeprefix("/v1").format(upload_id="upl_1", name="people", n=1, key=1, key_id="key_1")
+    answer = account.http.request(one.method, url, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["code"] == "token_invalid"
@@ -187,3 +186,17 @@ def test_one_idempotency_key_from_eight_clients_at_once_is_one_upload(account: A
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
     assert len(list(account.rowmill.iterate_uploads())) == 1
+
+
+def test_anybody_may_read_the_contract_where_the_api_is_and_that_it_has_not_changed(deployed: Cloud) -> None:
+    api = deployed.instance.api_url
+    document, page = (httpx.get(f"{api}{path}") for path in ("/v1/openapi.json", "/docs"))
+    assert (document.status_code, page.status_code) == (200, 200)
+    assert document.json()["paths"].keys() == {one.path for one in OPERATIONS.values()}
+    server = urljoin(str(document.url), document.json()["servers"][0]["url"])
+    assert server.rstrip("/") == api
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    for answer in (document, page):
+        again = httpx.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")

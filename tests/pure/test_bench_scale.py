@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 from bench import wholefile
+from bench.bad_input.cases import every
 from bench.peers.exact import WITHOUT
 from bench.peers.meter import Spent
 from bench.publish import PAGE, publish
@@ -132,3 +133,11 @@ def test_figures_are_put_between_their_marks_and_nowhere_else(tmp_path: Path) ->
 def test_the_docs_have_room_for_each_benchs_figures(name: str) -> None:
     told = PAGE.read_text()
     assert told.count(f"<!-- {name}: begin -->") == told.count(f"<!-- {name}: end -->") == 1
+
+
+def test_words_that_no_case_has_are_answered_with_the_cases_that_there_are() -> None:
+    command = [sys.executable, "-m", "bench.bad_input", "every", "row", "in", "a", "thousand"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 2
+    assert "no case has all of these words in its name: every row in a thousand" in ran.stderr
+    assert {case.name for case in every(1)} <= {line.strip() for line in ran.stderr.splitlines()}

@@ -18,8 +18,23 @@ from moto import mock_aws
 from psycopg.rows import dict_row
 from ulid import ULID
 
-from chalicelib import accounts, admit, aws, callers, catalog, control, load, mend, rejects, report, settle, split
+from chalicelib import (
+    accounts,
+    admit,
+    aws,
+    callers,
+    catalog,
+    control,
+    load,
+    mend,
+    rejects,
+    report,
+    settle,
+    split,
+    table_rows,
+)
 from chalicelib.aws import functions, s3, sqs
+from chalicelib.contract import OPERATIONS, checks
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
 from chalicelib.settings import settings
@@ -49,6 +64,11 @@ def poison(patch: pytest.MonkeyPatch, first_record: int) -> None:
         return real(upload, work, data)
 
     patch.setattr(load, "prepare", poisoned)
+
+
+def taken(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A body that the contract of a POST lets through to its handler. Raises Refused."""
+    return checks.body(OPERATIONS["POST", path], body, 0)
 
 
 # Tables and schemas of other tests' tenants: the fault tests take and put back every table there is.
@@ -129,7 +149,7 @@ class Pipeline:
             "checksum": base64.b64encode(hashlib.sha256(body).digest()).decode(),
             "options": options,
         }
-        item, form = admit.create(self.tenant, asked, None, "request-1")
+        item, form = admit.create(self.tenant, taken("/v1/uploads", asked), None, "request-1")
         boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
         return str(item["upload_id"])
 
@@ -188,7 +208,7 @@ class Pipeline:
         return self.upload(upload_id)
 
     def confirm(self, upload_id: str, **body: Any) -> dict[str, Any]:
-        if dataset := control.reviewed(self.tenant, upload_id, body):
+        if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
             catalog.put(self.tenant, *dataset, "request-1")
         report.show(settle.finish(control.confirm(self.tenant, upload_id)))
         return self.upload(upload_id)
@@ -204,7 +224,7 @@ class Pipeline:
         return rejects.page(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def rows(self, dataset: str = "contacts") -> list[dict[str, Any]]:
-        return catalog.rows(self.tenant, dataset, Asked({}, None, 5000)).items
+        return table_rows.listing(self.tenant, dataset, Asked({}, None, 5000)).items
 
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Look, or tamper, behind the stages' back."""

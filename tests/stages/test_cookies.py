@@ -10,6 +10,7 @@ from chalice.test import Client
 from chalice.test import HTTPResponse as Answer
 
 from app import app
+from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline
 
 ADA = {"username": "ada", "password": "correct horse"}
@@ -30,6 +31,7 @@ class Browser:
         shown |= {"Cookie": "; ".join(f"{name}={value}" for name, value in self.jar.items())} if self.jar else {}
         raw = b"" if body is None else json.dumps(body).encode()
         answer = self.http.request(method, path, headers=shown | more, body=raw)
+        held.answer(method, path, answer.status_code, answer.headers, answer.body)
         given = answer.headers.get("Set-Cookie", [])
         for cookie in [given] if isinstance(given, str) else given:
             name, _, rest = cookie.partition("=")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.reading import read
-from chalicelib import catalog
+from chalicelib import table_rows
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked
 from tests.pure.test_conformance import CASES as CASES_OF_OTHERS
@@ -97,7 +97,9 @@ def test_other_libraries_cases_load_through_the_whole_pipeline(
             case["id"],
             upload["error"],
         )
-        found = catalog.rows(pipeline.tenant, upload["dataset"], Asked({"upload": upload["id"]}, None, 1000)).items
+        found = table_rows.listing(
+            pipeline.tenant, upload["dataset"], Asked({"upload": upload["id"]}, None, 1000)
+        ).items
         assert [list(row.values()) for row in found] == rows, case["id"]
         loaded += bool(rows)
     assert loaded == 125

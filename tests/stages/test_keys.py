@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import pytest
 
+from chalicelib.postgres import connection
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
@@ -207,3 +209,49 @@ def test_settling_twice_changes_nothing(pipeline: Pipeline) -> None:
     onward(settle.contested(message))
     assert pipeline.upload(upload_id) == before
     assert adds_up(before)
+
+
+def scans(pipeline: Pipeline, table: str) -> int:
+    """How often a table has been read from end to end until now."""
+    connection.connection().execute("SELECT pg_stat_force_next_flush()")
+    (found,) = pipeline.sql("SELECT coalesce(sum(seq_scan), 0) AS n FROM pg_stat_all_tables WHERE relname = %s", table)
+    return int(found["n"])
+
+
+def contacts(numbers: Iterable[int]) -> bytes:
+    return b"email,name,age\n" + b"".join(b"u%06d@x.org,U,%d\n" % (n, n) for n in numbers)
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip"])
+def test_a_chunk_of_which_some_rows_clash_reads_of_the_table_what_it_clashes_with_and_no_more(
+    pipeline: Pipeline, mode: str
+) -> None:
+    pipeline.dataset(mode=mode)
+    pipeline.run(contacts(range(20_000)))
+    pipeline.sql("ANALYZE")
+    (table,) = pipeline.sql("SELECT 'd_' || max(number) AS name FROM rowmill.dataset")
+    before = scans(pipeline, table["name"])
+    upload = pipeline.run(contacts(range(18_000, 38_000)))
+    assert (upload["loaded"], upload["skipped" if mode == "skip" else "rejected"]) == (18_000, 2000)
+    assert scans(pipeline, table["name"]) == before
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_settling_reads_of_the_table_what_is_contested_and_no_more(
+    pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 10_000)
+    pipeline.dataset(mode=mode)
+    upload_id = pipeline.create(contacts([*range(20_000), *range(100, 20_000, 50)]))
+    pipeline.split(upload_id)
+    pipeline.load(reversed(pipeline.messages()))  # so that loaded rows lose their place
+    (table,) = pipeline.sql("SELECT 'd_' || max(number) AS name FROM rowmill.dataset")
+    pipeline.sql("ANALYZE")
+    before = scans(pipeline, table["name"])
+    pipeline.settle()
+    assert scans(pipeline, table["name"]) == before
+    upload = pipeline.upload(upload_id)
+    assert (upload["loaded"] + upload["updated"], upload["updated"] + upload["skipped"] + upload["rejected"]) == (
+        20_398 if mode == "upsert" else 20_000,
+        398,
+    )

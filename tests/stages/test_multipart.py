@@ -21,6 +21,7 @@ from moto.s3 import models as moto_s3
 from app import app
 from chalicelib import accounts, mend, split, tickets
 from chalicelib.settings import settings
+from tests import held
 from tests.stages.conftest import Pipeline, onward
 
 PART = 20
@@ -50,7 +51,9 @@ class Parts:
 
     def post(self, path: str, body: Any, token: str = "", **headers: str) -> Answer:
         given = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json", **headers}
-        return self.http.request("POST", f"/v1/uploads{path}", headers=given, body=json.dumps(body).encode())
+        answer = self.http.request("POST", f"/v1/uploads{path}", headers=given, body=json.dumps(body).encode())
+        held.answer("POST", f"/v1/uploads{path}", answer.status_code, answer.headers, answer.body)
+        return answer
 
     def create(self, body: bytes = FILE, **headers: str) -> dict[str, Any]:
         asked = {"dataset": "contacts", "filename": "a.csv", "size": len(body), "checksum": sha256(body)}

@@ -657,16 +657,17 @@ def shown_as(row: dict[str, Any]) -> dict[str, Any]:
     return {kind: stored(kind, row[kind]) for kind in KINDS}
 
 
+@pytest.mark.parametrize("rows", [50, 500])
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
-def test_only_the_row_whose_key_no_index_can_hold_is_rejected(pipeline: Pipeline, mode: str) -> None:
+def test_only_the_row_whose_key_no_index_can_hold_is_rejected(pipeline: Pipeline, mode: str, rows: int) -> None:
     """Random text does not compress, so 10 kB of it cannot lie in a B-tree page."""
     pipeline.dataset(mode=mode)
     endless = "".join(random.Random(5).choices(string.ascii_letters + string.digits, k=10_000))
-    emails = [f"u{n}@x.org" for n in range(50)]
+    emails = [f"u{n}@x.org" for n in range(rows)]
     emails[20] = endless
     body = "email,name,age\n" + "".join(f"{email},U,{n}\n" for n, email in enumerate(emails))
     upload = pipeline.run(body.encode())
-    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 49, 1)
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", rows - 1, 1)
     assert adds_up(upload)
     (reject,) = pipeline.rejects(upload["id"])
     assert (reject["row"], reject["line"], [error["code"] for error in reject["errors"]]) == (21, 22, ["db_rejected"])

@@ -1,0 +1,174 @@
+"""The contract of accounts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chalicelib.contract.datasets import PAGED
+from chalicelib.contract.words import (
+    IF_NONE_MATCH,
+    MOMENT,
+    ORIGIN_FOREIGN,
+    TEXT,
+    Answer,
+    Body,
+    Error,
+    Operation,
+    Parameter,
+    Schema,
+    closed,
+    nullable,
+    page_of,
+    paged,
+    ref,
+    shown,
+)
+
+_ACCOUNTS: Final = "Accounts"
+_REFRESH: Final = {"refresh": "rmr_1AVc5cTg1x4n5ZaXHWdrNqMaKdktRaGpDrIhPeopd6I"}
+_EXAMPLE: Final = {"username": "ada@example.org", "password": "correct horse battery staple"}
+
+_SESSION: Final[dict[str, Schema]] = {
+    "access": {"type": "string", "description": "A JWT: `Authorization: Bearer …`."},
+    "refresh": {"type": "string", "description": "Gets the next two, once."},
+    "expires_in": {"type": "integer", "description": "Seconds that `access` is good for."},
+    "user_id": TEXT,
+    "username": TEXT,
+    "tenant_id": TEXT,
+}
+_KEY: Final[dict[str, Schema]] = {
+    "id": TEXT,
+    "name": TEXT,
+    "prefix": {"type": "string", "description": "The first 12 characters of the secret."},
+    "created_at": MOMENT,
+    "expires_at": nullable(MOMENT),
+}
+_KEPT: Final = ("Set-Cookie", "Cache-Control")
+_BY_COOKIE: Final = "Without a body the page's cookie is taken: docs/accounts.md."
+_SESSION_NEEDED: Final = Error(403, "session_needed", "An API key cannot do this.")
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "NewAccount": closed(
+        {
+            "username": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 254,
+                "title": "1 to 254 characters",
+                "description": "No blanks; upper and lower case are one.",
+            },
+            "password": {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"},
+        },
+        "username",
+        "password",
+    ),
+    "Credentials": closed({"username": TEXT, "password": TEXT}, "username", "password"),
+    "RefreshToken": closed({"refresh": TEXT}),
+    "Session": shown(_SESSION),
+    "SessionGoesOn": shown(_SESSION, "access", "refresh", description="A cookie that asked gets no token in the body."),
+    "NewApiKey": closed(
+        {
+            "name": {"type": "string", "minLength": 1, "maxLength": 100, "title": "1 to 100 characters"},
+            "expires_in_days": {"type": "integer", "minimum": 1, "maximum": 3650, "title": "from 1 to 3650 days"},
+        },
+        "name",
+    ),
+    "ApiKey": shown(_KEY),
+    "ApiKeyWithSecret": shown(_KEY | {"secret": {"type": "string", "description": "Told here, and never again."}}),
+    "ApiKeys": page_of("ApiKey"),
+}
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/auth/signup",
+        "signup",
+        _ACCOUNTS,
+        "An account in a tenant of its own",
+        {201: Answer("It is made, and logged in.", ref("Session"), _KEPT)},
+        body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
+        errors=(
+            Error(409, "username_taken", "Somebody has this username."),
+            Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
+            Error(422, "password_invalid", "The password is too short or too long."),
+            Error(422, "password_common", "The password is among the first that are guessed."),
+        ),
+        is_open=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/auth/login",
+        "login",
+        _ACCOUNTS,
+        "A session of an account",
+        {200: Answer("It is logged in.", ref("Session"), _KEPT)},
+        body=Body(ref("Credentials"), _EXAMPLE),
+        errors=(
+            Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
+            Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
+        ),
+        is_open=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/auth/refresh",
+        "refresh",
+        _ACCOUNTS,
+        "A session goes on with other tokens",
+        {200: Answer("The next tokens; the one that was sent is spent.", ref("SessionGoesOn"), _KEPT)},
+        about=_BY_COOKIE,
+        headers={"Idempotency-Key": Parameter(TEXT, "The same key again is answered again, if the answer was lost.")},
+        body=Body(ref("RefreshToken"), _REFRESH, required=False),
+        errors=(
+            Error(401, "refresh_invalid", "The session is over.", ("WWW-Authenticate",)),
+            ORIGIN_FOREIGN,
+        ),
+        is_open=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/auth/logout",
+        "logout",
+        _ACCOUNTS,
+        "A session ends",
+        {204: Answer("It is over, also if it was before.", headers=("Set-Cookie",))},
+        about=_BY_COOKIE,
+        body=Body(ref("RefreshToken"), _REFRESH, required=False),
+        errors=(ORIGIN_FOREIGN,),
+        is_open=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/api-keys",
+        "create_api_key",
+        _ACCOUNTS,
+        "A key for a machine",
+        {201: Answer("The key, with its secret.", ref("ApiKeyWithSecret"), ("Cache-Control",))},
+        body=Body(
+            ref("NewApiKey"),
+            {"name": "nightly load", "expires_in_days": 365},
+            codes={"name": "api_key_invalid", "expires_in_days": "api_key_invalid"},
+        ),
+        errors=(_SESSION_NEEDED, Error(422, "api_key_invalid", "The key's name or its time cannot be.")),
+    ),
+    Operation(
+        "GET",
+        "/v1/api-keys",
+        "list_api_keys",
+        _ACCOUNTS,
+        "The account's keys, the oldest first",
+        paged("ApiKeys"),
+        query=PAGED,
+        headers={"If-None-Match": IF_NONE_MATCH},
+        errors=(_SESSION_NEEDED,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/api-keys/{key_id}",
+        "delete_api_key",
+        _ACCOUNTS,
+        "A key opens nothing any more",
+        {204: Answer("It is gone.")},
+        errors=(_SESSION_NEEDED, Error(404, "unknown_api_key", "The account has no such key.")),
+    ),
+)

@@ -1,0 +1,239 @@
+"""The contract of datasets and their rows."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from chalicelib.contract.words import (
+    ANYTHING,
+    CHANGED,
+    COUNT,
+    CURSOR,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    MOMENT,
+    TEXT,
+    Answer,
+    Body,
+    Error,
+    Operation,
+    Parameter,
+    Schema,
+    listed,
+    page_of,
+    paged,
+    ref,
+    shown,
+    unchanged,
+)
+from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
+from chalicelib.journey import MODES
+
+_TAG: Final = "Datasets"
+DATASET_NOT_FOUND: Final = Error(404, "dataset_not_found", "There is no such dataset, or it is another tenant's.")
+UPLOAD_NOT_FOUND: Final = Error(404, "upload_not_found", "There is no such upload, or it is another tenant's.")
+DATASET_BUSY: Final = Error(409, "dataset_busy", "Uploads into the dataset are under way, or it is in use.")
+DATASET_ERRORS: Final = (
+    DATASET_BUSY,
+    Error(409, "index_too_slow", "Indexing the rows that are there takes too long; declare indexes before rows come."),
+    Error(409, "dataset_incompatible", "The dataset's rows could not stay as they are; `errors` names each field."),
+    Error(422, "schema_invalid", "The Table Schema cannot be used; `errors` names each field."),
+    Error(422, "mode_invalid", "The mode is none, or upsert without exactly one key."),
+    Error(422, "name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes."),
+)
+MODE: Final[Schema] = {"type": "string", "enum": list(MODES)}
+LIMIT: Final = Parameter(
+    {"type": "integer", "minimum": 1, "maximum": 5000, "default": 100},
+    "How many items a page has at most; a page of large items may have fewer.",
+)
+PAGED: Final = {"cursor": CURSOR, "limit": LIMIT}
+
+_FIELD: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "description": f"1 to {MAX_IDENTIFIER_BYTES} bytes; the column's name.",
+        },
+        "type": {"type": "string", "default": "string", "description": f"One of {', '.join(get_args(FieldType))}."},
+        "format": TEXT,
+        "constraints": {
+            **ANYTHING,
+            "description": "required, unique, enum, pattern, minimum, maximum, minLength, maxLength …",
+        },
+    },
+    "required": ["name"],
+    "additionalProperties": True,
+}
+_FIELDS: Final = {"fields": listed(_FIELD, minItems=1, description=f"At most {MAX_FIELDS}.")}
+_EXAMPLE: Final = {
+    "fields": [
+        {"name": "email", "type": "string", "constraints": {"required": True, "unique": True}},
+        {"name": "since", "type": "date"},
+    ]
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "TableSchema": {
+        "type": "object",
+        "properties": _FIELDS,
+        "required": ["fields"],
+        "additionalProperties": True,
+        "description": "A Frictionless Table Schema. What only describes is kept; what cannot be honoured is refused.",
+    },
+    "DatasetDefinition": {
+        "type": "object",
+        "properties": {
+            **_FIELDS,
+            "mode": {**MODE, "default": "insert", "description": "What uploads do by default."},
+            "indexes": {"type": "array", "description": "Up to 16: fields, or lists of fields."},
+        },
+        "required": ["fields"],
+        "additionalProperties": True,
+        "description": "A Frictionless Table Schema, and the mode.",
+    },
+    "Dataset": shown(
+        {
+            "name": TEXT,
+            "version": {**COUNT, "description": "Grows with each change of the columns."},
+            "mode": MODE,
+            "indexes": listed(listed(TEXT), description="By which rows are found, beside the keys."),
+            "schema": ref("TableSchema"),
+            "created_at": MOMENT,
+        }
+    ),
+    "DatasetPage": page_of("Dataset"),
+    "Row": {
+        "type": "object",
+        "additionalProperties": {"type": ["string", "integer", "number", "boolean", "null", "object", "array"]},
+        "description": "A field's value by its name: exact decimals as strings, moments in UTC.",
+    },
+    "RowPage": page_of("Row"),
+}
+
+_KNOWN: Final = {"If-None-Match": IF_NONE_MATCH}
+_ROWS: Final = "/v1/datasets/{name}/rows"
+_ROW: Final = (
+    DATASET_NOT_FOUND,
+    DATASET_BUSY,
+    Error(404, "row_not_found", "There is no row of this key."),
+    Error(409, "dataset_keyless", "The dataset has no key by which to tell one row."),
+)
+_WRITTEN: Final = (
+    Error(409, "duplicate_in_db", "Another row has the same key."),
+    Error(422, "row_invalid", "The row breaks rules of the dataset; `errors` names each field."),
+    Error(422, "reference_missing", "A dataset that this one refers to is gone."),
+)
+_REFERRED: Final = Error(409, "row_referenced", "A row of another dataset refers to it.")
+_ROW_EXAMPLE: Final = {"email": "ada@example.org", "since": "2024-02-29"}
+
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/v1/datasets",
+        "list_datasets",
+        _TAG,
+        "All datasets, by name",
+        paged("DatasetPage"),
+        headers=_KNOWN,
+        query=PAGED,
+    ),
+    Operation(
+        "PUT",
+        "/v1/datasets/{name}",
+        "put_dataset",
+        _TAG,
+        "Make a dataset, or change it",
+        {
+            200: Answer("It is there, changed or as it was.", ref("Dataset"), ("ETag",)),
+            201: Answer("It is new.", ref("Dataset"), ("ETag",)),
+        },
+        "One that is empty takes any schema, one that holds rows a wider one. Repeating the request changes nothing.",
+        body=Body(ref("DatasetDefinition"), _EXAMPLE, codes={".": "schema_invalid", "mode": "mode_invalid"}),
+        errors=(*DATASET_ERRORS, Error(404, "dataset_not_found", "Somebody has deleted it at this moment.")),
+    ),
+    Operation(
+        "GET",
+        "/v1/datasets/{name}",
+        "get_dataset",
+        _TAG,
+        "A dataset",
+        {200: Answer("The dataset.", ref("Dataset"), ("ETag",)), 304: unchanged()},
+        headers=_KNOWN,
+        errors=(DATASET_NOT_FOUND,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/datasets/{name}",
+        "delete_dataset",
+        _TAG,
+        "Delete a dataset with its rows",
+        {204: Answer("It is gone; its uploads keep their history.")},
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, Error(409, "dataset_referenced", "Another dataset refers to it.")),
+    ),
+    Operation(
+        "GET",
+        _ROWS,
+        "list_rows",
+        _TAG,
+        "Rows, by a query or in the order of their files",
+        paged("RowPage"),
+        "Nobody reads a whole table for a few rows: what is asked by has an index.",
+        headers=_KNOWN,
+        query=PAGED
+        | {
+            "upload": Parameter(TEXT, "Only the rows of this upload."),
+            "sort": Parameter(TEXT, "A field, or `-` and a field for the other way round."),
+        },
+        further="Fields: `age=36`, or with an operator, `age.gte=36`: eq, gt, gte, lt, lte.",
+        errors=(
+            DATASET_NOT_FOUND,
+            UPLOAD_NOT_FOUND,
+            DATASET_BUSY,
+            Error(400, "column_not_indexed", "No index serves this field; declare one."),
+        ),
+    ),
+    Operation(
+        "POST",
+        _ROWS,
+        "create_row",
+        _TAG,
+        "Make a row",
+        {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
+        body=Body(ref("Row"), _ROW_EXAMPLE),
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *_WRITTEN),
+    ),
+    Operation(
+        "GET",
+        _ROWS + "/{key}",
+        "get_row",
+        _TAG,
+        "A row by its key",
+        {200: Answer("The row.", ref("Row"), ("ETag",)), 304: unchanged()},
+        headers=_KNOWN,
+        errors=_ROW,
+    ),
+    Operation(
+        "PATCH",
+        _ROWS + "/{key}",
+        "change_row",
+        _TAG,
+        "Change fields of a row",
+        {200: Answer("The row as it is now.", ref("Row"), ("ETag",))},
+        "Fields that are not named stay.",
+        headers={"If-Match": IF_MATCH},
+        body=Body(ref("Row"), _ROW_EXAMPLE),
+        errors=(*_ROW, *_WRITTEN, _REFERRED, CHANGED),
+    ),
+    Operation(
+        "DELETE",
+        _ROWS + "/{key}",
+        "delete_row",
+        _TAG,
+        "Delete a row",
+        {204: Answer("It is gone.")},
+        headers={"If-Match": IF_MATCH},
+        errors=(*_ROW, _REFERRED, CHANGED),
+    ),
+)

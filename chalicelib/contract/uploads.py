@@ -1,0 +1,533 @@
+"""The contract of uploads: announced, sent, followed, corrected."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chalicelib.contract.datasets import (
+    DATASET_BUSY,
+    DATASET_ERRORS,
+    MODE,
+    PAGED,
+    UPLOAD_NOT_FOUND,
+)
+from chalicelib.contract.words import (
+    ANYTHING,
+    COUNT,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    Answer,
+    Body,
+    Error,
+    Operation,
+    Parameter,
+    Schema,
+    closed,
+    listed,
+    nullable,
+    page_of,
+    paged,
+    ref,
+    shown,
+    unchanged,
+)
+from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALUES, MAX_SKIP_LINES
+from chalicelib.formats.transcoded import ENCODINGS
+from chalicelib.journey import STATUS, TIERS, TRANSITIONS
+
+MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
+_TAG: Final = "Uploads"
+_REJECTS: Final = "Rejects"
+_UPLOADS: Final = "/v1/uploads"
+_ONE: Final = "/v1/uploads/{upload_id}"
+
+# What is asked
+
+_SHA256: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9+/]{43}=$",
+    "title": "a SHA-256 in base64",
+}
+_MARK: Final[Schema] = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": 1,
+    "title": "null or one ASCII character, no line end and no NUL",
+}
+_CHARACTER: Final[Schema] = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": 1,
+    "title": "null or one character, no letter and no digit",
+}
+_DIALECT: Final[dict[str, Schema]] = {
+    "delimiter": {"type": "string", "minLength": 1, "maxLength": MAX_DELIMITER, "description": "No line end, no NUL."},
+    "quote": _MARK,
+    "escape": _MARK,
+    "comment": _MARK,
+    "header": {"type": "boolean"},
+    "skip_lines": {"type": "integer", "minimum": 0, "maximum": MAX_SKIP_LINES},
+    "ragged": {"type": "string", "enum": ["strict", "pad"]},
+    "encoding": {"type": "string", "enum": list(ENCODINGS)},
+    "null_values": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "maxLength": 100},
+        "maxItems": MAX_NULL_VALUES,
+    },
+    "decimal_char": _CHARACTER,
+    "group_char": _CHARACTER,
+    "date_order": {"type": ["string", "null"], "enum": [*DATE_ORDERS, None]},
+}
+_SHEET: Final[Schema] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": 255},
+        {"type": "integer", "minimum": 1, "maximum": 999_999},
+        {"type": "null"},
+    ],
+    "title": "a sheet's name, or its number from 1",
+}
+_OPTIONS: Final = closed(
+    {
+        "mode": {**MODE, "description": "The dataset's own unless it is said here."},
+        "dialect": ref("Dialect"),
+        "mapping": {
+            "type": "object",
+            "additionalProperties": {"type": ["string", "null"], "title": "the name of a field, or null"},
+            "description": "Columns, by name or place, to fields; null ignores a column.",
+        },
+        "sheet": _SHEET,
+        "validate_only": {"type": "boolean", "description": "Say what would be rejected; load when it is confirmed."},
+        "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
+        "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
+        "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
+    }
+)
+_FILE: Final[dict[str, Schema]] = {
+    "filename": {"type": "string", "maxLength": 1024, "default": ""},
+    "size": {**COUNT, "description": "Bytes of the file. The storage takes no other number."},
+    "content_type": {
+        "type": "string",
+        "pattern": r"^[A-Za-z0-9_.+-]{1,100}/[A-Za-z0-9_.+-]{1,100}(; ?charset=[A-Za-z0-9_-]{1,40})?$",
+        "title": "a media type such as text/csv",
+        "default": "text/csv",
+    },
+    "checksum": {
+        **nullable(_SHA256),
+        "title": "the file's SHA-256 in base64",
+        "description": "The storage holds a form to it.",
+    },
+    "options": ref("Options"),
+}
+_CODES: Final = {
+    "options.mode": "mode_invalid",
+    "options.dialect.": "dialect_invalid",
+    "options.mapping": "mapping_invalid",
+    "options.mapping.": "mapping_invalid",
+}
+_PART_NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 10_000}
+
+_ASKED: Final[dict[str, Schema]] = {
+    "Dialect": closed(_DIALECT, description="How the file is written. What is not declared is detected."),
+    "Options": _OPTIONS,
+    "NewUpload": closed(
+        {"dataset": {"type": "string", "description": "The dataset's name."}, **_FILE}, "dataset", "size"
+    ),
+    "NewRetry": closed(_FILE, "size", description="The corrected rows, for the first upload's dataset."),
+    "WantedParts": closed(
+        {
+            "parts": listed(
+                closed({"number": _PART_NUMBER, "sha256": _SHA256}, "number", "sha256"),
+                maxItems=MOST_SIGNED,
+                description="The parts to sign; without any the answer tells what is stored.",
+            )
+        }
+    ),
+    "SentParts": closed(
+        {
+            "parts": listed(
+                closed({"number": _PART_NUMBER, "etag": TEXT, "sha256": _SHA256}, "number", "etag", "sha256"),
+                maxItems=10_000,
+                description="All parts of the file.",
+            )
+        },
+        "parts",
+    ),
+    "Confirmation": closed(
+        {
+            "dataset": {"type": "string", "description": "As it was announced."},
+            "schema": ref("TableSchema"),
+            "mode": MODE,
+        },
+        description="Of an upload that makes its dataset: what this is to be, instead of what was found.",
+    ),
+}
+
+# What is answered
+
+_STATE: Final[Schema] = {"type": "string", "enum": list(TRANSITIONS)}
+_FAILURE: Final = shown({"code": TEXT, "detail": TEXT})
+_SECONDS: Final[Schema] = {"type": ["number", "null"]}
+_UPLOAD: Final[dict[str, Schema]] = {
+    "id": {"type": "string", "pattern": "^upl_[0-9A-Z]{26}$"},
+    "dataset": TEXT,
+    "filename": TEXT,
+    "state": _STATE,
+    "status": {"type": "string", "enum": sorted(set(STATUS.values())), "description": "The state, coarsely."},
+    "mode": MODE,
+    "created_at": MOMENT,
+    "bytes_total": COUNT,
+    "options": {**ANYTHING, "description": "As they were announced."},
+    "rows_total": {**nullable(COUNT), "description": "Null until the whole file has been scanned."},
+    "loaded": COUNT,
+    "updated": COUNT,
+    "skipped": COUNT,
+    "rejected": COUNT,
+    "unprocessed": COUNT,
+    "valid": {**COUNT, "description": "Rows that a check found good."},
+    "percent": {"type": "number", "minimum": 0, "maximum": 100},
+    "chunks_total": nullable(COUNT),
+    "chunks_done": COUNT,
+    "tier": {"type": ["string", "null"], "enum": [*TIERS, None]},
+    "rate": nullable(shown({"rows_per_s": NUMBER, "bytes_per_s": NUMBER})),
+    "queued_before": {**nullable(COUNT), "description": "Chunks that wait before its first one."},
+    "eta": nullable(shown({"p50_at": MOMENT, "p90_at": MOMENT})),
+    "cost": nullable(ref("Cost")),
+    "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": "With what was detected."},
+    "mapping": {"type": ["array", "null"], "items": ref("Column")},
+    "timings": shown(
+        {"stored_at": nullable(MOMENT), "split_s": _SECONDS, "load_s": _SECONDS, "stored_to_completed_s": _SECONDS}
+    ),
+    "error": {**nullable(_FAILURE), "additionalProperties": True},
+    "review": {
+        **nullable(shown({"schema": ref("TableSchema"), "dialect": ANYTHING, "rows": listed(listed(TEXT))})),
+        "description": "What a file without a dataset was found to be, while it waits to be confirmed.",
+    },
+    "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
+    "children": listed(TEXT, description="Its retries, the last hundred."),
+    "resolved": {
+        **nullable(COUNT),
+        "description": "Rejects that retries have brought in; null while one is under way.",
+    },
+    "rejected_open": nullable(COUNT),
+}
+
+_ANSWERED: Final[dict[str, Schema]] = {
+    "Cost": shown(
+        {
+            "usd": NUMBER,
+            "usd_per_million_rows": {"type": ["number", "null"]},
+            "gb_seconds": {"type": "object", "additionalProperties": NUMBER},
+            "requests": {"type": "object", "additionalProperties": NUMBER},
+            "bytes": {"type": "object", "additionalProperties": NUMBER},
+            "estimate": TEXT,
+        },
+        description="An estimate of what it has cost on AWS by now.",
+    ),
+    "Column": shown(
+        {
+            "position": {"type": "integer", "minimum": 1},
+            "name": TEXT,
+            "field": {"type": ["string", "null"]},
+            "how": {"type": "string", "enum": ["exact", "normalised", "declared", "position"]},
+        },
+        description="A column of the file and its field.",
+    ),
+    "Upload": shown(_UPLOAD),
+    "UploadPage": page_of("Upload"),
+    "Form": shown(
+        {
+            "method": {"type": "string", "enum": ["POST"]},
+            "url": TEXT,
+            "fields": {"type": "object", "additionalProperties": TEXT},
+            "expires_at": MOMENT,
+            "checksum": {"type": ["string", "null"]},
+        },
+        "checksum",
+        description="Send all fields, then the file, as multipart/form-data.",
+    ),
+    "PartsTicket": shown(
+        {
+            "method": {"type": "string", "enum": ["PUT"]},
+            "part_size": COUNT,
+            "parts_total": COUNT,
+            "parts": listed(
+                shown(
+                    {
+                        "number": _PART_NUMBER,
+                        "size": COUNT,
+                        "url": TEXT,
+                        "headers": {"type": "object", "additionalProperties": TEXT},
+                    }
+                )
+            ),
+            "stored": listed(
+                shown({"number": _PART_NUMBER, "size": COUNT, "etag": TEXT, "sha256": {"type": ["string", "null"]}})
+            ),
+            "checksum": {"type": ["string", "null"]},
+            "expires_at": MOMENT,
+            "closes_at": MOMENT,
+        },
+        description="Put each part with its headers; URLs are asked for until `closes_at`.",
+    ),
+    "Ticket": {"anyOf": [ref("Form"), ref("PartsTicket")]},
+    "CreatedUpload": shown({**_UPLOAD, "upload": ref("Ticket")}),
+    "Chunk": shown(
+        {
+            "n": COUNT,
+            "state": {"type": "string", "enum": ["queued", "loaded", "dead", "canceled"]},
+            **dict.fromkeys(("byte_start", "byte_end", "first_record", "first_line", "records"), COUNT),
+            **dict.fromkeys(("loaded", "valid", "updated", "skipped", "rejected", "contested", "attempts"), COUNT),
+            "error": {**ANYTHING, "type": ["object", "null"]},
+        },
+        description="A byte range of the file, and what became of its records.",
+    ),
+    "ChunkPage": page_of("Chunk"),
+    "CellError": shown({"column": {"type": ["string", "null"]}, "code": TEXT, "detail": TEXT}),
+    "Reject": shown(
+        {
+            "row": {"type": "integer", "minimum": 1},
+            "line": {"type": "integer", "minimum": 1},
+            "errors": listed(ref("CellError")),
+            "raw": {"type": "string", "description": "The record as uploaded."},
+            "raw_truncated": {"type": "boolean"},
+        },
+        "raw_truncated",
+    ),
+    "RejectPage": page_of("Reject"),
+    "Download": shown({"url": TEXT, "expires_at": MOMENT}, description="Fetch it without the token."),
+    "Processing": shown({"status": {"type": "string", "enum": ["processing"]}}),
+    "Summary": shown(
+        {
+            "rejected": COUNT,
+            "causes": listed(
+                shown(
+                    {
+                        "code": TEXT,
+                        "column": {"type": ["string", "null"]},
+                        "cause": TEXT,
+                        "rows": COUNT,
+                        "share": {"type": "number", "minimum": 0, "maximum": 1},
+                        "first_line": COUNT,
+                        "last_line": COUNT,
+                        "samples": listed(shown({"row": COUNT, "line": COUNT, "value": {"type": ["string", "null"]}})),
+                    }
+                )
+            ),
+            "causes_total": COUNT,
+        }
+    ),
+    "Record": shown(
+        {
+            "row": {"type": "integer", "minimum": 1},
+            "state": {"type": "string", "enum": ["pending", "processing", "success", "failed", "unprocessed"]},
+            "outcome": {
+                "type": ["string", "null"],
+                "enum": ["loaded", "updated", "written", "skipped", "replaced", "skipped_or_replaced", None],
+            },
+            "line": nullable(COUNT),
+            "errors": listed(ref("CellError")),
+        }
+    ),
+}
+SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
+
+# The doors
+
+_CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
+_EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
+_ADMISSION: Final = (
+    Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
+    Error(413, "file_too_large", "The file is larger than this deployment takes."),
+    Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
+    Error(422, "unknown_dataset", "There is no dataset of this name."),
+    Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
+    Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
+)
+_CREATED: Final = {
+    201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))
+}
+_ACCEPTED: Final = {202: Answer("The upload, now that this was asked of it.", ref("Upload"))}
+_FILE_EXAMPLE: Final = {"filename": "contacts.csv", "size": 1048576, "content_type": "text/csv"}
+_PART_EXAMPLE: Final = {"number": 1, "sha256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        _UPLOADS,
+        "create_upload",
+        _TAG,
+        "Announce a file",
+        _CREATED,
+        "A file above 100 MB is sent in parts, any other as one form.",
+        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
+        body=Body(ref("NewUpload"), {"dataset": "contacts", **_FILE_EXAMPLE}, codes=_CODES),
+        errors=_ADMISSION,
+    ),
+    Operation(
+        "GET",
+        _UPLOADS,
+        "list_uploads",
+        _TAG,
+        "All uploads, the newest first",
+        paged("UploadPage"),
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED | {"state": Parameter(_STATE, "Only those."), "dataset": Parameter(TEXT, "Only into this one.")},
+    ),
+    Operation(
+        "GET",
+        _ONE,
+        "get_upload",
+        _TAG,
+        "Where an upload stands",
+        {
+            200: Answer("The upload. Retry-After while it is under way.", ref("Upload"), ("ETag", "Retry-After")),
+            304: unchanged("Retry-After"),
+        },
+        headers={"If-None-Match": IF_NONE_MATCH},
+        errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/parts",
+        "sign_parts",
+        _TAG,
+        "Leave to send the file again, or parts of it",
+        {200: Answer("A fresh form, or the parts' URLs and what is stored.", ref("Ticket"))},
+        body=Body(ref("WantedParts"), {"parts": [_PART_EXAMPLE]}),
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _EXPIRED),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/complete",
+        "complete_upload",
+        _TAG,
+        "Make the file of its parts",
+        _ACCEPTED,
+        "May be repeated.",
+        body=Body(ref("SentParts"), {"parts": [_PART_EXAMPLE | {"etag": '"9b2cf535f27731c974343645a3985328"'}]}),
+        errors=(
+            UPLOAD_NOT_FOUND,
+            _CONFLICT,
+            _EXPIRED,
+            Error(409, "upload_not_in_parts", "This file is sent as one form; nothing completes it."),
+            Error(409, "parts_missing", "Parts are not stored; `errors` names them."),
+            Error(409, "parts_differ", "Parts are stored with other bytes; `errors` names them."),
+            Error(409, "parts_refused", "The storage does not put these parts together."),
+            Error(422, "parts_missing", "Parts are not named; `errors` names them."),
+        ),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/chunks",
+        "list_chunks",
+        _TAG,
+        "An upload's chunks",
+        paged("ChunkPage", "A page; empty before the scan."),
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED,
+        errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/rejects",
+        "list_rejects",
+        _REJECTS,
+        "The rows that were not loaded",
+        {
+            200: Answer(
+                "A page; or with a format, where the file is.",
+                {"anyOf": [ref("RejectPage"), ref("Download")]},
+                ("ETag", "Link"),
+            ),
+            304: unchanged("Link"),
+            202: Answer("The file is being made; ask again.", ref("Processing"), ("Retry-After",)),
+        },
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED
+        | {"format": Parameter({"type": "string", "enum": ["json", "csv", "xlsx"]}, "A page, or a file to correct.")},
+        errors=(
+            UPLOAD_NOT_FOUND,
+            Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
+            Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
+        ),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/rejects/summary",
+        "summarize_rejects",
+        _REJECTS,
+        "Why rows were not loaded",
+        {200: Answer("The most frequent causes, with samples.", ref("Summary"))},
+        errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/rows/{n}",
+        "get_record",
+        _TAG,
+        "What became of one record",
+        {200: Answer("Its state.", ref("Record"))},
+        errors=(
+            UPLOAD_NOT_FOUND,
+            Error(404, "record_not_found", "The file has no such record, as far as it was read."),
+        ),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/retries",
+        "retry_upload",
+        _REJECTS,
+        "Announce a file of corrected rows",
+        _CREATED,
+        "A new upload into the same dataset, with the first one's mode and spelling of values.",
+        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
+        body=Body(ref("NewRetry"), _FILE_EXAMPLE, codes=_CODES),
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT, *_ADMISSION),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/cancel",
+        "cancel_upload",
+        _TAG,
+        "Load nothing more",
+        _ACCEPTED,
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/confirm",
+        "confirm_upload",
+        _TAG,
+        "Load what was only checked",
+        _ACCEPTED,
+        body=Body(ref("Confirmation"), {}, required=False, codes={"mode": "mode_invalid", "schema.": "schema_invalid"}),
+        errors=(
+            UPLOAD_NOT_FOUND,
+            _CONFLICT,
+            *DATASET_ERRORS,
+            Error(409, "dataset_exists", "A dataset of this name has come to exist meanwhile."),
+            Error(409, "dataset_not_found", "The upload has no dataset yet."),
+            *(
+                Error(422, code, "The columns do not fit the schema.")
+                for code in ("columns_missing", "columns_unknown", "columns_repeated")
+            ),
+        ),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/redrive",
+        "redrive_upload",
+        _TAG,
+        "Try again what was given up",
+        _ACCEPTED,
+        errors=(
+            UPLOAD_NOT_FOUND,
+            _CONFLICT,
+            DATASET_BUSY,
+            Error(409, "dataset_changed", "The dataset's schema has changed since; upload what is missing anew."),
+        ),
+    ),
+)

@@ -1,0 +1,123 @@
+"""Rows one by one: found by key, made, changed, deleted. Each inside the caller's transaction.
+
+What is made or changed here has a lineage of its own and is no upload's row any more: none settles it, replaces it as
+its own, or counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import sql
+
+from chalicelib.cells import Value
+from chalicelib.journey import HANDMADE, RECORD_BITS, lineage
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.tables import Table, shown
+
+Row = tuple[Any, ...]
+_LOWEST: Final = lineage(HANDMADE, 0)
+_NEW: Final = sql.SQL("{} + nextval('rowmill.handmade_row')").format(_LOWEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A row as it is shown now, and what some of its fields held before and hold now, as text."""
+
+    row: Row
+    before: tuple[Value, ...]
+    after: tuple[Value, ...]
+
+
+def find(connection: Connection, table: Table, key: Mapping[str, Value], *, hold: bool = False) -> Row | None:
+    """The row of this key as it is shown; `hold` lets nobody else change it until the transaction ends."""
+    _show_durations(connection)
+    return connection.execute(
+        sql.SQL("SELECT {} FROM {} WHERE {}{}").format(
+            shown(table.schema), table.name, _has(table, key), sql.SQL(" FOR UPDATE" if hold else "")
+        )
+    ).fetchone()
+
+
+def insert(connection: Connection, table: Table, values: Mapping[str, Value]) -> Row:
+    """A new row, as it is shown. Raises what Postgres has against it."""
+    _show_durations(connection)
+    given = [_literal(table, name, values[name]) for name in table.schema.names]
+    row = connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
+            table.name, table.columns, sql.SQL(", ").join([*given, _NEW]), shown(table.schema)
+        )
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def update(
+    connection: Connection, table: Table, key: Mapping[str, Value], values: Mapping[str, Value], watched: Sequence[str]
+) -> Changed:
+    """Change fields of the row of this key, which is there and held; `watched` are those to tell before and after."""
+    _show_durations(connection)
+    sets = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), _literal(table, name, value)) for name, value in values.items()
+    ]
+    sets.append(sql.SQL("_row = CASE WHEN _row >= {} THEN _row ELSE {} END").format(_LOWEST, _NEW))
+    told = [_told(alias, watched) for alias in ("old", "new")]
+    row = connection.execute(
+        sql.SQL("UPDATE {} SET {} WHERE {} RETURNING {}, old._row, {}, {}").format(
+            table.name, sql.SQL(", ").join(sets), _has(table, key), shown(table.schema), *told
+        )
+    ).fetchone()
+    assert row is not None
+    *changed, lineage_before, before, after = row
+    _take_over(connection, lineage_before)
+    return Changed(tuple(changed), tuple(before), tuple(after))
+
+
+def delete(connection: Connection, table: Table, key: Mapping[str, Value], watched: Sequence[str]) -> tuple[Value, ...]:
+    """Delete the row of this key, which is there and held; what the watched fields held, as text."""
+    row = connection.execute(
+        sql.SQL("DELETE FROM {} WHERE {} RETURNING _row, {}").format(
+            table.name, _has(table, key), _told("old", watched)
+        )
+    ).fetchone()
+    assert row is not None
+    _take_over(connection, row[0])
+    return tuple(row[1])
+
+
+def taken_over(connection: Connection, upload: int) -> int:
+    """How many rows of an upload have been changed or deleted by hand."""
+    row = connection.execute("SELECT rows FROM rowmill.takeover WHERE upload = %s", (upload,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _take_over(connection: Connection, row: int) -> None:
+    """Note that an upload has lost a row, if it was an upload's."""
+    if row < _LOWEST:
+        connection.execute(
+            "INSERT INTO rowmill.takeover AS t (upload, rows) VALUES (%s, 1)"
+            " ON CONFLICT (upload) DO UPDATE SET rows = t.rows + 1",
+            (row >> RECORD_BITS,),
+        )
+
+
+def _show_durations(connection: Connection) -> None:
+    connection.execute("SET LOCAL intervalstyle = 'iso_8601'")
+
+
+def _has(table: Table, key: Mapping[str, Value]) -> sql.Composed:
+    same = [sql.SQL("{} = {}").format(sql.Identifier(name), _literal(table, name, key[name])) for name in key]
+    return sql.SQL(" AND ").join(same)
+
+
+def _literal(table: Table, name: str, value: Value) -> sql.Composed:
+    """As a literal: beside parameters, a % in a column's name would be taken for a placeholder."""
+    field = table.schema.fields[table.schema.positions((name,))[0]]
+    return sql.SQL("{}::{}").format(sql.Literal(value), sql.Identifier("pg_catalog", field.postgres_type))
+
+
+def _told(alias: str, names: Sequence[str]) -> sql.Composed:
+    columns = [sql.SQL("{}::text").format(sql.Identifier(alias, name)) for name in names]
+    return sql.SQL("ARRAY[{}]::text[]").format(sql.SQL(", ").join(columns))

@@ -1,0 +1,259 @@
+"""The rows of a dataset over HTTP: pages in file order or by a query, and rows one by one.
+
+A single row is addressed by its key and held to the same checks as a file's; what somebody else may have changed
+meanwhile is guarded by its tag. No table is made or altered here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from chalicelib import conditional
+from chalicelib.cells import Value
+from chalicelib.cells.shown import as_json
+from chalicelib.checking.documents import check_document
+from chalicelib.datasets import Dataset, ForeignKey, Schema, addresses
+from chalicelib.datasets.queries import Query, read_query, read_value
+from chalicelib.errors import Refused
+from chalicelib.journey import CellError, Number, is_upload_id
+from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
+from chalicelib.postgres import handmade, ledger, people, references, selection, tables
+from chalicelib.postgres.connection import Connection, connection, is_row_fault
+from chalicelib.postgres.replay import DETAILS, IN_DATABASE
+from chalicelib.strict_json import is_text
+
+
+def listing(tenant: str, name: str, asked: Asked) -> Page:
+    """Rows of one upload or of all, in file order or as a query orders them. Raises Refused (400, 404)."""
+    dataset = people.get_dataset(connection(), tenant, name).dataset
+    given = dict(asked.filters)
+    upload = _upload_number(tenant, given.pop("upload", None))
+    with _standing():
+        if not given:
+            return _in_file_order(dataset, upload, asked)
+        return _selected(dataset, read_query(given, dataset.schema), upload, asked)
+
+
+def _in_file_order(dataset: Dataset, upload: Number | None, asked: Asked) -> Page:
+    after = decode(asked.cursor, int, -1)
+    found = tables.read(connection(), _table(dataset), after, upload, asked.limit + 1)
+    return fill(found, asked.limit, _shower(dataset.schema), lambda row: row[-1])
+
+
+def _selected(dataset: Dataset, query: Query, upload: Number | None, asked: Asked) -> Page:
+    mark = _mark(dataset, asked.filters)
+    window = selection.Window(upload, _place(asked.cursor, mark), asked.limit + 1)
+    found = selection.read(connection(), _table(dataset), query, window)
+    try:
+        return fill(found, asked.limit, _shower(dataset.schema), lambda row: [mark, row[-1], row[-2]])
+    except psycopg.DataError:
+        raise foreign_cursor() from None  # all other values have been read by now
+
+
+def _mark(dataset: Dataset, filters: Mapping[str, str]) -> str:
+    """What tells a query from others: a cursor of one continues no other."""
+    return hashlib.sha256(json.dumps([dataset.number, sorted(filters.items())]).encode()).hexdigest()[:16]
+
+
+def _place(cursor: str | None, mark: str) -> selection.Place | None:
+    match opened(cursor) if cursor is not None else None:
+        case None if cursor is None:
+            return None
+        case [str(given), None | str() as value, int(row)] if (
+            given == mark and type(row) is int and -1 <= row < 2**63 and (value is None or is_text(value))
+        ):
+            return selection.Place(value, row)
+    raise foreign_cursor()
+
+
+def _table(dataset: Dataset) -> tables.Table:
+    return tables.Table(dataset.number, dataset.version, dataset.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A dataset and the key of one of its rows, as a request names it."""
+
+    tenant: str
+    name: str
+    key: str  # as datasets.addresses spells it
+
+
+def get(at: Addressed) -> dict[str, Any]:
+    """The row of this key. Raises Refused `row_not_found` (404), `dataset_keyless` (409)."""
+    db = connection()
+    with _standing(), db.transaction():
+        dataset = people.get_dataset(db, at.tenant, at.name).dataset
+        return _held(db, dataset, _key(dataset.schema, at.key), hold=False)
+
+
+def create(tenant: str, name: str, document: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Where the new row is, unless it has no whole key, and the row.
+
+    Raises Refused `row_invalid` (422) with every error, `duplicate_in_db` (409).
+    """
+    with _kept(tenant, name) as (db, dataset):
+        schema = dataset.schema
+        values = _checked(dataset, document, whole=True)
+        _refuse_orphan(db, tenant, schema, schema.foreign_keys, values)
+        with _judged(db, dataset):
+            row = _shower(schema)(handmade.insert(db, _table(dataset), values))
+    return _address(name, schema, row), row
+
+
+def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
+    """The row with other values in the fields that are named.
+
+    Raises Refused as `get` and `create` do, and `precondition_failed` (412), `row_referenced` (409).
+    """
+    with _kept(at.tenant, at.name) as (db, dataset):
+        schema = dataset.schema
+        key = _key(schema, at.key)
+        keyed = any(not document.keys().isdisjoint(columns) for columns in schema.keys)
+        referrers = references.find_referrers(db, at.tenant, dataset) if keyed else []
+        before = _held(db, dataset, key, hold=True)
+        conditional.hold_to(before, if_match)
+        values = _checked(dataset, document, whole=False)
+        if not values:
+            return before
+        named = [each for each in schema.foreign_keys if not values.keys().isdisjoint(each.fields)]
+        watched = sorted({*_targets(referrers), *(field for each in named for field in each.fields)})
+        with _judged(db, dataset):
+            changed = handmade.update(db, _table(dataset), key, values, watched)
+        was, now = (dict(zip(watched, each, strict=True)) for each in (changed.before, changed.after))
+        _refuse_orphan(db, at.tenant, schema, named, now)
+        for referrer in referrers:
+            if any(was[target] != now[target] for target in referrer.key.targets):
+                references.refuse_if_referred(db, referrer, was)
+        return _shower(schema)(changed.row)
+
+
+def remove(at: Addressed, if_match: str | None) -> None:
+    """Delete the row. Raises Refused as `change` does."""
+    with _kept(at.tenant, at.name) as (db, dataset):
+        key = _key(dataset.schema, at.key)
+        referrers = references.find_referrers(db, at.tenant, dataset)
+        conditional.hold_to(_held(db, dataset, key, hold=True), if_match)
+        watched = _targets(referrers)
+        gone = dict(zip(watched, handmade.delete(db, _table(dataset), key, watched), strict=True))
+        for referrer in referrers:
+            references.refuse_if_referred(db, referrer, gone)
+
+
+@contextmanager
+def _standing() -> Iterator[None]:
+    """Read a table that nothing keeps from being changed: a reader locks nobody out."""
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        raise Refused("dataset_busy", "The dataset has just been changed or deleted; ask again.", status=409) from None
+
+
+@contextmanager
+def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
+    """A transaction in which nobody changes the dataset's table."""
+    db = connection()
+    with db.transaction():
+        number = people.get_dataset(db, tenant, name).dataset.number
+        people.keep_open(db, number)
+        yield db, people.get_dataset(db, tenant, name).dataset  # as it is now that it stays
+
+
+def _key(schema: Schema, segment: str) -> dict[str, Value]:
+    """The key that a row is addressed by: the primary key, else the first one."""
+    if not schema.keys:
+        raise Refused("dataset_keyless", "The dataset has no key by which to tell one row.", status=409)
+    texts = addresses.read(segment, len(schema.keys[0]))
+    if len(texts) != len(schema.keys[0]):
+        raise _row_not_found()
+    fields = [schema.fields[place] for place in schema.key_positions()[0]]
+    try:
+        key = {field.name: read_value(field, text, schema) for field, text in zip(fields, texts, strict=True)}
+    except ValueError:
+        raise _row_not_found() from None
+    if None in key.values():
+        raise _row_not_found()
+    return key
+
+
+def _row_not_found() -> Refused:
+    return Refused("row_not_found", "There is no row of this key.", status=404)
+
+
+def _held(db: Connection, dataset: Dataset, key: Mapping[str, Value], *, hold: bool) -> dict[str, Any]:
+    row = handmade.find(db, _table(dataset), key, hold=hold)
+    if row is None:
+        raise _row_not_found()
+    return _shower(dataset.schema)(row)
+
+
+def _checked(dataset: Dataset, document: Mapping[str, Any], *, whole: bool) -> dict[str, Value]:
+    """The values of the document's fields. Raises Refused `row_invalid` with all that is wrong with them."""
+    values, errors = check_document(document, dataset.schema, whole=whole)
+    if errors:
+        raise _row_invalid(errors)
+    return values
+
+
+def _refuse_orphan(
+    db: Connection, tenant: str, schema: Schema, keys: Sequence[ForeignKey], values: Mapping[str, Value]
+) -> None:
+    columns = [[values.get(name)] for name in schema.names]
+    orphans = references.find_orphans(db, tenant, replace(schema, foreign_keys=tuple(keys)), columns)
+    if orphans:
+        raise _row_invalid(orphans[0])
+
+
+def _row_invalid(errors: Sequence[CellError]) -> Refused:
+    return Refused("row_invalid", "The row breaks rules of the dataset.", errors=[asdict(error) for error in errors])
+
+
+@contextmanager
+def _judged(db: Connection, dataset: Dataset) -> Iterator[None]:
+    """Put a row, and tell what Postgres has against it as an upload would."""
+    try:
+        with db.transaction():
+            yield
+    except psycopg.errors.UniqueViolation as error:
+        column = ", ".join(tables.columns_of_key(db, _table(dataset), error.diag.constraint_name or ""))
+        errors = [{"column": column, "code": IN_DATABASE, "detail": DETAILS[IN_DATABASE]}]
+        raise Refused(IN_DATABASE, "Another row has the same key.", status=409, errors=errors) from None
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        reason = f"{error.diag.message_primary or 'refused'} (SQLSTATE {error.sqlstate})"
+        raise _row_invalid([CellError(None, "db_rejected", reason)]) from None
+
+
+def _targets(referrers: Sequence[references.Referrer]) -> list[str]:
+    return sorted({target for referrer in referrers for target in referrer.key.targets})
+
+
+def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
+    values = [row[field] for field in schema.keys[0]] if schema.keys else [None]
+    if None in values:
+        return None
+    key = addresses.spell([value if isinstance(value, str) else json.dumps(value) for value in values])
+    return f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
+
+
+def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
+    if upload_id is None:
+        return None
+    number = ledger.number_of(connection(), tenant, upload_id) if is_upload_id(upload_id) else None
+    if number is None:
+        raise Refused("upload_not_found", "There is no upload of this id.", status=404)
+    return number
+
+
+def _shower(schema: Schema) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
+    names = schema.names
+    return lambda row: dict(zip(names, map(as_json, row), strict=False))
