@@ -13,6 +13,7 @@ from chalicelib.paging import Asked, Page
 from chalicelib.postgres import apikeys
 from chalicelib.postgres.apikeys import ApiKey
 from chalicelib.postgres.connection import connection
+from chalicelib.strict_json import is_text
 
 _SHOWN: Final = 12  # of the secret's characters, its kind with them: 48 of its 256 bits
 
@@ -36,7 +37,7 @@ def listing(user_id: str, asked: Asked) -> Page:
 
 def delete(user_id: str, key_id: str) -> None:
     """The key opens nothing from now on. Raises Refused `unknown_api_key` (404)."""
-    if not apikeys.delete(connection(), user_id, key_id):
+    if not is_text(key_id) or not apikeys.delete(connection(), user_id, key_id):
         raise Refused("unknown_api_key", "There is no such API key.", status=404)
 
 

@@ -85,8 +85,9 @@ def test_a_deleted_key_opens_nothing_from_then_on(ada: Asker) -> None:
     assert (gone.status_code, gone.body) == (204, b"")
     is_turned_away(made["secret"])
     assert Asker(other["secret"])("GET", "/v1/datasets").status_code == 200
-    again = ada("DELETE", f"{KEYS}/{made['id']}")
-    assert (again.status_code, again.json_body["code"]) == (404, "unknown_api_key")
+    for unknown in (made["id"], "key_1", "%00", "%ED%A0%80"):
+        again = ada("DELETE", f"{KEYS}/{unknown}")
+        assert (again.status_code, again.json_body["code"]) == (404, "unknown_api_key")
 
 
 def test_an_expired_key_opens_nothing_and_is_still_listed(ada: Asker, pipeline: Pipeline) -> None:
