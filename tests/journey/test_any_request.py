@@ -32,7 +32,7 @@ def test_no_request_is_answered_otherwise_than_documented(account: Account, tmp_
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
             *("run", f"{api}/v1/openapi.json", "--url", str(api), "--header", f"Authorization: Bearer {account.token}"),
             *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", EXAMPLES, "--seed", SEED),
-            *("--exclude-checks", NOT_ASKED, "--workers", "2", "--warnings", "off", "--no-color"),
+            *("--exclude-checks", NOT_ASKED, "--warnings", "off", "--no-color"),
         ],
         cwd=tmp_path,  # where it keeps what it found
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
