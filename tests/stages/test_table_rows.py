@@ -432,15 +432,19 @@ def test_two_changes_of_one_row_at_once_are_one_and_a_refusal(api: Api) -> None:
     assert sorted(ends) == ["changed", *["precondition_failed"] * 7]
 
 
-def test_a_row_that_a_schema_change_waits_for_is_of_one_schema(api: Api) -> None:
-    """Whoever holds the dataset's row keeps it as it is: a change of it is refused after two seconds."""
-    (number,) = [
-        row["number"] for row in api.pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'contacts'")
-    ]
-    with psycopg.connect(api.pipeline.url) as writer:
-        writer.execute("SELECT FROM rowmill.dataset WHERE number = %s FOR KEY SHARE", (number,))
-        is_problem(api.put(body={"fields": [*CONTACTS["fields"], {"name": "new"}]}), 409, "dataset_busy")
-    api.put(body={"fields": [*CONTACTS["fields"], {"name": "new"}]})
+def test_a_schema_change_waits_for_who_is_about_to_touch_a_row(api: Api) -> None:
+    """The deletion has looked the schema up and has not come to the table: nobody changes it meanwhile."""
+    made(api)
+    (number,) = [r["number"] for r in api.pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'contacts'")]
+    wider = {"fields": [*CONTACTS["fields"], {"name": "new"}]}
+    ada = Addressed(api.pipeline.tenant, "contacts", "ada@x.org")
+    with psycopg.connect(api.pipeline.url) as worker:
+        worker.execute("SELECT pg_advisory_xact_lock_shared(5, %s)", (number,))
+        deleting = beside(lambda: table_rows.remove(ada, None))
+        deleting.join(0.5)
+        is_problem(api.put(body=wider), 409, "dataset_busy")
+    deleting.join(10)
+    assert (api.pipeline.rows(), api.put(body=wider).status_code) == ([], 200)
     assert made(api).json_body == {**ADA, "new": None}
 
 
