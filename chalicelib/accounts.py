@@ -21,7 +21,6 @@ from chalicelib.postgres.connection import connection
 from chalicelib.postgres.throttle import Bucket
 
 SESSION_LIFE: Final = timedelta(days=30)
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
 
@@ -50,7 +49,7 @@ def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
             raise _too_many(wait)
     account = people.find_account(connection(), username)
     if not passwords.matches(account.password_hash if account else None, password) or account is None:
-        raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=_CHALLENGE)
+        raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=tokens.CHALLENGE)
     throttle.forgive(connection(), by_address)  # the rest stays: an account of one's own is no way to guess at others
     throttle.forgive_all(connection(), by_name)
     return _begin(account)
@@ -80,7 +79,7 @@ def refresh(token: str, request: str | None) -> dict[str, Any]:
     asked = None if request is None else tokens.digest(request)
     renewed = sessions.rotate(connection(), tokens.digest(token), tokens.digest(successor), asked)
     if renewed is None:
-        raise Refused("refresh_invalid", "The session is over: log in again.", status=401, headers=_CHALLENGE)
+        raise Refused("refresh_invalid", "The session is over: log in again.", status=401, headers=tokens.CHALLENGE)
     return _session(renewed.account, renewed.session, successor)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from chalicelib import tokens
 from chalicelib.errors import Refused
 from chalicelib.postgres import apikeys
 from chalicelib.postgres.connection import connection
-
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ def authenticate(authorization: str | None) -> Caller:
     scheme, _, token = (authorization or "").partition(" ")
     found = _find(token) if scheme.lower() == "bearer" else None
     if found is None:
-        raise Refused("token_invalid", "A valid Bearer token is needed.", status=401, headers=_CHALLENGE)
+        raise Refused("token_invalid", "A valid Bearer token is needed.", status=401, headers=tokens.CHALLENGE)
     return found
 
 

@@ -107,6 +107,11 @@ def lineage(number: int, record: int) -> int:
     return number << RECORD_BITS | record
 
 
+def lineages(number: int) -> tuple[int, int]:
+    """The lowest and the highest `_row` that rows of an upload can have."""
+    return lineage(number, 0), lineage(number + 1, 0) - 1
+
+
 def rfc3339(moment: datetime) -> str:
     """A moment in UTC as the API and the status table spell it, to the millisecond: it sorts as text."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

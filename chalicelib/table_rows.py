@@ -26,7 +26,7 @@ from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
 from chalicelib.postgres import handmade, ledger, people, references, selection, tables
-from chalicelib.postgres.connection import Connection, connection, is_row_fault
+from chalicelib.postgres.connection import Connection, connection, refusal
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
 
@@ -227,10 +227,7 @@ def _judged(db: Connection, dataset: Dataset) -> Iterator[None]:
         errors = [{"column": column, "code": IN_DATABASE, "detail": DETAILS[IN_DATABASE]}]
         raise Refused(IN_DATABASE, "Another row has the same key.", status=409, errors=errors) from None
     except psycopg.Error as error:
-        if not is_row_fault(error):
-            raise
-        reason = f"{error.diag.message_primary or 'refused'} (SQLSTATE {error.sqlstate})"
-        raise _row_invalid([CellError(None, "db_rejected", reason)]) from None
+        raise _row_invalid([CellError(None, "db_rejected", refusal(error))]) from None
 
 
 def _targets(referrers: Sequence[references.Referrer]) -> list[str]:

@@ -21,6 +21,7 @@ from chalicelib.settings import settings
 ACCESS_LIFE: Final = timedelta(minutes=30)
 REFRESH, API_KEY = "rmr", "rmk"  # what such secrets begin with
 ISSUER: Final = "rowmill"
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}  # what comes with a 401
 TYPE: Final = "at+jwt"  # RFC 9068: no other kind of token that this key may ever sign passes for one
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "nbf", "exp"]
 _RANDOM_BYTES: Final = 32

@@ -80,6 +80,13 @@ def is_row_fault(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(_ROW_FAULTS)
 
 
+def refusal(error: psycopg.Error) -> str:
+    """Postgres' word on a row; raises what is not the row's fault."""
+    if not is_row_fault(error):
+        raise error
+    return f"{error.diag.message_primary or 'refused'} (SQLSTATE {error.sqlstate})"
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the same statement may succeed later: connection lost, deadlock, shutdown, out of slots."""
     if not isinstance(error, psycopg.Error):

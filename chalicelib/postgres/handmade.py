@@ -15,7 +15,7 @@ from psycopg import sql
 from chalicelib.cells import Value
 from chalicelib.journey import HANDMADE, RECORD_BITS, lineage
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.tables import Table, shown
+from chalicelib.postgres.tables import Table, literal, shown
 
 Row = tuple[Any, ...]
 _LOWEST: Final = lineage(HANDMADE, 0)
@@ -113,9 +113,7 @@ def _has(table: Table, key: Mapping[str, Value]) -> sql.Composed:
 
 
 def _literal(table: Table, name: str, value: Value) -> sql.Composed:
-    """As a literal: beside parameters, a % in a column's name would be taken for a placeholder."""
-    field = table.schema.fields[table.schema.positions((name,))[0]]
-    return sql.SQL("{}::{}").format(sql.Literal(value), sql.Identifier("pg_catalog", field.postgres_type))
+    return literal(table.schema.fields[table.schema.positions((name,))[0]], value)
 
 
 def _told(alias: str, names: Sequence[str]) -> sql.Composed:

@@ -8,11 +8,10 @@ from typing import Any
 
 from psycopg import sql
 
-from chalicelib.cells import Field
 from chalicelib.datasets.queries import Condition, Query
-from chalicelib.journey import RECORD_BITS
+from chalicelib.journey import lineages
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.tables import Table, shown, stream
+from chalicelib.postgres.tables import Table, literal, shown, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,8 @@ def statement(table: Table, query: Query, window: Window, *, empty: bool) -> sql
     order, up = query.order, not query.descending
     wanted = [*map(_kept, query.conditions), *_standing(query, window, empty=empty)]
     if window.upload is not None:
-        low = window.upload << RECORD_BITS
-        wanted.append(sql.SQL("_row BETWEEN {} AND {}").format(low, low + (1 << RECORD_BITS) - 1))
+        wanted.append(sql.SQL("_row BETWEEN {} AND {}").format(*lineages(window.upload)))
     columns = ["_row"] if order is None or empty else [order.name, "_row"]
-    # Values as literals: beside parameters, a % in a column's name would be taken for a placeholder.
     return sql.SQL(
         "SELECT {shown}, {value} AS _row_value FROM {table} t{wanted} ORDER BY {order} LIMIT {limit}"
     ).format(
@@ -79,7 +76,7 @@ def _kept(condition: Condition) -> sql.Composed:
     column = sql.Identifier(condition.field.name)
     if condition.value is None:
         return sql.SQL("{} IS NULL").format(column)
-    value = _literal(condition.field, condition.value)
+    value = literal(condition.field, condition.value)
     return sql.SQL("{} {} {}").format(column, sql.SQL(condition.operator), value)
 
 
@@ -94,9 +91,5 @@ def _standing(query: Query, window: Window, *, empty: bool) -> Iterator[sql.Comp
     if order is None or empty:
         yield sql.SQL("_row {} {}").format(beyond, after.row)
     else:
-        place = _literal(order, after.value or "")
+        place = literal(order, after.value or "")
         yield sql.SQL("({}, _row) {} ({}, {})").format(sql.Identifier(order.name), beyond, place, after.row)
-
-
-def _literal(field: Field, text: str) -> sql.Composed:
-    return sql.SQL("{}::{}").format(sql.Literal(text), sql.Identifier("pg_catalog", field.postgres_type))

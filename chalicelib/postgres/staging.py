@@ -17,8 +17,8 @@ from typing import Final, Literal, LiteralString
 import psycopg
 from psycopg import sql
 
-from chalicelib.journey import RECORD_BITS, Mode
-from chalicelib.postgres.connection import Connection, is_row_fault
+from chalicelib.journey import Mode, lineages
+from chalicelib.postgres.connection import Connection, is_row_fault, refusal
 from chalicelib.postgres.tables import Table, identifiers
 
 FEW: Final = 64  # lines that are judged one by one; of more the half is put again
@@ -116,19 +116,12 @@ def _placed(connection: Connection, put: Put, rows: Iterable[bytes], outcome: Ou
         with connection.transaction():
             placed = put(rows)
     except psycopg.Error as error:
-        return _refusal(error)
+        return refusal(error)
     outcome.updated += placed.updated
     for key, found in placed.in_database.items():
         outcome.in_database[key] += found
     outcome.contested += placed.contested
     return None
-
-
-def _refusal(error: psycopg.Error) -> str:
-    """Postgres' word on a row; raises what is not the row's fault."""
-    if not is_row_fault(error):
-        raise error
-    return f"{error.diag.message_primary or 'refused'} (SQLSTATE {error.sqlstate})"
 
 
 def _judge(connection: Connection, table: Table, lines: Sequence[bytes]) -> dict[int, str]:
@@ -147,7 +140,7 @@ def _judge(connection: Connection, table: Table, lines: Sequence[bytes]) -> dict
                 cursor.execute(statement, _cells(line), prepare=True)
                 raise psycopg.Rollback
         except psycopg.Error as error:
-            refused[index] = _refusal(error)
+            refused[index] = refusal(error)
     return refused
 
 
@@ -222,8 +215,7 @@ class Names:
     def __init__(self, table: Table, upload: int) -> None:
         self.table = table
         self.keys = table.schema.keys
-        self.low = upload << RECORD_BITS
-        self.high = self.low + (1 << RECORD_BITS) - 1
+        self.low, self.high = lineages(upload)
 
     def format(self, statement: LiteralString, **more: sql.Composable) -> sql.Composed:
         """The statement with {table}, {staging}, {columns}, {own} and `more` filled in."""

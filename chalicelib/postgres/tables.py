@@ -11,8 +11,9 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from chalicelib.datasets import Field, Schema
-from chalicelib.journey import RECORD_BITS
+from chalicelib.cells import Field, Value
+from chalicelib.datasets import Schema
+from chalicelib.journey import lineages
 from chalicelib.postgres.connection import Connection
 
 
@@ -56,6 +57,11 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
     connection.execute(sql.SQL("CREATE INDEX ON {} USING brin (_row) WITH (autosummarize)").format(table.name))
     match_indexes(connection, table)
     _create_view(connection, tenant, name, table)
+
+
+def literal(field: Field, value: Value) -> sql.Composed:
+    """A field's value as SQL. Beside parameters, a % in a column's name would be taken for a placeholder."""
+    return sql.SQL("{}::{}").format(sql.Literal(value), sql.Identifier("pg_catalog", field.postgres_type))
 
 
 def _column(field: Field) -> sql.Composed:
@@ -122,9 +128,7 @@ def is_empty(connection: Connection, table: Table) -> bool:
 def count_rows(connection: Connection, table: Table, upload: int) -> int:
     """How many rows of an upload the table holds."""
     row = connection.execute(
-        sql.SQL("SELECT count(*) FROM {} WHERE _row BETWEEN {} AND {}").format(
-            table.name, upload << RECORD_BITS, (upload + 1 << RECORD_BITS) - 1
-        )
+        sql.SQL("SELECT count(*) FROM {} WHERE _row BETWEEN {} AND {}").format(table.name, *lineages(upload))
     ).fetchone()
     return int(row[0]) if row else 0
 
@@ -160,8 +164,8 @@ def _create_view(connection: Connection, tenant: str, name: str, table: Table) -
 
 def read(connection: Connection, table: Table, after: int, upload: int | None, limit: int) -> Iterator[tuple[Any, ...]]:
     """Rows in file order, `_row` last, those with a greater `_row` than `after`."""
-    high = 2**63 - 1 if upload is None else (upload + 1 << RECORD_BITS) - 1
-    low = after if upload is None else max(after, (upload << RECORD_BITS) - 1)
+    lowest, high = (after + 1, 2**63 - 1) if upload is None else lineages(upload)
+    low = max(after, lowest - 1)
     # The index on `_row` finds blocks, not an order: nearly always the next rows are all in a narrow range, and
     # sorting that is quick.
     near = min(high, low + 4 * limit)

@@ -519,8 +519,8 @@ def test_what_rows_could_not_follow_is_named(api: Api, change: Callable[[Any], A
     assert api.pipeline.run(FILE)["loaded"] == 0  # as ever: its rows are there
 
 
-def test_what_was_given_up_under_another_schema_is_not_redriven(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.put()
+def given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An upload whose only chunk is out of attempts."""
     with monkeypatch.context() as patch:
         poison(patch, 1)
         upload_id = api.pipeline.create(FILE)
@@ -530,6 +530,12 @@ def test_what_was_given_up_under_another_schema_is_not_redriven(api: Api, monkey
             with suppress(Unavailable):
                 api.pipeline.load(messages)
     assert api.pipeline.upload(upload_id)["state"] == "failed"
+    return upload_id
+
+
+def test_what_was_given_up_under_another_schema_is_not_redriven(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.put()
+    upload_id = given_up(api, monkeypatch)
     api.put(body={"fields": [*CONTACTS["fields"], {"name": "phone"}]})
     is_problem(api("POST", f"/v1/uploads/{upload_id}/redrive"), 409, "dataset_changed")
 

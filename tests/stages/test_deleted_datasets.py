@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 
 from chalicelib import doctor
-from chalicelib.errors import Unavailable
-from tests.stages.conftest import CONTACTS, Pipeline, poison
-from tests.stages.test_api import FILE, Answer, Api, asked, is_problem
+from tests.stages.conftest import CONTACTS, Pipeline
+from tests.stages.test_api import FILE, Answer, Api, asked, given_up, is_problem
 from tests.stages.test_table_rows import COUNTRIES, ORDERS
 
 PATH = "/v1/datasets/contacts"
@@ -116,15 +114,7 @@ def test_a_file_that_comes_after_its_dataset_was_made_anew_goes_into_the_new_one
 
 
 def test_what_was_given_up_is_not_redriven_into_a_deleted_dataset(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        poison(patch, 1)
-        upload_id = api.pipeline.create(FILE)
-        api.pipeline.split(upload_id)
-        messages = api.pipeline.messages()
-        for _ in range(4):
-            with suppress(Unavailable):
-                api.pipeline.load(messages)
-    assert api.pipeline.upload(upload_id)["state"] == "failed"
+    upload_id = given_up(api, monkeypatch)
     assert api("DELETE", PATH).status_code == 204
     is_problem(api("POST", f"/v1/uploads/{upload_id}/redrive"), 409, "dataset_changed")
     answer: Answer = api("POST", f"/v1/uploads/{upload_id}/retries", {"filename": "a.csv", "size": 1})
