@@ -13,7 +13,7 @@ from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Unavailable
 from chalicelib.postgres import locks
-from chalicelib.postgres.connection import is_row_fault, is_transient
+from chalicelib.postgres.connection import is_row_fault, is_transient, refusal
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
@@ -60,6 +60,15 @@ def test_a_fault_of_the_database_puts_the_chunk_off_and_spends_no_attempt(pipeli
 def test_a_fault_of_a_row_is_no_fault_of_the_database(sqlstate: str) -> None:
     error = psycopg.errors.lookup(sqlstate)()
     assert (is_row_fault(error), is_transient(error)) == (True, False)
+    assert refusal(error) == f"refused (SQLSTATE {sqlstate})"
+
+
+@pytest.mark.parametrize("sqlstate", PASSING)
+def test_a_fault_of_the_database_is_no_word_on_a_row(sqlstate: str) -> None:
+    error = psycopg.errors.lookup(sqlstate)()
+    with pytest.raises(psycopg.Error) as raised:
+        refusal(error)
+    assert raised.value is error
 
 
 @pytest.mark.parametrize(
