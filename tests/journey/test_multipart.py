@@ -94,15 +94,18 @@ def parts_of(account: Account, upload_id: str, s3: Any = None) -> dict[int, Any]
 def stopped_halfway(account: Account, how: signal.Signals, *arguments: str) -> tuple[str, str]:
     """An upload whose command got a signal after some more parts were stored, but not all; id and last words."""
     s3 = account.cloud.client("s3")
+    before = len(parts_of(account, arguments[-1], s3)) if "--resume" in arguments else 0
     running = command(account, *arguments)
-    if "--resume" in arguments:
-        upload_id, before = arguments[-1], len(parts_of(account, arguments[-1], s3))
-    else:
-        upload_id, before = str(running.stderr.readline()).split()[1], 0
+    upload_id = arguments[-1] if "--resume" in arguments else str(running.stderr.readline()).split()[1]
+    # It runs for moments only and stands still while we look: on a busy machine a look takes as long as all the parts.
+    running.send_signal(signal.SIGSTOP)
     while len(parts_of(account, upload_id, s3)) == before:
         assert running.poll() is None
+        running.send_signal(signal.SIGCONT)
         time.sleep(0.01)
+        running.send_signal(signal.SIGSTOP)
     running.send_signal(how)
+    running.send_signal(signal.SIGCONT)
     _, said = running.communicate(timeout=20)
     assert running.returncode in (130, -signal.SIGKILL)
     assert before < len(parts_of(account, upload_id)) < -(-len(LARGE) // PART)
