@@ -182,9 +182,11 @@ class Cloud:
         return True
 
     def blocked(self) -> list[int]:
-        """The backends of workers that wait for a lock."""
+        """The backends of workers that stand where `held` stops them: not of those that wait for one of these."""
         found = self.sql(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'rowmill' AND wait_event_type = 'Lock'"
+            "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE application_name = 'rowmill'"
+            " AND locktype = 'advisory' AND NOT granted AND (classid, objid, objsubid) = (0, %s, 1)",
+            HOLD,
         )
         return [row[0] for row in found]
 
