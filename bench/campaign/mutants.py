@@ -92,7 +92,11 @@ MUTANTS = (
             Change(
                 "chalicelib/formats/grammar.py",
                 "    return _proved(window, dialect, final) or _tokenized(window, dialect, final)\n",
-                "    return _Parity(window, window.count(b'\\n'), line_count(window), dialect)\n\n\n"
+                "    found = _Parity(window, len(window), 0, 0, dialect, 0).borders()\n"
+                "    if final and found[-1:] != [len(window)]:\n"
+                "        found.append(len(window))\n"
+                "    size = found[-1] if found else 0\n"
+                "    return _Parity(window, size, len(found), line_count(window[:size]), dialect, size)\n\n\n"
                 "class _Parity(Region):\n"
                 "    def borders(self) -> list[int]:\n"
                 "        found, open_, at = [], False, 0\n"
