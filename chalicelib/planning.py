@@ -22,7 +22,7 @@ from chalicelib.settings import ChunkRule, settings
 SPLITTER_VERSION: Final = 2
 SAMPLE_BYTES: Final = 256 * 1024
 MOST_CELLS: Final = 1_800_000  # of a chunk: a cell takes a worker some 30 bytes however short it is
-CELLS_PER_COLUMN: Final = 500  # what a column takes besides, in cells
+CELLS_PER_COLUMN: Final = 800  # what a column takes besides, in cells
 REVIEWED_ROWS: Final = 20
 REVIEWED_CELLS: Final = 1000  # the status table holds them
 REVIEWED_LENGTH: Final = 40

@@ -24,6 +24,7 @@ NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans(SPECIAL)
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 PIECE_ROWS: Final = 8192
+PIECE_LENGTH: Final = 8 * 1024 * 1024  # characters
 
 
 @contextmanager
@@ -99,7 +100,18 @@ def _text(
     if schema.keys and lines:
         taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
     for start in range(0, len(taken), PIECE_ROWS):
-        yield "\n".join([*map(lines.__getitem__, taken[start : start + PIECE_ROWS]), ""]).encode()
+        yield from _encoded([lines[index] for index in taken[start : start + PIECE_ROWS]])
+
+
+def _encoded(lines: Sequence[str]) -> Iterator[bytes]:
+    """These lines: at once, unless copies of them would be large, as a record may be larger than a chunk should be."""
+    if sum(map(len, lines)) <= PIECE_LENGTH:
+        yield "\n".join([*lines, ""]).encode()
+        return
+    for line in lines:
+        for at in range(0, len(line), PIECE_LENGTH):
+            yield line[at : at + PIECE_LENGTH].encode()
+        yield b"\n"
 
 
 def _sort_keys(checked: checking.Checked, schema: Schema) -> Sequence[Any]:

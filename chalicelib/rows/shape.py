@@ -30,8 +30,8 @@ class Shape:
 class Rows:
     """A chunk's rows; of a corrected file `origins`, which record of its parent each record was.
 
-    `text` gives the good rows, less those at these indexes, in COPY's text format and pieces of whole rows: a line
-    each, fields in schema order and `_row` last, sorted by the table's first key.
+    `text` gives the good rows, less those at these indexes, in COPY's text format and in pieces: a line each, fields
+    in schema order and `_row` last, sorted by the table's first key.
     """
 
     checked: Checked

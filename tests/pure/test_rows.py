@@ -147,6 +147,16 @@ def test_a_chunk_of_many_pieces_is_numbered_and_sorted_as_one() -> None:
     assert assert_same(data, shape_of(fields, 2, Dialect(), Conventions()))
 
 
+def test_records_larger_than_a_chunk_should_be_go_on_in_pieces() -> None:
+    rows = [[str(n), *["x" * (MAX_CELL - 1), "é" * (MAX_CELL // 2)] * 6] for n in (1, 2)]
+    data = "".join(f"{','.join(row)}\n" for row in rows).encode()
+    shape = shape_of([{"type": "string"}] * 13, 0, Dialect(), Conventions())
+    pieces = [piece.decode() for piece in exact.read(data, shape, 2, FIRST).text(())]
+    expected = ["\t".join([*reversed(row), str(FIRST + n)]) for n, row in enumerate(rows)]
+    whole = "".join(pieces).splitlines() == expected  # named, as what differs would be megabytes long
+    assert whole and max(map(len, pieces)) == exact.PIECE_LENGTH
+
+
 @pytest.mark.parametrize("key", [1, 2])
 def test_both_ways_order_texts_by_their_bytes(key: int) -> None:
     """Workers that insert the same keys in another order would wait for each other."""
