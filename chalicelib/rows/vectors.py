@@ -31,6 +31,7 @@ from chalicelib.rows.shape import Rows, Shape
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
+WINDOW: Final = 1 << 20  # bytes, of which the parts between quotes may take fifty times the room
 _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _FIRST: Final = itemgetter(slice(1))
 _LAST: Final = itemgetter(slice(-1, None))
@@ -103,12 +104,21 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     if marks.quote is None:
         return data.count(marks.delimiter)
     # What is left between two quotes, by turns outside and inside; nothing at all is left of a doubled quote.
-    parts = data.split(marks.quote)
-    outside = parts[::2]
-    starts, ends = set(map(_FIRST, outside[1:])), set(map(_LAST, outside[:-1]))
-    if len(parts) % 2 == 0 or not starts <= {b"", marks.delimiter, b"\r", b"\n"}:
-        return None
-    return sum(part.count(marks.delimiter) for part in outside) if ends <= {b"", marks.delimiter, b"\n"} else None
+    starts, ends, count, inside, begin = set[bytes](), set[bytes](), 0, 0, 0
+    while begin < len(data):
+        end = data.find(marks.quote, begin + WINDOW) + 1 or len(data)
+        parts = data[begin:end].split(marks.quote)
+        if end < len(data):
+            parts.pop()  # what is behind this quote comes with the next window
+        outside = parts[inside::2]
+        starts.update(map(_FIRST, outside if begin else outside[1:]))
+        ends.update(map(_LAST, outside if end < len(data) else outside[:-1]))
+        count += sum(part.count(marks.delimiter) for part in outside)
+        inside ^= len(parts) % 2
+        begin = end
+    is_closed = inside == 1  # as many parts outside as inside, and the last one
+    proved = is_closed and starts <= {b"", marks.delimiter, b"\r", b"\n"} and ends <= {b"", marks.delimiter, b"\n"}
+    return count if proved else None
 
 
 def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -> pl.Series:

@@ -179,7 +179,12 @@ MESSY = st.lists(
 @settings(max_examples=3000, deadline=None)
 @given(MESSY, st.integers(1, 3))
 def test_of_any_bytes_the_fast_way_makes_the_same_or_nothing(data: bytes, width: int) -> None:
-    event(f"taken: {assert_same(data, shape_of([{'type': 'string'}] * width, 2, Dialect(), Conventions()))}")
+    shape = shape_of([{"type": "string"}] * width, 2, Dialect(), Conventions())
+    taken = assert_same(data, shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "WINDOW", 1)
+        assert assert_same(data, shape) == taken
+    event(f"taken: {taken}")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +202,7 @@ def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
     assert assert_same(data, shape_of([{"type": "string"}] * 2, 0, Dialect(), Conventions()))
 
 
+@pytest.mark.parametrize("window", [1, vectors.WINDOW])
 @pytest.mark.parametrize(
     "data",
     [
@@ -217,7 +223,10 @@ def test_the_fast_way_takes_what_is_well_written(data: bytes) -> None:
         b"a," + b"b" * (1 << 20) + b"\n",
     ],
 )
-def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(data: bytes) -> None:
+def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, window: int
+) -> None:
+    monkeypatch.setattr(vectors, "WINDOW", window)
     assert not assert_same(data, shape_of([{"type": "string"}] * 2, 0, Dialect(), Conventions()))
 
 
