@@ -19,11 +19,13 @@ from chalicelib import (
     edge,
     load,
     mend,
+    notify,
     rejects,
     report,
     settle,
     split,
     table_rows,
+    webhooks,
 )
 from chalicelib.journey import Number
 from chalicelib.settings import settings
@@ -232,6 +234,51 @@ def answered(upload_id: str, number: Number | None) -> Response:
     return edge.answer(202, report.upload(edge.tenant(app), upload_id))
 
 
+# ---- webhooks --------------------------------------------------------------------------------------------
+
+
+@app.route("/v1/webhooks", methods=["POST"])
+def create_webhook() -> Response:
+    key = edge.header(app, "idempotency-key")
+    return edge.told_once(webhooks.create(edge.tenant(app), edge.body(app), key))
+
+
+@app.route("/v1/webhooks", methods=["GET"])
+def list_webhooks() -> Response:
+    return edge.page(app, webhooks.listing(edge.tenant(app), edge.query(app)))
+
+
+@app.route("/v1/webhooks/{webhook_id}", methods=["GET"])
+def get_webhook(webhook_id: str) -> Response:
+    return edge.tagged(app, webhooks.get(edge.tenant(app), edge.name(webhook_id)))
+
+
+@app.route("/v1/webhooks/{webhook_id}", methods=["PATCH"])
+def change_webhook(webhook_id: str) -> Response:
+    return edge.answer(200, webhooks.change(edge.tenant(app), edge.name(webhook_id), edge.body(app)))
+
+
+@app.route("/v1/webhooks/{webhook_id}", methods=["DELETE"])
+def delete_webhook(webhook_id: str) -> Response:
+    webhooks.delete(edge.tenant(app), edge.name(webhook_id))
+    return edge.gone()
+
+
+@app.route("/v1/webhooks/{webhook_id}/rotate", methods=["POST"])
+def rotate_webhook(webhook_id: str) -> Response:
+    return edge.told_once(webhooks.rotate(edge.tenant(app), edge.name(webhook_id)))
+
+
+@app.route("/v1/webhooks/{webhook_id}/ping", methods=["POST"])
+def ping_webhook(webhook_id: str) -> Response:
+    return edge.answer(202, webhooks.ping(edge.tenant(app), edge.name(webhook_id)))
+
+
+@app.route("/v1/webhooks/{webhook_id}/deliveries", methods=["GET"])
+def list_deliveries(webhook_id: str) -> Response:
+    return edge.page(app, webhooks.deliveries(edge.tenant(app), edge.name(webhook_id), edge.query(app)))
+
+
 # ---- the journey of a file: queues -------------------------------------------------------------------------
 
 
@@ -269,6 +316,14 @@ def settle_upload(event: SQSEvent) -> dict[str, Any]:
 @app.on_sqs_message(queue=here.dead_queue, batch_size=1, name="bury")
 def bury(event: SQSEvent) -> dict[str, Any]:
     return edge.each(event, lambda message: onward(mend.bury(message)))
+
+
+# ---- telling people ----------------------------------------------------------------------------------------
+
+
+@app.on_sqs_message(queue=here.notify_queue, batch_size=1, name="notify")
+def tell(event: SQSEvent) -> dict[str, Any]:
+    return edge.each(event, notify.tell)
 
 
 # ---- the clock, the operator, files for download, and the one function that may change tables --------------

@@ -9,6 +9,7 @@ The journey, and the file that is each step:
 4. settle   when every chunk is in: replay rows that contested a key, then one terminal state
 5. report   the status projection, chunks, rejects
 6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
+7. notify   tell webhooks, e-mail and a topic of the end
 
 accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows; edge is where HTTP and SQS end.
 """

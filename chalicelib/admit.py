@@ -11,13 +11,13 @@ from typing import Any
 from ulid import ULID
 
 from chalicelib import matching, tickets
-from chalicelib.aws import dynamodb, s3
+from chalicelib.aws import dynamodb, s3, ses
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
-from chalicelib.postgres import announcements, ledger, people, projection
+from chalicelib.postgres import announcements, ledger, people, projection, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -108,6 +108,7 @@ def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_options(tenant: str, dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
     found = people.find_dataset(connection(), tenant, dataset) if is_dataset_name(dataset) else None
+    _look_at_targets(tenant, options.get("notify") or {})
     if options.get("infer"):
         return _read_inferring(dataset, found, options)
     if found is None:
@@ -119,6 +120,21 @@ def _read_options(tenant: str, dataset: str, options: Mapping[str, Any]) -> dict
         "dialect": json.dumps(dialect),
         "options": json.dumps(_further(options, found.dataset.schema)),
     }
+
+
+def _look_at_targets(tenant: str, targets: Mapping[str, str]) -> None:
+    """Whether those who are to be told of this upload may be. Raises Refused `notify_invalid`."""
+    address, webhook_id = targets.get("email"), targets.get("webhook")
+    if address is not None and not ses.may_send_to(address):
+        raise _untold("email", "is not at a domain that this service sends e-mail to")
+    if webhook_id is not None and webhooks.find(connection(), tenant, webhook_id) is None:
+        raise _untold("webhook", "is not one of your webhooks")
+
+
+def _untold(name: str, detail: str) -> Refused:
+    place = f"options.notify.{name}"
+    error = {"code": "field_invalid", "column": place, "detail": detail}
+    return Refused("notify_invalid", f"{place} {detail}.", errors=[error])
 
 
 def _dialect(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -136,7 +152,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
         raise _invalid("dataset", "cannot be the name of a dataset")
     if found is not None:
         raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)
-    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet"))
+    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet", "notify"))
     return {"mode": "insert", "dialect": json.dumps(_dialect(options)), "options": further}
 
 
@@ -147,7 +163,7 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["mapping"] = matching.read_mapping(options["mapping"], schema.names)
     if options.get("validate_only"):
         further["validate_only"] = True
-    return further | _given(options, "sheet", "max_errors", "max_error_percent")
+    return further | _given(options, "sheet", "max_errors", "max_error_percent", "notify")
 
 
 def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import matching
+from chalicelib import events, matching
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -118,6 +118,7 @@ def redrive(tenant: str, upload_id: str) -> Number:
     with db.transaction():
         _keep_schema(db, upload)
         ledger.lock_upload(db, number, shared=False)
+        events.keep(db, number)
         if not ledger.reopen(db, number):
             raise _nothing_to_redrive(state)
         places = manifest.requeue(db, number)

@@ -26,13 +26,25 @@ from chalicelib.journey import (
     rank,
 )
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, hashes, ledger, manifest, passes, projection, repair, sessions, throttle
+from chalicelib.postgres import (
+    announcements,
+    hashes,
+    ledger,
+    manifest,
+    outbox,
+    passes,
+    projection,
+    repair,
+    sessions,
+    throttle,
+)
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 LOST_SECONDS: Final = 25  # longer than a delayed copy is under way; with the sweep's 30 s, mended within a minute
 STALLED_SECONDS: Final = 60  # a splitter that is alive gives a sign several times a second
+DELIVERIES_KEPT_DAYS: Final = 30
 EXPIRED_KEPT: Final = timedelta(days=30)
 ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; no request takes as long
 MOST_PER_SWEEP: Final = 2000
@@ -92,10 +104,12 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "parts_aborted": _abort_abandoned,
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
+        "events_resent": _resend_events,
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
+        "deliveries_forgotten": lambda: outbox.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
     }
     faults: list[Exception] = []
@@ -202,6 +216,19 @@ def _restore(page: list[Announced]) -> int:
 
 def _restore_item(item: Mapping[str, Any]) -> bool:
     return dynamodb.find(item["tenant"], item["upload_id"]) is None and dynamodb.restore(item)
+
+
+def _resend_events() -> int:
+    """Have told what nobody has told yet, and tried again what is due and too far off for a delayed message."""
+    events = outbox.take_unsent(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    due = outbox.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, found in (("event", events), ("delivery", due)):
+        for tenant, which in found:
+            groups[tenant].append({name: which})
+    for tenant, bodies in groups.items():
+        sqs.send_all(settings().notify_queue, bodies, tenant or "nobody")
+    return len(events) + len(due)
 
 
 def _idle_tiers() -> list[str]:

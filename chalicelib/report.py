@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chalicelib import outlook, prices
-from chalicelib.aws import dynamodb
+from chalicelib.aws import dynamodb, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import (
@@ -25,6 +25,7 @@ from chalicelib.journey import (
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables
 from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
 
 MAX_CHILDREN: Final = 100  # that an upload shows
 
@@ -46,7 +47,9 @@ def show(number: Number | None) -> None:
     if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
             show_retries(seen["tenant"], upload_id)
-        projection.mark_end_shown(connection(), number, seen["generation"])
+        untold = projection.mark_end_shown(connection(), number, seen["generation"])
+        # After the status: whoever hears of the end and looks finds it. What is lost here the sweep sends for.
+        sqs.send_all(settings().notify_queue, [{"event": event_id} for event_id in untold], seen["tenant"])
 
 
 def show_retries(tenant: str, upload_id: str) -> None:

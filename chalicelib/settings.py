@@ -40,9 +40,15 @@ class Settings:
     low_queue: str
     settle_queue: str
     dead_queue: str
+    notify_queue: str
     define_function: str
     render_function: str
     database_url: str
+    webhook_secret: str  # the keys that secrets of webhooks are derived from, as jwt_secret
+    events_topic: str  # ARN; none is told there if it is empty
+    mail_sender: str  # none is told by e-mail if it is empty
+    mail_domains: frozenset[str]  # where e-mail may go
+    webhook_private: bool  # webhooks may be on this machine and in private nets, without TLS: for development
     jwt_secret: str  # the keys of access tokens between commas, the newest first
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
@@ -77,10 +83,16 @@ def settings() -> Settings:
         low_queue=named("ROWMILL_LOW_QUEUE", "low"),
         settle_queue=named("ROWMILL_SETTLE_QUEUE", "settle"),
         dead_queue=named("ROWMILL_DEAD_QUEUE", "dead"),
+        notify_queue=named("ROWMILL_NOTIFY_QUEUE", "notify"),
         define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
         render_function=named("ROWMILL_RENDER_FUNCTION", "render"),
         database_url=env.get("DATABASE_URL", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
+        webhook_secret=env.get("WEBHOOK_SECRET", ""),
+        events_topic=env.get("ROWMILL_EVENTS_TOPIC", ""),
+        mail_sender=env.get("ROWMILL_MAIL_SENDER", ""),
+        mail_domains=frozenset(env.get("ROWMILL_MAIL_DOMAINS", "").lower().replace(",", " ").split()),
+        webhook_private=env.get("ROWMILL_WEBHOOK_PRIVATE", "") == "1",
         public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,
         aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,
         max_upload_bytes=int(env.get("ROWMILL_MAX_UPLOAD_BYTES", 100_000_000_000)),

@@ -63,6 +63,7 @@ def deploy(
     values = parameters(cloud, stage) | {
         "DatabaseUrl": database_url,
         "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
+        "WebhookSecret": webhook_keys(cloud.client("ssm"), stage),
         "PublicEndpoint": public_endpoint or cloud.endpoint or "",
         "AllowedOrigin": allowed_origin,
     }
@@ -111,21 +112,33 @@ def signing_keys(ssm: Any, stage: str, *, rotate: bool = False) -> str:
     """The keys of access tokens, between commas, the one that signs first: made once and kept, so that a deploy logs
     nobody out. Rotated, a new one signs and the last one is still good; those before it are not."""
     name = _secret_name(stage)
-    with contextlib.suppress(ssm.exceptions.ParameterAlreadyExists):
-        ssm.put_parameter(Name=name, Value=secrets.token_urlsafe(48), Type="SecureString", Overwrite=False)
-    keys: str = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    keys = _kept(ssm, name)
     if rotate:
         keys = ",".join([secrets.token_urlsafe(48), keys.partition(",")[0]])
         ssm.put_parameter(Name=name, Value=keys, Type="SecureString", Overwrite=True)
     return keys
 
 
+def webhook_keys(ssm: Any, stage: str) -> str:
+    """The keys that secrets of webhooks are derived from, made once and kept; another may be put in front by hand."""
+    return _kept(ssm, _secret_name(stage, "webhook"))
+
+
+def _kept(ssm: Any, name: str) -> str:
+    """A secret of the stage, made if it is not there."""
+    with contextlib.suppress(ssm.exceptions.ParameterAlreadyExists):
+        ssm.put_parameter(Name=name, Value=secrets.token_urlsafe(48), Type="SecureString", Overwrite=False)
+    value: str = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    return value
+
+
 def _forget_secret(ssm: Any, stage: str) -> None:
-    ssm.delete_parameters(Names=[_secret_name(stage)])  # the plural does not mind one that is not there
+    names = [_secret_name(stage, what) for what in ("jwt", "webhook")]
+    ssm.delete_parameters(Names=names)  # the plural does not mind one that is not there
 
 
-def _secret_name(stage: str) -> str:
-    return f"/rowmill/{stage}/jwt-secret"
+def _secret_name(stage: str, what: str = "jwt") -> str:
+    return f"/rowmill/{stage}/{what}-secret"
 
 
 def located(built: Package, bucket: str) -> dict[str, Any]:

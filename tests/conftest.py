@@ -15,6 +15,7 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
     AWS_EC2_METADATA_DISABLED="true",
     JWT_SECRET="a secret that only the tests know and long enough",
+    WEBHOOK_SECRET="another secret that only the tests know",
     POWERTOOLS_DEV="0",
 )
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -103,7 +103,7 @@ def _difference(shown: Mapping[str, object], wanted: Mapping[str, object]) -> st
 
 def _announced(seen: Seen) -> Iterator[str]:
     generation = seen.ledger["generation"]
-    wanted = [f"{seen.sent.upload_id}.{each}" for each in range(1, generation + 1)]
+    wanted = [f"evt_{seen.sent.upload_id[4:]}_{each}" for each in range(1, generation + 1)]
     if sorted(event for event, _ in seen.events) != sorted(wanted):
         yield f"{seen.name}: events {[event for event, _ in seen.events]} for generation {generation}"
     elif dict(seen.events)[wanted[-1]] != seen.ledger["state"]:

@@ -103,6 +103,17 @@ _OPTIONS: Final = closed(
         "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
+        "notify": closed(
+            {
+                "email": {
+                    "type": "string",
+                    "pattern": r"^[A-Za-z0-9.!#%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}$",
+                    "title": "an e-mail address in ASCII",
+                },
+                "webhook": {"type": "string", "pattern": "^whk_[0-9A-Z]{26}$", "title": "a webhook's id"},
+            },
+            description="Whom to tell of the end, besides the webhooks that hear of every upload.",
+        ),
     }
 )
 _FILE: Final[dict[str, Schema]] = {
@@ -126,6 +137,8 @@ _CODES: Final = {
     "options.dialect.": "dialect_invalid",
     "options.mapping": "mapping_invalid",
     "options.mapping.": "mapping_invalid",
+    "options.notify": "notify_invalid",
+    "options.notify.": "notify_invalid",
 }
 _PART_NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 10_000}
 

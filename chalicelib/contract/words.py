@@ -170,6 +170,7 @@ _MEANT: Final[Mapping[str, str]] = {
     "mode_invalid": "The mode is none, or not one for this dataset.",
     "dialect_invalid": "The dialect cannot be, or its marks are not different.",
     "mapping_invalid": "The mapping names what is no field, or one twice.",
+    "notify_invalid": "The address may not be written to, or the webhook is none of the tenant's.",
     "schema_invalid": "The Table Schema cannot be used; `errors` names each field.",
 }
 

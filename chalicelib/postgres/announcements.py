@@ -70,9 +70,17 @@ def find(connection: Connection, tenant: str, upload_id: str) -> Announced | Non
 
 
 def close(connection: Connection, upload_id: str, how: Closed) -> bool:
-    """The file is awaited no longer. One caller wins."""
+    """The file is awaited no longer: an end, with its event, of an upload that no splitter met. One caller wins."""
     closed = connection.execute(
-        "UPDATE rowmill.announcement SET closed = %s WHERE upload_id = %s AND closed IS NULL", (how, upload_id)
+        """
+        WITH closed AS (
+            UPDATE rowmill.announcement SET closed = %(how)s WHERE upload_id = %(upload)s AND closed IS NULL
+            RETURNING upload_id
+        )
+        INSERT INTO rowmill.outbox (event_id, upload_id, generation, kind)
+        SELECT 'evt_' || substr(upload_id, 5) || '_0', upload_id, 0, %(how)s FROM closed
+        """,
+        {"how": how, "upload": upload_id},
     )
     return closed.rowcount == 1
 

@@ -177,8 +177,8 @@ def end(
         ), forgotten AS (
             DELETE FROM rowmill.key_hash x USING ended WHERE x.upload = ended.number
         )
-        INSERT INTO rowmill.outbox (event_id, upload, kind)
-        SELECT upload_id || '.' || generation, number, %(state)s FROM ended
+        INSERT INTO rowmill.outbox (event_id, upload, generation, kind)
+        SELECT 'evt_' || substr(upload_id, 5) || '_' || generation, number, generation, %(state)s FROM ended
         """,
         {
             "number": number,

@@ -166,15 +166,19 @@ def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:
     )
 
 
-def mark_end_shown(connection: Connection, number: int, generation: int) -> None:
-    """The end of this generation is in the status table: the sweep need not look after it."""
-    connection.execute(
+def mark_end_shown(connection: Connection, number: int, generation: int) -> list[str]:
+    """The end of this generation is in the status table: the sweep need not look after it. Events still to be told."""
+    rows = connection.execute(
         """
-        UPDATE rowmill.upload SET projected_at = clock_timestamp()
-        WHERE number = %s AND generation = %s AND coalesce(finished_at, review_at) IS NOT NULL
+        WITH shown AS (
+            UPDATE rowmill.upload SET projected_at = clock_timestamp()
+            WHERE number = %s AND generation = %s AND coalesce(finished_at, review_at) IS NOT NULL RETURNING number
+        )
+        SELECT event_id FROM rowmill.outbox JOIN shown ON upload = number WHERE sent_at IS NULL
         """,
         (number, generation),
     )
+    return [row[0] for row in rows]
 
 
 def list_due(connection: Connection) -> list[Number]:

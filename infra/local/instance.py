@@ -29,7 +29,7 @@ from infra.local.processes import destroy, inside, marked
 from infra.local.record import Instance, note, recorded, write_env
 
 DEMO_ACCOUNT = "demo"
-WARMED = ("split", *("load_high", "load_medium", "load_low") * 2, "settle")
+WARMED = ("split", *("load_high", "load_medium", "load_low") * 2, "settle", "notify")
 
 
 class AlreadyUp(RuntimeError):

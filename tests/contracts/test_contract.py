@@ -49,6 +49,8 @@ REFUSING = (
     "paging",
     "table_rows",
     "conditional",
+    "webhooks",
+    "outgoing",
 )
 SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
 ANY = st.recursive(

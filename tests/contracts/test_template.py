@@ -37,9 +37,9 @@ CLOUDS = {
 }
 NOTHING = object()  # AWS::NoValue: the property is not there
 
-WORKING = {"intake", "high", "medium", "low", "settle"}
+WORKING = {"intake", "high", "medium", "low", "settle", "notify"}
 FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "doctor"}
-FUNCTIONS |= {"render", "define"}
+FUNCTIONS |= {"render", "define", "notify"}
 
 # Which function may do what, logs aside. A wider role needs a line here.
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -66,6 +66,7 @@ MAY = {
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "define": set(),
+    "notify": RECEIVE | SEND | {"sns:Publish", "ses:SendEmail"},
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
@@ -127,7 +128,9 @@ class Resolver:
     def __init__(self, template: Mapping[str, Any], given: Mapping[str, str]) -> None:
         self._template = template
         defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
-        self._values = {"DatabaseUrl": "database", "JwtSecret": "secret"} | defaults | dict(given)
+        self._values = (
+            {"DatabaseUrl": "database", "JwtSecret": "secret", "WebhookSecret": "secret"} | defaults | dict(given)
+        )
         self._values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": ACCOUNT}
 
     def __call__(self, node: Any) -> Any:
@@ -223,8 +226,8 @@ def test_every_mapping_takes_one_message_and_hears_of_its_failure(stack: Stack) 
 def test_every_mapping_is_bounded(stack: Stack) -> None:
     bounds = {queue: m["ScalingConfig"]["MaximumConcurrency"] for queue, m in stack.mappings.items()}
     expected = {
-        "local": {"intake": 4, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2},
-        "prod": {"intake": 4, "high": 8, "medium": 6, "low": 4, "settle": 2, "dead": 2},
+        "local": {"intake": 4, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2, "notify": 2},
+        "prod": {"intake": 4, "high": 8, "medium": 6, "low": 4, "settle": 2, "dead": 2, "notify": 10},
     }
     assert bounds == expected[stack.stage]
 
@@ -236,7 +239,7 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(stack:
 
 
 def test_every_queue_but_the_last_gives_up_after_ten_receives(stack: Stack) -> None:
-    chain = dict.fromkeys(WORKING, "DeadQueue.Arn") | {"dead": "UndeliverableQueue.Arn"}
+    chain = dict.fromkeys(WORKING, "DeadQueue.Arn") | dict.fromkeys(("dead", "notify"), "UndeliverableQueue.Arn")
     for queue, target in chain.items():
         redrive = stack.queues[queue]["RedrivePolicy"]
         most = 20 if queue == "dead" else 10  # it may count the ten deliveries that a message has had elsewhere
@@ -366,7 +369,9 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert statement["Effect"] == "Allow", name
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
-                assert re.fullmatch(r"\w+\.Arn(/(uploads|results|pieces)/\*)?", resource), (name, resource)
+                if statement["Action"] != "ses:SendEmail":  # whose identities are the account's, not the stack's
+                    fitting = re.fullmatch(r"\w+\.(Arn(/(uploads|results|pieces)/\*)?|TopicArn)", resource)
+                    assert fitting, (name, resource)
 
 
 def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read_and_write(stack: Stack) -> None:
@@ -404,12 +409,14 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
     """Back to the own queue, too: a passing fault becomes a delayed copy of the message."""
     tiers = ["high", "medium", "low"]
     # Whoever ends a check that loads by itself sends for the splitter of the second pass.
-    onward = {"split": ["intake", *tiers, "settle"], "settle": ["intake", "settle"]}
-    onward |= {"bury": ["intake", "dead", *tiers, "settle"]}
-    onward |= {f"load_{tier}": ["intake", tier, "settle"] for tier in tiers}
+    # Whoever shows an end has it told.
+    onward = {"split": ["intake", *tiers, "settle", "notify"], "settle": ["intake", "settle", "notify"]}
+    onward |= {"bury": ["intake", "dead", *tiers, "settle", "notify"]}
+    onward |= {f"load_{tier}": ["intake", tier, "settle", "notify"] for tier in tiers}
     onward |= {
-        "sweep": ["intake", *tiers, "settle"],
-        "api": ["intake", *tiers, "settle"],
+        "sweep": ["intake", *tiers, "settle", "notify"],
+        "api": ["intake", *tiers, "settle", "notify"],
+        "notify": ["notify"],
         "define": [],
         "render": [],
         "doctor": ["intake"],
@@ -420,9 +427,16 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
         assert targets == [f"{queue.capitalize()}Queue.Arn" for queue in onward[name]], name
 
 
-def test_only_the_api_holds_the_token_secret(stack: Stack) -> None:
-    holders = {name for name, f in stack.functions.items() if "JWT_SECRET" in _environment(f)}
-    assert holders == {"api"}
+def test_a_secret_is_held_only_by_who_needs_it(stack: Stack) -> None:
+    """The API signs tokens and shows secrets of webhooks, notify signs with those."""
+    for variable, needed in (("JWT_SECRET", {"api"}), ("WEBHOOK_SECRET", {"api", "notify"})):
+        assert {name for name, f in stack.functions.items() if variable in _environment(f)} == needed
+
+
+def test_e_mail_comes_from_the_deployment_s_own_address_alone(stack: Stack) -> None:
+    (letters,) = [s for s in stack.statements(stack.functions["notify"]) if s["Action"] == "ses:SendEmail"]
+    assert letters["Resource"] == f"arn:aws:ses:us-east-1:{ACCOUNT}:identity/*"
+    assert letters["Condition"] == {"StringEquals": {"ses:FromAddress": ""}}  # a deployment without a sender
 
 
 def _environment(function: Mapping[str, Any]) -> dict[str, Any]:
@@ -476,7 +490,7 @@ def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:
 
 def test_secrets_are_parameters_that_cloudformation_does_not_show(stack: Stack) -> None:
     declared = stack.package.read()["Parameters"]
-    assert all(declared[name]["NoEcho"] is True for name in ("DatabaseUrl", "JwtSecret"))
+    assert all(declared[name]["NoEcho"] is True for name in ("DatabaseUrl", "JwtSecret", "WebhookSecret"))
 
 
 def test_a_package_ships_the_application_and_nothing_else(stack: Stack) -> None:

@@ -27,6 +27,7 @@ DOORS = {
     "low": app.load_low,
     "settle": app.settle_upload,
     "dead": app.bury,
+    "notify": app.tell,
 }
 TIERS = ("high", "medium", "low")
 MOST_DELIVERIES = 200

@@ -74,7 +74,7 @@ def _show_an_older_state(scene: Scene) -> None:
 
 
 def _announce_twice(scene: Scene) -> None:
-    scene.uploads[0].events.append((f"{scene.uploads[0].sent.upload_id}.2", "completed"))
+    scene.uploads[0].events.append((f"evt_{scene.uploads[0].sent.upload_id[4:]}_2", "completed"))
 
 
 def _lose_a_chunk(scene: Scene) -> None:

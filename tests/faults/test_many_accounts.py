@@ -68,7 +68,7 @@ def test_many_tiny_files_from_a_few_accounts_at_once_end_without_an_error_and_le
     alone: Cloud, tmp_path: Path
 ) -> None:
     # A message whose worker an earlier test has killed is seen again only after 180 s: it is none of these files'.
-    before = {queue: alone.messages(queue) for queue in ("intake", "high", "medium", "low", "settle", "dead")}
+    before = {queue: alone.messages(queue) for queue in ("intake", "high", "medium", "low", "settle", "dead", "notify")}
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(24) as pool:
         accounts = [stack.enter_context(new_account(alone, tmp_path)) for _ in range(4)]
         list(pool.map(Account.dataset, accounts))

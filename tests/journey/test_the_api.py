@@ -38,7 +38,9 @@ def test_what_belongs_to_another_tenant_is_not_there(account: Account, stranger:
     upload_id = account.start(b"id,name\n1,Ada\n")
     account.ended(upload_id)
     key_id = account.rowmill.create_api_key("a machine")["id"]
-    url = one.path.removeprefix("/v1").format(upload_id=upload_id, name="people", n=1, key=1, key_id=key_id)
+    webhook_id = account.rowmill.create_webhook("https://127.0.0.1.example/hook")["id"]
+    ids = {"upload_id": upload_id, "key_id": key_id, "webhook_id": webhook_id}
+    url = one.path.removeprefix("/v1").format(**ids, name="people", n=1, key=1)
     body = {"json": one.body.example} if one.body else {}
     assert _call(stranger, one.method, url, **body).status_code == 404
     assert _call(account, one.method, url, **body).status_code != 404

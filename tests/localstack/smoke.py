@@ -30,7 +30,7 @@ from tests.journey.conftest import Account, Cloud, adds_up, eventually, new_acco
 from tests.localstack import server
 
 ROWS = 60_000
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "undeliverable")
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "undeliverable")
 FRAIL = """
 import os, time
 def handler(event, context):

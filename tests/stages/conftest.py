@@ -27,6 +27,7 @@ from chalicelib import (
     control,
     load,
     mend,
+    notify,
     rejects,
     report,
     settle,
@@ -79,7 +80,7 @@ _DROP_LEFT_OVER = """
         LOOP EXECUTE 'DROP ' || left_over || ' CASCADE'; END LOOP;
     END $$
 """
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead")
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify")
 
 
 @pytest.fixture
@@ -191,6 +192,12 @@ class Pipeline:
     def settle(self) -> None:
         for message in self.messages("settle"):
             onward(settle.contested(message))
+
+    def tell(self) -> None:
+        """Tell people until nothing is due; messages that are put off are not waited for."""
+        while messages := self.messages("notify"):
+            for message in messages:
+                notify.tell(message)
 
     def sweep(self) -> dict[str, int]:
         return mend.sweep(onward)

@@ -31,7 +31,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def events(pipeline: Pipeline, upload_id: str) -> list[str]:
-    found = pipeline.sql("SELECT event_id FROM rowmill.outbox WHERE event_id LIKE %s ORDER BY 1", f"{upload_id}.%")
+    found = pipeline.sql(
+        "SELECT event_id FROM rowmill.outbox WHERE event_id LIKE %s ORDER BY 1", f"evt_{upload_id[4:]}_%"
+    )
     return [row["event_id"] for row in found]
 
 
@@ -49,7 +51,7 @@ def test_a_canceled_upload_keeps_what_is_in_and_loads_nothing_more(pipeline: Pip
     pipeline.sweep()
     assert pipeline.upload(upload_id) == pipeline.cancel(upload_id) == upload
     assert len(pipeline.rows()) == 10
-    assert events(pipeline, upload_id) == [f"{upload_id}.1"]
+    assert events(pipeline, upload_id) == [f"evt_{upload_id[4:]}_1"]
 
 
 def test_a_cancel_waits_for_the_chunk_that_is_being_committed(pipeline: Pipeline) -> None:
@@ -198,7 +200,7 @@ def test_a_redrive_loads_what_was_given_up_as_a_new_generation(
     pipeline.load(pipeline.messages())
     after = pipeline.upload(upload_id)
     assert (after["state"], after["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
-    assert events(pipeline, upload_id) == [f"{upload_id}.1", f"{upload_id}.2"]
+    assert events(pipeline, upload_id) == [f"evt_{upload_id[4:]}_1", f"evt_{upload_id[4:]}_2"]
 
 
 def test_a_redrive_whose_messages_are_lost_is_sent_again_by_the_sweep(

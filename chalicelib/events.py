@@ -1,0 +1,62 @@
+"""What is told of an upload's end, and in which words: counts and ids, never a row of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, cast
+
+from chalicelib.journey import COUNTS, STATUS, TERMINAL, Number, State, rfc3339
+from chalicelib.postgres import outbox, projection
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.outbox import Delivery, Event
+
+PING: Final = "webhook.ping"
+ALL: Final = tuple(f"upload.{state}" for state in sorted(TERMINAL))  # what a webhook may subscribe to
+
+
+def keep(connection: Connection, number: Number) -> None:
+    """Keep what there is to say of an upload's end; before it begins a new generation, whose counts are others."""
+    event_id = outbox.latest(connection, number)
+    event = outbox.find(connection, event_id) if event_id else None
+    if event is not None and event.data is None:
+        outbox.keep(connection, event.event_id, said(connection, event))
+
+
+def said(connection: Connection, event: Event) -> dict[str, Any]:
+    """The data of an event that is of the upload's present generation, or of an upload that no splitter met."""
+    seen = projection.snapshot(connection, event.number) if event.number is not None else {}
+    counts = {"rows_total": None, **dict.fromkeys(COUNTS, 0)} | {
+        name: value for name, value in (seen or {}).items() if name in (*COUNTS, "rows_total")
+    }
+    error = (seen or {}).get("error")
+    return {
+        "upload_id": event.upload_id,
+        "dataset": event.item.get("dataset"),
+        "generation": event.generation or 0,
+        "state": event.kind,
+        "status": STATUS[cast(State, event.kind)],
+        **counts,
+        "error": error["code"] if error else None,
+        "parent_id": event.item.get("parent_id"),
+    }
+
+
+def payload(event_id: str, kind: str, moment: datetime, data: Mapping[str, Any]) -> bytes:
+    """An event as it is sent to webhooks and to the topic: the same bytes at each attempt."""
+    said = {"id": event_id, "type": kind, "timestamp": rfc3339(moment), "data": data}
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def letter(delivery: Delivery) -> tuple[str, str]:
+    """An event as an e-mail: its subject and its text."""
+    data = delivery.data
+    state = str(data["state"]).replace("_", " ")
+    subject = f"{data['dataset']}: upload {state}, {data['loaded']:,} rows loaded, {data['rejected']:,} rejected"
+    lines = [f"Upload {data['upload_id']} into {data['dataset']} is {state}.", ""]
+    for name in ("rows_total", *COUNTS):
+        value = data[name]
+        lines.append(f"{name}: {'unknown' if value is None else format(value, ',')}")
+    lines += [f"error: {data['error']}"] if data["error"] else []
+    return subject, "\n".join([*lines, "", f"Event {delivery.event_id}. You get this because the upload asked for it."])
