@@ -28,7 +28,8 @@ CONNECT_SECONDS: Final = 4
 MOST_ADDRESSES: Final = 2  # of a name that are tried
 MOST_URL: Final = 2000
 _URL: Final = re.compile(r"[!-\[\]-~]+", re.ASCII).fullmatch  # visible ASCII but the backslash
-_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]+", re.ASCII).fullmatch
+_LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST: Final = re.compile(rf"(?!.{{254}})({_LABEL}\.)*{_LABEL}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]{{1,44}}").fullmatch
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # all else is private, mapped, translated or not yet anybody's
 _ODD: Final = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
@@ -160,7 +161,7 @@ def _connected(target: Target, address: str) -> Iterator[socket.socket]:
         yield line
     except ssl.SSLCertVerificationError:
         raise Undelivered("certificate_invalid") from None
-    except OSError:
+    except (OSError, ValueError):
         raise Undelivered("tls_failed") from None
     finally:
         cut.cancel()
