@@ -14,14 +14,17 @@ from .resources import (
     ApiKey,
     Chunk,
     Dataset,
+    Delivery,
     Mode,
     NewApiKey,
+    NewWebhook,
     Record,
     Reject,
     Row,
     Session,
     Summary,
     Upload,
+    Webhook,
 )
 from .transport import Keeper, Patience, Tokens
 
@@ -32,10 +35,12 @@ __all__ = [
     "ApiKey",
     "Chunk",
     "Dataset",
+    "Delivery",
     "Fault",
     "Keeper",
     "Mode",
     "NewApiKey",
+    "NewWebhook",
     "Patience",
     "Record",
     "Reject",
@@ -50,4 +55,5 @@ __all__ = [
     "Unreachable",
     "Unusable",
     "Upload",
+    "Webhook",
 ]

@@ -22,9 +22,11 @@ from .resources import (
     ApiKey,
     Chunk,
     Dataset,
+    Delivery,
     Descriptor,
     Mode,
     NewApiKey,
+    NewWebhook,
     PartsTicket,
     PartTicket,
     Record,
@@ -34,6 +36,7 @@ from .resources import (
     Summary,
     Ticket,
     Upload,
+    Webhook,
 )
 from .storage import Progress
 from .transport import Keeper, Patience, Tokens, Transport, document, retry_after
@@ -116,6 +119,48 @@ class Rowmill:
     def delete_api_key(self, key_id: str) -> None:
         """It opens nothing from now on."""
         self._transport.call("DELETE", _path("api-keys", key_id), again=True)
+
+    # Webhooks
+
+    def create_webhook(
+        self,
+        url: str,
+        events: Sequence[str] | None = None,
+        description: str = "",
+        idempotency_key: str | None = None,
+    ) -> NewWebhook:
+        """Have events posted to a URL: all of them, or these. The secret is in this answer, and in a rotation's."""
+        body = {"url": url, "description": description} | ({} if events is None else {"events": list(events)})
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        answer = self._transport.call("POST", "webhooks", body=body, headers=headers, again=True)
+        return cast(NewWebhook, document(answer))
+
+    def iterate_webhooks(self, limit: int | None = None) -> Iterator[Webhook]:
+        return cast(Iterator[Webhook], self._items("webhooks", {}, limit))
+
+    def get_webhook(self, webhook_id: str) -> Webhook:
+        return cast(Webhook, self._get(_path("webhooks", webhook_id)))
+
+    def change_webhook(self, webhook_id: str, values: Mapping[str, Any]) -> Webhook:
+        """Change its `url`, `events` or `description`; `enabled` lets it hear again, or nothing."""
+        answer = self._transport.call("PATCH", _path("webhooks", webhook_id), body=values, again=True)
+        return cast(Webhook, document(answer))
+
+    def rotate_webhook(self, webhook_id: str) -> NewWebhook:
+        """Another secret; for a day events are signed with the former one, too."""
+        return cast(NewWebhook, document(self._transport.call("POST", _path("webhooks", webhook_id, "rotate"))))
+
+    def ping_webhook(self, webhook_id: str) -> Delivery:
+        """Send an event that tells of nothing; how that went is among the deliveries."""
+        return cast(Delivery, document(self._transport.call("POST", _path("webhooks", webhook_id, "ping"))))
+
+    def iterate_deliveries(self, webhook_id: str, limit: int | None = None) -> Iterator[Delivery]:
+        """What a webhook was told and what not, the newest first."""
+        return cast(Iterator[Delivery], self._items(_path("webhooks", webhook_id, "deliveries"), {}, limit))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Nothing more is posted there."""
+        self._transport.call("DELETE", _path("webhooks", webhook_id), again=True)
 
     # Datasets
 

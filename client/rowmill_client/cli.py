@@ -11,7 +11,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import account_commands, dataset_commands, key_commands, output, reject_commands, row_commands, upload_commands
+from . import (
+    account_commands,
+    dataset_commands,
+    key_commands,
+    output,
+    reject_commands,
+    row_commands,
+    upload_commands,
+    webhook_commands,
+)
 from .errors import RowmillError
 
 
@@ -52,6 +61,16 @@ app.add_typer(key_app, name="key")
 key_app.command("create")(key_commands.create_key)
 key_app.command("list")(key_commands.list_keys)
 key_app.command("delete")(key_commands.delete_key)
+webhook_app = typer.Typer(help="Say who hears of uploads that end.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(webhook_app, name="webhook")
+webhook_app.command("add")(webhook_commands.add_webhook)
+webhook_app.command("list")(webhook_commands.list_webhooks)
+webhook_app.command("get")(webhook_commands.get_webhook)
+webhook_app.command("set")(webhook_commands.set_webhook)
+webhook_app.command("rotate")(webhook_commands.rotate_webhook)
+webhook_app.command("ping")(webhook_commands.ping_webhook)
+webhook_app.command("deliveries")(webhook_commands.list_deliveries)
+webhook_app.command("delete")(webhook_commands.delete_webhook)
 app.add_typer(dataset_app, name="dataset")
 dataset_app.command("put")(dataset_commands.put_dataset)
 dataset_app.command("get")(dataset_commands.get_dataset)

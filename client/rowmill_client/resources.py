@@ -43,6 +43,49 @@ class NewApiKey(ApiKey):
     secret: str
 
 
+class Webhook(TypedDict):
+    """Where a tenant hears of events, without its secret."""
+
+    id: str
+    url: str
+    events: list[str]
+    description: str
+    state: Literal["active", "failing", "disabled"]
+    failing_since: str | None
+    disabled_at: str | None
+    disabled_reason: Literal["gone", "failing", "asked"] | None
+    former_secret_until: str | None
+    created_at: str
+
+
+class NewWebhook(Webhook):
+    """One that was just made, or given another secret."""
+
+    secret: str
+
+
+class Attempt(TypedDict):
+    """One try at a delivery; `error` is None if it was told."""
+
+    at: str
+    status: int | None
+    error: str | None
+    took_ms: int
+
+
+class Delivery(TypedDict):
+    """An event on its way to a webhook."""
+
+    event_id: str
+    type: str
+    upload_id: str | None
+    state: Literal["pending", "delivered", "failed"]
+    created_at: str
+    next_attempt_at: str | None
+    attempts_begun: int
+    attempts: list[Attempt]
+
+
 class Dataset(TypedDict):
     """A dataset and its Table Schema."""
 

@@ -157,8 +157,8 @@ class Cloud:
             put(before)
 
     @contextlib.contextmanager
-    def held(self, event: str, moment: str) -> Iterator[None]:
-        """Stop every worker inside its transaction where `event` on rowmill.chunk meets the condition `moment`."""
+    def held(self, event: str, moment: str, table: str = "chunk") -> Iterator[None]:
+        """Stop every worker inside its transaction where `event` on this table meets the condition `moment`."""
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.instance.database_url) as holder:
             holder.execute("SELECT pg_advisory_lock(%s)", (HOLD,))
             holder.execute(
@@ -166,17 +166,17 @@ class Cloud:
                 f" 'BEGIN PERFORM pg_advisory_xact_lock_shared({HOLD}); RETURN NEW; END'"
             )
             holder.execute(
-                f"CREATE OR REPLACE TRIGGER hold BEFORE {event} ON rowmill.chunk"
+                f"CREATE OR REPLACE TRIGGER hold BEFORE {event} ON rowmill.{table}"
                 f" FOR EACH ROW WHEN ({moment}) EXECUTE FUNCTION public.hold()"
             )
             holder.commit()
             yield
-        eventually(self._let_go)
+        eventually(lambda: self._let_go(table))
 
-    def _let_go(self) -> bool:
+    def _let_go(self, table: str) -> bool:
         """Needs a connection of its own: a crash of the server takes the holder's."""
         try:
-            self.sql("DROP TRIGGER IF EXISTS hold ON rowmill.chunk")
+            self.sql(f"DROP TRIGGER IF EXISTS hold ON rowmill.{table}")
         except psycopg.OperationalError:
             return False
         return True
