@@ -41,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--rotate-keys", action="store_true", help="have a new key sign access tokens; the last one stays good"
     )
+    up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER", ""), help="whom e-mail is from")
+    up.add_argument(
+        "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
+    )
     up.set_defaults(run=_up)
 
     pack = commands.add_parser("package", help="write template and zip, say where")
@@ -70,6 +74,8 @@ def _up(asked: argparse.Namespace) -> None:
         migrate_url=asked.migrate_url,
         allowed_origin=asked.allowed_origin,
         rotate_keys=asked.rotate_keys,
+        mail_sender=asked.mail_sender,
+        mail_domains=asked.mail_domains,
     )
     if not deployment.changed:
         print("nothing to change")

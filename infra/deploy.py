@@ -48,13 +48,16 @@ def deploy(
     migrate_url: str | None = None,
     allowed_origin: str = "*",
     rotate_keys: bool = False,
+    mail_sender: str = "",
+    mail_domains: str = "",
+    webhook_private: bool = False,
     say: Callable[[str], None] = print,
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
     `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
-    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens. Raises DeployError; what
-    was done until then stays and counts.
+    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens; `webhook_private` lets
+    webhooks be on this machine. Raises DeployError; what was done until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -64,6 +67,9 @@ def deploy(
         "DatabaseUrl": database_url,
         "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "WebhookSecret": webhook_keys(cloud.client("ssm"), stage),
+        "WebhookPrivate": "1" if webhook_private else "",
+        "MailSender": mail_sender,
+        "MailDomains": mail_domains,
         "PublicEndpoint": public_endpoint or cloud.endpoint or "",
         "AllowedOrigin": allowed_origin,
     }

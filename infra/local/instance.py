@@ -121,7 +121,12 @@ def _deploy(instance: Instance) -> str:
     from infra.deploy import deploy  # noqa: PLC0415 - slow to import, and only this step needs it
 
     with _pointed_at(instance.endpoint):
-        made = deploy("local", database_url=instance.database_url, public_endpoint=instance.endpoint)
+        made = deploy(
+            "local",
+            database_url=instance.database_url,
+            public_endpoint=instance.endpoint,
+            webhook_private=os.environ.get("ROWMILL_WEBHOOK_PRIVATE") == "1",
+        )
     return str(made.api_url).rstrip("/")
 
 

@@ -67,6 +67,8 @@ def dump(db: psycopg.Connection[Any], query: str) -> str:
 def audited(deliveries: Deliveries, upload_id: str) -> Result:
     """The result of an upload that is over, added up, told once and shown as it is, with nothing left behind."""
     pipeline = deliveries.pipeline
+    deliveries.tell()
+    assert deliveries.sql("SELECT event_id FROM rowmill.outbox WHERE sent_at IS NULL") == []
     shown = pipeline.upload(upload_id)
     (kept,) = ledger(deliveries, [upload_id])
     assert shown["state"] in TERMINAL

@@ -107,6 +107,14 @@ class Deliveries:
         self.sql(f"UPDATE rowmill.announcement SET {announced}")
         upload = ", ".join(map(ago, ("scan_seen_at", "settle_asked_at", "projected_at")))
         self.sql(f"UPDATE rowmill.upload SET {upload} WHERE finished_at IS NULL")
+        self.sql(f"UPDATE rowmill.outbox SET {ago('created_at')}, {ago('asked_at')} WHERE sent_at IS NULL")
+
+    def tell(self) -> None:
+        """Have the sweep send for events whose message went down with a worker."""
+        if self.sql("SELECT event_id FROM rowmill.outbox WHERE sent_at IS NULL"):
+            self.pass_time()
+            self.sweep()
+            self.drain()
 
 
 class _Context:

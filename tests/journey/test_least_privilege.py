@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 
 from infra.local import instance
-from tests.journey.conftest import PEOPLE, Account, Cloud, new_account, people
+from tests.journey.conftest import PEOPLE, Account, Cloud, eventually, new_account, people
+from tests.journey.test_webhooks import private, told
+from tests.receiver import receiving
 
 
 def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
@@ -33,7 +35,20 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _as_a_piece(account, body)
         _in_segments(account)
         _by_hand(account)
+        _told(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
+
+
+def _told(account: Account) -> None:
+    """The end of every upload by the topic, and of this one by a webhook."""
+    with receiving() as receiver, private(account.cloud):
+        webhook = account.rowmill.create_webhook(receiver.url)
+        account.ended(account.start(b"id,name\n80000,Ada\n"))
+        told(account, webhook)
+        assert len(receiver.got) == 1
+    eventually(lambda: not account.cloud.sql("SELECT FROM rowmill.delivery WHERE state = 'pending'"))
+    by_topic = account.cloud.sql("SELECT DISTINCT state FROM rowmill.delivery WHERE kind = 'topic'")
+    assert by_topic == [("delivered",)]
 
 
 def _by_hand(account: Account) -> None:

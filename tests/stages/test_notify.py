@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ from chalicelib.settings import settings
 from tests.receiver import Receiver, receiving
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
 
+ROOT = Path(__file__).resolve().parents[2]
 BODY = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,old\n"
 LONG_AGO = "UPDATE rowmill.{} SET {} = now() - interval '1 minute'"
 
@@ -485,6 +487,24 @@ def test_secrets_go_on_when_another_key_is_put_in_front(
     webhooks.ping(private.tenant, webhook["id"])
     private.tell()  # the former secret's key has gone: the event cannot be signed with both
     assert log(private, webhook)[0]["attempts"][0]["error"] == "webhook_key_missing"
+
+
+def test_the_receiver_of_the_docs_knows_what_is_ours(private: Pipeline, receiver: Receiver) -> None:
+    """The lines that people copy, run."""
+    code = (ROOT / "docs" / "webhooks.md").read_text().partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    verified = names["verified"]
+    webhook = hooked(private, receiver)
+    webhooks.rotate(private.tenant, webhook["id"])
+    webhooks.ping(private.tenant, webhook["id"])
+    private.tell()
+    (got,) = receiver.got
+    assert verified(webhook["secret"], got.headers, got.body)
+    assert not verified(webhook["secret"], got.headers, got.body + b" ")
+    assert not verified("whsec_AAAA", got.headers, got.body)
+    assert not verified(webhook["secret"], got.headers | {"webhook-id": "evt_2"}, got.body)
+    assert not verified(webhook["secret"], got.headers | {"webhook-timestamp": "1"}, got.body)
 
 
 # The topic and e-mail
