@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 from chalicelib.journey import COUNTS, STATUS, TERMINAL, Number, State, rfc3339
 from chalicelib.postgres import outbox, projection
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.outbox import Delivery, Event
+from chalicelib.postgres.deliveries import Delivery
+from chalicelib.postgres.outbox import Event
 
 PING: Final = "webhook.ping"
 ALL: Final = tuple(f"upload.{state}" for state in sorted(TERMINAL))  # what a webhook may subscribe to

@@ -28,6 +28,7 @@ from chalicelib.journey import (
 from chalicelib.logs import about
 from chalicelib.postgres import (
     announcements,
+    deliveries,
     hashes,
     ledger,
     manifest,
@@ -109,7 +110,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "status_restored": _restore_status,
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
-        "deliveries_forgotten": lambda: outbox.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
+        "deliveries_forgotten": lambda: deliveries.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
     }
     faults: list[Exception] = []
@@ -221,7 +222,7 @@ def _restore_item(item: Mapping[str, Any]) -> bool:
 def _resend_events() -> int:
     """Have told what nobody has told yet, and tried again what is due and too far off for a delayed message."""
     events = outbox.take_unsent(connection(), LOST_SECONDS, MOST_PER_SWEEP)
-    due = outbox.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    due = deliveries.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, found in (("event", events), ("delivery", due)):
         for tenant, which in found:

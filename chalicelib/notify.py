@@ -18,9 +18,10 @@ from chalicelib.aws import ses, sns, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import about
 from chalicelib.outgoing import Undelivered
-from chalicelib.postgres import outbox
+from chalicelib.postgres import deliveries, outbox
 from chalicelib.postgres.connection import connection
-from chalicelib.postgres.outbox import Delivery, Kind
+from chalicelib.postgres.deliveries import Delivery
+from chalicelib.postgres.outbox import Kind
 from chalicelib.settings import settings
 
 # Seconds before each further attempt, near the example of Standard Webhooks: eight attempts in 23 hours and a half.
@@ -67,7 +68,7 @@ def _kinds(options: Mapping[str, Any]) -> list[Kind]:
 
 def _deliver(number: int) -> str | None:
     """One attempt at a delivery, if it is due."""
-    delivery = outbox.claim(connection(), number, LEASE_SECONDS)
+    delivery = deliveries.claim(connection(), number, LEASE_SECONDS)
     if delivery is None:
         return None
     about(delivery.event_id, delivery=number, attempt=delivery.attempts)
@@ -76,9 +77,9 @@ def _deliver(number: int) -> str | None:
     now = time.time()
     attempt = {"at": int(now), "status": status, "error": error, "took_ms": round(1000 * (time.monotonic() - begun))}
     if error is None:
-        outbox.delivered(connection(), number, attempt)
+        deliveries.delivered(connection(), number, attempt)
     elif delivery.is_disabled or status == GONE or delivery.attempts >= MAX_ATTEMPTS:
-        outbox.give_up(connection(), number, attempt, gone=status == GONE, patience=PATIENCE_SECONDS)
+        deliveries.give_up(connection(), number, attempt, gone=status == GONE, patience=PATIENCE_SECONDS)
     else:
         _put_off(delivery, attempt)
     return f"{delivery.event_id} {error or 'delivered'}"
@@ -87,7 +88,7 @@ def _deliver(number: int) -> str | None:
 def _put_off(delivery: Delivery, attempt: Mapping[str, Any]) -> None:
     """Later again: by a delayed message, or where SQS delays none for that long, by the sweep."""
     pause = BACKOFF[delivery.attempts - 1] * random.uniform(1, 1.1)
-    outbox.put_off(connection(), delivery.number, attempt, pause)
+    deliveries.put_off(connection(), delivery.number, attempt, pause)
     if pause <= sqs.MAX_DELAY_SECONDS:
         sqs.send(settings().notify_queue, {"delivery": delivery.number}, delay=round(pause) + 1)
 

@@ -15,6 +15,7 @@ from chalicelib.aws import sqs
 from chalicelib.errors import Refused
 from chalicelib.journey import rfc3339
 from chalicelib.paging import Asked, Page
+from chalicelib.postgres import deliveries as kept
 from chalicelib.postgres import outbox, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.webhooks import Webhook
@@ -99,7 +100,7 @@ def ping(tenant: str, webhook_id: str) -> dict[str, Any]:
         raise Refused("webhook_disabled", "The webhook is disabled: enable it first.", status=409)
     number = outbox.ping(connection(), f"evt_{ULID()}", webhook_id)
     sqs.send_all(settings().notify_queue, [{"delivery": number}], tenant)
-    (delivery,) = outbox.log(connection(), webhook_id, number + 1, 1)
+    (delivery,) = kept.log(connection(), webhook_id, number + 1, 1)
     return _delivery(delivery)
 
 
@@ -107,7 +108,7 @@ def deliveries(tenant: str, webhook_id: str, asked: Asked) -> Page:
     """What was delivered and what was not, the newest first. Raises Refused `unknown_webhook` (404)."""
     _found(tenant, webhook_id)
     before = paging.decode(asked.cursor, int, _NEWEST)
-    found = outbox.log(connection(), webhook_id, before, asked.limit + 1)
+    found = kept.log(connection(), webhook_id, before, asked.limit + 1)
     return paging.fill(found, asked.limit, _delivery, lambda one: one["number"])
 
 

@@ -16,7 +16,7 @@ from chalicelib.aws import sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked
-from chalicelib.postgres import outbox
+from chalicelib.postgres import deliveries
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.receiver import Receiver, receiving
@@ -100,9 +100,9 @@ def test_messages_that_come_again_tell_nothing_again(private: Pipeline, receiver
     assert len(messages) == 1
     for message in messages * 3:
         notify.tell(message)
-    deliveries = private.messages("notify")
-    assert len(deliveries) == 1
-    for message in deliveries * 3:
+    sent = private.messages("notify")
+    assert len(sent) == 1
+    for message in sent * 3:
         notify.tell(message)
     private.tell()
     assert len(receiver.got) == 1
@@ -358,7 +358,7 @@ def test_a_worker_that_dies_in_an_attempt_has_spent_it_and_another_tries_again(
     (event,) = private.messages("notify")
     notify.tell(event)
     (message,) = private.messages("notify")
-    assert outbox.claim(connection(), message["delivery"], notify.LEASE_SECONDS)  # and the worker is gone
+    assert deliveries.claim(connection(), message["delivery"], notify.LEASE_SECONDS)  # and the worker is gone
     notify.tell(message)
     assert receiver.got == []  # for all we know somebody is at it
     private.sql(LONG_AGO.format("delivery", "due_at"))
