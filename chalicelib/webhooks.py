@@ -23,6 +23,7 @@ from chalicelib.settings import settings
 from chalicelib.strict_json import is_text
 
 MOST: Final = 20  # of a tenant
+MOST_PINGS: Final = 10  # of a webhook in a minute
 BOTH_HOURS: Final = 24  # for which two secrets are good after a rotation
 _NEWEST: Final = 2**62
 
@@ -95,10 +96,16 @@ def delete(tenant: str, webhook_id: str) -> None:
 
 
 def ping(tenant: str, webhook_id: str) -> dict[str, Any]:
-    """Send an event that tells of nothing; its delivery as it is now. Raises Refused, 409 for a disabled webhook."""
+    """Send an event that tells of nothing; its delivery as it is now.
+
+    Raises Refused, 409 for a disabled webhook, 429 for more than a few in a minute: we are nobody's siege engine.
+    """
     if _found(tenant, webhook_id).disabled_at:
         raise Refused("webhook_disabled", "The webhook is disabled: enable it first.", status=409)
-    number = outbox.ping(connection(), f"evt_{ULID()}", webhook_id)
+    number = outbox.ping(connection(), f"evt_{ULID()}", webhook_id, MOST_PINGS)
+    if number is None:
+        detail = f"A webhook may be pinged {MOST_PINGS} times in a minute."
+        raise Refused("too_many_pings", detail, status=429, headers={"Retry-After": "60"})
     sqs.send_all(settings().notify_queue, [{"delivery": number}], tenant)
     (delivery,) = kept.log(connection(), webhook_id, number + 1, 1)
     return _delivery(delivery)

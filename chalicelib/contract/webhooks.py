@@ -190,7 +190,11 @@ OPERATIONS: Final = (
         _TAG,
         "Send an event that tells of nothing",
         {202: Answer("Its delivery; the listing of deliveries shows how it went.", ref("Delivery"))},
-        errors=(_UNKNOWN, Error(409, "webhook_disabled", "The webhook is disabled: enable it first.")),
+        errors=(
+            _UNKNOWN,
+            Error(409, "webhook_disabled", "The webhook is disabled: enable it first."),
+            Error(429, "too_many_pings", "It was pinged ten times within a minute.", ("Retry-After",)),
+        ),
     ),
     Operation(
         "GET",

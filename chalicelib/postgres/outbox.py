@@ -97,20 +97,23 @@ def spread(connection: Connection, event: Event, kinds: Sequence[Kind]) -> list[
     ).fetchall()
 
 
-def ping(connection: Connection, event_id: str, webhook_id: str) -> int:
-    """A delivery that tells of nothing, to see whether a webhook works; its number."""
+def ping(connection: Connection, event_id: str, webhook_id: str, most: int) -> int | None:
+    """A delivery that tells of nothing, to see whether a webhook works: its number; None after `most` in a minute."""
     row = connection.execute(
         """
         WITH made AS (
             INSERT INTO rowmill.outbox (event_id, kind, sent_at, data)
-            VALUES (%s, 'webhook.ping', now(), %s) RETURNING event_id
+            SELECT %(event)s, 'webhook.ping', now(), %(data)s WHERE %(most)s > (
+                SELECT count(*) FROM rowmill.delivery JOIN rowmill.outbox o USING (event_id)
+                WHERE webhook = %(webhook)s AND o.kind = 'webhook.ping' AND o.created_at > now() - interval '1 minute')
+            RETURNING event_id
         )
-        INSERT INTO rowmill.delivery (event_id, kind, webhook) SELECT event_id, 'webhook', %s FROM made RETURNING number
+        INSERT INTO rowmill.delivery (event_id, kind, webhook)
+        SELECT event_id, 'webhook', %(webhook)s FROM made RETURNING number
         """,
-        (event_id, Jsonb({"webhook_id": webhook_id}), webhook_id),
+        {"event": event_id, "data": Jsonb({"webhook_id": webhook_id}), "webhook": webhook_id, "most": most},
     ).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(row[0]) if row else None
 
 
 # Asked for again at growing distances, so that a target or a function that is away for long gathers few messages.

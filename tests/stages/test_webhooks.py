@@ -136,6 +136,20 @@ def test_a_tenant_has_twenty_webhooks_at_most(ada: Asker) -> None:
     assert rest["next_cursor"] is None
 
 
+def test_a_webhook_is_pinged_ten_times_in_a_minute_at_most(ada: Asker, pipeline: Pipeline) -> None:
+    path = f"{HOOKS}/{made(ada)['id']}/ping"
+    assert [ada("POST", path).status_code for _ in range(webhooks.MOST_PINGS)] == [202] * 10
+    answer = ada("POST", path)
+    assert (answer.status_code, answer.json_body["code"], answer.headers["Retry-After"]) == (
+        429,
+        "too_many_pings",
+        "60",
+    )
+    assert ada("POST", f"{HOOKS}/{made(ada)['id']}/ping").status_code == 202
+    pipeline.sql("UPDATE rowmill.outbox SET created_at = now() - interval '61 seconds'")
+    assert ada("POST", path).status_code == 202
+
+
 def test_deliveries_come_in_pages_the_newest_first(ada: Asker) -> None:
     path = f"{HOOKS}/{made(ada)['id']}"
     pings = [ada("POST", f"{path}/ping") for _ in range(3)]
