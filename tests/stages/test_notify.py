@@ -16,7 +16,7 @@ from chalicelib.aws import sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked
-from chalicelib.postgres import deliveries
+from chalicelib.postgres import deliveries, outbox
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.receiver import Receiver, receiving
@@ -106,6 +106,19 @@ def test_messages_that_come_again_tell_nothing_again(private: Pipeline, receiver
         notify.tell(message)
     private.tell()
     assert len(receiver.got) == 1
+
+
+def test_two_workers_at_one_event_make_its_deliveries_once(private: Pipeline, receiver: Receiver) -> None:
+    """Both have seen that nobody had yet."""
+    hooked(private, receiver)
+    private.dataset()
+    private.run(BODY)
+    (message,) = private.messages("notify")
+    seen = outbox.find(connection(), message["event"])
+    assert seen
+    assert not seen.is_sent
+    assert len(outbox.spread(connection(), seen, [])) == 1
+    assert outbox.spread(connection(), seen, []) == []
 
 
 def test_an_end_whose_messages_are_all_lost_is_told_by_the_sweep(private: Pipeline, receiver: Receiver) -> None:
