@@ -46,7 +46,9 @@ def test_no_request_is_answered_otherwise_than_documented(account: Account, tmp_
 
 
 def _parameters(account: Account) -> str:
-    """A dataset and an upload that have rows, rejects and chunks, instead of made-up names."""
+    """A dataset and an upload that have rows, rejects and chunks, and a webhook, instead of made-up names."""
     upload_id = account.start(b"id,name\n1,Ada\n2,\n", account.dataset())
     assert account.ended(upload_id)["state"] == "completed_with_errors"
-    return f'[parameters]\n"path.upload_id" = "{upload_id}"\n"path.name" = "people"\n'
+    webhook_id = account.rowmill.create_webhook("https://hooks.invalid/")["id"]
+    known = {"upload_id": upload_id, "name": "people", "webhook_id": webhook_id}
+    return "[parameters]\n" + "".join(f'"path.{name}" = "{value}"\n' for name, value in known.items())
