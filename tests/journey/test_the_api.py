@@ -64,7 +64,8 @@ def test_another_tenants_datasets_and_uploads_are_neither_listed_nor_usable(
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz"])
 def test_no_door_opens_without_a_token(account: Account, one: Operation, authorization: str) -> None:
     headers = {"Authorization": authorization}
-    url = one.path.removeprefix("/v1").format(upload_id="upl_1", name="people", n=1, key=1, key_id="key_1")
+    ids = {"upload_id": "upl_1", "key_id": "key_1", "webhook_id": "whk_1"}
+    url = one.path.removeprefix("/v1").format(**ids, name="people", n=1, key=1)
     answer = account.http.request(one.method, url, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
     assert answer.headers["www-authenticate"].startswith("Bearer")
