@@ -213,6 +213,16 @@ def cancel_upload(upload_id: str) -> Response:
     return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
 
 
+@app.route("/v1/uploads/{upload_id}/pause", methods=["POST"])
+def pause_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.pause(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/resume", methods=["POST"])
+def resume_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.resume(edge.tenant(app), upload_id))
+
+
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
 def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))

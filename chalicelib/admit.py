@@ -16,7 +16,7 @@ from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
+from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, ledger, people, projection
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -32,7 +32,7 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
     parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
     seen = projection.snapshot(connection(), number) if number else None
-    if seen is None or seen["state"] not in TERMINAL or not seen["rejected"]:
+    if seen is None or seen["state"] not in VERBS["retry"] or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}

@@ -151,6 +151,20 @@ def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | N
     return Number(row[0]) if row else None
 
 
+def state_of(connection: Connection, tenant: str, upload_id: str) -> tuple[Number, State] | None:
+    """The number and state of a tenant's upload, as they are shown, once the splitter has met it."""
+    row = connection.execute(
+        """
+        SELECT number, CASE WHEN finished_at IS NULL
+                                 AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+                            THEN 'canceling' ELSE state END
+        FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
+        """,
+        (tenant, upload_id),
+    ).fetchone()
+    return (Number(row[0]), row[1]) if row else None
+
+
 def begin_splitting(connection: Connection, number: Number) -> None:
     """The plan was made before: chunks may go out. One caller wins."""
     connection.execute(

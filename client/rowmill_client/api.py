@@ -284,6 +284,14 @@ class Rowmill:
         """Ask that nothing more of it is loaded; rows that are in stay. The upload, canceling or canceled."""
         return self._ask(upload_id, "cancel")
 
+    def pause(self, upload_id: str) -> Upload:
+        """Have no further chunk of it begun until it is resumed; those in hand may finish. The upload, paused."""
+        return self._ask(upload_id, "pause")
+
+    def resume(self, upload_id: str) -> Upload:
+        """Have a paused upload go on. The upload, under way again."""
+        return self._ask(upload_id, "resume")
+
     def redrive(self, upload_id: str) -> Upload:
         """Have what was given up tried again. The upload, under way again."""
         return self._ask(upload_id, "redrive")
