@@ -213,6 +213,14 @@ def cancel_upload(upload_id: str) -> Response:
     return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
 
 
+@app.route("/v1/uploads/{upload_id}", methods=["DELETE"])
+def delete_upload(upload_id: str) -> Response:
+    parent_id = control.delete(edge.tenant(app), upload_id)
+    if parent_id:
+        report.show_retries(edge.tenant(app), parent_id)
+    return edge.answer(202, {"id": upload_id})
+
+
 @app.route("/v1/uploads/{upload_id}/pause", methods=["POST"])
 def pause_upload(upload_id: str) -> Response:
     return answered(upload_id, control.pause(edge.tenant(app), upload_id))

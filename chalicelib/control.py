@@ -12,8 +12,8 @@ from chalicelib import matching
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import VERBS, Number, State, Tenant, Verb, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people
+from chalicelib.journey import VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
+from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people, removals
 from chalicelib.postgres.connection import Connection, connection
 
 _OTHERWISE: Final[Mapping[Verb, str]] = {
@@ -22,6 +22,7 @@ _OTHERWISE: Final[Mapping[Verb, str]] = {
     "resume": "there is nothing to resume",
     "confirm": "there is nothing to confirm",
     "redrive": "no part of it was given up",
+    "delete": "cancel it first, or let it end",
 }
 
 
@@ -185,3 +186,24 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
     if upload.plan and people.keep_open(db, upload.dataset) != upload.plan["dataset_version"]:
         detail = "The dataset's schema has changed since; upload what is missing anew."
         raise Refused("dataset_changed", detail, status=409)
+
+
+def delete(tenant: str, upload_id: str) -> str | None:
+    """Delete the upload: its status goes at once, its files and rejects with the next sweep, its rows stay.
+
+    The upload whose rejects it corrected, if it did. A repeat finds it deleted. Raises Refused `upload_not_found`
+    (404), `state_conflict` (409) for one that is under way.
+    """
+    db = connection()
+    if is_upload_id(upload_id) and removals.is_deleted(db, tenant, upload_id):
+        return None
+    item, number, state = _asked("delete", tenant, upload_id)
+    if state == "awaiting_upload":
+        # No file that comes from now on is taken; if one has come in this moment, the upload is not awaited any more.
+        dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
+        item, number, _ = _asked("delete", tenant, upload_id)
+    announcements.announce(db, item, None, 0)  # if the API died between the two
+    if not removals.mark(db, tenant, upload_id, number) and not removals.is_deleted(db, tenant, upload_id):
+        raise _conflict("delete", "under way again")
+    dynamodb.forget(tenant, upload_id)
+    return item.get("parent_id")

@@ -157,6 +157,11 @@ def piece_key(tenant: str, upload_id: str, attempt: str) -> str:
     return f"pieces/{tenant}/{upload_id}/{attempt}.csv"
 
 
+def prefixes(tenant: str, upload_id: str) -> tuple[str, str, str]:
+    """What every object's key begins with that is of an upload: its file, pieces of it, files for download."""
+    return f"uploads/{tenant}/{upload_id}/", f"pieces/{tenant}/{upload_id}/", f"results/{tenant}/{upload_id}/"
+
+
 def from_key(key: str) -> tuple[Tenant, UploadId] | None:
     """The upload an object belongs to, or None for an object that is not an upload's source."""
     match key.split("/"):

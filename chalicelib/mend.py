@@ -23,10 +23,22 @@ from chalicelib.journey import (
     Pass,
     from_key,
     object_key,
+    prefixes,
     rank,
 )
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, hashes, ledger, manifest, passes, projection, repair, sessions, throttle
+from chalicelib.postgres import (
+    announcements,
+    hashes,
+    ledger,
+    manifest,
+    passes,
+    projection,
+    removals,
+    repair,
+    sessions,
+    throttle,
+)
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -36,6 +48,7 @@ STALLED_SECONDS: Final = 60  # a splitter that is alive gives a sign several tim
 EXPIRED_KEPT: Final = timedelta(days=30)
 ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; no request takes as long
 MOST_PER_SWEEP: Final = 2000
+MOST_REMOVED: Final = 50  # uploads a sweep; each takes half a dozen requests
 _LOOKS_AT_ONCE: Final = 16
 
 _SPLIT_FAILED: Final = {
@@ -96,6 +109,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "chunks_resent": _resend_chunks,
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
+        "uploads_removed": _remove_deleted,  # after what may put an item back
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
@@ -204,6 +218,20 @@ def _restore(page: list[Announced]) -> int:
 
 def _restore_item(item: Mapping[str, Any]) -> bool:
     return dynamodb.find(item["tenant"], item["upload_id"]) is None and dynamodb.restore(item)
+
+
+def _remove_deleted() -> int:
+    """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
+    due = removals.list_due(connection(), MOST_REMOVED)
+    for one in due:
+        if one.multipart_id:
+            s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
+        for prefix in prefixes(one.tenant, one.upload_id):
+            s3.remove(prefix)
+        dynamodb.forget(one.tenant, one.upload_id)
+        if one.number is None or removals.purge(connection(), one.number):
+            removals.note_purged(connection(), one.upload_id)
+    return len(due)
 
 
 def _idle_tiers() -> list[str]:

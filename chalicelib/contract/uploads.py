@@ -237,6 +237,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
     ),
     "Upload": shown(_UPLOAD),
     "UploadPage": page_of("Upload"),
+    "DeletedUpload": shown({"id": TEXT}),
     "Form": shown(
         {
             "method": {"type": "string", "enum": ["POST"]},
@@ -388,6 +389,16 @@ OPERATIONS: Final = (
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "DELETE",
+        _ONE,
+        "delete_upload",
+        _TAG,
+        "Delete an upload that is over, or still waits for its file",
+        {202: Answer("It is there no more; its files go within a minute.", ref("DeletedUpload"))},
+        "Its file, status and rejects go; rows that were loaded stay. May be repeated.",
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
     ),
     Operation(
         "POST",

@@ -117,7 +117,8 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                 WHERE tenant = %(tenant)s AND name = %(dataset)s AND NOT is_inferring
                 ORDER BY deleted_at DESC NULLS FIRST LIMIT 1  -- one that was deleted since: the upload says so
             ) d ON true
-            WHERE is_inferring OR d.number IS NOT NULL
+            WHERE (is_inferring OR d.number IS NOT NULL) AND NOT EXISTS (
+                SELECT FROM rowmill.announcement WHERE upload_id = %(upload_id)s AND deleted_at IS NOT NULL)
             ON CONFLICT (upload_id) DO NOTHING RETURNING upload_id
         )
         UPDATE rowmill.announcement a SET closed = 'opened'
@@ -133,7 +134,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         upload = cursor.execute(_SELECT_UPLOAD + "WHERE u.upload_id = %s", (new["upload_id"],)).fetchone()
     if upload is None:
-        raise LookupError("the dataset of this upload is gone")
+        raise LookupError("the dataset of this upload is gone, or it was deleted itself")
     return upload
 
 
@@ -371,7 +372,9 @@ def reopen(connection: Connection, number: Number) -> bool:
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
         WHERE number = %s AND state IN ('completed_with_errors', 'failed')
-          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors' AND (
+          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors'
+          AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
+          AND (
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))

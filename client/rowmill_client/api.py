@@ -292,6 +292,10 @@ class Rowmill:
         """Have a paused upload go on. The upload, under way again."""
         return self._ask(upload_id, "resume")
 
+    def delete_upload(self, upload_id: str) -> None:
+        """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay."""
+        self._transport.call("DELETE", _path("uploads", upload_id), again=True)
+
     def redrive(self, upload_id: str) -> Upload:
         """Have what was given up tried again. The upload, under way again."""
         return self._ask(upload_id, "redrive")

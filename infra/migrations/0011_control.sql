@@ -2,3 +2,9 @@
 
 -- How often the upload was paused or resumed. What is shown after either outranks what was shown before.
 ALTER TABLE rowmill.upload ADD COLUMN turns integer NOT NULL DEFAULT 0;
+
+-- An upload that was deleted keeps its entry, without what it says of the file. `purge_at`: when the sweep is to remove
+-- what is left of it; at once, and once more when no form for it is good any more.
+ALTER TABLE rowmill.announcement ADD COLUMN deleted_at timestamptz;
+ALTER TABLE rowmill.announcement ADD COLUMN purge_at timestamptz;
+CREATE INDEX announcement_purge ON rowmill.announcement (purge_at) WHERE purge_at IS NOT NULL;
