@@ -3,8 +3,8 @@
 Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
 s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
 file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
-s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of uploads that are
-deleted). Under uploads/ no byte is ever written by us. Under pieces/ split writes
+s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of
+uploads that are deleted). Under uploads/ no byte is ever written by us. Under pieces/ split writes
 (s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under results/
 render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
 """
