@@ -100,6 +100,12 @@ _OPTIONS: Final = closed(
         },
         "sheet": _SHEET,
         "validate_only": {"type": "boolean", "description": "Say what would be rejected; load when it is confirmed."},
+        "on_duplicate_file": {
+            "type": "string",
+            "enum": ["reject", "allow"],
+            "default": "allow",
+            "description": "What to do with a file that another upload has brought into the dataset; of no retry.",
+        },
         "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
@@ -346,6 +352,7 @@ _ADMISSION: Final = (
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
+    Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
 )
 _CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))

@@ -111,7 +111,10 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                                         object_key, version_id, etag, bytes_total, stored_at)
             SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
                    %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
-            FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
+            FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring,
+                         -- Of two uploads of one file the one with the higher number finds the other.
+                         pg_advisory_xact_lock(%(same_file)s, hashtext(
+                             concat_ws('/', %(tenant)s::text, %(dataset)s::text, %(etag)s::text)))) o
             LEFT JOIN LATERAL (
                 SELECT number FROM rowmill.dataset
                 WHERE tenant = %(tenant)s AND name = %(dataset)s AND NOT is_inferring
@@ -126,6 +129,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
         """,
         {
             **new,
+            "same_file": locks.SAME_FILE,
             "pass": "check" if is_checked_first(new["options"]) else "load",
             "dialect": Jsonb(new["dialect"]),
             "options": Jsonb(new["options"]),

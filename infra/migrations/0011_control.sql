@@ -8,3 +8,8 @@ ALTER TABLE rowmill.upload ADD COLUMN turns integer NOT NULL DEFAULT 0;
 ALTER TABLE rowmill.announcement ADD COLUMN deleted_at timestamptz;
 ALTER TABLE rowmill.announcement ADD COLUMN purge_at timestamptz;
 CREATE INDEX announcement_purge ON rowmill.announcement (purge_at) WHERE purge_at IS NOT NULL;
+
+-- By these the same file is known again: as it is stored, and as it is announced where a form was held to its SHA-256.
+CREATE INDEX upload_of_content ON rowmill.upload (dataset, etag);
+CREATE INDEX announcement_of_checksum ON rowmill.announcement ((item ->> 'checksum'))
+    WHERE item ? 'checksum' AND NOT item ? 'multipart_id';
