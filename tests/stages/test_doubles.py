@@ -153,8 +153,9 @@ def test_corrected_rejects_are_never_the_same_file(api: Api) -> None:
         assert stored(api, child)["state"] == "completed_with_errors"
     other = b"email,name,age\nx@x.org,X,1\n"
     child = api("POST", f"/v1/uploads/{parent}/retries", {"size": len(other), "checksum": sha256(other)})
-    stored(api, child, other)
-    assert stored(api, again(api, other, dataset="strict"), other)["state"] == "completed"
+    inherited = stored(api, child, other)["options"]["dialect"]
+    assert stored(api, again(api, other, dataset="strict", dialect=inherited), other)["state"] == "completed"
+    is_problem(again(api, other, dataset="strict", dialect=inherited), 409, "duplicate_file")
 
 
 def test_a_file_in_parts_is_known_by_its_parts(parts: Parts) -> None:
