@@ -215,6 +215,24 @@ def cancel_upload(upload_id: str) -> Response:
     return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
 
 
+@app.route("/v1/uploads/{upload_id}", methods=["DELETE"])
+def delete_upload(upload_id: str) -> Response:
+    parent_id = control.delete(edge.tenant(app), upload_id)
+    if parent_id:
+        report.show_retries(edge.tenant(app), parent_id)
+    return edge.answer(202, {"id": upload_id})
+
+
+@app.route("/v1/uploads/{upload_id}/pause", methods=["POST"])
+def pause_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.pause(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/resume", methods=["POST"])
+def resume_upload(upload_id: str) -> Response:
+    return answered(upload_id, control.resume(edge.tenant(app), upload_id))
+
+
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
 def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))

@@ -16,8 +16,8 @@ from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
-from chalicelib.postgres import announcements, ledger, people, projection, webhooks
+from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
+from chalicelib.postgres import announcements, doubles, ledger, people, projection, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -32,7 +32,7 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
     parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
     seen = projection.snapshot(connection(), number) if number else None
-    if seen is None or seen["state"] not in TERMINAL or not seen["rejected"]:
+    if seen is None or seen["state"] not in VERBS["retry"] or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
@@ -46,7 +46,8 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
     """
     kept = (plan or {}).get("dialect", {})
     spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
-    return {"mode": parent["mode"], **options, "dialect": spelling | options.get("dialect", {})}
+    asked = {name: value for name, value in options.items() if name != "on_duplicate_file"}  # nothing to be known again
+    return {"mode": parent["mode"], **asked, "dialect": spelling | options.get("dialect", {})}
 
 
 def create(
@@ -60,6 +61,8 @@ def create(
     wanted = _read(tenant, body) | parent
     now = datetime.now(UTC)
     upload_id = UploadId(f"upl_{ULID()}")
+    key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
+    _refuse_double(tenant, wanted, key)
     item = {
         "tenant": tenant,
         "upload_id": upload_id,
@@ -70,13 +73,24 @@ def create(
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
     if not dynamodb.admit(item, key):
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])
         item = _replayed(tenant, key)
     announcements.announce(connection(), item, key, item["closes_at"] - now.timestamp())
     return item, tickets.first(item)
+
+
+def _refuse_double(tenant: str, wanted: Mapping[str, Any], key: Mapping[str, Any] | None) -> None:
+    """Refuse a file that has been sent before, if its owner wants it so and its SHA-256 tells. Raises Refused.
+
+    A repeat under its Idempotency-Key is not the file again.
+    """
+    if "on_duplicate_file" not in json.loads(wanted["options"]) or not wanted["checksum"]:
+        return
+    earlier = doubles.find_declared(connection(), tenant, wanted)
+    if earlier is not None and not (key and dynamodb.find(tenant, key["upload_id"])):
+        raise doubles.refusal(earlier, status=409)
 
 
 def _way(tenant: str, upload_id: UploadId, wanted: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -146,7 +160,8 @@ def _dialect(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a file that makes its own dataset: what a dataset is needed for is said when it is confirmed."""
-    if unfit := sorted(options.keys() & {"mode", "mapping", "validate_only", "max_errors", "max_error_percent"}):
+    unfit_at_all = {"mode", "mapping", "validate_only", "max_errors", "max_error_percent", "on_duplicate_file"}
+    if unfit := sorted(options.keys() & unfit_at_all):
         raise _invalid(f"options.{unfit[0]}", "does not go with infer")
     if not is_dataset_name(dataset):
         raise _invalid("dataset", "cannot be the name of a dataset")
@@ -163,6 +178,8 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["mapping"] = matching.read_mapping(options["mapping"], schema.names)
     if options.get("validate_only"):
         further["validate_only"] = True
+    if options.get("on_duplicate_file") == "reject":
+        further["on_duplicate_file"] = "reject"
     return further | _given(options, "sheet", "max_errors", "max_error_percent", "notify")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from chalicelib import tickets
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
-from chalicelib.journey import object_key
+from chalicelib.journey import VERBS, object_key
 from chalicelib.tickets import Item
 
 MOST_NAMED: Final = 100  # errors an answer
@@ -87,7 +87,7 @@ def _awaiting(item: Item) -> Item:
     late = item["closes_at"] <= datetime.now(UTC).timestamp()
     if item["state"] == "expired" or (item["state"] == "awaiting_upload" and late):
         raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
-    if item["state"] != "awaiting_upload":
+    if item["state"] not in VERBS["parts"]:
         raise Refused("state_conflict", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
     return item
 

@@ -1,17 +1,45 @@
-"""What a client may ask of an upload on its way: to cancel it, or to try again what was given up."""
+"""What a client may ask of an upload on its way: to cancel or hold it, to load what was checked or given up.
+
+In which states each of these may be asked is said in journey.VERBS, and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from chalicelib import events, matching
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, passes, people
+from chalicelib.journey import VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
+from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people, removals
 from chalicelib.postgres.connection import Connection, connection
+
+_OTHERWISE: Final[Mapping[Verb, str]] = {
+    "cancel": "there is nothing to cancel",
+    "pause": "only what is queued or processing can be paused",
+    "resume": "there is nothing to resume",
+    "confirm": "there is nothing to confirm",
+    "redrive": "no part of it was given up",
+    "delete": "cancel it first, or let it end",
+}
+
+
+def _asked(verb: Verb, tenant: str, upload_id: str) -> tuple[dynamodb.Item, Number | None, State]:
+    """The upload's item, its number unless no splitter has met it, and its state, in which this may be asked of it.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409).
+    """
+    item = dynamodb.get_upload(tenant, upload_id)
+    number, state = ledger.state_of(connection(), tenant, upload_id) or (None, item["state"])
+    if state not in VERBS[verb]:
+        raise _conflict(verb, state)
+    return item, number, state
+
+
+def _conflict(verb: Verb, state: str) -> Refused:
+    return Refused("state_conflict", f"The upload is {state}: {_OTHERWISE[verb]}.", status=409)
 
 
 def cancel(tenant: str, upload_id: str) -> Number | None:
@@ -19,9 +47,7 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
     """
-    item = dynamodb.get_upload(tenant, upload_id)
-    if item["state"] in TERMINAL and item["state"] != "canceled":
-        raise Refused("state_conflict", f"The upload is {item['state']}: there is nothing to cancel.", status=409)
+    item, _, _ = _asked("cancel", tenant, upload_id)
     db = connection()
     # Before anything else: a splitter that opens the upload from now on finds it.
     ledger.ask_to_cancel(db, tenant, upload_id)
@@ -32,6 +58,38 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
         if "multipart_id" in item:
             s3.abort(object_key(Tenant(tenant), upload_id), item["multipart_id"])
     return number
+
+
+def pause(tenant: str, upload_id: str) -> Number | None:
+    """Let no chunk of the upload begin until it is resumed; those in hand may finish. Its number.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409).
+    """
+    _, number, _ = _asked("pause", tenant, upload_id)
+    if number and not pauses.pause(connection(), number):
+        _asked("pause", tenant, upload_id)  # it is paused already, or has moved on meanwhile
+    return number
+
+
+def resume(tenant: str, upload_id: str) -> Number | None:
+    """Let the chunks of the upload begin again, all that wait. Its number.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409).
+    """
+    _, number, _ = _asked("resume", tenant, upload_id)
+    db = connection()
+    if number and not pauses.resume(db, number):
+        _asked("resume", tenant, upload_id)  # somebody else has resumed it, or it has moved on meanwhile
+    upload = ledger.find(db, number) if number else None
+    if number and upload and upload.plan:
+        # Whatever of this is lost now, the sweep finds unsent.
+        _send(upload, manifest.list_unsent(db, number, upload.reading))
+    return number
+
+
+def _send(upload: ledger.Upload, places: Sequence[int]) -> None:
+    sqs.send_chunks((upload.plan or {})["tier"], upload.number, upload.reading, places, upload.tenant)
+    manifest.mark_sent(connection(), upload.number, upload.reading, places)
 
 
 def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
@@ -71,7 +129,7 @@ def confirm(tenant: str, upload_id: str) -> Number:
             _give_dataset(db, upload)
         begun = passes.begin_load(db, upload.number, ["needs_review"])
     if not begun:
-        raise _nothing_to_confirm("being canceled or confirmed")
+        raise _conflict("confirm", "being canceled or confirmed")
     sqs.send_for_split(tenant, upload_id)
     return upload.number
 
@@ -91,16 +149,11 @@ def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
 
 
 def _waiting(tenant: str, upload_id: str) -> ledger.Upload:
-    state = dynamodb.get_upload(tenant, upload_id)["state"]
-    number = ledger.number_of(connection(), tenant, upload_id)
+    _, number, state = _asked("confirm", tenant, upload_id)
     upload = ledger.find(connection(), number) if number else None
-    if upload is None or upload.state != "needs_review":
-        raise _nothing_to_confirm(upload.state if upload else state)
+    if upload is None:
+        raise _conflict("confirm", state)
     return upload
-
-
-def _nothing_to_confirm(state: str) -> Refused:
-    return Refused("state_conflict", f"The upload is {state}: there is nothing to confirm.", status=409)
 
 
 def redrive(tenant: str, upload_id: str) -> Number:
@@ -109,25 +162,23 @@ def redrive(tenant: str, upload_id: str) -> Number:
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up, `dataset_changed`
     (409) if it was planned for another schema.
     """
-    state = dynamodb.get_upload(tenant, upload_id)["state"]
+    _, number, state = _asked("redrive", tenant, upload_id)
     db = connection()
-    number = ledger.number_of(db, tenant, upload_id)
     upload = ledger.find(db, number) if number else None
     if number is None or upload is None:
-        raise _nothing_to_redrive(state)
+        raise _conflict("redrive", state)
     with db.transaction():
         _keep_schema(db, upload)
         ledger.lock_upload(db, number, shared=False)
         events.keep(db, number)
         if not ledger.reopen(db, number):
-            raise _nothing_to_redrive(state)
+            raise _conflict("redrive", state)
         places = manifest.requeue(db, number)
     # Whatever of this is lost now, the sweep finds unsent.
     if upload.chunks_total is None:
         sqs.send_for_split(tenant, upload_id)
     elif upload.plan is not None:
-        sqs.send_chunks(upload.plan["tier"], number, upload.reading, places, tenant)
-        manifest.mark_sent(db, number, upload.reading, places)
+        _send(upload, places)
     return number
 
 
@@ -138,5 +189,22 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
         raise Refused("dataset_changed", detail, status=409)
 
 
-def _nothing_to_redrive(state: str) -> Refused:
-    return Refused("state_conflict", f"The upload is {state}: no part of it was given up.", status=409)
+def delete(tenant: str, upload_id: str) -> str | None:
+    """Delete the upload: its status goes at once, its files and rejects with the next sweep, its rows stay.
+
+    The upload whose rejects it corrected, if it did. A repeat finds it deleted. Raises Refused `upload_not_found`
+    (404), `state_conflict` (409) for one that is under way.
+    """
+    db = connection()
+    if is_upload_id(upload_id) and removals.is_deleted(db, tenant, upload_id):
+        return None
+    item, number, state = _asked("delete", tenant, upload_id)
+    if state == "awaiting_upload":
+        # No file that comes from now on is taken; if one has come in this moment, the upload is not awaited any more.
+        dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
+        item, number, _ = _asked("delete", tenant, upload_id)
+    announcements.announce(db, item, None, 0)  # if the API died between the two
+    if not removals.mark(db, tenant, upload_id, number) and not removals.is_deleted(db, tenant, upload_id):
+        raise _conflict("delete", "under way again")
+    dynamodb.forget(tenant, upload_id)
+    return item.get("parent_id")

@@ -19,6 +19,7 @@ State = Literal[
     "splitting",
     "queued",
     "processing",
+    "paused",
     "needs_review",
     "canceling",
     "completed",
@@ -43,13 +44,14 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
         *("canceling", "canceled"),
     ),
     "queued": (
-        *("processing", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
+        *("processing", "paused", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
         *("canceling", "canceled"),
     ),
     "processing": (
-        *("needs_review", "splitting", "completed", "completed_with_errors", "failed"),
+        *("paused", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
         *("canceling", "canceled"),
     ),
+    "paused": ("queued", "processing", "failed", "canceling", "canceled"),  # resume; no end but a bad one
     "needs_review": ("splitting", "canceling", "canceled"),  # confirm begins the pass that loads
     # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
     "canceling": ("canceled", "completed", "completed_with_errors", "failed"),
@@ -59,9 +61,26 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "canceled": (),
     "expired": (),
 }
+# What a client may ask of an upload, and in which states. Asked again of what is so already, it changes nothing.
+Verb = Literal["parts", "complete", "cancel", "pause", "resume", "confirm", "redrive", "retry", "delete"]
+VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
+    "parts": ("awaiting_upload",),
+    "complete": tuple(state for state in TRANSITIONS if state != "expired"),  # once the file is there it is done
+    "cancel": (
+        *("awaiting_upload", "uploaded", "scanning", "splitting", "queued", "processing", "paused", "needs_review"),
+        *("canceling", "canceled"),
+    ),
+    "pause": ("queued", "processing", "paused"),
+    "resume": ("paused", "queued", "processing"),
+    "confirm": ("needs_review",),
+    "redrive": ("completed_with_errors", "failed"),  # of which something was given up
+    "retry": ("completed_with_errors", "failed", "canceled"),  # of which rows were rejected
+    "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired"),
+}
 TERMINAL: Final[frozenset[State]] = frozenset(("completed", "completed_with_errors", "failed", "canceled", "expired"))
 AT_REST: Final[frozenset[State]] = TERMINAL | {"needs_review"}  # nothing moves by itself
-LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may commit
+LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may begin
+COMMITTING: Final[tuple[State, ...]] = (*LOADING, "paused")  # those in hand may commit
 
 STATUS: Final[Mapping[State, str]] = {
     "awaiting_upload": "pending",
@@ -70,6 +89,7 @@ STATUS: Final[Mapping[State, str]] = {
     "splitting": "processing",
     "queued": "processing",
     "processing": "processing",
+    "paused": "pending",
     "needs_review": "pending",
     "canceling": "processing",
     "completed": "success",
@@ -96,10 +116,15 @@ def sources(state: State) -> list[State]:
     return [source for source, onward in TRANSITIONS.items() if state in onward]
 
 
-def rank(state: State, generation: int, chunks_done: int, epoch: int = 0, reading: Pass = "load") -> int:
-    """A number that only grows along the journey, so that a late write of the projection loses."""
+def rank(
+    state: State, generation: int, chunks_done: int, epoch: int = 0, reading: Pass = "load", turns: int = 0
+) -> int:
+    """A number that only grows along the journey, so that a late write of the projection loses.
+
+    `turns` counts pauses and resumes, which lead back and forth; it is never set back.
+    """
     order = 99 if state in TERMINAL else list(TRANSITIONS).index(state) + 20 * PASSES.index(reading)
-    return epoch * 10**18 + generation * 10**12 + order * 10**10 + chunks_done
+    return epoch * 10**24 + generation * 10**18 + turns * 10**12 + order * 10**10 + chunks_done
 
 
 def lineage(number: int, record: int) -> int:
@@ -130,6 +155,11 @@ def rejects_key(tenant: str, upload_id: str, generation: int, form: str) -> str:
 def piece_key(tenant: str, upload_id: str, attempt: str) -> str:
     """Where a file goes that was made into UTF-8 CSV. A key for every attempt: only one of them is ever pinned."""
     return f"pieces/{tenant}/{upload_id}/{attempt}.csv"
+
+
+def prefixes(tenant: str, upload_id: str) -> tuple[str, str, str]:
+    """What every object's key begins with that is of an upload: its file, pieces of it, files for download."""
+    return f"uploads/{tenant}/{upload_id}/", f"pieces/{tenant}/{upload_id}/", f"results/{tenant}/{upload_id}/"
 
 
 def from_key(key: str) -> tuple[Tenant, UploadId] | None:

@@ -72,7 +72,9 @@ def _pass(db: Connection, seen: Mapping[str, Any]) -> bool:
     """A check that is over and has passed waits for somebody to look at it, or loads: whether it loads."""
     if not seen["options"].keys() & {"validate_only", "infer"}:
         return passes.begin_load(db, seen["number"], LOADING)
-    passes.await_review(db, seen["number"], _review(db, seen) if "infer" in seen["options"] else None)
+    infers = "infer" in seen["options"]
+    if passes.await_review(db, seen["number"], _review(db, seen) if infers else None) and infers:
+        outcomes.forget_check(db, seen["number"])
     return False
 
 
@@ -80,7 +82,6 @@ def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
     """What an upload without a dataset is found to be: its types by all of its values, and its first rows."""
     plan = seen["plan"]
     guesses = outcomes.merged_guesses(db, seen["number"]) or [inference.ALL] * len(plan["names"])
-    outcomes.forget_check(db, seen["number"])
     return {
         "schema": inference.descriptor(plan["names"], guesses),
         "dialect": plan["dialect"],
@@ -139,6 +140,8 @@ def contested(message: Mapping[str, Any]) -> Number | None:
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)
+    if upload.state == "paused":
+        return upload.number  # settling is sent for again when it is resumed
     with locks.alone(connection(), locks.settle(upload.number)) as ours:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
         if not ours:

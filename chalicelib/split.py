@@ -19,7 +19,7 @@ from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, ledger, locks, manifest, segments
+from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments
 from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.1
@@ -111,6 +111,8 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     db = connection()
     if upload.dataset_is_gone:
         raise Refused("dataset_gone", "The dataset was deleted before the file came.")
+    if upload.options.get("on_duplicate_file") == "reject" and not upload.plan:
+        _refuse_double(upload)
     planned = _planned(upload, sample, deadline)
     if planned is None:
         return
@@ -127,6 +129,13 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
                 segments.forget(db, upload.number)
         case "out of time":
             sqs.send_for_split(upload.tenant, upload.upload_id)
+
+
+def _refuse_double(upload: ledger.Upload) -> None:
+    """Refuse what another upload has brought, as its owner wants it. Raises Refused naming that upload."""
+    earlier = doubles.find_stored(connection(), upload.number)
+    if earlier is not None:
+        raise doubles.refusal(earlier)
 
 
 def _planned(

@@ -1,10 +1,13 @@
-"""What a plan has done to a seed besides cutting lines: messages repeated, uploads canceled, objects replaced."""
+"""What a plan has done to a seed besides cutting lines: messages repeated, uploads held, canceled, objects replaced."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import httpx
 
 from bench.campaign.hands import Deed
 from bench.campaign.rig import Rig, eventually
@@ -12,6 +15,8 @@ from bench.campaign.scene import Sent
 from bench.campaign.tenant import BUCKET, Tenant
 
 REPEATED = 8  # messages
+PAUSED_SECONDS = 1.0
+ASKED_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Deeds:
             "repeat chunks": self.repeat_chunks,
             "repeat events": self.repeat_events,
             "send nonsense": self.send_nonsense,
+            "pause": self.pause,
         }
 
     def befall(self, sent: Sent) -> bool:
@@ -62,6 +68,25 @@ class Deeds:
         for each in self.sent:
             self.rig.send("intake", self.account.event(each.upload_id))
         return bool(self.sent)
+
+    def pause(self) -> bool:
+        """Pause every upload that can be, whatever else strikes meanwhile, and have them resumed a moment later."""
+        paused = [each for each in self.sent if self._is_asked(each, "pause")]
+        if paused:
+            time.sleep(PAUSED_SECONDS)
+        for each in paused:
+            self._is_asked(each, "resume")
+        return bool(paused)
+
+    def _is_asked(self, sent: Sent, what: str) -> bool:
+        """Whether it was done; asked again and again while the API itself is under fire."""
+        give_up = time.monotonic() + ASKED_SECONDS
+        while True:
+            try:
+                return self.account.ask(sent.upload_id, what)
+            except httpx.HTTPError:
+                if time.monotonic() > give_up:
+                    raise
 
     def _cancel(self, sent: Sent) -> bool:
         return self.account.ask(sent.upload_id, "cancel")

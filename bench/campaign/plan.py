@@ -148,6 +148,7 @@ MESSAGES = (
     Kind("chunk messages repeated", "load:land", 15, "repeat chunks", first=4),
     Kind("S3 events repeated", "load:land", 10, "repeat events"),
     Kind("messages of nobody", "load:land", 10, "send nonsense"),
+    Kind("pause and resume", "load:land", 12, "pause", first=2),
     Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
     Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
 )

@@ -1,7 +1,8 @@
 """The status table: one item an upload (hash tenant, range upload_id), and one an Idempotency-Key.
 
 The item owns the state until the splitter has put the upload into Postgres; after that it is a projection,
-written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem, Query.
+written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem, Query, and DeleteItem
+(api and sweep, of uploads that are deleted).
 """
 
 from __future__ import annotations
@@ -131,6 +132,11 @@ def cancel(tenant: str, upload_id: str, rank: int) -> bool:
         {":canceled": "canceled", ":awaiting": "awaiting_upload", ":uploaded": "uploaded", ":rank": rank},
     )
     return outcome == "written"
+
+
+def forget(tenant: str, upload_id: str) -> None:
+    """Remove an upload's item. One that is gone already is fine."""
+    client("dynamodb").delete_item(TableName=settings().uploads_table, Key=_key(tenant, upload_id))
 
 
 def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> Written:

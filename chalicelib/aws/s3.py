@@ -3,7 +3,8 @@
 Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
 s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
 file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
-s3:ListBucketMultipartUploads (sweep). Under uploads/ no byte is ever written by us. Under pieces/ split writes
+s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of
+uploads that are deleted). Under uploads/ no byte is ever written by us. Under pieces/ split writes
 (s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under results/
 render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
 """
@@ -156,6 +157,15 @@ def abort(key: str, multipart_id: str) -> None:
     except ClientError as error:
         if code(error) != "NoSuchUpload":
             raise
+
+
+def remove(prefix: str) -> None:
+    """Remove every version of every object under a prefix for good."""
+    for page in client("s3").get_paginator("list_object_versions").paginate(Bucket=settings().bucket, Prefix=prefix):
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        named = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if named and client("s3").delete_objects(Bucket=settings().bucket, Delete={"Objects": named}).get("Errors"):
+            raise Unavailable("objects_left", "The object store did not remove what it was to.")
 
 
 def presign_download(key: str, filename: str, seconds: int) -> str:

@@ -100,6 +100,12 @@ _OPTIONS: Final = closed(
         },
         "sheet": _SHEET,
         "validate_only": {"type": "boolean", "description": "Say what would be rejected; load when it is confirmed."},
+        "on_duplicate_file": {
+            "type": "string",
+            "enum": ["reject", "allow"],
+            "default": "allow",
+            "description": "What to do with a file that another upload has brought into the dataset; of no retry.",
+        },
         "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
@@ -250,6 +256,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
     ),
     "Upload": shown(_UPLOAD),
     "UploadPage": page_of("Upload"),
+    "DeletedUpload": shown({"id": TEXT}),
     "Form": shown(
         {
             "method": {"type": "string", "enum": ["POST"]},
@@ -358,6 +365,7 @@ _ADMISSION: Final = (
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
+    Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
 )
 _CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))
@@ -401,6 +409,16 @@ OPERATIONS: Final = (
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "DELETE",
+        _ONE,
+        "delete_upload",
+        _TAG,
+        "Delete an upload that is over, or still waits for its file",
+        {202: Answer("It is there no more; its files go within a minute.", ref("DeletedUpload"))},
+        "Its file, status and rejects go; rows that were loaded stay. May be repeated.",
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
     ),
     Operation(
         "POST",
@@ -507,6 +525,26 @@ OPERATIONS: Final = (
         _TAG,
         "Load nothing more",
         _ACCEPTED,
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/pause",
+        "pause_upload",
+        _TAG,
+        "Begin no further chunk for now",
+        _ACCEPTED,
+        "Of an upload that is queued or processing. Chunks in hand may finish; may be repeated.",
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/resume",
+        "resume_upload",
+        _TAG,
+        "Go on with a paused upload",
+        _ACCEPTED,
+        "May be repeated while it is under way.",
         errors=(UPLOAD_NOT_FOUND, _CONFLICT),
     ),
     Operation(

@@ -105,17 +105,17 @@ def list_due(connection: Connection) -> list[Announced]:
     with connection.cursor(row_factory=class_row(Announced)) as cursor:
         return cursor.execute(
             f"""
-            SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id IN (
+            SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE deleted_at IS NULL AND upload_id IN (
                 SELECT upload_id FROM rowmill.upload WHERE {DUE})
             """
         ).fetchall()
 
 
 def list_before(connection: Connection, upload_id: str, limit: int) -> list[Announced]:
-    """Announced uploads with ids below this one, the newest first; not those that expired: theirs may be forgotten."""
+    """Announced uploads with ids below this one, the newest first; not those that expired or were deleted."""
     with connection.cursor(row_factory=class_row(Announced)) as cursor:
         return cursor.execute(
             f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired'"
-            " ORDER BY upload_id DESC LIMIT %s",
+            " AND deleted_at IS NULL ORDER BY upload_id DESC LIMIT %s",
             (upload_id, limit),
         ).fetchall()

@@ -111,13 +111,17 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                                         object_key, version_id, etag, bytes_total, stored_at)
             SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
                    %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
-            FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring) o
+            FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring,
+                         -- Of two uploads of one file the one with the higher number finds the other.
+                         pg_advisory_xact_lock(%(same_file)s, hashtext(
+                             concat_ws('/', %(tenant)s::text, %(dataset)s::text, %(etag)s::text)))) o
             LEFT JOIN LATERAL (
                 SELECT number FROM rowmill.dataset
                 WHERE tenant = %(tenant)s AND name = %(dataset)s AND NOT is_inferring
                 ORDER BY deleted_at DESC NULLS FIRST LIMIT 1  -- one that was deleted since: the upload says so
             ) d ON true
-            WHERE is_inferring OR d.number IS NOT NULL
+            WHERE (is_inferring OR d.number IS NOT NULL) AND NOT EXISTS (
+                SELECT FROM rowmill.announcement WHERE upload_id = %(upload_id)s AND deleted_at IS NOT NULL)
             ON CONFLICT (upload_id) DO NOTHING RETURNING upload_id
         )
         UPDATE rowmill.announcement a SET closed = 'opened'
@@ -125,6 +129,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
         """,
         {
             **new,
+            "same_file": locks.SAME_FILE,
             "pass": "check" if is_checked_first(new["options"]) else "load",
             "dialect": Jsonb(new["dialect"]),
             "options": Jsonb(new["options"]),
@@ -133,7 +138,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         upload = cursor.execute(_SELECT_UPLOAD + "WHERE u.upload_id = %s", (new["upload_id"],)).fetchone()
     if upload is None:
-        raise LookupError("the dataset of this upload is gone")
+        raise LookupError("the dataset of this upload is gone, or it was deleted itself")
     return upload
 
 
@@ -149,6 +154,20 @@ def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | N
         "SELECT number FROM rowmill.upload WHERE tenant = %s AND upload_id = %s", (tenant, upload_id)
     ).fetchone()
     return Number(row[0]) if row else None
+
+
+def state_of(connection: Connection, tenant: str, upload_id: str) -> tuple[Number, State] | None:
+    """The number and state of a tenant's upload, as they are shown, once the splitter has met it."""
+    row = connection.execute(
+        """
+        SELECT number, CASE WHEN finished_at IS NULL
+                                 AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+                            THEN 'canceling' ELSE state END
+        FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
+        """,
+        (tenant, upload_id),
+    ).fetchone()
+    return (Number(row[0]), row[1]) if row else None
 
 
 def begin_splitting(connection: Connection, number: Number) -> None:
@@ -357,7 +376,9 @@ def reopen(connection: Connection, number: Number) -> bool:
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
         WHERE number = %s AND state IN ('completed_with_errors', 'failed')
-          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors' AND (
+          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors'
+          AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
+          AND (
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))

@@ -17,6 +17,7 @@ SPLIT: Final = 2
 SETTLE: Final = 3
 RENDER: Final = 4
 TARGET: Final = 5
+SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's ETag
 
 Key = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from chalicelib.journey import LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
+from chalicelib.journey import COMMITTING, LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
 from chalicelib.postgres.connection import Connection
 
 _CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
@@ -176,7 +176,7 @@ def note_fault(connection: Connection, key: ChunkKey, fault: str) -> None:
 
 
 def claim(connection: Connection, key: ChunkKey) -> bool:
-    """Within a transaction that holds the upload shared: whether this chunk is ours to load now.
+    """Within a transaction that holds the upload shared: whether this chunk, which was begun, is ours to load now.
 
     A second worker waits on the row here until the first commits, and then finds it loaded.
     """
@@ -187,7 +187,7 @@ def claim(connection: Connection, key: ChunkKey) -> bool:
           AND EXISTS ({_OPEN})
         FOR UPDATE OF c
         """,
-        (*key, list(LOADING)),
+        (*key, list(COMMITTING)),
     ).fetchone()
     return row is not None
 

@@ -81,8 +81,8 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""
-            SELECT u.number, u.tenant, u.upload_id, u.generation, u.pass AS reading, u.mode, u.options, u.review,
-                   u.rows_total,
+            SELECT u.number, u.tenant, u.upload_id, u.generation, u.turns, u.pass AS reading, u.mode, u.options,
+                   u.review, u.rows_total,
                    u.chunks_total, u.error,
                    CASE WHEN u.finished_at IS NULL
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
@@ -120,11 +120,11 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
 
 # The upload is one chunk of less than a MiB, and a worker has it or need do nothing before.
 _IS_NEXT: Final = """
-    (u.chunks_total = 1 AND EXISTS (
+    (u.chunks_total = 1 AND u.state <> 'paused' AND EXISTS (
         SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = u.pass AND c.state = 'queued'
            AND c.byte_end - c.byte_start < 1 << 20 AND (c.started_at IS NOT NULL OR NOT EXISTS (
-               SELECT FROM rowmill.chunk w
-               WHERE w.state = 'queued' AND w.started_at IS NULL AND w.upload <> u.number))))
+               SELECT FROM rowmill.chunk w JOIN rowmill.upload o ON o.number = w.upload
+               WHERE w.state = 'queued' AND w.started_at IS NULL AND w.upload <> u.number AND o.state <> 'paused'))))
 """
 
 
@@ -156,7 +156,7 @@ def is_due(connection: Connection, number: int) -> bool:
 
 def ranked(seen: Mapping[str, Any]) -> int:
     """The rank of a snapshot."""
-    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"], seen["reading"])
+    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"], seen["reading"], seen["turns"])
 
 
 def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:

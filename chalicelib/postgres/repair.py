@@ -53,7 +53,7 @@ def find_stuck_chunks(
         queued AS (
             SELECT c.*, u.tenant, u.plan ->> 'tier' AS tier
             FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number AND c.state = 'queued'
-            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL),
+            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL AND u.state <> 'paused'),
         passed AS (
             SELECT u.tenant, u.plan ->> 'tier' AS tier,
                    max(c.sent_at) - make_interval(secs => {PASSED_SECONDS}) AS before

@@ -39,7 +39,7 @@ def concerned(connection: Connection, upload_id: str) -> list[str]:
 class Family:
     """An upload's retries, the oldest first, and how many of its rejected records they have brought in.
 
-    `rank` grows with every retry and every end of one, so that a late write of the status loses.
+    `rank` grows with every retry, every end and every deletion of one, so that a late write of the status loses.
     """
 
     children: list[str]
@@ -51,22 +51,23 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
     """What has become of an upload's rejects, by its retries that have ended.
 
     A retry whose records name the rejects they were resolves those that are in (loaded, updated or skipped), each
-    once, whatever number of retries names it. One that names none resolves as many as it has records that are in.
+    once, whatever number of retries names it. One that names none resolves as many as it has records that are in. What
+    a retry that was deleted has brought in is counted as before.
     """
     row = connection.execute(
         """
         WITH child AS (
             SELECT a.upload_id, u.number, u.plan -> 'own' -> '_row' IS NOT NULL AS names,
-                   u.finished_at IS NOT NULL AS over
+                   u.finished_at IS NOT NULL AS over, a.deleted_at IS NOT NULL AS gone
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ->> 'parent_id' = %(parent)s AND a.item ? 'parent_id' AND a.tenant = %(tenant)s)
-        SELECT array(SELECT upload_id FROM child ORDER BY upload_id),
+        SELECT array(SELECT upload_id FROM child WHERE NOT gone ORDER BY upload_id),
                array(SELECT number FROM child WHERE over AND names),
                (SELECT coalesce(sum(loaded + updated + skipped), 0)::bigint
                 FROM rowmill.chunk k JOIN child c ON c.number = k.upload
                 WHERE c.over AND NOT c.names AND k.pass IN ('load', 'settle')),
                (SELECT epoch FROM rowmill.epoch) * 1000000000000
-               + (SELECT count(*) FROM child)
+               + (SELECT count(*) + count(*) FILTER (WHERE gone) FROM child)
                + (SELECT count(*) FROM rowmill.outbox e JOIN child c ON c.number = e.upload)
         """,
         {"parent": parent_id, "tenant": tenant},

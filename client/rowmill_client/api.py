@@ -329,6 +329,18 @@ class Rowmill:
         """Ask that nothing more of it is loaded; rows that are in stay. The upload, canceling or canceled."""
         return self._ask(upload_id, "cancel")
 
+    def pause(self, upload_id: str) -> Upload:
+        """Have no further chunk of it begun until it is resumed; those in hand may finish. The upload, paused."""
+        return self._ask(upload_id, "pause")
+
+    def resume(self, upload_id: str) -> Upload:
+        """Have a paused upload go on. The upload, under way again."""
+        return self._ask(upload_id, "resume")
+
+    def delete_upload(self, upload_id: str) -> None:
+        """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay."""
+        self._transport.call("DELETE", _path("uploads", upload_id), again=True)
+
     def redrive(self, upload_id: str) -> Upload:
         """Have what was given up tried again. The upload, under way again."""
         return self._ask(upload_id, "redrive")

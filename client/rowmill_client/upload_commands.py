@@ -161,6 +161,26 @@ def cancel(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> No
     _asked(Rowmill.cancel, upload_id, wait, as_json)
 
 
+def pause(upload_id: UploadId, as_json: Json = False) -> None:
+    """Hold an upload: nothing more of it is loaded until `resume`, rows that are in stay."""
+    _asked(Rowmill.pause, upload_id, False, as_json)
+
+
+def resume(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
+    """Go on with an upload that was paused."""
+    _asked(Rowmill.resume, upload_id, wait, as_json)
+
+
+def delete(upload_id: UploadId, as_json: Json = False) -> None:
+    """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay."""
+    with connect() as rowmill:
+        rowmill.delete_upload(upload_id)
+    if as_json:
+        output.json_document({"id": upload_id})
+    else:
+        output.note(f"{upload_id} is deleted")
+
+
 def redrive(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
     """Try again the records of an upload that could not be processed."""
     _asked(Rowmill.redrive, upload_id, wait, as_json)

@@ -52,7 +52,7 @@ MAY = {
     "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:GetObject"}
     | {"lambda:InvokeFunction"}
     | SEND
-    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
+    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")},
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
     "load_high": LOAD,
     "load_medium": LOAD,
@@ -62,7 +62,9 @@ MAY = {
     "sweep": READ_FILE
     | SEND
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
-    | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    # Versions are deleted; ministack 1.5.33 asks for s3:DeleteObject even so.
+    | {"s3:ListBucketVersions", "s3:DeleteObjectVersion", "s3:DeleteObject"}
+    | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "define": set(),
@@ -380,6 +382,7 @@ def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read
     assert {name: rights for name, rights in results.items() if rights} == {
         "api": ["s3:GetObject"],
         "render": ["s3:AbortMultipartUpload", "s3:PutObject"],
+        "sweep": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
     }
     assert not {right for right in may["render"] if "uploads" in right}
     assert ("s3:GetObject", "uploads") not in may["api"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from chalicelib.journey import LOADING, TERMINAL
+from chalicelib.journey import COMMITTING, TERMINAL
 from tests.faults.deliveries import Deliveries
 
 COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -101,7 +101,7 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
     # What an upsert is settled with takes the place of the upload's own rows.
     assert rows <= upload["loaded"] if upload["mode"] == "upsert" else rows == upload["loaded"]
     over, states = upload["state"] in TERMINAL, upload["states"] or {}
-    assert over or upload["state"] in ("scanning", *LOADING)
+    assert over or upload["state"] in ("scanning", *COMMITTING)
     done = sum(upload[name] for name in COUNTS[:-1])
     assert done + upload["contested"] <= upload["records"] <= records
     assert upload["told"] == upload["generation"] - (not over)

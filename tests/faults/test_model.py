@@ -1,7 +1,7 @@
 """Uploads under every mixture of faults that Hypothesis finds: the real stages, checked after each step.
 
 Messages come in any order, twice, late, or not at all; processes die and lines break at any point; the clock jumps;
-chunks are poisoned; clients cancel and redrive; the status table is emptied, and writes to it arrive late. Half a
+chunks are poisoned; clients cancel, pause, resume and redrive; the status table is emptied, and writes to it arrive late. Half a
 minute in `make test`; ROWMILL_MODEL=500 tries so many stories instead of 25, and others each time.
 """
 
@@ -130,9 +130,9 @@ class Journeys(RuleBasedStateMachine):
         for message in [one for one in self.deliveries.waiting(*TIERS) if one.body["chunk"] == n] * 4:
             self.deliveries.deliver(message)
 
-    @rule(place=PLACE, at=POINT, redrive=st.booleans())
-    def steer(self, place: int, at: int, redrive: bool) -> None:
-        ask = self.pipeline.redrive if redrive else self.pipeline.cancel
+    @rule(place=PLACE, at=POINT, verb=st.sampled_from(("redrive", "cancel", "pause", "resume")))
+    def steer(self, place: int, at: int, verb: str) -> None:
+        ask = getattr(self.pipeline, verb)
         with suppress(Refused):
             self.deliveries.watch(Run(at), lambda: ask(self.uploads[place % len(self.uploads)]))
 
@@ -188,6 +188,9 @@ class Journeys(RuleBasedStateMachine):
         try:
             self.poisoned.clear()
             for _ in range(4):
+                for upload_id in self.uploads:
+                    with suppress(Refused):
+                        self.pipeline.resume(upload_id)
                 self.deliveries.pass_time()
                 self.deliveries.sweep()
                 self.deliveries.drain()

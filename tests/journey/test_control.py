@@ -75,6 +75,46 @@ def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_caus
     assert [row[0] for row in account.table()] == list(range(1, 6001))
 
 
+def test_a_paused_upload_keeps_what_workers_had_in_hand_and_goes_on_when_it_is_resumed(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held(*COMMITS):
+        upload_id = account.start(people(24000, padding=2000))
+        eventually(account.cloud.blocked)
+        # The file is split meanwhile; until then it cannot be paused.
+        paused = eventually(lambda: _paused(account, upload_id))
+        assert (paused["state"], paused["status"]) == ("paused", "pending")
+    eventually(lambda: not account.cloud.messages("low"))
+    account.cloud.sweep()  # the last chunk in hand may have come in just after another was shown
+    assert account.rowmill.get_upload(upload_id)["loaded"] == len(account.table()) > 0
+    shown = json.loads(rowmill(account, "status", upload_id, "--json").stdout)
+    assert (shown["state"], 0 < shown["loaded"] < 24000) == ("paused", True)
+    assert rowmill(account, "pause", upload_id).returncode == 0  # once more changes nothing
+    ended = rowmill(account, "resume", upload_id, "--wait", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["state"]) == (0, "completed")
+    assert [row[0] for row in account.table()] == list(range(1, 24001))
+    assert account.http.post(f"uploads/{upload_id}/resume").status_code == 409
+
+
+def _paused(account: Account, upload_id: str) -> dict[str, object] | None:
+    answer = account.http.post(f"uploads/{upload_id}/pause")
+    return dict(answer.json()) if answer.status_code == 202 else None
+
+
+def test_the_same_file_is_known_again_however_it_is_sent_until_its_upload_is_deleted(account: Account) -> None:
+    account.dataset()
+    body = people(2000, padding=100)
+    first = account.ended(account.start(body, on_duplicate_file="reject"))
+    with pytest.raises(ApiError) as refused:
+        account.start(body, on_duplicate_file="reject")
+    assert (refused.value.code, first["id"] in str(refused.value)) == ("duplicate_file", True)
+    assert json.loads(rowmill(account, "delete", first["id"], "--json").stdout) == {"id": first["id"]}
+    with account.cloud.in_parts_above(100_000):
+        known, again = (account.ended(account.start(body, on_duplicate_file="reject")) for _ in range(2))
+    assert (known["state"], known["rejected"]) == ("completed_with_errors", 2000)  # their keys are there
+    assert (again["state"], again["error"]["code"]) == ("failed", "duplicate_file")
+    assert len(account.table()) == 2000
+
+
 def rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rowmill_client", *arguments],

@@ -36,6 +36,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _in_segments(account)
         _by_hand(account)
         _told(account)
+        _deleted(account, upload["id"])
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -49,6 +50,22 @@ def _told(account: Account) -> None:
     eventually(lambda: not account.cloud.sql("SELECT FROM rowmill.delivery WHERE state = 'pending'"))
     by_topic = account.cloud.sql("SELECT DISTINCT state FROM rowmill.delivery WHERE kind = 'topic'")
     assert by_topic == [("delivered",)]
+
+
+def _deleted(account: Account, upload_id: str) -> None:
+    """An upload that is over, and one in parts that waits for its file."""
+    with account.cloud.in_parts_above(1000):
+        waiting = account.rowmill.create_upload(account.file(people(1000)), "people")["id"]
+    for one in (upload_id, waiting):
+        account.rowmill.delete_upload(one)
+        assert account.http.get(f"/uploads/{one}").status_code == 404
+    assert account.cloud.sweep()["uploads_removed"] == 2
+    s3, bucket = account.cloud.client("s3"), "rowmill-local-000000000000-uploads"
+    for one in (upload_id, waiting):
+        for folder in ("uploads", "results"):
+            found = s3.list_object_versions(Bucket=bucket, Prefix=f"{folder}/{account.tenant}/{one}/")
+            assert not {"Versions", "DeleteMarkers"} & found.keys()
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
 
 
 def _by_hand(account: Account) -> None:

@@ -16,7 +16,9 @@ from chalicelib.journey import (
     TERMINAL,
     TIERS,
     TRANSITIONS,
+    VERBS,
     State,
+    Verb,
     from_key,
     lineage,
     object_key,
@@ -28,6 +30,7 @@ from chalicelib.journey import (
 MOVES = [(before, after) for before, onward in TRANSITIONS.items() for after in onward]
 STATES = st.sampled_from(get_args(State))
 CHUNKS_DONE = st.integers(0, 2**31 - 1)
+TURNS = st.integers(0, 10_000)
 NUMBERS = st.integers(1, 2**31 - 1)
 RECORDS = st.integers(1, 2**RECORD_BITS - 1)
 
@@ -67,6 +70,18 @@ def test_an_end_is_left_only_by_a_redrive() -> None:
     assert {after for state in TERMINAL for after in TRANSITIONS[state]} == {"processing", "scanning"}
 
 
+def test_a_paused_upload_is_left_by_resume_and_cannot_complete() -> None:
+    assert sources("paused") == ["queued", "processing"]
+    assert not {"completed", "completed_with_errors"} & set(TRANSITIONS["paused"])
+
+
+def test_verbs_are_asked_of_states_that_there_are() -> None:
+    assert set(VERBS) == set(get_args(Verb))
+    assert {state for states in VERBS.values() for state in states} <= set(TRANSITIONS)
+    assert set(VERBS["cancel"]) == {state for state in TRANSITIONS if state not in TERMINAL} | {"canceled"}
+    assert {state for state in VERBS["delete"] if state not in TERMINAL} == {"awaiting_upload"}
+
+
 def test_chunks_commit_only_where_the_upload_can_still_complete() -> None:
     assert all("completed" in TRANSITIONS[state] for state in LOADING)
     assert not TERMINAL & set(LOADING)
@@ -77,18 +92,19 @@ def test_sources_is_the_table_read_backwards(before: State, after: State) -> Non
     assert (before in sources(after)) == ((before, after) in MOVES)
 
 
-@given(st.sampled_from(MOVES), st.integers(1, 1000), CHUNKS_DONE, CHUNKS_DONE)
+@given(st.sampled_from(MOVES), st.integers(1, 1000), CHUNKS_DONE, CHUNKS_DONE, TURNS)
 def test_rank_grows_along_every_move_whatever_the_chunks(
-    move: tuple[State, State], generation: int, done_before: int, done_after: int
+    move: tuple[State, State], generation: int, done_before: int, done_after: int, turns: int
 ) -> None:
     before, after = move
     begun_anew = before in TERMINAL  # a redrive is a new generation
+    resumed = before == "paused"  # each pause and resume is a turn
     if (before in LOADING and after == "splitting") or before == "needs_review":
         assert rank(before, generation, done_before, reading="check") < rank(after, generation, done_after)
         return
     for reading in PASSES:
-        later = rank(after, generation + begun_anew, done_after, reading=reading)
-        assert rank(before, generation, done_before, reading=reading) < later
+        later = rank(after, generation + begun_anew, done_after, reading=reading, turns=turns + resumed)
+        assert rank(before, generation, done_before, reading=reading, turns=turns) < later
 
 
 @given(STATES, st.integers(1, 1000), CHUNKS_DONE)

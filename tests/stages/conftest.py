@@ -220,6 +220,17 @@ class Pipeline:
         report.show(settle.finish(control.confirm(self.tenant, upload_id)))
         return self.upload(upload_id)
 
+    def pause(self, upload_id: str) -> dict[str, Any]:
+        report.show(settle.finish(control.pause(self.tenant, upload_id)))
+        return self.upload(upload_id)
+
+    def resume(self, upload_id: str) -> dict[str, Any]:
+        report.show(settle.finish(control.resume(self.tenant, upload_id)))
+        return self.upload(upload_id)
+
+    def delete(self, upload_id: str) -> None:
+        control.delete(self.tenant, upload_id)
+
     def redrive(self, upload_id: str) -> dict[str, Any]:
         report.show(settle.finish(control.redrive(self.tenant, upload_id)))
         return self.upload(upload_id)

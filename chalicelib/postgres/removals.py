@@ -1,0 +1,120 @@
+"""Uploads that were deleted: their entries stay, as tombstones, until nothing of them can come any more, and after.
+
+An upload's number is in its rows' lineage, and queues may hold messages of it for 15 days. So its announcement says
+that it was deleted, its ledger row and chunks keep their counts, and all that is of the file goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.rows import class_row
+
+from chalicelib.journey import VERBS, Number
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connection import Connection
+
+AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be used: what was under way then is in
+MOST_AT_ONCE: Final = 100_000  # rows of a table, about a second
+_OF_THE_FILE: Final = ("reject", "cause", "contested", "fingerprint", "guess", "segment", "key_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A deleted upload of which something may be left. `number`: None if no splitter has met it."""
+
+    tenant: str
+    upload_id: str
+    number: Number | None
+    multipart_id: str | None
+
+
+def mark(connection: Connection, tenant: str, upload_id: str, number: Number | None) -> bool:
+    """Delete an upload: nobody is shown it from now on. False if it is deleted already, or is under way again."""
+    with connection.transaction():
+        if number is not None:
+            ledger.lock_upload(connection, number, shared=False)  # a redrive holds it, too
+        marked = connection.execute(
+            """
+            UPDATE rowmill.announcement a
+            SET deleted_at = now(), purge_at = now(), closed = coalesce(closed, 'canceled')
+            WHERE tenant = %s AND upload_id = %s AND deleted_at IS NULL AND NOT EXISTS (
+                SELECT FROM rowmill.upload u WHERE u.upload_id = a.upload_id AND u.state <> ALL(%s))
+            """,
+            (tenant, upload_id, list(VERBS["delete"])),
+        )
+        if marked.rowcount:
+            connection.execute(
+                "UPDATE rowmill.upload SET projected_at = 'infinity', review = NULL WHERE upload_id = %s", (upload_id,)
+            )
+    return marked.rowcount == 1
+
+
+def is_deleted(connection: Connection, tenant: str, upload_id: str) -> bool:
+    """Whether a tenant's upload was deleted."""
+    row = connection.execute(
+        "SELECT deleted_at IS NOT NULL FROM rowmill.announcement WHERE tenant = %s AND upload_id = %s",
+        (tenant, upload_id),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def list_due(connection: Connection, most: int) -> list[Removal]:
+    """Deleted uploads whose files and rows are still to be removed, those that wait longest first."""
+    with connection.cursor(row_factory=class_row(Removal)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.tenant, a.upload_id, u.number, a.item ->> 'multipart_id' AS multipart_id
+            FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
+            WHERE purge_at <= clock_timestamp() ORDER BY purge_at LIMIT %s
+            """,
+            (most,),
+        ).fetchall()
+
+
+def purge(connection: Connection, number: Number) -> bool:
+    """Remove what the ledger holds of an upload's file, so much at once; whether nothing is left."""
+    _forget_failed_corrections(connection, number)
+    return all(_empty(connection, table, number) for table in _OF_THE_FILE)
+
+
+def _empty(connection: Connection, table: str, number: Number) -> bool:
+    gone = connection.execute(
+        f"DELETE FROM rowmill.{table} WHERE ctid = ANY(ARRAY("
+        f"SELECT ctid FROM rowmill.{table} WHERE upload = %s LIMIT {MOST_AT_ONCE}))",
+        (number,),
+    )
+    return gone.rowcount < MOST_AT_ONCE
+
+
+def _forget_failed_corrections(connection: Connection, number: Number) -> None:
+    """Of a retry, let the records that did not get in name no reject: what says so is about to go."""
+    connection.execute(
+        """
+        UPDATE rowmill.origin x SET records = array(
+            SELECT CASE WHEN lost.record IS NULL THEN o.parent_record ELSE 0 END
+            FROM unnest(x.records) WITH ORDINALITY o(parent_record, place)
+            LEFT JOIN (SELECT record FROM rowmill.reject WHERE upload = x.upload AND pass = 'load'
+                       UNION SELECT record FROM rowmill.contested WHERE upload = x.upload) lost
+                   ON lost.record = x.first_record + o.place - 1
+            ORDER BY o.place)
+        WHERE upload = %s
+        """,
+        (number,),
+    )
+
+
+def note_purged(connection: Connection, upload_id: str) -> None:
+    """All of an upload is removed that was there; once more when nothing of it can have been under way any more."""
+    connection.execute(
+        """
+        UPDATE rowmill.announcement
+        SET idempotency = NULL, item = CASE WHEN item ? 'parent_id'
+                                            THEN jsonb_build_object('parent_id', item -> 'parent_id') ELSE '{}' END,
+            purge_at = CASE WHEN purge_at = deleted_at
+                            THEN greatest(closes_at, clock_timestamp()) + make_interval(secs => %s) END
+        WHERE upload_id = %s
+        """,
+        (AGAIN_SECONDS, upload_id),
+    )
