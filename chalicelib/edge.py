@@ -27,7 +27,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, roles, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -97,7 +97,9 @@ def _admit(app: Chalice, path: str) -> None:
     operation = OPERATIONS[request.method, path]
     _refuse_bulk(request)
     if not operation.is_open:
-        request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        caller = callers.authenticate(_authorization(app))
+        roles.hold_to(caller.role, operation.needs)
+        request.context["rowmill_caller"] = caller
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
@@ -195,6 +197,12 @@ def header(app: Chalice, name: str) -> str | None:
 
 def tenant(app: Chalice) -> str:
     """Whose request this is."""
+    return _caller(app).tenant
+
+
+def owner(app: Chalice) -> str:
+    """Whose request this is, of one that a key with a lesser role may not make. Raises Refused."""
+    roles.hold_to(_caller(app).role, "owner")
     return _caller(app).tenant
 
 

@@ -107,7 +107,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, work.key):
             return
-        orphans = references.find_orphans(db, upload.tenant, schema, found.checked.columns)
+        orphans = references.find_orphans(db, upload.owner, schema, found.checked.columns)
         held: Sequence[int] = ()
         if upload.dataset == 0:
             outcome = staging.Outcome()

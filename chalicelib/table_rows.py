@@ -35,7 +35,7 @@ def listing(tenant: str, name: str, asked: Asked) -> Page:
     """Rows of one upload or of all, in file order or as a query orders them. Raises Refused (400, 404)."""
     dataset = people.get_dataset(connection(), tenant, name).dataset
     given = dict(asked.filters)
-    upload = _upload_number(tenant, given.pop("upload", None))
+    upload = _upload_number(tenant, dataset, given.pop("upload", None))
     with _standing():
         if not given:
             return _in_file_order(dataset, upload, asked)
@@ -103,7 +103,7 @@ def create(tenant: str, name: str, document: Mapping[str, Any]) -> tuple[str | N
     with _kept(tenant, name) as (db, dataset):
         schema = dataset.schema
         values = _checked(dataset, document, whole=True)
-        _refuse_orphan(db, tenant, schema, schema.foreign_keys, values)
+        _refuse_orphan(db, dataset.tenant, schema, schema.foreign_keys, values)
         with _judged(db, dataset):
             row = _shower(schema)(handmade.insert(db, _table(dataset), values))
     return _address(name, schema, row), row
@@ -118,7 +118,7 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
         schema = dataset.schema
         key = _key(schema, at.key)
         keyed = any(not document.keys().isdisjoint(columns) for columns in schema.keys)
-        referrers = references.find_referrers(db, at.tenant, dataset) if keyed else []
+        referrers = references.find_referrers(db, dataset.tenant, dataset) if keyed else []
         before = _held(db, dataset, key, hold=True)
         conditional.hold_to(before, if_match)
         values = _checked(dataset, document, whole=False)
@@ -129,7 +129,7 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
         with _judged(db, dataset):
             changed = handmade.update(db, _table(dataset), key, values, watched)
         was, now = (dict(zip(watched, each, strict=True)) for each in (changed.before, changed.after))
-        _refuse_orphan(db, at.tenant, schema, named, now)
+        _refuse_orphan(db, dataset.tenant, schema, named, now)
         for referrer in referrers:
             if any(was[target] != now[target] for target in referrer.key.targets):
                 references.refuse_if_referred(db, referrer, was)
@@ -140,7 +140,7 @@ def remove(at: Addressed, if_match: str | None) -> None:
     """Delete the row. Raises Refused as `change` does."""
     with _kept(at.tenant, at.name) as (db, dataset):
         key = _key(dataset.schema, at.key)
-        referrers = references.find_referrers(db, at.tenant, dataset)
+        referrers = references.find_referrers(db, dataset.tenant, dataset)
         conditional.hold_to(_held(db, dataset, key, hold=True), if_match)
         watched = _targets(referrers)
         gone = dict(zip(watched, handmade.delete(db, _table(dataset), key, watched), strict=True))
@@ -162,9 +162,9 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
     """A transaction in which nobody changes the dataset's table."""
     db = connection()
     with db.transaction():
-        number = people.get_dataset(db, tenant, name).dataset.number
+        number = people.get_dataset(db, tenant, name, "writer").dataset.number
         people.keep_open(db, number)
-        yield db, people.get_dataset(db, tenant, name).dataset  # as it is now that it stays
+        yield db, people.get_dataset(db, tenant, name, "writer").dataset  # as it is now that it stays
 
 
 def _key(schema: Schema, segment: str) -> dict[str, Value]:
@@ -242,10 +242,11 @@ def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
     return f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
 
 
-def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
+def _upload_number(tenant: str, dataset: Dataset, upload_id: str | None) -> Number | None:
     if upload_id is None:
         return None
-    number = ledger.number_of(connection(), tenant, upload_id) if is_upload_id(upload_id) else None
+    is_one = is_upload_id(upload_id)
+    number = ledger.number_within(connection(), tenant, dataset.number, upload_id) if is_one else None
     if number is None:
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return number

@@ -28,6 +28,7 @@ from chalicelib.contract.words import (
 )
 from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
 from chalicelib.journey import MODES
+from chalicelib.roles import ROLES
 
 _TAG: Final = "Datasets"
 DATASET_NOT_FOUND: Final = Error(404, "dataset_not_found", "There is no such dataset, or it is another tenant's.")
@@ -95,7 +96,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     },
     "Dataset": shown(
         {
+            "id": {"type": "string", "description": "What others call it, and its owner may: `dst_…`."},
             "name": TEXT,
+            "owner": {"type": "string", "description": "The username of its owner."},
+            "role": {"type": "string", "enum": list(ROLES), "description": "What the asker may do in it."},
             "version": {**COUNT, "description": "Grows with each change of the columns."},
             "mode": MODE,
             "indexes": listed(listed(TEXT), description="By which rows are found, beside the keys."),
@@ -137,7 +141,8 @@ OPERATIONS: Final = (
         "All datasets, by name",
         paged("DatasetPage"),
         headers=_KNOWN,
-        query=PAGED,
+        query=PAGED
+        | {"shared": Parameter({"type": "string", "enum": ["true", "false"]}, "Others' that are shared, by id.")},
     ),
     Operation(
         "PUT",
@@ -150,6 +155,7 @@ OPERATIONS: Final = (
             201: Answer("It is new.", ref("Dataset"), ("ETag",)),
         },
         "One that is empty takes any schema, one that holds rows a wider one. Repeating the request changes nothing.",
+        role="owner",
         body=Body(ref("DatasetDefinition"), _EXAMPLE, codes={".": "schema_invalid", "mode": "mode_invalid"}),
         errors=(*DATASET_ERRORS, Error(404, "dataset_not_found", "Somebody has deleted it at this moment.")),
     ),
@@ -170,6 +176,7 @@ OPERATIONS: Final = (
         _TAG,
         "Delete a dataset with its rows",
         {204: Answer("It is gone; its uploads keep their history.")},
+        role="owner",
         errors=(DATASET_NOT_FOUND, DATASET_BUSY, Error(409, "dataset_referenced", "Another dataset refers to it.")),
     ),
     Operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
@@ -17,6 +18,7 @@ from chalicelib.errors import Refused
 MAX_FIELDS: Final = 1500  # Postgres stops at 1,600 columns, less for wide rows
 MAX_IDENTIFIER_BYTES: Final = 63
 
+_ID: Final = re.compile("dst_[0-9a-f]{32}").fullmatch
 _SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _NOT_YET: Final = ("encrypted", "partition_by", "max_rows_per_second")
 _NOT_IN_A_FIELD: Final = ("categories", "categoriesOrdered")
@@ -30,6 +32,11 @@ _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
 def is_dataset_name(name: str) -> bool:
     """Whether a dataset may be called so: its view is."""
     return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= MAX_IDENTIFIER_BYTES
+
+
+def is_dataset_id(name: str) -> bool:
+    """Whether this is what others than its owner call a dataset: no name of one is like it."""
+    return _ID(name) is not None
 
 
 def read_schema(descriptor: Mapping[str, Any]) -> Schema:

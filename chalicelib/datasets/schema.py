@@ -72,6 +72,7 @@ class Dataset:
     """A named schema of one tenant, whose rows are in `data.d_{number}`."""
 
     number: int
+    tenant: str
     name: str
     version: int
     mode: Mode

@@ -48,6 +48,8 @@ REFUSING = (
     "report",
     "paging",
     "table_rows",
+    "sharing",
+    "roles",
     "conditional",
 )
 SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
