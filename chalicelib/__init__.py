@@ -10,5 +10,6 @@ The journey, and the file that is each step:
 5. report   the status projection, chunks, rejects
 6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
 
-accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows, sharing who else uses them; edge is where HTTP and SQS end.
+accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows, sharing who else uses them;
+edge is where HTTP and SQS end.
 """

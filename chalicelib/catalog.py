@@ -25,6 +25,7 @@ from chalicelib.postgres import ledger, people, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
+_BESIDE: Final = ("indexes", "max_rows_per_second", "partition_by")
 INDEX_SECONDS: Final = 20  # of the 29 that the function may take
 
 
@@ -167,7 +168,7 @@ def _own(tenant: str, name: str) -> str:
 
 
 def _shown(found: people.Catalogued) -> dict[str, Any]:
-    """Mode and indexes were put beside the Table Schema and are shown so."""
+    """What was put beside the Table Schema is shown so."""
     dataset = found.dataset
     return {
         "id": found.dataset_id,
@@ -177,6 +178,8 @@ def _shown(found: people.Catalogued) -> dict[str, Any]:
         "version": dataset.version,
         "mode": dataset.mode,
         "indexes": [list(index) for index in dataset.schema.indexes],
-        "schema": {name: value for name, value in dataset.descriptor.items() if name != "indexes"},
+        "max_rows_per_second": dataset.descriptor.get("max_rows_per_second"),
+        "partition_by": dataset.descriptor.get("partition_by"),
+        "schema": {name: value for name, value in dataset.descriptor.items() if name not in _BESIDE},
         "created_at": found.created_at,
     }

@@ -29,7 +29,7 @@ from chalice.app import (
 
 from chalicelib import accounts, aws, callers, conditional, cookies, roles, strict_json, tokens
 from chalicelib.aws import sqs
-from chalicelib.errors import Refused, RowmillError, Unavailable
+from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
@@ -382,8 +382,12 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
     known = _known(error)
     before = message.get("tries")
     tries = before + 1 if type(before) is int and before >= 0 else 1
+    if isinstance(known, NotYet):
+        tries -= 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
         delay = round(random.uniform(0.5, 1) * min(2 ** min(tries, 10), MAX_WAIT_SECONDS))
+        if isinstance(known, NotYet):
+            delay = known.retry_after
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
         try:
             sqs.send(queue, {**message, "tries": tries}, delay=delay)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from chalicelib import conditional
+from chalicelib import conditional, pages_kept
 from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
@@ -25,7 +25,7 @@ from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
-from chalicelib.postgres import handmade, ledger, people, references, selection, tables
+from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres.connection import Connection, connection, refusal
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
@@ -33,9 +33,16 @@ from chalicelib.strict_json import is_text
 
 def listing(tenant: str, name: str, asked: Asked) -> Page:
     """Rows of one upload or of all, in file order or as a query orders them. Raises Refused (400, 404)."""
-    dataset = people.get_dataset(connection(), tenant, name).dataset
-    given = dict(asked.filters)
+    found = people.get_dataset(connection(), tenant, name)
+    dataset, given = found.dataset, dict(asked.filters)
     upload = _upload_number(tenant, dataset, given.pop("upload", None))
+    # The count was read before the rows are: they may be newer than it says, which it then is asked for no more.
+    state = (dataset.number, dataset.version, found.changes)
+    wanted = (upload, tuple(sorted(given.items())), asked.cursor, asked.limit)
+    return pages_kept.rows.page((*state, *wanted), lambda: _read(dataset, upload, given, asked))
+
+
+def _read(dataset: Dataset, upload: Number | None, given: Mapping[str, str], asked: Asked) -> Page:
     with _standing():
         if not given:
             return _in_file_order(dataset, upload, asked)
@@ -165,6 +172,7 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
         number = people.get_dataset(db, tenant, name, "writer").dataset.number
         people.keep_open(db, number)
         yield db, people.get_dataset(db, tenant, name, "writer").dataset  # as it is now that it stays
+        changes.note(db, number)
 
 
 def _key(schema: Schema, segment: str) -> dict[str, Value]:
@@ -223,7 +231,7 @@ def _judged(db: Connection, dataset: Dataset) -> Iterator[None]:
         with db.transaction():
             yield
     except psycopg.errors.UniqueViolation as error:
-        column = ", ".join(tables.columns_of_key(db, _table(dataset), error.diag.constraint_name or ""))
+        column = ", ".join(tables.columns_of_key(db, error))
         errors = [{"column": column, "code": IN_DATABASE, "detail": DETAILS[IN_DATABASE]}]
         raise Refused(IN_DATABASE, "Another row has the same key.", status=409, errors=errors) from None
     except psycopg.Error as error:

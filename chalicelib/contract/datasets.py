@@ -20,6 +20,7 @@ from chalicelib.contract.words import (
     Parameter,
     Schema,
     listed,
+    nullable,
     page_of,
     paged,
     ref,
@@ -27,10 +28,12 @@ from chalicelib.contract.words import (
     unchanged,
 )
 from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
+from chalicelib.datasets.pace import FASTEST, SLOWEST
 from chalicelib.journey import MODES
 from chalicelib.roles import ROLES
 
 _TAG: Final = "Datasets"
+_RATE: Final[Schema] = {"type": "number", "minimum": SLOWEST, "maximum": FASTEST}
 DATASET_NOT_FOUND: Final = Error(404, "dataset_not_found", "There is no such dataset, or it is another tenant's.")
 UPLOAD_NOT_FOUND: Final = Error(404, "upload_not_found", "There is no such upload, or it is another tenant's.")
 DATASET_BUSY: Final = Error(409, "dataset_busy", "Uploads into the dataset are under way, or it is in use.")
@@ -89,6 +92,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
             **_FIELDS,
             "mode": {**MODE, "default": "insert", "description": "What uploads do by default."},
             "indexes": {"type": "array", "description": "Up to 16: fields, or lists of fields."},
+            "partition_by": {
+                "description": "`{field, hash}`, or `{field, every, from, to}`: month or year, from and to YYYY-MM."
+            },
+            "max_rows_per_second": {
+                **nullable(_RATE),
+                "title": f"a number from {SLOWEST} to {FASTEST:,}",
+                "description": "How fast all uploads into it may load together; as fast as they can without it.",
+            },
         },
         "required": ["fields"],
         "additionalProperties": True,
@@ -103,6 +114,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "version": {**COUNT, "description": "Grows with each change of the columns."},
             "mode": MODE,
             "indexes": listed(listed(TEXT), description="By which rows are found, beside the keys."),
+            "max_rows_per_second": nullable(_RATE),
+            "partition_by": nullable(ANYTHING),
             "schema": ref("TableSchema"),
             "created_at": MOMENT,
         }

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from chalicelib.datasets import Dataset, is_dataset_id, is_dataset_name, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Mode, rfc3339
+from chalicelib.postgres import changes
 from chalicelib.postgres.connection import Connection
 from chalicelib.roles import Role, hold_to
 
@@ -50,18 +51,19 @@ def find_account(connection: Connection, username: str) -> Account | None:
 
 _DATASET = (
     "SELECT d.number, d.tenant, d.name, d.version, d.mode, d.descriptor, d.created_at, d.dataset_id,"
-    " (SELECT username FROM rowmill.account a WHERE a.tenant = d.tenant ORDER BY user_id LIMIT 1)"
+    f" (SELECT username FROM rowmill.account a WHERE a.tenant = d.tenant ORDER BY user_id LIMIT 1), {changes.COUNT}"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogued:
-    """A dataset, when it was made (RFC 3339), what others call it, its owner's name, and what the asker may do."""
+    """A dataset, when it was made (RFC 3339), what others call it, its owner's name, what the asker may do."""
 
     dataset: Dataset
     created_at: str
     dataset_id: str
     owner: str
+    changes: int  # of its rows so far
     role: Role
 
 
@@ -170,6 +172,7 @@ def delete_dataset(connection: Connection, number: int) -> None:
     """Free the name. The number stays, for the uploads that were loaded under it, at a version that none was."""
     connection.execute("DELETE FROM rowmill.dataset_grant WHERE dataset = %s", (number,))
     connection.execute("DELETE FROM rowmill.pace WHERE dataset = %s", (number,))
+    connection.execute("DELETE FROM rowmill.dataset_change WHERE dataset = %s", (number,))
     connection.execute(
         "UPDATE rowmill.dataset SET deleted_at = now(), version = version + 1 WHERE number = %s", (number,)
     )

@@ -55,6 +55,8 @@ class Dataset(TypedDict):
     version: int
     mode: Mode
     indexes: list[list[str]]
+    max_rows_per_second: float | None
+    partition_by: dict[str, Any] | None
     schema: Descriptor
     created_at: str
 

@@ -4,6 +4,8 @@
 ALTER TABLE rowmill.dataset
     ADD COLUMN dataset_id text NOT NULL DEFAULT 'dst_' || replace(uuidv7()::text, '-', '');
 CREATE UNIQUE INDEX dataset_by_id ON rowmill.dataset (dataset_id);
+-- Of deleted ones, too: a file that comes is told which dataset it was for.
+CREATE INDEX dataset_of_tenant ON rowmill.dataset (tenant, name);
 
 -- To a tenant, as all that an account has is its tenant's. Gone with the dataset.
 CREATE TABLE rowmill.dataset_grant (
@@ -23,4 +25,14 @@ ALTER TABLE rowmill.api_key
 CREATE TABLE rowmill.pace (
     dataset integer PRIMARY KEY REFERENCES rowmill.dataset,
     due     timestamptz NOT NULL
+);
+
+-- How often the rows of a dataset have changed, counted in the transactions that change them: what was read while the sum
+-- was the same is still so. In several rows, or chunks of one dataset would commit one after another; and without a foreign
+-- key, for whose sake they would wait for whoever changes the dataset.
+CREATE TABLE rowmill.dataset_change (
+    dataset integer NOT NULL,
+    slot    smallint NOT NULL,
+    changes bigint NOT NULL,
+    PRIMARY KEY (dataset, slot)
 );

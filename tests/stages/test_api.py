@@ -133,6 +133,8 @@ def test_a_dataset_is_created_repeated_shown_and_listed(api: Api) -> None:
         "version": 1,
         "mode": "skip",
         "indexes": [],
+        "max_rows_per_second": None,
+        "partition_by": None,
         "schema": CONTACTS,
         "created_at": None,
     }

@@ -121,6 +121,7 @@ def test_a_dataset_that_is_deleted_and_made_again_is_shared_with_nobody(pipeline
     assert shared.owner.get(GRANTS).json_body["items"] == []
     assert shared.guest("GET", f"/v1/datasets/{shared.dataset}").status_code == 404
     assert shared.guest("GET", "/v1/datasets?shared=true").json_body["items"] == []
+    is_problem(shared.owner.get(f"/v1/datasets/{shared.dataset}"), 404, "dataset_not_found")
 
 
 # What a role that is taken back stops
@@ -155,6 +156,15 @@ def test_what_is_loading_when_the_role_is_taken_back_is_canceled(
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["loaded"], upload["unprocessed"]) == ("canceled", 1, 1)
     assert [row["email"] for row in shared.rows()] == ["a@x.org"]
+
+
+def test_a_role_that_is_taken_back_in_the_moment_a_file_is_opened_stops_it_too(pipeline: Pipeline) -> None:
+    shared = Shared(pipeline)
+    upload_id = pipeline.create(FILE, shared.dataset)
+    pipeline.split(upload_id)
+    pipeline.sql("DELETE FROM rowmill.dataset_grant")  # as of one who did not see the upload yet
+    pipeline.load(pipeline.messages())
+    assert (pipeline.upload(upload_id)["state"], shared.rows()) == ("canceled", [])
 
 
 def test_what_was_given_up_is_not_tried_again_without_the_role(
@@ -208,6 +218,7 @@ def test_nobody_names_a_dataset_as_an_id_is_spelled(pipeline: Pipeline) -> None:
     is_problem(api.put(name), 404, "dataset_not_found")
     is_problem(api.post({"dataset": name, "size": 1}), 422, "unknown_dataset")
     is_problem(api.post({"dataset": name, "size": 1, "options": {"infer": True}}), 422, "body_invalid")
+    assert api.get("/v1/datasets").json_body["items"] == []
     assert api.put("dst_1").status_code == 201
 
 
