@@ -23,6 +23,7 @@ from chalicelib import (
     rejects,
     report,
     settle,
+    sharing,
     split,
     table_rows,
     webhooks,
@@ -116,6 +117,23 @@ def get_dataset(name: str) -> Response:
 @app.route("/v1/datasets/{name}", methods=["DELETE"])
 def delete_dataset(name: str) -> Response:
     catalog.delete(edge.tenant(app), edge.name(name), edge.request_id(app))
+    return edge.gone()
+
+
+@app.route("/v1/datasets/{name}/grants", methods=["GET"])
+def list_grants(name: str) -> Response:
+    return edge.page(app, sharing.listing(edge.tenant(app), edge.name(name), edge.query(app)))
+
+
+@app.route("/v1/datasets/{name}/grants/{username}", methods=["PUT"])
+def put_grant(name: str, username: str) -> Response:
+    created, grant = sharing.grant(edge.tenant(app), edge.name(name), edge.name(username), edge.body(app))
+    return edge.written(grant, status=201 if created else 200)
+
+
+@app.route("/v1/datasets/{name}/grants/{username}", methods=["DELETE"])
+def delete_grant(name: str, username: str) -> Response:
+    sharing.revoke(edge.tenant(app), edge.name(name), edge.name(username))
     return edge.gone()
 
 
@@ -237,7 +255,7 @@ def resume_upload(upload_id: str) -> Response:
 def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
-        catalog.put(edge.tenant(app), *dataset, edge.request_id(app))
+        catalog.put(edge.owner(app), *dataset, edge.request_id(app))
     return answered(upload_id, control.confirm(edge.tenant(app), upload_id))
 
 

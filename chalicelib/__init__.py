@@ -11,5 +11,6 @@ The journey, and the file that is each step:
 6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
 7. notify   tell webhooks, e-mail and a topic of the end
 
-accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows; edge is where HTTP and SQS end.
+accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows, sharing who else uses them;
+edge is where HTTP and SQS end.
 """

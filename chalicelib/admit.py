@@ -10,10 +10,10 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import matching, tickets
+from chalicelib import matching, roles, tickets
 from chalicelib.aws import dynamodb, s3, ses
 from chalicelib.checking import conventions
-from chalicelib.datasets import Schema, is_dataset_name, read_mode
+from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
@@ -121,12 +121,13 @@ def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_options(tenant: str, dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    found = people.find_dataset(connection(), tenant, dataset) if is_dataset_name(dataset) else None
+    found = people.resolve(connection(), tenant, dataset)
     _look_at_targets(tenant, options.get("notify") or {})
     if options.get("infer"):
         return _read_inferring(dataset, found, options)
     if found is None:
         raise Refused("unknown_dataset", "There is no dataset of this name.", errors=[_at("dataset", "is not known")])
+    roles.hold_to(found.role, "writer")
     mode = read_mode(options.get("mode", found.dataset.mode), found.dataset.schema)
     dialect = _dialect(options)
     return {
@@ -163,7 +164,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
     unfit_at_all = {"mode", "mapping", "validate_only", "max_errors", "max_error_percent", "on_duplicate_file"}
     if unfit := sorted(options.keys() & unfit_at_all):
         raise _invalid(f"options.{unfit[0]}", "does not go with infer")
-    if not is_dataset_name(dataset):
+    if not is_dataset_name(dataset) or is_dataset_id(dataset):
         raise _invalid("dataset", "cannot be the name of a dataset")
     if found is not None:
         raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)

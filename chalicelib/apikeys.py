@@ -23,8 +23,9 @@ def create(user_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
     name, days = body["name"].strip(), body.get("expires_in_days")
     if not name or not name.isprintable():
         raise Refused("api_key_invalid", "A key's name has printable characters, and not blanks alone.")
-    secret = tokens.secret(tokens.API_KEY)
-    key = apikeys.add(connection(), user_id, f"key_{ULID()}", name, secret[:_SHOWN], tokens.digest(secret), days)
+    secret, role = tokens.secret(tokens.API_KEY), body.get("role", "owner")
+    key_id, digest = f"key_{ULID()}", tokens.digest(secret)
+    key = apikeys.add(connection(), user_id, key_id, name, secret[:_SHOWN], role, digest, days)
     return _shown(key) | {"secret": secret}
 
 
@@ -46,6 +47,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "id": key.key_id,
         "name": key.name,
         "prefix": key.prefix,
+        "role": key.role,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
     }

@@ -8,6 +8,7 @@ from chalicelib import tokens
 from chalicelib.errors import Refused
 from chalicelib.postgres import apikeys
 from chalicelib.postgres.connection import connection
+from chalicelib.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Caller:
     user_id: str
     tenant: str
     is_machine: bool
+    role: Role = "owner"  # the most that it may do anywhere: in a dataset of somebody else's a grant may be less
 
 
 def authenticate(authorization: str | None) -> Caller:
@@ -32,7 +34,7 @@ def _find(token: str) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
         owner = apikeys.owner(connection(), tokens.digest(token))
-        return Caller(*owner, is_machine=True) if owner else None
+        return Caller(owner[0], owner[1], is_machine=True, role=owner[2]) if owner else None
     try:
         bearer = tokens.read(token)
     except tokens.Invalid:

@@ -13,6 +13,7 @@ from chalicelib.datasets import (
     MAX_IDENTIFIER_BYTES,
     Dataset,
     Schema,
+    is_dataset_id,
     is_dataset_name,
     narrowings,
     read_mode,
@@ -24,6 +25,7 @@ from chalicelib.postgres import ledger, people, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
+_BESIDE: Final = ("indexes", "max_rows_per_second", "partition_by")
 INDEX_SECONDS: Final = 20  # of the 29 that the function may take
 
 
@@ -31,15 +33,15 @@ def put(tenant: str, name: str, body: dict[str, Any], request_id: str) -> tuple[
     """Create or change a dataset; whether it is new, and the dataset. Raises Refused."""
     descriptor = dict(body)
     mode = read_mode(descriptor.pop("mode", "insert"), read_schema(descriptor))
-    _check_name(name)
+    name = _own(tenant, name)
     answer = _call({"tenant": tenant, "name": name, "mode": mode, "descriptor": descriptor}, request_id)
     return answer["created"], get(tenant, name)
 
 
 def delete(tenant: str, name: str, request_id: str) -> None:
     """Delete a dataset with its rows; its uploads keep their history. Raises Refused (404, 409)."""
-    people.get_dataset(connection(), tenant, name)
-    _call({"tenant": tenant, "name": name, "delete": True}, request_id)
+    found = people.get_dataset(connection(), tenant, name, "owner")
+    _call({"tenant": tenant, "name": found.dataset.name, "delete": True}, request_id)
 
 
 def _call(event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
@@ -148,24 +150,36 @@ def get(tenant: str, name: str) -> dict[str, Any]:
 
 
 def listing(tenant: str, asked: Asked) -> Page:
-    """The tenant's datasets by name."""
+    """The tenant's datasets by name; or, if they are asked for, others' that are shared with it, by id."""
+    if asked.filters.get("shared") == "true":
+        shared = people.list_shared(connection(), tenant, decode(asked.cursor, str, ""), asked.limit + 1)
+        return fill(shared, asked.limit, _shown, lambda one: one.dataset_id)
     found = people.list_datasets(connection(), tenant, decode(asked.cursor, str, ""), asked.limit + 1)
     return fill(found, asked.limit, _shown, lambda one: one.dataset.name)
 
 
-def _check_name(name: str) -> None:
+def _own(tenant: str, name: str) -> str:
+    """The name of the tenant's own dataset that is to be put, which may be called by its id once it is there."""
+    if is_dataset_id(name):
+        return people.get_dataset(connection(), tenant, name, "owner").dataset.name
     if not is_dataset_name(name):
         raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
+    return name
 
 
 def _shown(found: people.Catalogued) -> dict[str, Any]:
-    """Mode and indexes were put beside the Table Schema and are shown so."""
+    """What was put beside the Table Schema is shown so."""
     dataset = found.dataset
     return {
+        "id": found.dataset_id,
         "name": dataset.name,
+        "owner": found.owner,
+        "role": found.role,
         "version": dataset.version,
         "mode": dataset.mode,
         "indexes": [list(index) for index in dataset.schema.indexes],
-        "schema": {name: value for name, value in dataset.descriptor.items() if name != "indexes"},
+        "max_rows_per_second": dataset.descriptor.get("max_rows_per_second"),
+        "partition_by": dataset.descriptor.get("partition_by"),
+        "schema": {name: value for name, value in dataset.descriptor.items() if name not in _BESIDE},
         "created_at": found.created_at,
     }

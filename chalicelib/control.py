@@ -187,6 +187,8 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
     if upload.plan and people.keep_open(db, upload.dataset) != upload.plan["dataset_version"]:
         detail = "The dataset's schema has changed since; upload what is missing anew."
         raise Refused("dataset_changed", detail, status=409)
+    if upload.dataset_is_gone:
+        raise Refused("role_forbids", "The dataset may not be written to any more.", status=403)
 
 
 def delete(tenant: str, upload_id: str) -> str | None:

@@ -27,9 +27,9 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, roles, strict_json, tokens
 from chalicelib.aws import sqs
-from chalicelib.errors import Refused, RowmillError, Unavailable
+from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
@@ -97,7 +97,9 @@ def _admit(app: Chalice, path: str) -> None:
     operation = OPERATIONS[request.method, path]
     _refuse_bulk(request)
     if not operation.is_open:
-        request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        caller = callers.authenticate(_authorization(app))
+        roles.hold_to(caller.role, operation.needs)
+        request.context["rowmill_caller"] = caller
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
@@ -195,6 +197,12 @@ def header(app: Chalice, name: str) -> str | None:
 
 def tenant(app: Chalice) -> str:
     """Whose request this is."""
+    return _caller(app).tenant
+
+
+def owner(app: Chalice) -> str:
+    """Whose request this is, of one that a key with a lesser role may not make. Raises Refused."""
+    roles.hold_to(_caller(app).role, "owner")
     return _caller(app).tenant
 
 
@@ -374,8 +382,12 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
     known = _known(error)
     before = message.get("tries")
     tries = before + 1 if type(before) is int and before >= 0 else 1
+    if isinstance(known, NotYet):
+        tries -= 1
     if isinstance(known, Unavailable) and tries <= MAX_TRIES:
         delay = round(random.uniform(0.5, 1) * min(2 ** min(tries, 10), MAX_WAIT_SECONDS))
+        if isinstance(known, NotYet):
+            delay = known.retry_after
         queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
         try:
             sqs.send(queue, {**message, "tries": tries}, delay=delay)

@@ -43,3 +43,7 @@ class Unavailable(RowmillError):
     def __init__(self, code: str, detail: str, *, retry_after: int = 2) -> None:
         super().__init__(code, detail, headers={"Retry-After": str(retry_after)})
         self.retry_after = retry_after
+
+
+class NotYet(Unavailable):
+    """Nothing is at fault: it is not the message's turn for `retry_after` seconds, however often that is said."""

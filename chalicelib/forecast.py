@@ -15,6 +15,7 @@ from typing import Final
 
 OWN_SPREAD: Final = 0.25  # of the log, beyond what chunks differ by: others come and go. Both scored by bench.eta
 BORROWED_SPREAD: Final = 0.5  # the same where only other uploads' chunks have been seen
+PACED_SPREAD: Final = 0.05  # the same where a dataset's own limit is the pace
 _USUAL_VARIATION: Final = 0.5  # what chunks differ by before two have been seen, worth _USUAL_CHUNKS of them
 _USUAL_CHUNKS: Final = 2
 _MOST_VARIATION: Final = 1.0  # above it, less left would not always mean an earlier p90

@@ -5,6 +5,7 @@ Delivered twice, at once or days later, a chunk loads once: the claim on its row
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
@@ -14,10 +15,25 @@ import psycopg
 
 from chalicelib import aws, rows
 from chalicelib.aws import s3
-from chalicelib.errors import Refused, RowmillError, Unavailable
+from chalicelib.aws.sqs import MAX_DELAY_SECONDS
+from chalicelib.datasets.pace import max_rate
+from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, ChunkKey, Mode, Number
 from chalicelib.logs import about
-from chalicelib.postgres import hashes, ledger, locks, manifest, outcomes, references, retries, staging, tables, trial
+from chalicelib.postgres import (
+    changes,
+    hashes,
+    ledger,
+    locks,
+    manifest,
+    outcomes,
+    pace,
+    references,
+    retries,
+    staging,
+    tables,
+    trial,
+)
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.prepared import Prepared, prepare
 
@@ -36,16 +52,28 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=key.n)
     db = connection()
+    if upload.dataset_is_gone:  # taken back in the moment that it was opened, by somebody who could not see it yet
+        ledger.ask_to_cancel(db, upload.tenant, upload.upload_id)
     # The lock tells the sweep that somebody is at work; the claim guards the rows.
     with locks.alone(db, locks.chunk(key.upload, key.n)) as ours:
         if not ours:
             raise Unavailable("chunk_busy", "Another worker is at this chunk.")
+        _keep_pace(db, upload, key)
         work = manifest.take(db, key)
         if work is None:
             manifest.bury_spent(db, key)
         else:
             _attempt(upload, work)
     return upload.number
+
+
+def _keep_pace(db: Connection, upload: ledger.Upload, key: ChunkKey) -> None:
+    """Put the chunk off if its dataset has had as many rows as it may by now. No attempt is spent, no worker waits."""
+    rate = max_rate(upload.descriptor)
+    seconds = pace.wait(db, upload.dataset, key, rate) if rate and key.reading == "load" else 0.0
+    if seconds > 0:
+        detail = "The dataset takes no more rows a second."
+        raise NotYet("rows_throttled", detail, retry_after=min(math.ceil(seconds), MAX_DELAY_SECONDS))
 
 
 def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
@@ -107,7 +135,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, work.key):
             return
-        orphans = references.find_orphans(db, upload.tenant, schema, found.checked.columns)
+        orphans = references.find_orphans(db, upload.owner, schema, found.checked.columns)
         held: Sequence[int] = ()
         if upload.dataset == 0:
             outcome = staging.Outcome()
@@ -127,6 +155,8 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             retries.add_origins(db, upload.number, work.first_record, found.origins)
         counts = _count(work.records, outcome, len(errors), len(contested), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
+        if work.reading == "load":
+            changes.note(db, upload.dataset)
 
 
 def _place(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chalicelib.forecast import Begun, Forecast, Pace, forecast, observe
+from chalicelib.forecast import PACED_SPREAD, Begun, Forecast, Pace, forecast, observe
 from chalicelib.journey import LOADING, rfc3339
 from chalicelib.postgres import tiers
 from chalicelib.postgres.connection import connection
@@ -31,6 +31,7 @@ def outlook(seen: Mapping[str, Any]) -> dict[str, Any]:
         }
     else:
         shown["queued_before"], said = _by_others(seen)
+    said = _throttled(seen, said)
     if said is not None:
         shown["forecast"] = {"at": seen["seen_at"].timestamp(), "seconds": said.seconds, "spread": said.spread}
     return shown
@@ -61,6 +62,15 @@ def _by_others(seen: Mapping[str, Any]) -> tuple[int, Forecast | None]:
     before = look.before.get(seen["number"], tiers.Before(0, 0))
     pace = observe(look.spans.get(tier, ()), look.now)
     return before.chunks, forecast(pace, before.bytes + _bytes_left(seen), look.begun(tier), borrowed=True)
+
+
+def _throttled(seen: Mapping[str, Any], said: Forecast | None) -> Forecast | None:
+    """The same, or what a dataset's max_rows_per_second leaves of it. Other uploads into it take a share of that."""
+    rows = seen["rows_total"] if seen["rows_total"] is not None else seen["plan"].get("estimated_rows")
+    if not seen["max_rate"] or rows is None:
+        return said
+    seconds = max(1.0, (rows - seen["records_done"]) / seen["max_rate"])
+    return said if said is not None and said.seconds > seconds else Forecast(seconds, PACED_SPREAD)
 
 
 def _bytes_left(seen: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from chalicelib import formats, inference, matching
 from chalicelib.aws import s3, sqs
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
+from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, correction
 from chalicelib.journey import Tier, tier
@@ -23,6 +24,7 @@ SPLITTER_VERSION: Final = 2
 SAMPLE_BYTES: Final = 256 * 1024
 MOST_CELLS: Final = 1_800_000  # of a chunk: a cell takes a worker some 30 bytes however short it is
 CELLS_PER_COLUMN: Final = 800  # what a column takes besides, in cells
+PACED_CHUNKS: Final = 1000  # each of a throttled file is put off, and again every 15 minutes until it is its turn
 REVIEWED_ROWS: Final = 20
 REVIEWED_CELLS: Final = 1000  # the status table holds them
 REVIEWED_LENGTH: Final = 40
@@ -60,7 +62,8 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     look = _look(upload, sample, schema)
     start, left = look.header.end, text.size - look.header.end
-    queue = tier(_estimate_rows(sample[start:], left))
+    rows = _estimate_rows(sample[start:], left)
+    queue = tier(rows)
     rule = _chunk_rule(queue)
     segment = _segment_bytes(text.size, left)
     return {
@@ -79,7 +82,8 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else look.header.lines),
         "segment_bytes": segment,
         "chunk_bytes": _equal_chunks(segment or left, rule.bytes),
-        "chunk_records": _most_records(rule, len(look.columns)),
+        "chunk_records": _paced_records(upload, rows, _most_records(rule, len(look.columns))),
+        "estimated_rows": rows,
         "tier": queue,
     }
 
@@ -166,6 +170,12 @@ def _estimate_rows(sample: bytes, size: int) -> int:
 def _most_records(rule: ChunkRule, width: int) -> int:
     """Records of a chunk: few of a wide file, of which 8 MiB may hold as many cells as bytes."""
     return max(1, min(rule.records, MOST_CELLS // width - CELLS_PER_COLUMN))
+
+
+def _paced_records(upload: ledger.Upload, rows: int, most: int) -> int:
+    """Records of a chunk that is to take its turn: a second's, or more of a file that would be thousands of chunks."""
+    rate = max_rate(upload.descriptor)
+    return min(most, max(1, int(rate), rows // PACED_CHUNKS)) if rate else most
 
 
 def _segment_bytes(size: int, left: int) -> int | None:

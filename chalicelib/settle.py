@@ -16,7 +16,7 @@ from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import ledger, locks, manifest, outcomes, passes, projection, trial
+from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, projection, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -186,6 +186,7 @@ def _replay(db: Connection, upload: ledger.Upload) -> None:
         displaced = {row & ((1 << RECORD_BITS) - 1): key for row, key in settled.displaced}
         _reject(db, upload, displaced)
     manifest.record_settled(db, upload.number, "load", settled.counts)
+    changes.note(db, upload.dataset)
 
 
 def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> None:

@@ -110,7 +110,9 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
 def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     db = connection()
     if upload.dataset_is_gone:
-        raise Refused("dataset_gone", "The dataset was deleted before the file came.")
+        raise Refused(
+            "dataset_gone", "The dataset was deleted before the file came, or may not be written to any more."
+        )
     if upload.options.get("on_duplicate_file") == "reject" and not upload.plan:
         _refuse_double(upload)
     planned = _planned(upload, sample, deadline)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from chalicelib import conditional
+from chalicelib import conditional, pages_kept
 from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
@@ -25,7 +25,7 @@ from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
-from chalicelib.postgres import handmade, ledger, people, references, selection, tables
+from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres.connection import Connection, connection, refusal
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
@@ -33,9 +33,16 @@ from chalicelib.strict_json import is_text
 
 def listing(tenant: str, name: str, asked: Asked) -> Page:
     """Rows of one upload or of all, in file order or as a query orders them. Raises Refused (400, 404)."""
-    dataset = people.get_dataset(connection(), tenant, name).dataset
-    given = dict(asked.filters)
-    upload = _upload_number(tenant, given.pop("upload", None))
+    found = people.get_dataset(connection(), tenant, name)
+    dataset, given = found.dataset, dict(asked.filters)
+    upload = _upload_number(tenant, dataset, given.pop("upload", None))
+    # The count was read before the rows are: they may be newer than it says, which it then is asked for no more.
+    state = (dataset.number, dataset.version, found.changes)
+    wanted = (upload, tuple(sorted(given.items())), asked.cursor, asked.limit)
+    return pages_kept.rows.page((*state, *wanted), lambda: _read(dataset, upload, given, asked))
+
+
+def _read(dataset: Dataset, upload: Number | None, given: Mapping[str, str], asked: Asked) -> Page:
     with _standing():
         if not given:
             return _in_file_order(dataset, upload, asked)
@@ -103,7 +110,7 @@ def create(tenant: str, name: str, document: Mapping[str, Any]) -> tuple[str | N
     with _kept(tenant, name) as (db, dataset):
         schema = dataset.schema
         values = _checked(dataset, document, whole=True)
-        _refuse_orphan(db, tenant, schema, schema.foreign_keys, values)
+        _refuse_orphan(db, dataset.tenant, schema, schema.foreign_keys, values)
         with _judged(db, dataset):
             row = _shower(schema)(handmade.insert(db, _table(dataset), values))
     return _address(name, schema, row), row
@@ -118,7 +125,7 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
         schema = dataset.schema
         key = _key(schema, at.key)
         keyed = any(not document.keys().isdisjoint(columns) for columns in schema.keys)
-        referrers = references.find_referrers(db, at.tenant, dataset) if keyed else []
+        referrers = references.find_referrers(db, dataset.tenant, dataset) if keyed else []
         before = _held(db, dataset, key, hold=True)
         conditional.hold_to(before, if_match)
         values = _checked(dataset, document, whole=False)
@@ -129,7 +136,7 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
         with _judged(db, dataset):
             changed = handmade.update(db, _table(dataset), key, values, watched)
         was, now = (dict(zip(watched, each, strict=True)) for each in (changed.before, changed.after))
-        _refuse_orphan(db, at.tenant, schema, named, now)
+        _refuse_orphan(db, dataset.tenant, schema, named, now)
         for referrer in referrers:
             if any(was[target] != now[target] for target in referrer.key.targets):
                 references.refuse_if_referred(db, referrer, was)
@@ -140,7 +147,7 @@ def remove(at: Addressed, if_match: str | None) -> None:
     """Delete the row. Raises Refused as `change` does."""
     with _kept(at.tenant, at.name) as (db, dataset):
         key = _key(dataset.schema, at.key)
-        referrers = references.find_referrers(db, at.tenant, dataset)
+        referrers = references.find_referrers(db, dataset.tenant, dataset)
         conditional.hold_to(_held(db, dataset, key, hold=True), if_match)
         watched = _targets(referrers)
         gone = dict(zip(watched, handmade.delete(db, _table(dataset), key, watched), strict=True))
@@ -162,9 +169,10 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
     """A transaction in which nobody changes the dataset's table."""
     db = connection()
     with db.transaction():
-        number = people.get_dataset(db, tenant, name).dataset.number
+        number = people.get_dataset(db, tenant, name, "writer").dataset.number
         people.keep_open(db, number)
-        yield db, people.get_dataset(db, tenant, name).dataset  # as it is now that it stays
+        yield db, people.get_dataset(db, tenant, name, "writer").dataset  # as it is now that it stays
+        changes.note(db, number)
 
 
 def _key(schema: Schema, segment: str) -> dict[str, Value]:
@@ -223,7 +231,7 @@ def _judged(db: Connection, dataset: Dataset) -> Iterator[None]:
         with db.transaction():
             yield
     except psycopg.errors.UniqueViolation as error:
-        column = ", ".join(tables.columns_of_key(db, _table(dataset), error.diag.constraint_name or ""))
+        column = ", ".join(tables.columns_of_key(db, error))
         errors = [{"column": column, "code": IN_DATABASE, "detail": DETAILS[IN_DATABASE]}]
         raise Refused(IN_DATABASE, "Another row has the same key.", status=409, errors=errors) from None
     except psycopg.Error as error:
@@ -242,10 +250,11 @@ def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
     return f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
 
 
-def _upload_number(tenant: str, upload_id: str | None) -> Number | None:
+def _upload_number(tenant: str, dataset: Dataset, upload_id: str | None) -> Number | None:
     if upload_id is None:
         return None
-    number = ledger.number_of(connection(), tenant, upload_id) if is_upload_id(upload_id) else None
+    is_one = is_upload_id(upload_id)
+    number = ledger.number_within(connection(), tenant, dataset.number, upload_id) if is_one else None
     if number is None:
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return number

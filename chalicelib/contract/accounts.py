@@ -23,6 +23,7 @@ from chalicelib.contract.words import (
     ref,
     shown,
 )
+from chalicelib.roles import ROLES
 
 _ACCOUNTS: Final = "Accounts"
 _REFRESH: Final = {"refresh": "rmr_1AVc5cTg1x4n5ZaXHWdrNqMaKdktRaGpDrIhPeopd6I"}
@@ -40,6 +41,7 @@ _KEY: Final[dict[str, Schema]] = {
     "id": TEXT,
     "name": TEXT,
     "prefix": {"type": "string", "description": "The first 12 characters of the secret."},
+    "role": {"type": "string", "enum": list(ROLES)},
     "created_at": MOMENT,
     "expires_at": nullable(MOMENT),
 }
@@ -70,6 +72,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {
             "name": {"type": "string", "minLength": 1, "maxLength": 100, "title": "1 to 100 characters"},
             "expires_in_days": {"type": "integer", "minimum": 1, "maximum": 3650, "title": "from 1 to 3650 days"},
+            "role": {
+                "type": "string",
+                "enum": list(ROLES),
+                "default": "owner",
+                "description": "A reader may only look; a writer also send files and rows, but change no dataset.",
+            },
         },
         "name",
     ),

@@ -20,6 +20,7 @@ from chalicelib.contract.words import (
     Parameter,
     Schema,
     listed,
+    nullable,
     page_of,
     paged,
     ref,
@@ -27,9 +28,12 @@ from chalicelib.contract.words import (
     unchanged,
 )
 from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
+from chalicelib.datasets.pace import FASTEST, SLOWEST
 from chalicelib.journey import MODES
+from chalicelib.roles import ROLES
 
 _TAG: Final = "Datasets"
+_RATE: Final[Schema] = {"type": "number", "minimum": SLOWEST, "maximum": FASTEST}
 DATASET_NOT_FOUND: Final = Error(404, "dataset_not_found", "There is no such dataset, or it is another tenant's.")
 UPLOAD_NOT_FOUND: Final = Error(404, "upload_not_found", "There is no such upload, or it is another tenant's.")
 DATASET_BUSY: Final = Error(409, "dataset_busy", "Uploads into the dataset are under way, or it is in use.")
@@ -88,6 +92,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
             **_FIELDS,
             "mode": {**MODE, "default": "insert", "description": "What uploads do by default."},
             "indexes": {"type": "array", "description": "Up to 16: fields, or lists of fields."},
+            "partition_by": {
+                "description": "`{field, hash}`, or `{field, every, from, to}`: month or year, from and to YYYY-MM."
+            },
+            "max_rows_per_second": {
+                **nullable(_RATE),
+                "title": f"a number from {SLOWEST} to {FASTEST:,}",
+                "description": "How fast all uploads into it may load together; as fast as they can without it.",
+            },
         },
         "required": ["fields"],
         "additionalProperties": True,
@@ -95,10 +107,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
     },
     "Dataset": shown(
         {
+            "id": {"type": "string", "description": "What others call it, and its owner may: `dst_…`."},
             "name": TEXT,
+            "owner": {"type": "string", "description": "The username of its owner."},
+            "role": {"type": "string", "enum": list(ROLES), "description": "What the asker may do in it."},
             "version": {**COUNT, "description": "Grows with each change of the columns."},
             "mode": MODE,
             "indexes": listed(listed(TEXT), description="By which rows are found, beside the keys."),
+            "max_rows_per_second": nullable(_RATE),
+            "partition_by": nullable(ANYTHING),
             "schema": ref("TableSchema"),
             "created_at": MOMENT,
         }
@@ -137,7 +154,8 @@ OPERATIONS: Final = (
         "All datasets, by name",
         paged("DatasetPage"),
         headers=_KNOWN,
-        query=PAGED,
+        query=PAGED
+        | {"shared": Parameter({"type": "string", "enum": ["true", "false"]}, "Others' that are shared, by id.")},
     ),
     Operation(
         "PUT",
@@ -150,6 +168,7 @@ OPERATIONS: Final = (
             201: Answer("It is new.", ref("Dataset"), ("ETag",)),
         },
         "One that is empty takes any schema, one that holds rows a wider one. Repeating the request changes nothing.",
+        role="owner",
         body=Body(ref("DatasetDefinition"), _EXAMPLE, codes={".": "schema_invalid", "mode": "mode_invalid"}),
         errors=(*DATASET_ERRORS, Error(404, "dataset_not_found", "Somebody has deleted it at this moment.")),
     ),
@@ -170,6 +189,7 @@ OPERATIONS: Final = (
         _TAG,
         "Delete a dataset with its rows",
         {204: Answer("It is gone; its uploads keep their history.")},
+        role="owner",
         errors=(DATASET_NOT_FOUND, DATASET_BUSY, Error(409, "dataset_referenced", "Another dataset refers to it.")),
     ),
     Operation(

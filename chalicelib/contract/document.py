@@ -76,7 +76,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return {
         **said,
         **({"description": operation.about} if operation.about else {}),
-        **({"security": []} if operation.is_open else {}),
+        **({"security": []} if operation.is_open else {"x-role": operation.needs}),
         **({"parameters": parameters} if parameters else {}),
         **_body(operation),
         "responses": {

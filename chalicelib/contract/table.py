@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chalicelib.contract import accounts, datasets, service, uploads, webhooks
+from chalicelib.contract import accounts, datasets, service, sharing, uploads, webhooks
 from chalicelib.contract.words import Operation, Parameter, Schema, listed, shown
 
-_AREAS: Final = (accounts, datasets, uploads, webhooks, service)
+_AREAS: Final = (accounts, datasets, sharing, uploads, webhooks, service)
 _ERROR: Final = shown(
     {
         "code": {"type": "string"},
@@ -42,13 +42,14 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     (one.method, one.path): one for area in _AREAS for one in area.OPERATIONS
 }
 PATH: Final[Mapping[str, Parameter]] = {
-    "name": Parameter({"type": "string", "minLength": 1}, "A dataset's name, percent-encoded."),
+    "name": Parameter({"type": "string", "minLength": 1}, "A dataset's name, or its id, percent-encoded."),
     "upload_id": Parameter(
         {"type": "string", "minLength": 1, "examples": ["upl_01M80FHFV747N9CXY8YY64K210"]}, "An upload."
     ),
     "key": Parameter({"type": "string", "minLength": 1}, "The row's key, as `Location` has it; values between commas."),
     "key_id": Parameter({"type": "string", "minLength": 1}, "An API key's id."),
     "webhook_id": Parameter({"type": "string", "minLength": 1}, "A webhook."),
+    "username": Parameter({"type": "string", "minLength": 1}, "An account's name, escaped as a row's key is."),
     "n": Parameter({"type": "integer", "minimum": 1}, "The record's place in the file, from 1."),
 }
 HEADERS: Final[Mapping[str, str]] = {

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chalicelib.roles import Role
+
 Schema = Mapping[str, Any]
 
 KEYWORDS: Final = frozenset(
@@ -79,7 +81,13 @@ class Operation:
     body: Body | None = None
     errors: Sequence[Error] = ()
     is_open: bool = False  # to those who have no token
+    role: Role | None = None  # that it takes, where that is not a reader to look and a writer to change
     further: str = ""  # what query parameters of other names mean, where the handler is to judge them
+
+    @property
+    def needs(self) -> Role:
+        """The role that it takes, of an API key and in a dataset."""
+        return self.role or ("reader" if self.method == "GET" else "writer")
 
     def problems(self) -> Iterator[Error]:
         """Everything it may refuse, each once."""
@@ -89,7 +97,8 @@ class Operation:
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
         token = () if self.is_open else (TOKEN_INVALID,)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
-        all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *EVERYWHERE)
+        role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
+        all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
         yield from {(one.status, one.code): one for one in all_of_them}.values()
 
 
@@ -152,6 +161,9 @@ TOKEN_INVALID: Final = Error(
     401, "token_invalid", "The Bearer token is missing, expired or not ours.", ("WWW-Authenticate",)
 )
 ORIGIN_FOREIGN: Final = Error(403, "origin_foreign", "It was asked by cookie, and not from a page of the same host.")
+ROLE_FORBIDS: Final = Error(
+    403, "role_forbids", "The API key's role, or the one in the dataset, is below what it takes."
+)
 KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),

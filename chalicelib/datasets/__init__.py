@@ -5,7 +5,7 @@ bad rows in. Properties that only describe are let through.
 """
 
 from chalicelib.cells.fields import FALSE_VALUES, POSTGRES_TYPES, TRUE_VALUES, Field, FieldType
-from chalicelib.datasets.descriptor import MAX_FIELDS, MAX_IDENTIFIER_BYTES, is_dataset_name, read_schema
+from chalicelib.datasets.descriptor import MAX_FIELDS, MAX_IDENTIFIER_BYTES, is_dataset_id, is_dataset_name, read_schema
 from chalicelib.datasets.keys import MAX_KEY_FIELDS
 from chalicelib.datasets.schema import Dataset, ForeignKey, Schema, narrowings, read_mode
 
@@ -21,6 +21,7 @@ __all__ = [
     "FieldType",
     "ForeignKey",
     "Schema",
+    "is_dataset_id",
     "is_dataset_name",
     "narrowings",
     "read_mode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
@@ -10,6 +11,8 @@ from chalicelib.cells import Field, FieldType, patterns, reading
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.datasets import constraints
 from chalicelib.datasets.keys import foreign_key_problems, index_problems, key_problems, read_foreign_key
+from chalicelib.datasets.pace import pace_problems
+from chalicelib.datasets.partitions import partition_problems, read_partitions
 from chalicelib.datasets.problems import Problem, are_strings, as_list, problem
 from chalicelib.datasets.schema import Schema
 from chalicelib.errors import Refused
@@ -17,8 +20,9 @@ from chalicelib.errors import Refused
 MAX_FIELDS: Final = 1500  # Postgres stops at 1,600 columns, less for wide rows
 MAX_IDENTIFIER_BYTES: Final = 63
 
+_ID: Final = re.compile("dst_[0-9a-f]{32}").fullmatch
 _SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
-_NOT_YET: Final = ("encrypted", "partition_by", "max_rows_per_second")
+_NOT_YET: Final = ("encrypted",)
 _NOT_IN_A_FIELD: Final = ("categories", "categoriesOrdered")
 _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
     "decimalChar": ("number",),
@@ -30,6 +34,11 @@ _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
 def is_dataset_name(name: str) -> bool:
     """Whether a dataset may be called so: its view is."""
     return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= MAX_IDENTIFIER_BYTES
+
+
+def is_dataset_id(name: str) -> bool:
+    """Whether this is what others than its owner call a dataset: no name of one is like it."""
+    return _ID(name) is not None
 
 
 def read_schema(descriptor: Mapping[str, Any]) -> Schema:
@@ -44,7 +53,16 @@ def read_schema(descriptor: Mapping[str, Any]) -> Schema:
     keys = dict.fromkeys(([primary] if primary else []) + unique + declared)
     references = tuple(map(read_foreign_key, descriptor.get("foreignKeys", [])))
     indexes = tuple(dict.fromkeys(tuple(as_list(item)) for item in descriptor.get("indexes", [])))
-    return Schema(fields, tuple(keys), bool(primary), tuple(descriptor.get("missingValues", [""])), references, indexes)
+    parted = descriptor.get("partition_by")
+    return Schema(
+        fields,
+        tuple(keys),
+        bool(primary),
+        tuple(descriptor.get("missingValues", [""])),
+        references,
+        read_partitions(parted) if parted is not None else None,
+        indexes,
+    )
 
 
 def _field(item: Mapping[str, Any], primary: tuple[str, ...]) -> Field:
@@ -86,6 +104,9 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
     yield from key_problems(descriptor, names)
     yield from foreign_key_problems(descriptor.get("foreignKeys", []), names)
     yield from index_problems(descriptor.get("indexes", []), names)
+    yield from pace_problems(descriptor.get("max_rows_per_second"))
+    if descriptor.get("partition_by") is not None:
+        yield from partition_problems(descriptor["partition_by"], descriptor)
     yield from (problem(None, f"{name} is not supported") for name in _NOT_YET if descriptor.get(name))
     if not are_strings(descriptor.get("missingValues", [])):
         yield problem(None, "missingValues must be a list of strings")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.cells import Field
+from chalicelib.datasets.partitions import Partitions
 from chalicelib.errors import Refused
 from chalicelib.journey import MODES, Mode
 
@@ -32,6 +33,7 @@ class Schema:
     has_primary_key: bool
     missing_values: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
+    partitions: Partitions | None = None
     indexes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
     @property
@@ -57,6 +59,10 @@ def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
     """
     if (old.keys, old.has_primary_key) != (new.keys, new.has_primary_key):
         yield None, "the keys differ"
+    if old.partitions != new.partitions and not (
+        old.partitions and new.partitions and new.partitions.extends(old.partitions)
+    ):
+        yield None, "rows are parted otherwise"
     known = {spec.name: spec for spec in old.fields}
     yield from ((name, "the column would be lost") for name in known if name not in new.names)
     for spec in new.fields:
@@ -72,6 +78,7 @@ class Dataset:
     """A named schema of one tenant, whose rows are in `data.d_{number}`."""
 
     number: int
+    tenant: str
     name: str
     version: int
     mode: Mode

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalicelib.postgres.connection import Connection
+from chalicelib.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,22 +16,30 @@ class ApiKey:
     key_id: str
     name: str
     prefix: str
+    role: Role
     created_at: str
     expires_at: str | None
 
 
 _RFC3339 = """'YYYY-MM-DD"T"HH24:MI:SS"Z"'"""
-_KEY = f"key_id, name, prefix, to_char(created_at, {_RFC3339}), to_char(expires_at, {_RFC3339})"
+_KEY = f"key_id, name, prefix, role, to_char(created_at, {_RFC3339}), to_char(expires_at, {_RFC3339})"
 
 
 def add(
-    connection: Connection, user_id: str, key_id: str, name: str, prefix: str, secret: bytes, days: int | None
+    connection: Connection,
+    user_id: str,
+    key_id: str,
+    name: str,
+    prefix: str,
+    role: Role,
+    secret: bytes,
+    days: int | None,
 ) -> ApiKey:
     """A new key, for so many days or for good."""
     row = connection.execute(
-        "INSERT INTO rowmill.api_key (key_id, user_id, name, prefix, hash, expires_at)"
-        f" VALUES (%s, %s, %s, %s, %s, now() + %s::int * interval '1 day') RETURNING {_KEY}",
-        (key_id, user_id, name, prefix, secret, days),
+        "INSERT INTO rowmill.api_key (key_id, user_id, name, prefix, role, hash, expires_at)"
+        f" VALUES (%s, %s, %s, %s, %s, %s, now() + %s::int * interval '1 day') RETURNING {_KEY}",
+        (key_id, user_id, name, prefix, role, secret, days),
     ).fetchone()
     assert row is not None
     return ApiKey(*row)
@@ -52,11 +61,11 @@ def delete(connection: Connection, user_id: str, key_id: str) -> bool:
     )
 
 
-def owner(connection: Connection, secret: bytes) -> tuple[str, str] | None:
-    """The user and the tenant that a key speaks for, if it is one and has not expired."""
+def owner(connection: Connection, secret: bytes) -> tuple[str, str, Role] | None:
+    """The user and the tenant that a key speaks for and what it may do, if it is one and has not expired."""
     row = connection.execute(
-        "SELECT user_id, tenant FROM rowmill.api_key JOIN rowmill.account USING (user_id)"
+        "SELECT user_id, tenant, role FROM rowmill.api_key JOIN rowmill.account USING (user_id)"
         " WHERE hash = %s AND (expires_at IS NULL OR expires_at > now())",
         (secret,),
     ).fetchone()
-    return (row[0], row[1]) if row else None
+    return (row[0], row[1], row[2]) if row else None

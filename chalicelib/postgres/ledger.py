@@ -69,7 +69,8 @@ class Upload:
     chunks_total: int | None
     has_clashes: bool
     piece: dict[str, Any] | None
-    dataset_is_gone: bool
+    dataset_is_gone: bool  # or this tenant may write to it no more
+    owner: str  # whose dataset it is: other datasets that it refers to are theirs
 
     @property
     def text(self) -> Text:
@@ -94,7 +95,10 @@ _SELECT_UPLOAD: Final = """
            coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{}') AS descriptor, u.review,
            u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece,
-           d.deleted_at IS NOT NULL AS dataset_is_gone
+           coalesce(d.deleted_at IS NOT NULL OR d.tenant <> u.tenant AND NOT EXISTS (
+               SELECT FROM rowmill.dataset_grant g
+               WHERE g.dataset = d.number AND g.tenant = u.tenant AND g.role = 'writer'), false) AS dataset_is_gone,
+           coalesce(d.tenant, u.tenant) AS owner
     FROM rowmill.upload u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
 """
 
@@ -117,7 +121,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                              concat_ws('/', %(tenant)s::text, %(dataset)s::text, %(etag)s::text)))) o
             LEFT JOIN LATERAL (
                 SELECT number FROM rowmill.dataset
-                WHERE tenant = %(tenant)s AND name = %(dataset)s AND NOT is_inferring
+                WHERE (tenant = %(tenant)s AND name = %(dataset)s OR dataset_id = %(dataset)s) AND NOT is_inferring
                 ORDER BY deleted_at DESC NULLS FIRST LIMIT 1  -- one that was deleted since: the upload says so
             ) d ON true
             WHERE (is_inferring OR d.number IS NOT NULL) AND NOT EXISTS (
@@ -168,6 +172,15 @@ def state_of(connection: Connection, tenant: str, upload_id: str) -> tuple[Numbe
         (tenant, upload_id),
     ).fetchone()
     return (Number(row[0]), row[1]) if row else None
+
+
+def number_within(connection: Connection, tenant: str, dataset: int, upload_id: str) -> Number | None:
+    """The number of an upload that is this tenant's, or anybody's into this dataset."""
+    row = connection.execute(
+        "SELECT number FROM rowmill.upload WHERE upload_id = %s AND (tenant = %s OR dataset = %s)",
+        (upload_id, tenant, dataset),
+    ).fetchone()
+    return Number(row[0]) if row else None
 
 
 def begin_splitting(connection: Connection, number: Number) -> None:

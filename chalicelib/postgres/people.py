@@ -1,4 +1,4 @@
-"""Tenants, accounts and the catalogue of datasets."""
+"""Tenants, accounts and the catalogue of datasets, with who may do what in which."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from chalicelib.datasets import Dataset, is_dataset_name, read_schema
+from chalicelib.datasets import Dataset, is_dataset_id, is_dataset_name, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Mode, rfc3339
+from chalicelib.postgres import changes
 from chalicelib.postgres.connection import Connection
+from chalicelib.roles import Role, hold_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +49,52 @@ def find_account(connection: Connection, username: str) -> Account | None:
     return Account(*row) if row else None
 
 
-_DATASET = "number, name, version, mode, descriptor, created_at"
+_DATASET = (
+    "SELECT d.number, d.tenant, d.name, d.version, d.mode, d.descriptor, d.created_at, d.dataset_id,"
+    f" (SELECT username FROM rowmill.account a WHERE a.tenant = d.tenant ORDER BY user_id LIMIT 1), {changes.COUNT}"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogued:
-    """A dataset and when it was made (RFC 3339)."""
+    """A dataset, when it was made (RFC 3339), what others call it, its owner's name, what the asker may do."""
 
     dataset: Dataset
     created_at: str
+    dataset_id: str
+    owner: str
+    changes: int  # of its rows so far
+    role: Role
 
 
 def find_dataset(connection: Connection, tenant: str, name: str) -> Catalogued | None:
-    """The tenant's dataset of this name."""
+    """The tenant's own dataset of this name."""
     row = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name = %s AND deleted_at IS NULL", (tenant, name)
+        f"{_DATASET}, 'owner' FROM rowmill.dataset d WHERE tenant = %s AND name = %s AND deleted_at IS NULL",
+        (tenant, name),
     ).fetchone()
     return _catalogued(row) if row else None
 
 
-def get_dataset(connection: Connection, tenant: str, name: str) -> Catalogued:
-    """The tenant's dataset of this name. Raises Refused `dataset_not_found` (404)."""
-    found = find_dataset(connection, tenant, name) if is_dataset_name(name) else None
+def resolve(connection: Connection, tenant: str, name: str) -> Catalogued | None:
+    """The dataset that a request of this tenant's means: its own by name, or by id any that it has a role in."""
+    if not is_dataset_id(name):
+        return find_dataset(connection, tenant, name) if is_dataset_name(name) else None
+    row = connection.execute(
+        f"{_DATASET}, CASE d.tenant WHEN %(tenant)s THEN 'owner' ELSE g.role END"
+        " FROM rowmill.dataset d LEFT JOIN rowmill.dataset_grant g ON g.dataset = d.number AND g.tenant = %(tenant)s"
+        " WHERE dataset_id = %(id)s AND deleted_at IS NULL AND (d.tenant = %(tenant)s OR g.role IS NOT NULL)",
+        {"tenant": tenant, "id": name},
+    ).fetchone()
+    return _catalogued(row) if row else None
+
+
+def get_dataset(connection: Connection, tenant: str, name: str, needs: Role = "reader") -> Catalogued:
+    """The same. Raises Refused `dataset_not_found` (404), and `role_forbids` (403) if the role is below `needs`."""
+    found = resolve(connection, tenant, name)
     if found is None:
         raise Refused("dataset_not_found", "There is no dataset of this name.", status=404)
+    hold_to(found.role, needs)
     return found
 
 
@@ -98,8 +122,18 @@ def keep_open(connection: Connection, number: int) -> int:
 def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
     """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND name > %s AND deleted_at IS NULL"
+        f"{_DATASET}, 'owner' FROM rowmill.dataset d WHERE tenant = %s AND name > %s AND deleted_at IS NULL"
         " ORDER BY name LIMIT %s",
+        (tenant, after, limit),
+    )
+    return map(_catalogued, rows)
+
+
+def list_shared(connection: Connection, tenant: str, after: str, limit: int) -> Iterator[Catalogued]:
+    """Others' datasets that the tenant has a role in, by id, those after `after`."""
+    rows = connection.execute(
+        f"{_DATASET}, g.role FROM rowmill.dataset_grant g JOIN rowmill.dataset d ON d.number = g.dataset"
+        " WHERE g.tenant = %s AND d.dataset_id > %s AND deleted_at IS NULL ORDER BY d.dataset_id LIMIT %s",
         (tenant, after, limit),
     )
     return map(_catalogued, rows)
@@ -109,7 +143,7 @@ def list_referring(connection: Connection, tenant: str, name: str) -> list[Datas
     """The tenant's datasets with a foreign key to the one of this name."""
     wanted = Jsonb({"foreignKeys": [{"reference": {"resource": name}}]})
     rows = connection.execute(
-        f"SELECT {_DATASET} FROM rowmill.dataset WHERE tenant = %s AND descriptor @> %s"
+        f"{_DATASET}, 'owner' FROM rowmill.dataset d WHERE tenant = %s AND descriptor @> %s"
         " AND deleted_at IS NULL ORDER BY name",
         (tenant, wanted),
     )
@@ -136,11 +170,15 @@ def change_dataset(connection: Connection, dataset: Dataset, mode: Mode, descrip
 
 def delete_dataset(connection: Connection, number: int) -> None:
     """Free the name. The number stays, for the uploads that were loaded under it, at a version that none was."""
+    connection.execute("DELETE FROM rowmill.dataset_grant WHERE dataset = %s", (number,))
+    connection.execute("DELETE FROM rowmill.pace WHERE dataset = %s", (number,))
+    connection.execute("DELETE FROM rowmill.dataset_change WHERE dataset = %s", (number,))
     connection.execute(
         "UPDATE rowmill.dataset SET deleted_at = now(), version = version + 1 WHERE number = %s", (number,)
     )
 
 
 def _catalogued(row: tuple[Any, ...]) -> Catalogued:
-    number, name, version, mode, descriptor, created_at = row
-    return Catalogued(Dataset(number, name, version, mode, read_schema(descriptor), descriptor), rfc3339(created_at))
+    number, tenant, name, version, mode, descriptor, created_at, *shown = row
+    dataset = Dataset(number, tenant, name, version, mode, read_schema(descriptor), descriptor)
+    return Catalogued(dataset, rfc3339(created_at), *shown)

@@ -97,6 +97,8 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded
                                 ELSE c.contested END AS unprocessed,
                    c.records_done, clock_timestamp() AS seen_at,
+                   (SELECT (descriptor ->> 'max_rows_per_second')::float8 FROM rowmill.dataset d
+                    WHERE d.number = u.dataset) AS max_rate,
                    c.begun, c.begun_s, c.paced, c.paced_s, c.paced_squares, c.paced_bytes, c.paced_records,
                    c.paced_for_s,
                    u.bytes_total AS bytes_stored, u.piece IS NOT NULL AS is_piece, u.settle_attempts,

@@ -214,7 +214,8 @@ def _unseat(connection: Connection, names: Names, upload: int) -> list[tuple[int
                         FROM {staging} s JOIN fate f ON f._row = s._row
                         WHERE f.code = {code} AND NOT EXISTS (
                             SELECT FROM rowmill.contested c WHERE c.upload = {upload} AND c.record = s._row - {low})
-                    )) RETURNING t._row)
+                    )) AND t._row IN (SELECT _row FROM fate WHERE code = {code})  -- a ctid is a place in each partition
+                    RETURNING t._row)
                 SELECT f._row, f.key FROM unseated JOIN fate f USING (_row)
                 """,
                 same=names.matches(key),

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
 from chalicelib.cells import Field, Value
 from chalicelib.datasets import Schema
 from chalicelib.journey import lineages
+from chalicelib.postgres import partitions
 from chalicelib.postgres.connection import Connection
 
 
@@ -52,7 +54,12 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
         for place, key in enumerate(schema.keys)
     ]
     parts = [*columns, sql.SQL("_row bigint NOT NULL"), *keys]
-    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table.name, sql.SQL(", ").join(parts)))
+    connection.execute(
+        sql.SQL("CREATE TABLE {} ({}){}").format(
+            table.name, sql.SQL(", ").join(parts), partitions.clause(schema.partitions)
+        )
+    )
+    partitions.make_missing(connection, table.number, schema.partitions)
     # The claim on the chunk is what keeps rows single; a unique B-tree here cost a third of the speed.
     connection.execute(sql.SQL("CREATE INDEX ON {} USING brin (_row) WITH (autosummarize)").format(table.name))
     match_indexes(connection, table)
@@ -111,6 +118,7 @@ def widen(connection: Connection, tenant: str, name: str, table: Table, wider: S
         elif before.required and not field.required:
             column = sql.Identifier(field.name)
             connection.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(table.name, column))
+    partitions.make_missing(connection, table.number, wider.partitions)
     _create_view(connection, tenant, name, Table(table.number, table.version + 1, wider))
 
 
@@ -133,13 +141,13 @@ def count_rows(connection: Connection, table: Table, upload: int) -> int:
     return int(row[0]) if row else 0
 
 
-def columns_of_key(connection: Connection, table: Table, constraint: str) -> list[str]:
-    """The columns of a key, by the name that Postgres gave it."""
+def columns_of_key(connection: Connection, fault: psycopg.errors.UniqueViolation) -> list[str]:
+    """The columns of the key that a row has violated, of a table or of a partition."""
     rows = connection.execute(
         "SELECT attname FROM pg_constraint c CROSS JOIN unnest(conkey) WITH ORDINALITY AS k (place, n)"
         " JOIN pg_attribute a ON (a.attrelid, a.attnum) = (c.conrelid, k.place)"
         " WHERE c.conrelid = to_regclass(%s) AND conname = %s ORDER BY n",
-        (f"data.d_{table.number}", constraint),
+        (f"data.{fault.diag.table_name}", fault.diag.constraint_name),
     )
     return [name for (name,) in rows]
 

@@ -24,6 +24,7 @@ from .resources import (
     Dataset,
     Delivery,
     Descriptor,
+    Grant,
     Mode,
     NewApiKey,
     NewWebhook,
@@ -31,6 +32,7 @@ from .resources import (
     PartTicket,
     Record,
     Reject,
+    Role,
     Row,
     Session,
     Summary,
@@ -108,9 +110,10 @@ class Rowmill:
         self._transport.keeper.keep(Tokens(session["access"], session["refresh"]))
         return session
 
-    def create_api_key(self, name: str, days: int | None = None) -> NewApiKey:
-        """A key for a machine. Its secret is in this answer alone."""
-        body = {"name": name} if days is None else {"name": name, "expires_in_days": days}
+    def create_api_key(self, name: str, days: int | None = None, role: Role | None = None) -> NewApiKey:
+        """A key for a machine, which may do all that its owner may unless a role says less. Its secret is told once."""
+        given = {"name": name, "expires_in_days": days, "role": role}
+        body = {name: value for name, value in given.items() if value is not None}
         return cast(NewApiKey, document(self._transport.call("POST", "api-keys", body=body)))
 
     def iterate_api_keys(self, limit: int | None = None) -> Iterator[ApiKey]:
@@ -177,8 +180,21 @@ class Rowmill:
         """Delete the dataset with its rows."""
         self._transport.call("DELETE", _path("datasets", name))
 
-    def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
-        return cast(Iterator[Dataset], self._items("datasets", {}, limit))
+    def iterate_datasets(self, limit: int | None = None, *, shared: bool = False) -> Iterator[Dataset]:
+        """One's own by name; or others' that are shared, by id, which is what they are called here."""
+        return cast(Iterator[Dataset], self._items("datasets", {"shared": "true"} if shared else {}, limit))
+
+    def put_grant(self, dataset: str, username: str, role: Role) -> Grant:
+        """Let an account read the dataset, or also write to it."""
+        answer = self._transport.call("PUT", _grant_path(dataset, username), body={"role": role}, again=True)
+        return cast(Grant, document(answer))
+
+    def iterate_grants(self, dataset: str, limit: int | None = None) -> Iterator[Grant]:
+        return cast(Iterator[Grant], self._items(_path("datasets", dataset, "grants"), {}, limit))
+
+    def delete_grant(self, dataset: str, username: str) -> None:
+        """The account has no role in the dataset any more; what it is loading is canceled."""
+        self._transport.call("DELETE", _grant_path(dataset, username))
 
     def iterate_rows(
         self,
@@ -451,6 +467,12 @@ def _path(*parts: str) -> str:
     if not {"", ".", ".."}.isdisjoint(parts):
         raise Unusable("a dataset or upload needs a name")
     return "/".join(quote(part, safe="") for part in parts)
+
+
+def _grant_path(dataset: str, username: str) -> str:
+    if not username:
+        raise Unusable("an account has a name")
+    return _path("datasets", dataset, "grants") + "/" + quote(_escaped(username), safe="@")
 
 
 def _row_path(dataset: str, key: Sequence[str]) -> str:

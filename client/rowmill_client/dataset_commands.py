@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from .errors import Unusable
 from .parameters import DatasetName, Json, KeyMode, Limit, connect
 from .resources import Dataset, Descriptor
 from .storage import opened
+
+GrantedRole = Literal["reader", "writer"]
+Username = Annotated[str, typer.Argument(metavar="USERNAME", help="The other account's name.")]
 
 
 def put_dataset(
@@ -48,14 +51,52 @@ def delete_dataset(
         rowmill.delete_dataset(name)
 
 
-def list_datasets(as_json: Json = False, limit: Limit = None) -> None:
+def list_datasets(
+    shared: Annotated[bool, typer.Option("--shared", help="Others' that are shared with this account.")] = False,
+    as_json: Json = False,
+    limit: Limit = None,
+) -> None:
     """List the datasets."""
     with connect() as rowmill:
-        datasets = rowmill.iterate_datasets(limit)
+        datasets = rowmill.iterate_datasets(limit, shared=shared)
         if as_json:
             output.json_array(datasets)
+        elif shared:
+            output.listing(["id", "name", "owner", "role", "created_at"], datasets)
         else:
             _show(datasets)
+
+
+def share(
+    name: DatasetName,
+    username: Username,
+    role: Annotated[GrantedRole, typer.Option(help="What the account may do.")] = "reader",
+    as_json: Json = False,
+) -> None:
+    """Let another account read a dataset, or write to it. It calls the dataset by the id that is printed."""
+    with connect() as rowmill:
+        grant = rowmill.put_grant(name, username, role)
+        called = rowmill.get_dataset(name)["id"]
+    if as_json:
+        output.json_document({**grant, "dataset": called})
+    else:
+        output.table(["dataset", "username", "role"], [[called, grant["username"], grant["role"]]])
+
+
+def unshare(name: DatasetName, username: Username) -> None:
+    """Take an account's role in a dataset back; what it is loading is canceled."""
+    with connect() as rowmill:
+        rowmill.delete_grant(name, username)
+
+
+def list_grants(name: DatasetName, as_json: Json = False, limit: Limit = None) -> None:
+    """List who may do what in a dataset."""
+    with connect() as rowmill:
+        grants = rowmill.iterate_grants(name, limit)
+        if as_json:
+            output.json_array(grants)
+        else:
+            output.listing(["username", "role", "granted_at"], grants)
 
 
 def _show(datasets: Iterable[Dataset]) -> None:

@@ -9,16 +9,18 @@ import typer
 
 from . import output
 from .parameters import Json, Limit, connect
+from .resources import Role
 
 
 def create_key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people tell it by.")],
     days: Annotated[int | None, typer.Option(min=1, help="How long it is good; for good without it.")] = None,
+    role: Annotated[Role | None, typer.Option(help="The most that it may do; all that you may without it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key and print its secret, which is never told again."""
     with connect() as rowmill:
-        made = rowmill.create_api_key(name, days)
+        made = rowmill.create_api_key(name, days, role)
     if as_json:
         output.json_document(made)
         return
@@ -35,7 +37,7 @@ def list_keys(as_json: Json = False, limit: Limit = None) -> None:
         if as_json:
             output.json_array(keys)
         else:
-            output.listing(["id", "name", "prefix", "created_at", "expires_at"], keys)
+            output.listing(["id", "name", "prefix", "role", "created_at", "expires_at"], keys)
 
 
 def delete_key(key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…).")]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
 Mode = Literal["insert", "skip", "upsert"]
+Role = Literal["reader", "writer", "owner"]
 Descriptor: TypeAlias = dict[str, Any]
 Value: TypeAlias = str | int | bool | None
 Row: TypeAlias = dict[str, Value]
@@ -33,6 +34,7 @@ class ApiKey(TypedDict):
     id: str
     name: str
     prefix: str
+    role: Role
     created_at: str
     expires_at: str | None
 
@@ -87,14 +89,27 @@ class Delivery(TypedDict):
 
 
 class Dataset(TypedDict):
-    """A dataset and its Table Schema."""
+    """A dataset and its Table Schema; `role` is what the asker may do in it, `id` what others than `owner` call it."""
 
+    id: str
     name: str
+    owner: str
+    role: Role
     version: int
     mode: Mode
     indexes: list[list[str]]
+    max_rows_per_second: float | None
+    partition_by: dict[str, Any] | None
     schema: Descriptor
     created_at: str
+
+
+class Grant(TypedDict):
+    """What somebody may do in a dataset of another's."""
+
+    username: str
+    role: Role
+    granted_at: str
 
 
 class Form(TypedDict):

@@ -225,6 +225,7 @@ class Door(BaseHTTPRequestHandler):
                     "id": f"key_{number}",
                     "name": body["name"],
                     "prefix": "rmk_a",
+                    "role": body.get("role", "owner"),
                     "created_at": "2026-11-28T12:00:00Z",
                 }
                 self.server.keys[key["id"]] = key | {"expires_at": days and f"in {days} days"}
@@ -1062,8 +1063,8 @@ def test_a_key_for_a_machine_is_made_listed_and_deleted(cloud: Cloud, rowmill: S
     assert rowmill("key", "delete", "key_2").exit_code == 0
     listed = rowmill("key", "list")
     assert listed.stdout.splitlines() == [
-        "id\tname\tprefix\tcreated_at\texpires_at",
-        "key_1\tnightly\trmk_a\t2026-11-28T12:00:00Z\tin 30 days",
+        "id\tname\tprefix\trole\tcreated_at\texpires_at",
+        "key_1\tnightly\trmk_a\towner\t2026-11-28T12:00:00Z\tin 30 days",
     ]
     assert [key["id"] for key in json.loads(rowmill("key", "list", "--json").stdout)] == ["key_1"]
     again = rowmill("key", "delete", "key_2")

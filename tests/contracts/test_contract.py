@@ -48,6 +48,8 @@ REFUSING = (
     "report",
     "paging",
     "table_rows",
+    "sharing",
+    "roles",
     "conditional",
     "webhooks",
     "outgoing",

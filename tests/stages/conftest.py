@@ -28,6 +28,7 @@ from chalicelib import (
     load,
     mend,
     notify,
+    pages_kept,
     rejects,
     report,
     settle,
@@ -75,7 +76,8 @@ def taken(path: str, body: dict[str, Any]) -> dict[str, Any]:
 # Tables and schemas of other tests' tenants: the fault tests take and put back every table there is.
 _DROP_LEFT_OVER = """
     DO $$ DECLARE left_over text; BEGIN
-        FOR left_over IN SELECT format('TABLE data.%I', tablename) FROM pg_tables WHERE schemaname = 'data'
+        FOR left_over IN SELECT format('TABLE %s', oid::regclass) FROM pg_class
+                WHERE relnamespace = 'data'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
             UNION ALL SELECT format('SCHEMA %I', nspname) FROM pg_namespace WHERE nspname LIKE 'ten\\_%'
         LOOP EXECUTE 'DROP ' || left_over || ' CASCADE'; END LOOP;
     END $$
@@ -96,6 +98,7 @@ def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pip
         db.execute(_DROP_LEFT_OVER)
     with mock_aws():
         _make_aws()
+        pages_kept.rows.forget()  # tests change rows behind the API
         pipeline = Pipeline()
         # The one hop that moto cannot make: API function -> define function. Same JSON, same process.
         monkeypatch.setattr(functions, "call", pipeline.call)

@@ -125,11 +125,16 @@ def test_a_dataset_is_created_repeated_shown_and_listed(api: Api) -> None:
     first, again = api.put(body=CONTACTS | {"mode": "skip"}), api.put(body=CONTACTS | {"mode": "skip"})
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json_body == again.json_body == api.get("/v1/datasets/contacts").json_body
-    assert {**first.json_body, "created_at": None} == {
+    assert {**first.json_body, "created_at": None, "id": None} == {
+        "id": None,
         "name": "contacts",
+        "owner": "ada",
+        "role": "owner",
         "version": 1,
         "mode": "skip",
         "indexes": [],
+        "max_rows_per_second": None,
+        "partition_by": None,
         "schema": CONTACTS,
         "created_at": None,
     }

@@ -61,6 +61,7 @@ def test_a_key_opens_its_owner_s_doors_and_is_told_once(ada: Asker) -> None:
         "id": made["id"],
         "name": "nightly load",
         "prefix": made["secret"][:12],
+        "role": "owner",
         "created_at": made["created_at"],
         "expires_at": None,
     }
