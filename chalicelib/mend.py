@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from chalicelib import pictures
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -97,6 +98,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
+        "pictures_deleted": pictures.sweep,
     }
     faults: list[Exception] = []
     done = {name: _tried(step, faults) for name, step in steps.items()}

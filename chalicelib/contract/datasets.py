@@ -88,6 +88,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
             **_FIELDS,
             "mode": {**MODE, "default": "insert", "description": "What uploads do by default."},
             "indexes": {"type": "array", "description": "Up to 16: fields, or lists of fields."},
+            "identity": {
+                "type": "string",
+                "description": "The name of a number that each row gets, and is told by, in a dataset without keys.",
+            },
         },
         "required": ["fields"],
         "additionalProperties": True,

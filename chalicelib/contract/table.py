@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chalicelib.contract import accounts, datasets, service, uploads
+from chalicelib.contract import accounts, aliases, datasets, service, templates, uploads
 from chalicelib.contract.words import Operation, Parameter, Schema, listed, shown
 
-_AREAS: Final = (accounts, datasets, uploads, service)
+_AREAS: Final = (accounts, datasets, templates, uploads, aliases, service)
 _ERROR: Final = shown(
     {
         "code": {"type": "string"},
@@ -48,6 +48,8 @@ PATH: Final[Mapping[str, Parameter]] = {
     ),
     "key": Parameter({"type": "string", "minLength": 1}, "The row's key, as `Location` has it; values between commas."),
     "key_id": Parameter({"type": "string", "minLength": 1}, "An API key's id."),
+    "template": Parameter({"type": "string", "minLength": 1}, "A template's name."),
+    "book_id": Parameter({"type": "integer", "minimum": 1}, "A book's number."),
     "n": Parameter({"type": "integer", "minimum": 1}, "The record's place in the file, from 1."),
 }
 HEADERS: Final[Mapping[str, str]] = {

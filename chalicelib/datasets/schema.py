@@ -33,6 +33,14 @@ class Schema:
     missing_values: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    identity: str | None = (
+        None  # a number that each row gets when it comes in; no file brings it, and nobody changes it
+    )
+
+    @property
+    def shown_names(self) -> list[str]:
+        """The columns as a row is shown."""
+        return [self.identity, *self.names] if self.identity else self.names
 
     @property
     def names(self) -> list[str]:
@@ -57,6 +65,8 @@ def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
     """
     if (old.keys, old.has_primary_key) != (new.keys, new.has_primary_key):
         yield None, "the keys differ"
+    if old.identity != new.identity:
+        yield None, "the identity differs"
     known = {spec.name: spec for spec in old.fields}
     yield from ((name, "the column would be lost") for name in known if name not in new.names)
     for spec in new.fields:
