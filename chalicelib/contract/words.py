@@ -171,6 +171,7 @@ EVERYWHERE: Final = (
 _MEANT: Final[Mapping[str, str]] = {
     "username_invalid": "The username is too long, empty, or has blanks in it.",
     "api_key_invalid": "The key's name or its time cannot be.",
+    "picture_invalid": "The picture is of no type that is taken, or too large.",
     "password_invalid": "The password is too short or too long.",
     "mode_invalid": "The mode is none, or not one for this dataset.",
     "dialect_invalid": "The dialect cannot be, or its marks are not different.",

@@ -27,11 +27,13 @@ from .resources import (
     NewApiKey,
     PartsTicket,
     PartTicket,
+    Picture,
     Record,
     Reject,
     Row,
     Session,
     Summary,
+    Template,
     Ticket,
     Upload,
 )
@@ -134,6 +136,29 @@ class Rowmill:
 
     def iterate_datasets(self, limit: int | None = None) -> Iterator[Dataset]:
         return cast(Iterator[Dataset], self._items("datasets", {}, limit))
+
+    def iterate_templates(self) -> Iterator[Template]:
+        """The datasets that come with the service."""
+        return cast(Iterator[Template], self._items("templates", {}, None))
+
+    def get_template(self, name: str) -> Descriptor:
+        """One of them, for `put_dataset`."""
+        return cast(Descriptor, self._get(_path("templates", name)))
+
+    def send_picture(self, dataset: str, key: str, path: Path) -> Picture:
+        """Send a picture and have the row show it, instead of the one it had."""
+        place = _picture_path(dataset, key)
+        file = storage.measure(path)
+        asked = {"content_type": storage.picture_type(path), "size": file.size}
+        awaited = document(self._transport.call("POST", place, body=asked, again=True))
+        storage.send(awaited["upload"], path, None, self._patience)
+        return cast(Picture, document(self._transport.call("PUT", place, body={"id": awaited["id"]}, again=True)))
+
+    def get_picture(self, dataset: str, key: str) -> Picture:
+        return cast(Picture, self._get(_picture_path(dataset, key)))
+
+    def delete_picture(self, dataset: str, key: str) -> None:
+        self._transport.call("DELETE", _picture_path(dataset, key), again=True)
 
     def iterate_rows(
         self,
@@ -394,6 +419,10 @@ def _path(*parts: str) -> str:
     if not {"", ".", ".."}.isdisjoint(parts):
         raise Unusable("a dataset or upload needs a name")
     return "/".join(quote(part, safe="") for part in parts)
+
+
+def _picture_path(dataset: str, key: str) -> str:
+    return _path("datasets", dataset, "rows", key, "picture")
 
 
 def _row_path(dataset: str, key: Sequence[str]) -> str:

@@ -11,7 +11,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import account_commands, dataset_commands, key_commands, output, reject_commands, row_commands, upload_commands
+from . import (
+    account_commands,
+    dataset_commands,
+    key_commands,
+    output,
+    picture_commands,
+    reject_commands,
+    row_commands,
+    upload_commands,
+)
 from .errors import RowmillError
 
 
@@ -57,6 +66,10 @@ dataset_app.command("put")(dataset_commands.put_dataset)
 dataset_app.command("get")(dataset_commands.get_dataset)
 dataset_app.command("delete")(dataset_commands.delete_dataset)
 dataset_app.command("list")(dataset_commands.list_datasets)
+dataset_app.command("template")(dataset_commands.show_template)
+dataset_app.command()(picture_commands.set_picture)
+dataset_app.command()(picture_commands.get_picture)
+dataset_app.command()(picture_commands.delete_picture)
 dataset_app.command()(row_commands.get_row)
 dataset_app.command()(row_commands.add_row)
 dataset_app.command()(row_commands.set_row)

@@ -49,6 +49,10 @@ REFUSING = (
     "paging",
     "table_rows",
     "conditional",
+    "books",
+    "pictures",
+    "tasks",
+    "templates",
 )
 SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
 ANY = st.recursive(
