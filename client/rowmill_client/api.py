@@ -139,11 +139,11 @@ class Rowmill:
 
     def iterate_templates(self) -> Iterator[Template]:
         """The datasets that come with the service."""
-        return cast(Iterator[Template], self._items("templates", {}, None))
+        return iter(cast(list[Template], self._get("templates")["items"]))
 
     def get_template(self, name: str) -> Descriptor:
         """One of them, for `put_dataset`."""
-        return cast(Descriptor, self._get(_path("templates", name)))
+        return self._get(_path("templates", name))
 
     def send_picture(self, dataset: str, key: str, path: Path) -> Picture:
         """Send a picture and have the row show it, instead of the one it had."""
