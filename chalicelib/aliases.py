@@ -79,5 +79,5 @@ def _files(app: edge.App) -> None:
     def batch_status() -> Response:
         asked = edge.query(app)
         batch_id = asked.filters["batch_id"]
-        found = tasks.listing(edge.tenant(app), batch_id, asked)
-        return edge.bare(app, found, tasks.counts(edge.tenant(app), batch_id) | {"tasks": found.items})
+        counts, found = tasks.status(edge.tenant(app), batch_id, asked)
+        return edge.bare(app, found, counts | {"tasks": found.items})

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib import admit, catalog, pictures, planning, table_rows, tasks, templates
 from chalicelib.aws import s3
 from chalicelib.datasets import Dataset
@@ -50,7 +52,7 @@ def create(tenant: str, fields: Mapping[str, Any], picture: File | None, request
     if picture is not None:
         try:
             pictures.put(_of(tenant, str(row["id"])), picture.data, picture.content_type)
-        except RowmillError:
+        except (RowmillError, ClientError, BotoCoreError):
             table_rows.remove(_at(tenant, str(row["id"])), None)
             raise
     return _shown(dataset, [row])[0]

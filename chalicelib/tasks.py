@@ -21,7 +21,7 @@ from chalicelib.formats import Dialect
 from chalicelib.journey import TERMINAL, Number, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import fates, ledger, projection, tables
-from chalicelib.postgres.connection import connection
+from chalicelib.postgres.connection import Connection, connection
 
 SHOWN: Final = ("title", "author")
 MOST_RAW: Final = 4096  # bytes of a reject in which its title and author are looked for
@@ -69,65 +69,65 @@ def task(tenant: str, task_id: str) -> dict[str, Any]:
     batch_id, _, text = task_id.rpartition(".")
     n = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and text == str(int(text)) else 0
     batch = _find(tenant, batch_id) if n else None
-    found = list(_tasks(batch, n, n)) if batch else []
+    found = list(_tasks(connection(), batch, n, n)) if batch else []
     if not found:
         raise Refused("task_not_found", "There is no task of this id.", status=404)
     return found[0]
 
 
-def counts(tenant: str, batch_id: str) -> dict[str, Any]:
-    """How many tasks of a batch are in each state. Raises Refused `upload_not_found` (404)."""
-    batch = _found(tenant, batch_id)
+def status(tenant: str, batch_id: str, asked: Asked) -> tuple[dict[str, Any], Page]:
+    """How many tasks of a batch are in each state, and a page of them in file order, as of one moment.
+
+    Raises Refused `upload_not_found` (404).
+    """
+    db = connection()
+    with db.transaction():
+        db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        batch = _found(db, tenant, batch_id)
+        after = max(0, min(decode(asked.cursor, int, 0), _MOST_RECORDS))
+        found = _tasks(db, batch, after + 1, after + asked.limit + 1)
+        page = fill(found, asked.limit, dict, lambda one: int(one["task_id"].rpartition(".")[2]))
+        return {"batch_id": batch_id, "total": batch.total} | _counts(db, batch), page
+
+
+def _counts(db: Connection, batch: _Batch) -> dict[str, int]:
     seen = batch.seen
     total = batch.total or 0
     success = seen["loaded"] + seen["updated"] + seen["skipped"] if seen else 0
     failed = total - success if batch.is_over else seen["rejected"] if seen else 0
-    at_work = fates.begun(connection(), batch.number) if batch.number and not batch.is_over else 0
+    at_work = fates.begun(db, batch.number) if batch.number and not batch.is_over else 0
     settling = seen["contested"] if seen and not batch.is_over else 0
-    processing = min(total - success - failed, at_work + settling)
-    return {
-        "batch_id": batch_id,
-        "total": batch.total,
-        "pending": total - success - failed - processing,
-        "processing": processing,
-        "success": success,
-        "failed": failed,
-    }
-
-
-def listing(tenant: str, batch_id: str, asked: Asked) -> Page:
-    """The tasks of a batch in file order. Raises Refused `upload_not_found` (404)."""
-    batch = _found(tenant, batch_id)
-    after = max(0, min(decode(asked.cursor, int, 0), _MOST_RECORDS))
-    found = _tasks(batch, after + 1, after + asked.limit + 1)
-    return fill(found, asked.limit, dict, lambda one: int(one["task_id"].rpartition(".")[2]))
+    # Of a file whose records nobody has counted yet, more may be in than are known of.
+    left = max(0, total - success - failed)
+    processing = min(left, at_work + settling)
+    return {"pending": left - processing, "processing": processing, "success": success, "failed": failed}
 
 
 def _find(tenant: str, batch_id: str) -> _Batch | None:
     try:
-        return _found(tenant, batch_id)
+        return _found(connection(), tenant, batch_id)
     except Refused as refused:
         if refused.code == "upload_not_found":
             return None
         raise
 
 
-def _found(tenant: str, batch_id: str) -> _Batch:
+def _found(db: Connection, tenant: str, batch_id: str) -> _Batch:
     item = dynamodb.get_upload(tenant, batch_id)
-    number = ledger.number_of(connection(), tenant, batch_id)
-    return _Batch(item, number, projection.snapshot(connection(), number) if number else None)
+    number = ledger.number_of(db, tenant, batch_id)
+    return _Batch(item, number, projection.snapshot(db, number) if number else None)
 
 
-def _tasks(batch: _Batch, first: int, last: int) -> Iterator[dict[str, Any]]:
+def _tasks(db: Connection, batch: _Batch, first: int, last: int) -> Iterator[dict[str, Any]]:
     """The tasks from one to another, as far as there are so many."""
-    pieces = fates.pieces(connection(), batch.number, first, last) if batch.number else []
+    pieces = fates.pieces(db, batch.number, first, last) if batch.number else []
     total = batch.total
     if total is None:
         total = max((piece.first_record + piece.records - 1 for piece in pieces), default=0)
     last = min(last, total)
     if first > last:
         return
-    told = _Told.of(batch, first, last)
+    told = _Told.of(db, batch, first, last)
     for n in range(first, last + 1):
         piece = next((one for one in pieces if n in one), None)
         yield told.task(n, piece)
@@ -143,15 +143,15 @@ class _Told:
     loaded: Mapping[int, tuple[str | None, ...]]
 
     @staticmethod
-    def of(batch: _Batch, first: int, last: int) -> _Told:
-        db, number = connection(), batch.number
+    def of(db: Connection, batch: _Batch, first: int, last: int) -> _Told:
+        number = batch.number
         upload = ledger.find(db, number) if number else None
         if number is None or upload is None:
             return _Told(batch, {}, set(), {})
         stretch = (number, first, last)
         rejects = fates.rejects(db, *stretch, MOST_RAW)
         rejected = {n: (errors, _read(upload, raw)) for n, (errors, raw) in rejects.items()}
-        return _Told(batch, rejected, fates.contested(db, *stretch), _loaded(upload, *stretch))
+        return _Told(batch, rejected, fates.contested(db, *stretch), _loaded(db, upload, *stretch))
 
     def task(self, n: int, piece: fates.Piece | None) -> dict[str, Any]:
         if n in self.rejected:
@@ -194,14 +194,17 @@ def _message(error: Mapping[str, Any]) -> str:
     return f"{place}{error['code']}: {error['detail']}"
 
 
-def _loaded(upload: ledger.Upload, number: Number, first: int, last: int) -> dict[int, tuple[str | None, ...]]:
+def _loaded(
+    db: Connection, upload: ledger.Upload, number: Number, first: int, last: int
+) -> dict[int, tuple[str | None, ...]]:
     """Title and author of the rows that are there, of a dataset that has both and is as it was."""
     schema = read_schema(upload.descriptor) if upload.dataset and not upload.dataset_is_gone else None
     if schema is None or not set(SHOWN) <= set(schema.names):
         return {}
     table = tables.Table(upload.dataset, upload.dataset_version, schema)
     try:
-        return fates.loaded(connection(), table, number, first, last, SHOWN)
+        with db.transaction():
+            return fates.loaded(db, table, number, first, last, SHOWN)
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return {}  # changed at this moment
 

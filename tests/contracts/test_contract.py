@@ -52,7 +52,7 @@ REFUSING = (
     "books",
     "pictures",
     "tasks",
-    "templates",
+    "templates/__init__",
 )
 SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
 ANY = st.recursive(
