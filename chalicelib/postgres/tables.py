@@ -140,7 +140,8 @@ def _match_addresses(connection: Connection, table: Table, wider: Schema) -> Non
     change = sql.SQL("ALTER TABLE {} {} {}")
     for name in before:
         if name not in now:
-            gone = sql.SQL("CONSTRAINT {}").format(_rule_name(name))
+            # Tables of before have none.
+            gone = sql.SQL("CONSTRAINT IF EXISTS {}").format(_rule_name(name))
             connection.execute(change.format(table.name, sql.SQL("DROP"), gone))
     for name in now:
         if name not in before:
