@@ -11,6 +11,7 @@ from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
 from chalicelib import (
     accounts,
     admit,
+    aliases,
     apikeys,
     assemble,
     catalog,
@@ -20,12 +21,14 @@ from chalicelib import (
     load,
     mend,
     notify,
+    pictures,
     rejects,
     report,
     settle,
     sharing,
     split,
     table_rows,
+    templates,
     webhooks,
 )
 from chalicelib.journey import Number
@@ -164,10 +167,51 @@ def delete_row(name: str, key: str) -> Response:
     return edge.gone()
 
 
+@app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["POST"])
+def create_picture(name: str, key: str) -> Response:
+    asked = edge.body(app)
+    return edge.answer(201, pictures.begin(pictured(name, key), asked["content_type"], asked["size"]))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["PUT"])
+def put_picture(name: str, key: str) -> Response:
+    return edge.answer(200, pictures.attach(pictured(name, key), edge.body(app)["id"]))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["GET"])
+def get_picture(name: str, key: str) -> Response:
+    return edge.answer(200, pictures.get(pictured(name, key)))
+
+
+@app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["DELETE"])
+def delete_picture(name: str, key: str) -> Response:
+    pictures.remove(pictured(name, key))
+    return edge.gone()
+
+
+def pictured(name: str, key: str) -> pictures.Of:
+    """The row whose picture a request is about."""
+    return pictures.Of(edge.tenant(app), edge.name(name), edge.name(key))
+
+
+@app.route("/v1/templates", methods=["GET"])
+def list_templates() -> Response:
+    return edge.answer(200, templates.listing())
+
+
+@app.route("/v1/templates/{template}", methods=["GET"])
+def get_template(template: str) -> Response:
+    return edge.answer(200, templates.get(edge.name(template)))
+
+
 def addressed(name: str, key: str) -> table_rows.Addressed:
     """The row that a request is about."""
     return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.name(key))
 
+
+# ---- the routes of the book API that this takes the place of -------------------------------------------------
+
+aliases.declare(app)
 
 # ---- uploads ---------------------------------------------------------------------------------------------
 

@@ -24,8 +24,11 @@ SESSION_LIFE: Final = timedelta(days=30)
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
 
-def signup(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A new account in a tenant of its own, logged in. Raises Refused `username_taken` (409)."""
+def signup(body: Mapping[str, Any], email: str | None = None) -> dict[str, Any]:
+    """A new account in a tenant of its own, logged in. Raises Refused `username_taken` (409).
+
+    An address is kept as it is given: nobody has proved to read there, so it opens nothing, and two may give the same.
+    """
     username, password = _credentials(body)
     if not _USERNAME(username):
         raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks.")
@@ -35,6 +38,7 @@ def signup(body: Mapping[str, Any]) -> dict[str, Any]:
         tenant=f"ten_{ULID()}",
         username=username,
         password_hash=passwords.hashed(password),
+        email=email,
     )
     people.add_account(connection(), account)
     return _begin(account)

@@ -51,11 +51,17 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
 
 
 def create(
-    tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, parent_id: str | None = None
+    tenant: str,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    request_id: str,
+    parent_id: str | None = None,
+    records: int | None = None,
 ) -> Admitted:
     """A new upload that waits for its file, and the ticket to send it. `body` keeps the contract. Raises Refused.
 
     The same Idempotency-Key with the same body answers the same upload again, with a ticket that is fresh.
+    `records`: how many the file has, where that is known already.
     """
     parent = {"parent_id": parent_id} if parent_id else {}
     wanted = _read(tenant, body) | parent
@@ -70,6 +76,7 @@ def create(
         "rank": 0,
         "created_at": rfc3339(now),
         "correlation_id": request_id,
+        "records": records,
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }

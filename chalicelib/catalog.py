@@ -21,7 +21,7 @@ from chalicelib.datasets import (
 )
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, people, references, tables
+from chalicelib.postgres import ledger, people, pictures, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
@@ -78,6 +78,7 @@ def _drop(db: Connection, tenant: str, dataset: Dataset) -> None:
         names = ", ".join(quoted(other.name) for other in others)
         raise Refused("dataset_referenced", f"It is referred to by {names}.", status=409)
     tables.drop(db, tables.Table(dataset.number, dataset.version, dataset.schema))
+    pictures.abandon(db, dataset.number)
     people.delete_dataset(db, dataset.number)
 
 
@@ -130,6 +131,7 @@ def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> No
     references.check_referrers(db, tenant, dataset.name, schema)
     if tables.is_empty(db, table):
         tables.drop(db, table)
+        pictures.abandon(db, dataset.number)  # the numbers of rows begin again
         tables.create(db, tenant, dataset.name, tables.Table(dataset.number, dataset.version + 1, schema))
     else:
         _refuse_narrowing(dataset.schema, schema)

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,7 +27,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, roles, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, forms, roles, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -35,9 +35,13 @@ from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
 
+if TYPE_CHECKING:
+    from chalicelib.contract.words import Body
+
 View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
 
+JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = 4_000_000
 MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
@@ -58,6 +62,8 @@ class App(Chalice):
     def __init__(self, name: str) -> None:
         # Chalice would set the level of the logger of this name, which is ours too, to ERROR.
         super().__init__(app_name=name, configure_logs=False)
+        # Or the gateway would make text of these, and of a file's other bytes something else.
+        self.api.binary_types += [forms.MULTIPART, "text/csv"]
 
     def route(self, path: str, **options: Any) -> Callable[[View], View]:
         """Declare a route. Any content type gets in: `body` refuses the wrong ones as problem+json."""
@@ -80,7 +86,7 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
         _admit(app, path)
         response = answer()
     except Exception as error:
-        response = problem(error, request_id(app))
+        response = problem(_fitted(app, path, error), request_id(app))
     logger.info("answered", method=_request(app).method, route=path, status=response.status_code)
     return response
 
@@ -103,7 +109,7 @@ def _admit(app: Chalice, path: str) -> None:
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
-        asked = _parsed(app, required=operation.body.required)
+        asked = _parsed(app, operation.body)
         request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body or b""))
 
 
@@ -119,19 +125,57 @@ def _given(request: Request) -> dict[str, list[str]]:
     return {name: list(found.getlist(name)) for name in found} if found else {}
 
 
-def _parsed(app: Chalice, *, required: bool) -> dict[str, Any]:
-    """The request's JSON object; an empty one where there is none and none is required."""
-    if not required and not _request(app).raw_body:
+def _parsed(app: Chalice, declared: Body) -> dict[str, Any]:
+    """The request's JSON object, or its form as one; an empty one where there is none and none is required."""
+    if not declared.required and not _request(app).raw_body:
         return {}
-    if (header(app, "content-type") or "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused("content_type_invalid", "Send application/json.", status=415)
+    media = (header(app, "content-type") or "").partition(";")[0].strip().lower()
+    if media not in declared.media:
+        raise Refused("content_type_invalid", f"Send {' or '.join(declared.media)}.", status=415)
+    members = _form(app) if media != JSON else _json(app)
+    sent = {name: one for name, one in members.items() if isinstance(one, forms.File)}
+    for name in declared.files:
+        # A page sends a file without a name and without a byte where nobody has chosen one.
+        if name in sent and not (sent[name].filename or sent[name].data):
+            del members[name]
+    for name in members:
+        if (name in sent) != (name in declared.files) and (name in sent or name in declared.files):
+            what = "must be a file of a form" if name in declared.files else "must be no file"
+            detail = [{"code": "field_invalid", "column": name, "detail": what}]
+            raise Refused("body_invalid", f"{name} {what}.", errors=detail)
+    _request(app).context["rowmill_files"] = sent
+    return {name: one.filename if isinstance(one, forms.File) else one for name, one in members.items()}
+
+
+def _raw(app: Chalice) -> bytes:
+    found = _request(app).raw_body or b""
+    return found.encode() if isinstance(found, str) else found
+
+
+def _form(app: Chalice) -> dict[str, Any]:
     try:
-        parsed = strict_json.parse(_request(app).raw_body or b"")
+        return dict(forms.read(header(app, "content-type") or "", _raw(app)))
+    except ValueError:
+        raise Refused("body_invalid", "The body is not a form that can be used.", status=400) from None
+
+
+def _json(app: Chalice) -> dict[str, Any]:
+    try:
+        parsed = strict_json.parse(_raw(app))
     except ValueError as error:
         raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
     if not isinstance(parsed, dict):
         raise Refused("body_invalid", "The body must be a JSON object.", status=400)
     return parsed
+
+
+def _fitted(app: Chalice, path: str, error: Exception) -> Exception:
+    """The error with the status that the route gives to what is understood and refused."""
+    from chalicelib.contract import OPERATIONS
+
+    if isinstance(error, Refused) and error.status == 422:
+        error.status = OPERATIONS[_request(app).method, path].unfit
+    return error
 
 
 def _authorization(app: Chalice) -> str | None:
@@ -234,6 +278,12 @@ def body(app: Chalice) -> dict[str, Any]:
     return asked
 
 
+def sent_file(app: Chalice, name: str) -> forms.File | None:
+    """A file of the request's form."""
+    found: forms.File | None = _request(app).context["rowmill_files"].get(name)
+    return found if name in body(app) else None
+
+
 def query(app: Chalice) -> Asked:
     """The query parameters, as their contract has them."""
     asked = _request(app).context["rowmill_query"]
@@ -273,12 +323,22 @@ def logged_out(app: Chalice, *, by_cookie: bool) -> Response:
     return Response("", headers={"Set-Cookie": gone} if by_cookie else {}, status_code=204)
 
 
+def bare(app: Chalice, listed: Page, whole: Mapping[str, Any] | None = None) -> Response:
+    """The items of a page as a list by itself, or the answer that holds them, with the next page as a Link."""
+    payload = listed.items if whole is None else whole
+    return Response(json.dumps(payload), headers={"Content-Type": JSON, **_link(app, listed)}, status_code=200)
+
+
+def _link(app: Chalice, listed: Page) -> Headers:
+    if not listed.next_cursor:
+        return {}
+    given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
+    return {"Link": f'<?{urlencode(given)}>; rel="next"'}
+
+
 def page(app: Chalice, listed: Page) -> Response:
     """A page of a listing, with the next one as a Link, and its ETag; 304 if the client has it already."""
-    headers: Headers = {}
-    if listed.next_cursor:
-        given = dict(_request(app).query_params or {}) | {"cursor": listed.next_cursor}
-        headers["Link"] = f'<?{urlencode(given)}>; rel="next"'
+    headers = _link(app, listed)
     whole = answer(200, {"items": listed.items, "next_cursor": listed.next_cursor}, headers)
     return _unless_known(app, whole, conditional.tag_of(whole.body))
 

@@ -142,6 +142,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def picture_key(tenant: str, picture_id: str) -> str:
+    """Where a picture lies."""
+    return f"pictures/{tenant}/{picture_id}"
+
+
 def object_key(tenant: str, upload_id: str) -> str:
     """Where the client's file goes. Made by the server; the client never chooses a key."""
     return f"uploads/{tenant}/{upload_id}/source"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from chalicelib import pictures
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -118,6 +119,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "deliveries_forgotten": lambda: deliveries.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
+        "pictures_deleted": pictures.sweep,
     }
     faults: list[Exception] = []
     done = {name: _tried(step, faults) for name, step in steps.items()}

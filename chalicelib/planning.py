@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from chalicelib import formats, inference, matching
+from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import s3, sqs
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import Refused
-from chalicelib.formats import Dialect, correction
+from chalicelib.formats import Dialect, correction, kinds
+from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import Tier, tier
 from chalicelib.postgres import ledger
 from chalicelib.settings import ChunkRule, settings
@@ -60,7 +61,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     if text.size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
-    look = _look(upload, sample, schema)
+    look = _look(text, upload.options.get("mapping", {}), sample, schema)
     start, left = look.header.end, text.size - look.header.end
     rows = _estimate_rows(sample[start:], left)
     queue = tier(rows)
@@ -88,15 +89,33 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     }
 
 
-def _look(upload: ledger.Upload, sample: bytes, schema: Schema | None) -> _Look:
-    text, truncated = upload.text, upload.text.size > len(sample)
+def count(data: bytes, schema: Schema) -> int | None:
+    """How many records a file of these bytes will be found to have; None if it has to be unpacked first.
+
+    Raises Refused as `plan` would for the columns of a file that is loaded as it is.
+    """
+    if not data:
+        raise Refused("file_empty", "The file has no bytes, not even a header.")
+    sample = data[:SAMPLE_BYTES]
+    if kinds.kind(sample) != UTF_8:
+        return None
+    look = _look(ledger.Text("", "", len(data), {}), {}, sample, schema)
+    start = chunking.Start(look.header.end, 1)
+    whole = chunking.cut(
+        [data[start.byte :]], look.dialect, start=start, chunk_bytes=len(data), chunk_records=len(data)
+    )
+    return sum(chunk.records for chunk in whole)
+
+
+def _look(text: ledger.Text, mapping: matching.Mapped, sample: bytes, schema: Schema | None) -> _Look:
+    truncated = text.size > len(sample)
     lines = text.plain(sample)
     detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
     header = formats.header(lines, detected.dialect, truncated=truncated)
     heads = correction.restored(header.names)
     records = _whole_records(lines[header.end :], detected.dialect, truncated=truncated)
     names = schema.names if schema else inference.column_names(header.names, records)
-    columns = _columns(heads, detected, schema, upload.options.get("mapping", {})) if schema else _named(names)
+    columns = _columns(heads, detected, schema, mapping) if schema else _named(names)
     positions = matching.positions(columns, names)
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
     rows = [row for row in fitted if len(row) == len(columns)]

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from chalicelib import conditional, pages_kept
+from chalicelib import conditional, pages_kept, pictures
 from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
@@ -26,6 +26,7 @@ from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
+from chalicelib.postgres import pictures as shown
 from chalicelib.postgres.connection import Connection, connection, refusal
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
@@ -153,6 +154,10 @@ def remove(at: Addressed, if_match: str | None) -> None:
         gone = dict(zip(watched, handmade.delete(db, _table(dataset), key, watched), strict=True))
         for referrer in referrers:
             references.refuse_if_referred(db, referrer, gone)
+        if dataset.schema.identity:
+            shown.abandon(db, dataset.number, int(str(key[dataset.schema.identity])))
+    if dataset.schema.identity:
+        pictures.discard(dataset.number)
 
 
 @contextmanager
@@ -176,7 +181,9 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
 
 
 def _key(schema: Schema, segment: str) -> dict[str, Value]:
-    """The key that a row is addressed by: the primary key, else the first one."""
+    """The key that a row is addressed by: its number, the primary key, else the first one."""
+    if schema.identity:
+        return _numbered(schema.identity, segment)
     if not schema.keys:
         raise Refused("dataset_keyless", "The dataset has no key by which to tell one row.", status=409)
     texts = addresses.read(segment, len(schema.keys[0]))
@@ -190,6 +197,13 @@ def _key(schema: Schema, segment: str) -> dict[str, Value]:
     if None in key.values():
         raise _row_not_found()
     return key
+
+
+def _numbered(name: str, segment: str) -> dict[str, Value]:
+    number = handmade.number_of(segment)
+    if number is None:
+        raise _row_not_found()
+    return {name: str(number)}
 
 
 def _row_not_found() -> Refused:
@@ -243,7 +257,8 @@ def _targets(referrers: Sequence[references.Referrer]) -> list[str]:
 
 
 def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
-    values = [row[field] for field in schema.keys[0]] if schema.keys else [None]
+    names = [schema.identity] if schema.identity else schema.keys[0] if schema.keys else []
+    values = [row[field] for field in names] or [None]
     if None in values:
         return None
     key = addresses.spell([value if isinstance(value, str) else json.dumps(value) for value in values])
@@ -261,5 +276,5 @@ def _upload_number(tenant: str, dataset: Dataset, upload_id: str | None) -> Numb
 
 
 def _shower(schema: Schema) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
-    names = schema.names
+    names = schema.shown_names
     return lambda row: dict(zip(names, map(as_json, row), strict=False))

@@ -4,9 +4,10 @@ Permissions: s3:PutObject (forms and parts are signed with it, and parts put tog
 s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
 file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
 s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of
-uploads that are deleted). Under uploads/ no byte is ever written by us. Under pieces/ split writes
-(s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under results/
-render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
+uploads that are deleted). Under uploads/ we write no byte but those of a small file that was sent to the API itself.
+Under pictures/ the api writes and looks at pictures and signs for them, and api and sweep delete them. Under pieces/
+split writes (s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under
+results/ render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
 """
 
 from __future__ import annotations
@@ -168,10 +169,19 @@ def remove(prefix: str) -> None:
             raise Unavailable("objects_left", "The object store did not remove what it was to.")
 
 
-def presign_download(key: str, filename: str, seconds: int) -> str:
-    """A GET for this object, saved under this name (ASCII, without quotes)."""
+def delete(key: str, version_id: str | None) -> None:
+    """Delete an object, and for good the version that is named. One that is gone already is fine."""
+    place = {"Bucket": settings().bucket, "Key": key}
+    if version_id is not None:
+        client("s3").delete_object(**place, VersionId=version_id)
+    client("s3").delete_object(**place)
+
+
+def presign_download(key: str, filename: str, seconds: int, version_id: str | None = None) -> str:
+    """A GET for this object, or this version of it, saved under this name (ASCII, without quotes)."""
     disposition = f'attachment; filename="{filename}"'
     named = {"Bucket": settings().bucket, "Key": key, "ResponseContentDisposition": disposition}
+    named |= {"VersionId": version_id} if version_id is not None else {}
     return str(_public().generate_presigned_url("get_object", Params=named, ExpiresIn=seconds))
 
 

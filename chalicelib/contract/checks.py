@@ -35,7 +35,7 @@ _Failure = tuple[str, str]  # a place, and what it must be
 
 def query(operation: Operation, given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The query's parameters, integers as such. Raises Refused `query_invalid` (400)."""
-    if not given:
+    if not given and not _needed(operation):
         return {}
     values = {name: _number(operation, name, found[-1]) for name, found in given.items()}
     failures = [(name, "must be there once") for name, found in given.items() if len(found) > 1]
@@ -138,8 +138,14 @@ def _schema(operation: Operation, part: str) -> Schema:
         return operation.body.schema
     if part == "query":
         properties = {name: one.schema for name, one in operation.query.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": bool(operation.further)}
+        further = bool(operation.further)
+        needed = _needed(operation)
+        return {"type": "object", "required": needed, "properties": properties, "additionalProperties": further}
     return operation.headers[part].schema
+
+
+def _needed(operation: Operation) -> list[str]:
+    return [name for name, one in operation.query.items() if one.is_required]
 
 
 def _named(schema: Any) -> set[str]:

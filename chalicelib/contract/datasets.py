@@ -100,6 +100,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "title": f"a number from {SLOWEST} to {FASTEST:,}",
                 "description": "How fast all uploads into it may load together; as fast as they can without it.",
             },
+            "identity": {
+                "type": "string",
+                "description": "The name of a number that each row gets, and is told by, in a dataset without keys.",
+            },
         },
         "required": ["fields"],
         "additionalProperties": True,

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any, Final
 
 from chalicelib.contract.table import HEADERS, OPERATIONS, PATH, SCHEMAS
-from chalicelib.contract.words import PROBLEM, Answer, Error, Operation, Parameter, ref
+from chalicelib.contract.words import JSON, PROBLEM, Answer, Body, Error, Operation, Parameter, ref
+from chalicelib.forms import MULTIPART, URLENCODED
 
 ABOUT: Final = (
     "Hand Rowmill a CSV file; every good row ends up in a typed Postgres table exactly once, every bad row comes back"
@@ -87,7 +88,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _parameter(name: str, where: str, one: Parameter) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "description": one.about, "schema": one.schema}
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path" or one.is_required,
+        "description": one.about,
+        "schema": one.schema,
+    }
 
 
 def _further(about: str) -> dict[str, Any]:
@@ -100,8 +107,14 @@ def _body(operation: Operation) -> dict[str, Any]:
     body = operation.body
     if body is None:
         return {}
-    content = {"application/json": {"schema": body.schema, "example": body.example}}
+    content = {media: _content(body, media) for media in body.media}
     return {"requestBody": {"required": body.required, "content": content}}
+
+
+def _content(body: Body, media: str) -> dict[str, Any]:
+    if media in (JSON, MULTIPART, URLENCODED):
+        return {"schema": body.schema, "example": body.example}
+    return {"schema": {"type": "string"}}
 
 
 def _answer(one: Answer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Final
 from chalicelib.contract.document import ABOUT, by_status, path_parameters
 from chalicelib.contract.table import OPERATIONS, PATH, SCHEMAS
 from chalicelib.contract.words import TEXT, Operation, Parameter, Schema
+from chalicelib.forms import MULTIPART
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--ink:#1c2127;--soft:#59636e;--line:#d8dee4;--paper:#fff;--raised:#f6f8fa;--link:#0b5cad;
@@ -139,7 +140,10 @@ def curl(one: Operation) -> str:
         lines.append('-H "Authorization: Bearer $ROWMILL_TOKEN"')
     if "Idempotency-Key" in one.headers:
         lines.append('-H "Idempotency-Key: $(uuidgen)"')
-    if one.body and (one.body.required or one.body.example):
+    if one.body and MULTIPART in one.body.media:
+        files = {name: f"@{value}" for name, value in one.body.example.items() if name in one.body.files}
+        lines += [f"-F '{name}={value}'" for name, value in {**one.body.example, **files}.items()]
+    elif one.body and (one.body.required or one.body.example):
         lines.append('-H "Content-Type: application/json"')
         lines.append("-d " + "'" + json.dumps(one.body.example).replace("'", "'\\''") + "'")
     return " \\\n  ".join(lines)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chalicelib.contract import accounts, datasets, service, sharing, uploads, webhooks
+from chalicelib.contract import accounts, aliases, datasets, service, sharing, templates, uploads, webhooks
 from chalicelib.contract.words import Operation, Parameter, Schema, listed, shown
 
-_AREAS: Final = (accounts, datasets, sharing, uploads, webhooks, service)
+_AREAS: Final = (accounts, datasets, sharing, templates, uploads, webhooks, aliases, service)
 _ERROR: Final = shown(
     {
         "code": {"type": "string"},
@@ -50,6 +50,8 @@ PATH: Final[Mapping[str, Parameter]] = {
     "key_id": Parameter({"type": "string", "minLength": 1}, "An API key's id."),
     "webhook_id": Parameter({"type": "string", "minLength": 1}, "A webhook."),
     "username": Parameter({"type": "string", "minLength": 1}, "An account's name, escaped as a row's key is."),
+    "template": Parameter({"type": "string", "minLength": 1}, "A template's name."),
+    "book_id": Parameter({"type": "integer", "minimum": 1}, "A book's number."),
     "n": Parameter({"type": "integer", "minimum": 1}, "The record's place in the file, from 1."),
 }
 HEADERS: Final[Mapping[str, str]] = {

@@ -7,7 +7,7 @@ which knows older drafts, and to everybody who reads the document. `title` ends 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from chalicelib.roles import Role
@@ -40,11 +40,12 @@ class Parameter:
     schema: Schema
     about: str
     error: Error | None = None
+    is_required: bool = False  # of the query; a path's always are
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A JSON object. `codes` names the errors of its parts where they are not `body_invalid`.
+    """A JSON object, or a form read as one. `codes` names the errors of its parts where they are not `body_invalid`.
 
     By the place of what is wrong, `options.mode`, or of everything below a place, `options.dialect.`; `.` is all of it.
     """
@@ -53,6 +54,8 @@ class Body:
     example: Mapping[str, Any]
     required: bool = True
     codes: Mapping[str, str] = field(default_factory=dict)
+    media: tuple[str, ...] = (JSON,)  # that it may come as; forms as JSON objects of texts
+    files: tuple[str, ...] = ()  # members that are files, and come in a multipart form alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Operation:
     errors: Sequence[Error] = ()
     is_open: bool = False  # to those who have no token
     role: Role | None = None  # that it takes, where that is not a reader to look and a writer to change
+    unfit: int = 422  # the status of what is understood and refused
     further: str = ""  # what query parameters of other names mean, where the handler is to judge them
 
     @property
@@ -99,7 +103,8 @@ class Operation:
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
         role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
-        yield from {(one.status, one.code): one for one in all_of_them}.values()
+        told = (replace(one, status=self.unfit) if one.status == 422 else one for one in all_of_them)
+        yield from {(one.status, one.code): one for one in told}.values()
 
 
 def ref(name: str) -> Schema:
@@ -155,7 +160,7 @@ ANYTHING: Final[Schema] = {"type": "object", "additionalProperties": True}
 
 BODY_MALFORMED: Final = Error(400, "body_invalid", "The body is not a JSON object: RFC 8259, 64 deep at most.")
 BODY_INVALID: Final = Error(422, "body_invalid", "The body is not as its schema has it; `errors` names each place.")
-CONTENT_TYPE_INVALID: Final = Error(415, "content_type_invalid", "The body is not said to be application/json.")
+CONTENT_TYPE_INVALID: Final = Error(415, "content_type_invalid", "The body is of a type that is not taken here.")
 CURSOR_INVALID: Final = Error(400, "cursor_invalid", "The cursor is not one that this listing gave.")
 TOKEN_INVALID: Final = Error(
     401, "token_invalid", "The Bearer token is missing, expired or not ours.", ("WWW-Authenticate",)
@@ -178,6 +183,7 @@ EVERYWHERE: Final = (
 _MEANT: Final[Mapping[str, str]] = {
     "username_invalid": "The username is too long, empty, or has blanks in it.",
     "api_key_invalid": "The key's name or its time cannot be.",
+    "picture_invalid": "The picture is of no type that is taken, or too large.",
     "password_invalid": "The password is too short or too long.",
     "mode_invalid": "The mode is none, or not one for this dataset.",
     "dialect_invalid": "The dialect cannot be, or its marks are not different.",

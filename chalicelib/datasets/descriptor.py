@@ -62,6 +62,7 @@ def read_schema(descriptor: Mapping[str, Any]) -> Schema:
         references,
         read_partitions(parted) if parted is not None else None,
         indexes,
+        descriptor.get("identity"),
     )
 
 
@@ -99,7 +100,10 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _field_problems(item)
     if sum(map(_pattern_weight, fields)) > patterns.MAX_WEIGHTS:
         yield problem(None, "the patterns of all fields together are too large")
-    yield from _name_problems([item.get("name") for item in fields])
+    identity = [descriptor["identity"]] if "identity" in descriptor else []
+    yield from _name_problems([*identity, *(item.get("name") for item in fields)])
+    if identity:
+        yield from _identity_problems(descriptor)
     names = {str(item.get("name")) for item in fields}
     yield from key_problems(descriptor, names)
     yield from foreign_key_problems(descriptor.get("foreignKeys", []), names)
@@ -110,6 +114,17 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
     yield from (problem(None, f"{name} is not supported") for name in _NOT_YET if descriptor.get(name))
     if not are_strings(descriptor.get("missingValues", [])):
         yield problem(None, "missingValues must be a list of strings")
+
+
+def _identity_problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
+    """A row that is told by its number has no key: two names for one row would have to be kept in step."""
+    declared = [item.get("constraints") for item in descriptor["fields"]]
+    if (
+        descriptor.get("primaryKey")
+        or descriptor.get("uniqueKeys")
+        or any(isinstance(one, dict) and one.get("unique") for one in declared)
+    ):
+        yield problem(None, "identity is for a dataset without keys")
 
 
 def _field_problems(item: Mapping[str, Any]) -> Iterator[Problem]:

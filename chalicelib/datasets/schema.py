@@ -35,6 +35,12 @@ class Schema:
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitions: Partitions | None = None
     indexes: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    identity: str | None = None  # a number that each row gets when it comes in; no file brings it, nobody changes it
+
+    @property
+    def shown_names(self) -> list[str]:
+        """The columns as a row is shown."""
+        return [self.identity, *self.names] if self.identity else self.names
 
     @property
     def names(self) -> list[str]:
@@ -63,6 +69,8 @@ def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
         old.partitions and new.partitions and new.partitions.extends(old.partitions)
     ):
         yield None, "rows are parted otherwise"
+    if old.identity != new.identity:
+        yield None, "the identity differs"
     known = {spec.name: spec for spec in old.fields}
     yield from ((name, "the column would be lost") for name in known if name not in new.names)
     for spec in new.fields:

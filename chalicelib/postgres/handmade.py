@@ -31,6 +31,11 @@ class Changed:
     after: tuple[Value, ...]
 
 
+def number_of(text: str) -> int | None:
+    """The number that tells a row of a dataset with an identity, as it is spelled in an address."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 and text == str(int(text)) else None
+
+
 def find(connection: Connection, table: Table, key: Mapping[str, Value], *, hold: bool = False) -> Row | None:
     """The row of this key as it is shown; `hold` lets nobody else change it until the transaction ends."""
     _show_durations(connection)
@@ -113,6 +118,8 @@ def _has(table: Table, key: Mapping[str, Value]) -> sql.Composed:
 
 
 def _literal(table: Table, name: str, value: Value) -> sql.Composed:
+    if name == table.schema.identity:
+        return sql.SQL("{}::bigint").format(sql.Literal(value))
     return literal(table.schema.fields[table.schema.positions((name,))[0]], value)
 
 

@@ -25,6 +25,7 @@ class Account:
     tenant: str
     username: str
     password_hash: str
+    email: str | None = None
 
 
 def add_account(connection: Connection, account: Account) -> None:
@@ -33,8 +34,9 @@ def add_account(connection: Connection, account: Account) -> None:
         with connection.transaction():
             connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s)", (account.tenant,))
             connection.execute(
-                "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, %s)",
-                (account.user_id, account.tenant, account.username, account.password_hash),
+                "INSERT INTO rowmill.account (user_id, tenant, username, password_hash, email)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                (account.user_id, account.tenant, account.username, account.password_hash, account.email),
             )
     except psycopg.errors.UniqueViolation:
         raise Refused("username_taken", "This username is taken.", status=409) from None

@@ -71,7 +71,9 @@ def sift(connection: Connection, table: Table, upload: int, mode: Mode, rows: Ro
 def make_staging(connection: Connection, table: Table) -> None:
     """The staging twin, if this connection does not have it yet. It is empty at every transaction's start."""
     connection.execute(
-        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(table.staging, table.name)
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {} INCLUDING IDENTITY) ON COMMIT DELETE ROWS").format(
+            table.staging, table.name
+        )
     )
 
 

@@ -30,12 +30,14 @@ from .resources import (
     NewWebhook,
     PartsTicket,
     PartTicket,
+    Picture,
     Record,
     Reject,
     Role,
     Row,
     Session,
     Summary,
+    Template,
     Ticket,
     Upload,
     Webhook,
@@ -195,6 +197,29 @@ class Rowmill:
     def delete_grant(self, dataset: str, username: str) -> None:
         """The account has no role in the dataset any more; what it is loading is canceled."""
         self._transport.call("DELETE", _grant_path(dataset, username))
+
+    def iterate_templates(self) -> Iterator[Template]:
+        """The datasets that come with the service."""
+        return iter(cast(list[Template], self._get("templates")["items"]))
+
+    def get_template(self, name: str) -> Descriptor:
+        """One of them, for `put_dataset`."""
+        return self._get(_path("templates", name))
+
+    def send_picture(self, dataset: str, key: str, path: Path) -> Picture:
+        """Send a picture and have the row show it, instead of the one it had."""
+        place = _picture_path(dataset, key)
+        file = storage.measure(path)
+        asked = {"content_type": storage.picture_type(path), "size": file.size}
+        awaited = document(self._transport.call("POST", place, body=asked, again=True))
+        storage.send(awaited["upload"], path, None, self._patience)
+        return cast(Picture, document(self._transport.call("PUT", place, body={"id": awaited["id"]}, again=True)))
+
+    def get_picture(self, dataset: str, key: str) -> Picture:
+        return cast(Picture, self._get(_picture_path(dataset, key)))
+
+    def delete_picture(self, dataset: str, key: str) -> None:
+        self._transport.call("DELETE", _picture_path(dataset, key), again=True)
 
     def iterate_rows(
         self,
@@ -473,6 +498,10 @@ def _grant_path(dataset: str, username: str) -> str:
     if not username:
         raise Unusable("an account has a name")
     return _path("datasets", dataset, "grants") + "/" + quote(_escaped(username), safe="@")
+
+
+def _picture_path(dataset: str, key: str) -> str:
+    return _path("datasets", dataset, "rows", key, "picture")
 
 
 def _row_path(dataset: str, key: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from . import (
     dataset_commands,
     key_commands,
     output,
+    picture_commands,
     reject_commands,
     row_commands,
     upload_commands,
@@ -79,6 +80,10 @@ dataset_app.command("list")(dataset_commands.list_datasets)
 dataset_app.command()(dataset_commands.share)
 dataset_app.command()(dataset_commands.unshare)
 dataset_app.command("grants")(dataset_commands.list_grants)
+dataset_app.command("template")(dataset_commands.show_template)
+dataset_app.command()(picture_commands.set_picture)
+dataset_app.command()(picture_commands.get_picture)
+dataset_app.command()(picture_commands.delete_picture)
 dataset_app.command()(row_commands.get_row)
 dataset_app.command()(row_commands.add_row)
 dataset_app.command()(row_commands.set_row)

@@ -21,18 +21,39 @@ Username = Annotated[str, typer.Argument(metavar="USERNAME", help="The other acc
 
 def put_dataset(
     name: DatasetName,
-    schema: Annotated[Path, typer.Argument(metavar="SCHEMA.json", help="A Table Schema.")],
+    schema: Annotated[Path | None, typer.Argument(metavar="[SCHEMA.json]", help="A Table Schema.")] = None,
     mode: KeyMode = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One that comes with Rowmill, instead of a file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create a dataset, or change it to this schema."""
-    descriptor = _descriptor(schema)
+    if (schema is None) == (template is None):
+        raise typer.BadParameter("give a Table Schema, or --template and its name")
+    descriptor = _descriptor(schema) if schema else {}
     with connect() as rowmill:
+        if template is not None:
+            descriptor = rowmill.get_template(template)
         dataset = rowmill.put_dataset(name, descriptor, mode)
     if as_json:
         output.json_document(dataset)
     else:
         _show([dataset])
+
+
+def show_template(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this one as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the datasets that come with Rowmill, or print one to be changed and put."""
+    with connect() as rowmill:
+        if name is not None:
+            output.json_document(rowmill.get_template(name))
+        elif as_json:
+            output.json_array(rowmill.iterate_templates())
+        else:
+            output.listing(["name", "title", "description"], rowmill.iterate_templates())
 
 
 def get_dataset(name: DatasetName) -> None:

@@ -112,6 +112,24 @@ class Grant(TypedDict):
     granted_at: str
 
 
+class Template(TypedDict):
+    """A dataset that comes with the service."""
+
+    name: str
+    title: str
+    description: str
+
+
+class Picture(TypedDict):
+    """A row's picture; `url` needs no token and is good until `expires_at`."""
+
+    id: str
+    content_type: str
+    size: int
+    url: str
+    expires_at: str
+
+
 class Form(TypedDict):
     """Leave to send one file to the storage: every field goes into the form, before the file."""
 

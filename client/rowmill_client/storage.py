@@ -35,6 +35,13 @@ CONTENT_TYPES: Final = {
     ".ndjson": "application/x-ndjson",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+PICTURE_TYPES: Final = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
 ADVICE: Final = {
     "EntityTooLarge": "it is larger than this upload allows",
     "EntityTooSmall": "it is smaller than this upload allows",
@@ -69,6 +76,14 @@ def measure(path: Path) -> LocalFile:
         content_type=CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream"),
         checksum=base64.b64encode(digest).decode(),
     )
+
+
+def picture_type(path: Path) -> str:
+    """What a picture is by its name. Raises Unusable for a name that no picture has."""
+    try:
+        return PICTURE_TYPES[path.suffix.lower()]
+    except KeyError:
+        raise Unusable(f"{path} is not named as a picture is: {', '.join(PICTURE_TYPES)}") from None
 
 
 @contextmanager

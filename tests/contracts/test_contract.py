@@ -53,6 +53,10 @@ REFUSING = (
     "conditional",
     "webhooks",
     "outgoing",
+    "books",
+    "pictures",
+    "tasks",
+    "templates/__init__",
 )
 SIMPLE = st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats(-2, 200) | st.text(max_size=8)
 ANY = st.recursive(

@@ -50,7 +50,7 @@ SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
 LOAD = RECEIVE | READ_FILE | SEND | {"dynamodb:UpdateItem"}
 MAY = {
     "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:GetObject"}
-    | {"lambda:InvokeFunction"}
+    | {"s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "lambda:InvokeFunction"}
     | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")},
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
@@ -64,6 +64,7 @@ MAY = {
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
     # Versions are deleted; ministack 1.5.33 asks for s3:DeleteObject even so.
     | {"s3:ListBucketVersions", "s3:DeleteObjectVersion", "s3:DeleteObject"}
+    | {"s3:DeleteObject", "s3:DeleteObjectVersion"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
@@ -309,18 +310,20 @@ def test_the_bucket_keeps_versions_encrypted_and_private(stack: Stack, bucket: d
 
 
 def test_the_bucket_forgets_abandoned_parts_and_superseded_versions(bucket: dict[str, Any]) -> None:
-    abandoned, superseded, results, pieces = bucket["LifecycleConfiguration"]["Rules"]
+    abandoned, superseded, results, pictures, pieces = bucket["LifecycleConfiguration"]["Rules"]
     assert abandoned["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert superseded["NoncurrentVersionExpiration"]["NoncurrentDays"] > 0
     assert (results["Prefix"], results["ExpirationInDays"]) == ("results/", 7)
     assert (pieces["Prefix"], pieces["ExpirationInDays"]) == ("pieces/", 30)
-    assert {one["Status"] for one in (abandoned, superseded, results, pieces)} == {"Enabled"}
+    assert (pictures["Prefix"], pictures.get("ExpirationInDays")) == ("pictures/", None)
+    assert pictures["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert {one["Status"] for one in (abandoned, superseded, results, pictures, pieces)} == {"Enabled"}
 
 
 def test_only_the_splitter_and_the_renderer_write_files_and_each_its_own(stack: Stack) -> None:
     expected = {
         "split": ["UploadsBucket.Arn/pieces/*"],
-        "api": ["UploadsBucket.Arn/uploads/*"],
+        "api": ["UploadsBucket.Arn/uploads/*", "UploadsBucket.Arn/pictures/*"],
         "render": ["UploadsBucket.Arn/results/*"],
     }
     for name, function in stack.functions.items():
@@ -372,7 +375,7 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
                 if statement["Action"] != "ses:SendEmail":  # whose identities are the account's, not the stack's
-                    fitting = re.fullmatch(r"\w+\.(Arn(/(uploads|results|pieces)/\*)?|TopicArn)", resource)
+                    fitting = re.fullmatch(r"\w+\.(Arn(/(uploads|results|pieces|pictures)/\*)?|TopicArn)", resource)
                     assert fitting, (name, resource)
 
 

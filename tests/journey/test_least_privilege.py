@@ -37,6 +37,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _by_hand(account)
         _told(account)
         _deleted(account, upload["id"])
+        _books(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -78,6 +79,25 @@ def _by_hand(account: Account) -> None:
     account.dataset(name="passing")
     account.rowmill.delete_dataset("passing")
     assert [one["name"] for one in account.rowmill.iterate_datasets() if one["name"] == "passing"] == []
+
+
+def _books(account: Account) -> None:
+    """The routes of the book API; a picture by a form and one with the request, which nobody reads without leave."""
+    png = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    api, who = account.cloud.instance.api_url, {"Authorization": f"Bearer {account.token}"}
+    form = {"title": "Emma", "author": "Jane Austen"}
+    book = httpx.post(f"{api}/books/", headers=who, data=form, files={"picture": ("a.png", png, "image/png")}).json()
+    assert httpx.get(book["picture_url"]).content == png
+    assert httpx.get(book["picture_url"].partition("?")[0]).status_code == 403
+    account.rowmill.send_picture("books", str(book["id"]), account.file(png + b"more", "b.png"))
+    assert httpx.get(book["picture_url"]).status_code == 404
+    sent = httpx.post(f"{api}/bulk-upload/", headers=who, files={"file": b"title,author,description\na,b,c\n"}).json()
+    assert account.ended(sent["batch_id"])["loaded"] == 1
+    account.http.post(f"/datasets/books/rows/{book['id']}/picture", json={"content_type": "image/gif", "size": 9})
+    assert httpx.post(f"{api}/books/{book['id']}/delete/", headers=who).status_code == 204
+    awaited = account.http.post("/datasets/books/rows/2/picture", json={"content_type": "image/gif", "size": 9}).json()
+    account.cloud.sql("UPDATE rowmill.picture SET state = 'gone' WHERE picture_id = %s", awaited["id"])
+    assert account.cloud.sweep()["pictures_deleted"] == 1
 
 
 def _as_a_piece(account: Account, body: bytes) -> None:

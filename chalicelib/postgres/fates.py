@@ -1,0 +1,92 @@
+"""What became of a stretch of an upload's records: their chunks, rejects and rows. Nothing is kept of one record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from chalicelib.journey import RECORD_BITS, lineage
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.manifest import NOW_IN
+from chalicelib.postgres.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk of the stretch."""
+
+    first_record: int
+    records: int
+    state: str
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    def __contains__(self, record: int) -> bool:
+        return self.first_record <= record < self.first_record + self.records
+
+
+def pieces(connection: Connection, number: int, first: int, last: int) -> list[Piece]:
+    """The chunks that hold these records, of the pass that the upload is in, in file order."""
+    with connection.cursor(row_factory=class_row(Piece)) as cursor:
+        return cursor.execute(
+            f"""
+            SELECT first_record, records, state, started_at, finished_at FROM rowmill.chunk
+            WHERE upload = %(upload)s AND pass = {NOW_IN}
+              AND first_record <= %(last)s AND first_record + records > %(first)s ORDER BY n
+            """,
+            {"upload": number, "first": first, "last": last},
+        ).fetchall()
+
+
+def begun(connection: Connection, number: int) -> int:
+    """How many records are in chunks that somebody works on."""
+    row = connection.execute(
+        f"""
+        SELECT coalesce(sum(records), 0)::bigint FROM rowmill.chunk
+        WHERE upload = %(upload)s AND pass = {NOW_IN} AND state = 'queued' AND started_at IS NOT NULL
+        """,
+        {"upload": number},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def rejects(
+    connection: Connection, number: int, first: int, last: int, most_raw: int
+) -> dict[int, tuple[list[dict[str, Any]], bytes]]:
+    """Those of the records that were rejected: why, and the first bytes of what stood there."""
+    rows = connection.execute(
+        f"""
+        SELECT record, errors, substring(raw FROM 1 FOR %(most)s) FROM rowmill.reject
+        WHERE upload = %(upload)s AND pass = {NOW_IN} AND record BETWEEN %(first)s AND %(last)s
+        """,
+        {"upload": number, "first": first, "last": last, "most": most_raw},
+        binary=True,
+    )
+    return {record: (errors, bytes(raw)) for record, errors, raw in rows}
+
+
+def contested(connection: Connection, number: int, first: int, last: int) -> set[int]:
+    """Those of the records that wait to be settled."""
+    rows = connection.execute(
+        "SELECT record FROM rowmill.contested WHERE upload = %s AND record BETWEEN %s AND %s", (number, first, last)
+    )
+    return {row[0] for row in rows}
+
+
+def loaded(
+    connection: Connection, table: Table, number: int, first: int, last: int, names: Sequence[str]
+) -> dict[int, tuple[str | None, ...]]:
+    """What the rows of these records hold in some fields, as text; none of those that were changed by hand since."""
+    columns = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names)
+    rows = connection.execute(
+        sql.SQL("SELECT _row, {} FROM {} WHERE _row BETWEEN {} AND {}").format(
+            columns, table.name, lineage(number, first), lineage(number, last)
+        )
+    )
+    return {row[0] & ((1 << RECORD_BITS) - 1): tuple(row[1:]) for row in rows}
