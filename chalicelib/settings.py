@@ -34,6 +34,7 @@ class Settings:
     stage: str
     bucket: str
     uploads_table: str
+    keys_table: str
     intake_queue: str
     high_queue: str
     medium_queue: str
@@ -71,6 +72,7 @@ def settings() -> Settings:
         stage=stage,
         bucket=named("ROWMILL_BUCKET", "uploads"),
         uploads_table=named("ROWMILL_UPLOADS_TABLE", "uploads"),
+        keys_table=named("ROWMILL_KEYS_TABLE", "keys"),
         intake_queue=named("ROWMILL_INTAKE_QUEUE", "intake"),
         high_queue=named("ROWMILL_HIGH_QUEUE", "high"),
         medium_queue=named("ROWMILL_MEDIUM_QUEUE", "medium"),

@@ -52,7 +52,7 @@ MAY = {
     "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:GetObject"}
     | {"lambda:InvokeFunction"}
     | SEND
-    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query")},
+    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")},
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
     "load_high": LOAD,
     "load_medium": LOAD,
@@ -349,6 +349,13 @@ def test_every_function_has_a_role_of_its_own_that_may_do_what_is_listed_here(st
     assert len({function["Role"] for function in stack.functions.values()}) == len(FUNCTIONS)
     found = {name: set(_actions(stack.statements(f))) for name, f in stack.functions.items()}
     assert found == {name: actions | LOGS for name, actions in MAY.items()}
+
+
+def test_whoever_may_write_keys_may_let_anybody_in_so_that_is_the_api_alone(stack: Stack) -> None:
+    for name, function in stack.functions.items():
+        named = [r for s in stack.statements(function) for r in _listed(s["Resource"]) if r == "KeysTable.Arn"]
+        assert bool(named) == (name == "api")
+        assert ("ROWMILL_KEYS_TABLE" in _environment(function)) == (name == "api")
 
 
 def _actions(statements: list[dict[str, Any]]) -> Iterator[str]:

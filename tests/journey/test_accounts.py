@@ -109,5 +109,28 @@ def test_the_token_that_make_up_leaves_in_env_is_a_key_that_does_not_run_out(acc
     token = account.cloud.instance.environment["ROWMILL_TOKEN"]
     assert token.startswith("rmk_")
     assert account.http.get("/datasets", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    expiries = account.cloud.sql("SELECT expires_at FROM rowmill.api_key WHERE prefix = %s", token[:12])
-    assert expiries == [(None,)]
+    table = account.cloud.client("dynamodb")
+    kept = table.scan(TableName="rowmill-local-keys")["Items"]
+    (ours,) = [item for item in kept if item.get("prefix") == {"S": token[:12]}]
+    assert "good_until" not in ours
+
+
+def test_who_asks_and_how_an_upload_stands_is_answered_without_postgres(account: Account) -> None:
+    """By an API whose database is not there: it could not open a connection if it tried."""
+    account.dataset()
+    upload = account.ended(account.start(people(3)))["id"]
+    key = account.rowmill.create_api_key("a poller")
+    with account.cloud.configured("api", DATABASE_URL="postgresql://rowmill:secret@127.0.0.1:1/rowmill"):
+        for token in (account.token, key["secret"]):
+            bearer = {"Authorization": f"Bearer {token}"}
+            seen = account.http.get(f"/uploads/{upload}", headers=bearer)
+            assert (seen.status_code, seen.json()["loaded"]) == (200, 3)
+            again = account.http.get(f"/uploads/{upload}", headers=bearer | {"If-None-Match": seen.headers["etag"]})
+            assert again.status_code == 304
+            listed = account.http.get("/uploads", headers=bearer)
+            assert [one["id"] for one in listed.json()["items"]] == [upload]
+            needs_it = account.http.get(f"/uploads/{upload}/chunks", headers=bearer)
+            assert (needs_it.status_code, needs_it.json()["code"]) == (503, "database_unavailable")
+        account.rowmill.delete_api_key(key["id"])
+        gone = account.http.get(f"/uploads/{upload}", headers={"Authorization": f"Bearer {key['secret']}"})
+        assert gone.status_code == 401

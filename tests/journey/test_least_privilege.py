@@ -33,7 +33,18 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _as_a_piece(account, body)
         _in_segments(account)
         _by_hand(account)
+        _by_key(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
+
+
+def _by_key(account: Account) -> None:
+    """A machine, from the making of its key to the end of it."""
+    made = account.rowmill.create_api_key("nightly")
+    bearer = {"Authorization": f"Bearer {made['secret']}"}
+    assert account.http.get("/uploads", headers=bearer).status_code == 200
+    assert [one["id"] for one in account.rowmill.iterate_api_keys()] == [made["id"]]
+    account.rowmill.delete_api_key(made["id"])
+    assert account.http.get("/uploads", headers=bearer).status_code == 401
 
 
 def _by_hand(account: Account) -> None:
