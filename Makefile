@@ -64,7 +64,7 @@ bench-peers: .venv/bench-ready
 	@$(BIN)/python -m bench.peers $(or $(PEERS),--quick)
 
 load: .venv/bench-ready
-	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS))
+	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS)) $(if $(POLLERS),--pollers $(POLLERS))
 
 $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
 	@$(PYTHON) -m venv $(LOCALSTACK)
