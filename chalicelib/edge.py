@@ -216,7 +216,7 @@ def source(app: Chalice) -> str:
 
 
 def name(value: str) -> str:
-    """A path parameter as the client meant it."""
+    """A path parameter as the client meant it: API Gateway passes on what was sent, percent signs and all."""
     return unquote(value)
 
 

@@ -44,6 +44,8 @@ class Settings:
     define_function: str
     render_function: str
     database_url: str
+    oidc_issuer: str  # whose tokens open the doors; empty: our own accounts'
+    oidc_audience: str
     jwt_secret: str  # the keys of access tokens between commas, the newest first
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
@@ -82,6 +84,8 @@ def settings() -> Settings:
         define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
         render_function=named("ROWMILL_RENDER_FUNCTION", "render"),
         database_url=env.get("DATABASE_URL", ""),
+        oidc_issuer=env.get("OIDC_ISSUER", ""),
+        oidc_audience=env.get("OIDC_AUDIENCE", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
         public_endpoint=env.get("ROWMILL_PUBLIC_ENDPOINT") or None,
         aws_endpoint=env.get("AWS_ENDPOINT_URL") or None,

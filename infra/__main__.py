@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--rotate-keys", action="store_true", help="have a new key sign access tokens; the last one stays good"
     )
+    up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
+    up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
     up.set_defaults(run=_up)
 
     pack = commands.add_parser("package", help="write template and zip, say where")
@@ -70,6 +72,7 @@ def _up(asked: argparse.Namespace) -> None:
         migrate_url=asked.migrate_url,
         allowed_origin=asked.allowed_origin,
         rotate_keys=asked.rotate_keys,
+        oidc=(asked.oidc_issuer, asked.oidc_audience),
     )
     if not deployment.changed:
         print("nothing to change")

@@ -48,13 +48,14 @@ def deploy(
     migrate_url: str | None = None,
     allowed_origin: str = "*",
     rotate_keys: bool = False,
+    oidc: tuple[str, str] = ("", ""),
     say: Callable[[str], None] = print,
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
     `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
-    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens. Raises DeployError; what
-    was done until then stays and counts.
+    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens; `oidc` is an issuer and
+    the audience of its tokens. Raises DeployError; what was done until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -65,6 +66,8 @@ def deploy(
         "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "PublicEndpoint": public_endpoint or cloud.endpoint or "",
         "AllowedOrigin": allowed_origin,
+        "OidcIssuer": oidc[0],
+        "OidcAudience": oidc[1],
     }
     template = located(built, cloud.artifact_bucket)
     changed = _apply(cloud, stage, _upload(cloud, built, template), values)

@@ -18,6 +18,8 @@ from chalicelib.aws.dynamodb import pack, unpack
 from chalicelib.settings import settings
 
 _OWNER: Final = "owner"
+_SETTLED: Final = "account"  # sorts before all keys
+_FIRST: Final = "key_"  # below the id of every key
 _DAY: Final = 86_400
 
 
@@ -63,8 +65,7 @@ def page(user_id: str, after: str, limit: int) -> Iterator[ApiKey]:
     answer = client("dynamodb").query(
         TableName=settings().keys_table,
         KeyConditionExpression="part = :user AND key_id > :after",
-        # A range key is not compared with nothing.
-        ExpressionAttributeValues=pack({":user": user_id, ":after": after or " "}),
+        ExpressionAttributeValues=pack({":user": user_id, ":after": after or _FIRST}),
         ConsistentRead=True,
         Limit=limit,
     )
@@ -88,6 +89,16 @@ def owner(digest: str) -> tuple[str, str] | None:
     if item is None or item.get("good_until", time.time() + 1) <= time.time():
         return None
     return item["user_id"], item["tenant"]
+
+
+def has_settled(user_id: str) -> bool:
+    """Whether Postgres has this account of an issuer's, as somebody has noted here."""
+    return _find(user_id, _SETTLED) is not None
+
+
+def note_settled(user_id: str) -> None:
+    """A repeat changes nothing."""
+    _put({"part": user_id, "key_id": _SETTLED})
 
 
 def expiry(created: int, days: int | None) -> int | None:
