@@ -43,6 +43,7 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
 
     plan: Mapping[str, Any]
     written: list[dict[str, Any]]
+    newest: Final[dict[int, tuple[str, str]]] = {}  # by user: their last upload, and the token that it was made with
     _numbers = itertools.count()
 
     def __init__(self, environment: Any) -> None:
@@ -95,6 +96,7 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
             return False
         created = answer.json()
         upload["id"], ticket = created["id"], created["upload"]
+        self.newest[self.number] = (created["id"], self.token)
         parts = [*ticket["fields"].items(), ("file", (f"{kind.rows}.csv", data, "text/csv"))]
         form, content_type = encode_multipart_formdata(parts)
         headers = {"Content-Type": content_type}
@@ -149,25 +151,23 @@ class Poller(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
     """
 
     plan: Mapping[str, Any]
-    written: list[dict[str, Any]]
     _numbers = itertools.count()
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._user = next(self._numbers) % self.plan["users"]
-        self._token: str = self.plan["tokens"][self._user]
         self._etags: dict[str, str] = {}
         self._polite: bool = self.plan["polite"]
 
     @locust.task  # type: ignore[untyped-decorator]
     def poll(self) -> None:
         """One look, and the pause after it."""
-        upload = next((one["id"] for one in reversed(self.written) if one["user"] == self._user and "id" in one), None)
-        if upload is None:
+        if self._user not in Person.newest:
             time.sleep(POLL_SECONDS)
             return
+        upload, token = Person.newest[self._user]
         known = {"If-None-Match": self._etags[upload]} if self._polite and upload in self._etags else {}
-        headers = {"Authorization": f"Bearer {self._token}"} | known
+        headers = {"Authorization": f"Bearer {token}"} | known
         path = f"/v1/uploads/{upload}"
         with self.client.request("GET", path, name=files.POLL, headers=headers, catch_response=True) as answer:
             if 0 < answer.status_code < 400:
@@ -185,7 +185,7 @@ def main() -> None:
     Person.plan = plan = json.loads(_line())
     Person.written = uploads = list[dict[str, Any]]()
     Person.host = plan["api"]
-    Poller.plan, Poller.written, Poller.host = plan, uploads, plan["api"]
+    Poller.plan, Poller.host = plan, plan["api"]
     Poller.fixed_count = plan["pollers"]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
