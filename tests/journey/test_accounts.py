@@ -10,6 +10,9 @@ import pytest
 from rowmill_client import ApiError, Rowmill
 
 from tests.journey.conftest import PEOPLE, Account, people
+from tests.stages import test_oidc as oidc
+
+issuer = oidc.server
 
 
 def refresh(account: Account, token: str) -> httpx.Response:
@@ -134,3 +137,19 @@ def test_who_asks_and_how_an_upload_stands_is_answered_without_postgres(account:
         account.rowmill.delete_api_key(key["id"])
         gone = account.http.get(f"/uploads/{upload}", headers={"Authorization": f"Bearer {key['secret']}"})
         assert gone.status_code == 401
+
+
+def test_a_file_is_sent_with_the_token_of_an_issuer_elsewhere(account: Account, issuer: oidc.Server) -> None:
+    """The functions fetch the issuer's keys themselves; who was never here is at home at once."""
+    path = account.file(people(3))
+    api = account.cloud.instance.api_url
+    with account.cloud.configured("api", OIDC_ISSUER=issuer.url, OIDC_AUDIENCE=oidc.AUDIENCE):
+        with Rowmill(api, oidc.token(issuer, sub=f"ada-{uuid.uuid4()}")) as ada:
+            ada.put_dataset("people", PEOPLE)
+            assert ada.upload(path, "people", timeout=30)["loaded"] == 3
+        with Rowmill(api, oidc.token(issuer, oidc.OTHER)) as forger, pytest.raises(ApiError, match="token_invalid"):
+            next(forger.iterate_datasets())
+        assert account.http.get("/datasets").status_code == 401
+        closed = account.http.post("/auth/login", json={"username": "ada", "password": "correct horse"})
+        assert (closed.status_code, closed.json()["code"]) == (404, "accounts_elsewhere")
+    assert account.http.get("/datasets").status_code == 200

@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.keys: list[dict[str, Any]] = [public(RSA, "rsa"), public(CURVE, "curve")]
         self.discovery: dict[str, Any] = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
-        self.status, self.padding = 200, ""
+        self.status, self.moved, self.padding = 200, False, 0
         self.asked: list[str] = []
 
 
@@ -61,9 +61,10 @@ class Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         told = {"/.well-known/openid-configuration": self.server.discovery, "/keys": {"keys": self.server.keys}}
-        body = json.dumps(told[self.path] | {"padding": self.server.padding}).encode()
-        self.send_response(self.server.status)
-        self.send_header("Location", "/keys")
+        body = json.dumps(told[self.path.removeprefix("/moved")]).encode() + b" " * self.server.padding
+        is_moved = self.server.moved and not self.path.startswith("/moved")
+        self.send_response(302 if is_moved else self.server.status)
+        self.send_header("Location", f"/moved{self.path}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -240,11 +241,11 @@ def test_a_document_that_is_not_the_issuer_s_is_as_if_it_were_away(
         case "no keys":
             del server.discovery["jwks_uri"]
         case "redirect":
-            server.status = 302
+            server.moved = True
         case "huge":
-            server.padding = "a" * oidc.MAX_BYTES
+            server.padding = oidc.MAX_BYTES
         case "plain http":
-            server.discovery["jwks_uri"] = "http://elsewhere.example/keys"
+            server.discovery["jwks_uri"] = f"http://0.0.0.0:{server.server_port}/keys"  # this machine by no name of it
         case "a file":
             server.discovery["jwks_uri"] = "file:///etc/passwd"
         case "no JSON":
