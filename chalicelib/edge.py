@@ -148,6 +148,9 @@ def problem(error: Exception, instance: str) -> Response:
     if ours is None:
         logger.error("unexpected", error=_named(error))
         ours = RowmillError("internal", "Something went wrong on our side.")
+    elif isinstance(ours, Unavailable):
+        # The client is told no more than to come again; which service it was, and how it failed, is said here alone.
+        logger.warning("unavailable", error=_named(error.__cause__ or error))
     shown: dict[str, Any] = {
         "type": f"urn:rowmill:problem:{ours.code}",
         "title": ours.code.replace("_", " "),
