@@ -16,7 +16,7 @@ help:
 	@echo "make check  format, lint, types, import order"
 	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
 	@echo "make bench-peers   the load beside psql, pgloader, dlt, Celery and others, briefly; installs those first"
-	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files"
+	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files; POLLERS=500"
 	@echo "make fuzz-api EXAMPLES=50   requests made up from the API's contract: no 5xx, no answer that is not documented"
 	@echo "make campaign SEEDS=20   try to break exactly-once: faults by seed, then an audit"
 
@@ -64,7 +64,7 @@ bench-peers: .venv/bench-ready
 	@$(BIN)/python -m bench.peers $(or $(PEERS),--quick)
 
 load: .venv/bench-ready
-	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS))
+	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS)) $(if $(POLLERS),--pollers $(POLLERS))
 
 $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
 	@$(PYTHON) -m venv $(LOCALSTACK)

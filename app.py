@@ -84,7 +84,7 @@ def logout() -> Response:
 
 @app.route("/v1/api-keys", methods=["POST"])
 def create_api_key() -> Response:
-    return edge.told_once(apikeys.create(edge.person(app), edge.body(app)))
+    return edge.told_once(apikeys.create(edge.tenant(app), edge.person(app), edge.body(app)))
 
 
 @app.route("/v1/api-keys", methods=["GET"])

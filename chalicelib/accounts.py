@@ -19,6 +19,7 @@ from chalicelib.errors import Refused
 from chalicelib.postgres import people, sessions, throttle
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.throttle import Bucket
+from chalicelib.settings import settings
 
 SESSION_LIFE: Final = timedelta(days=30)
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
@@ -29,6 +30,7 @@ def signup(body: Mapping[str, Any], email: str | None = None) -> dict[str, Any]:
 
     An address is kept as it is given: nobody has proved to read there, so it opens nothing, and two may give the same.
     """
+    _refuse_elsewhere()
     username, password = _credentials(body)
     if not _USERNAME(username):
         raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks.")
@@ -46,6 +48,7 @@ def signup(body: Mapping[str, Any], email: str | None = None) -> dict[str, Any]:
 
 def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
     """A new session. Raises Refused `login_failed` (401), the same for an unknown name, and `too_many_logins` (429)."""
+    _refuse_elsewhere()
     username, password = _credentials(body)
     by_address, by_name = Bucket(f"address:{_network(address)}", 100, 6), Bucket(f"name:{username}", 10, 60)
     for bucket in (by_address, by_name):
@@ -57,6 +60,12 @@ def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
     throttle.forgive(connection(), by_address)  # the rest stays: an account of one's own is no way to guess at others
     throttle.forgive_all(connection(), by_name)
     return _begin(account)
+
+
+def _refuse_elsewhere() -> None:
+    if settings().oidc_issuer:
+        detail = f"Accounts of this deployment are those of {settings().oidc_issuer}: get a token there."
+        raise Refused("accounts_elsewhere", detail, status=404)
 
 
 def _network(address: str) -> str:
@@ -79,6 +88,7 @@ def refresh(token: str, request: str | None) -> dict[str, Any]:
     A token that is shown again ends the session for whoever has its successor, too. `request` is an Idempotency-Key:
     under the same one a lost answer may be asked for again.
     """
+    _refuse_elsewhere()
     successor = tokens.secret(tokens.REFRESH)
     asked = None if request is None else tokens.digest(request)
     renewed = sessions.rotate(connection(), tokens.digest(token), tokens.digest(successor), asked)

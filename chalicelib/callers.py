@@ -1,12 +1,14 @@
-"""Who asks: an access token or an API key names the account and the tenant of every request."""
+"""Who asks: an access token or an API key names the account and the tenant of every request, without Postgres."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from chalicelib import tokens
+from chalicelib import oidc, tokens
+from chalicelib.aws import apikeys
 from chalicelib.errors import Refused
-from chalicelib.postgres import apikeys
+from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
 from chalicelib.roles import Role
 
@@ -33,10 +35,25 @@ def authenticate(authorization: str | None) -> Caller:
 def _find(token: str) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
-        owner = apikeys.owner(connection(), tokens.digest(token))
+        owner = apikeys.owner(tokens.digest(token).hex())
         return Caller(owner[0], owner[1], is_machine=True, role=owner[2]) if owner else None
     try:
+        if issuer := oidc.issuer():
+            return _guest(issuer.read(token))
         bearer = tokens.read(token)
     except tokens.Invalid:
         return None
     return Caller(bearer.user_id, bearer.tenant, is_machine=False)
+
+
+def _guest(person: oidc.Person) -> Caller:
+    _settle(person.user_id, person.tenant)
+    return Caller(person.user_id, person.tenant, is_machine=False)
+
+
+@lru_cache(maxsize=10_000)
+def _settle(user_id: str, tenant: str) -> None:
+    """An account and its tenant for who was never here: in Postgres once, so that polls go on without it."""
+    if not apikeys.has_settled(user_id):
+        people.settle(connection(), user_id, tenant)
+        apikeys.note_settled(user_id)

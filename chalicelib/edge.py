@@ -194,6 +194,9 @@ def problem(error: Exception, instance: str) -> Response:
     if ours is None:
         logger.error("unexpected", error=_named(error))
         ours = RowmillError("internal", "Something went wrong on our side.")
+    elif isinstance(ours, Unavailable):
+        # The client is told no more than to come again; which service it was, and how it failed, is said here alone.
+        logger.warning("unavailable", error=_named(error.__cause__ or error))
     shown: dict[str, Any] = {
         "type": f"urn:rowmill:problem:{ours.code}",
         "title": ours.code.replace("_", " "),
@@ -268,7 +271,7 @@ def source(app: Chalice) -> str:
 
 
 def name(value: str) -> str:
-    """A path parameter as the client meant it."""
+    """A path parameter as the client meant it: API Gateway passes on what was sent, percent signs and all."""
     return unquote(value)
 
 

@@ -34,6 +34,7 @@ class Settings:
     stage: str
     bucket: str
     uploads_table: str
+    keys_table: str
     intake_queue: str
     high_queue: str
     medium_queue: str
@@ -49,6 +50,8 @@ class Settings:
     mail_sender: str  # none is told by e-mail if it is empty
     mail_domains: frozenset[str]  # where e-mail may go
     webhook_private: bool  # webhooks may be on this machine and in private nets, without TLS: for development
+    oidc_issuer: str  # whose tokens open the doors; empty: our own accounts'
+    oidc_audience: str
     jwt_secret: str  # the keys of access tokens between commas, the newest first
     public_endpoint: str | None  # the S3 endpoint as clients reach it; None means AWS's own
     aws_endpoint: str | None  # where the functions reach AWS; None means AWS itself
@@ -77,6 +80,7 @@ def settings() -> Settings:
         stage=stage,
         bucket=named("ROWMILL_BUCKET", "uploads"),
         uploads_table=named("ROWMILL_UPLOADS_TABLE", "uploads"),
+        keys_table=named("ROWMILL_KEYS_TABLE", "keys"),
         intake_queue=named("ROWMILL_INTAKE_QUEUE", "intake"),
         high_queue=named("ROWMILL_HIGH_QUEUE", "high"),
         medium_queue=named("ROWMILL_MEDIUM_QUEUE", "medium"),
@@ -87,6 +91,8 @@ def settings() -> Settings:
         define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
         render_function=named("ROWMILL_RENDER_FUNCTION", "render"),
         database_url=env.get("DATABASE_URL", ""),
+        oidc_issuer=env.get("OIDC_ISSUER", ""),
+        oidc_audience=env.get("OIDC_AUDIENCE", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
         webhook_secret=env.get("WEBHOOK_SECRET", ""),
         events_topic=env.get("ROWMILL_EVENTS_TOPIC", ""),

@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
     )
+    up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
+    up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
     up.set_defaults(run=_up)
 
     pack = commands.add_parser("package", help="write template and zip, say where")
@@ -76,6 +78,7 @@ def _up(asked: argparse.Namespace) -> None:
         rotate_keys=asked.rotate_keys,
         mail_sender=asked.mail_sender,
         mail_domains=asked.mail_domains,
+        oidc=(asked.oidc_issuer, asked.oidc_audience),
     )
     if not deployment.changed:
         print("nothing to change")

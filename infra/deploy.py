@@ -51,13 +51,15 @@ def deploy(
     mail_sender: str = "",
     mail_domains: str = "",
     webhook_private: bool = False,
+    oidc: tuple[str, str] = ("", ""),
     say: Callable[[str], None] = print,
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
     `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
     that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens; `webhook_private` lets
-    webhooks be on this machine. Raises DeployError; what was done until then stays and counts.
+    webhooks be on this machine; `oidc` is an issuer and the audience of its tokens. Raises DeployError; what was done
+    until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -72,6 +74,8 @@ def deploy(
         "MailDomains": mail_domains,
         "PublicEndpoint": public_endpoint or cloud.endpoint or "",
         "AllowedOrigin": allowed_origin,
+        "OidcIssuer": oidc[0],
+        "OidcAudience": oidc[1],
     }
     template = located(built, cloud.artifact_bucket)
     changed = _apply(cloud, stage, _upload(cloud, built, template), values)

@@ -74,6 +74,7 @@ def settings(cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str,
     table = resources["UploadsTable"]["Properties"]
     bucket = resources["UploadsBucket"]["Properties"]
     yield from _table(cloud.client("dynamodb"), f"rowmill-{stage}-uploads", table)
+    yield from _kept(cloud.client("dynamodb"), f"rowmill-{stage}-keys")
     yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket)
     capped = ("Define", "Render")
     reserved = {n.lower(): int(resources[n]["Properties"]["ReservedConcurrentExecutions"]) for n in capped}
@@ -90,6 +91,18 @@ def _table(dynamodb: Any, name: str, properties: Mapping[str, Any]) -> Iterator[
         seen = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         return seen.get("AttributeName") if seen["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
 
+    yield Setting(
+        f"{name}: time to live",
+        expiry["AttributeName"],
+        expires_by,
+        lambda: dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry),
+    )
+    yield from _kept(dynamodb, name)
+
+
+def _kept(dynamodb: Any, name: str) -> Iterator[Setting]:
+    """What every table has: it can be restored, and is encrypted."""
+
     def recovery() -> object:
         seen = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
         return seen["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
@@ -99,18 +112,12 @@ def _table(dynamodb: Any, name: str, properties: Mapping[str, Any]) -> Iterator[
         return "ENABLED" if seen.get("Status") in {"ENABLED", "ENABLING", "UPDATING"} else None
 
     yield Setting(
-        f"{name}: time to live",
-        expiry["AttributeName"],
-        expires_by,
-        lambda: dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry),
-    )
-    yield Setting(
         f"{name}: point-in-time recovery",
         "ENABLED",
         recovery,
         lambda: dynamodb.update_continuous_backups(
             TableName=name,
-            PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"],
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
         ),
     )
     yield Setting(

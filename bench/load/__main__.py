@@ -32,7 +32,9 @@ def main() -> int:
 def _many(arguments: argparse.Namespace) -> int:
     """A report of the window is there as soon as it is over, or was broken off; the last one is audited."""
     users = arguments.users or 50
-    with crowd(users, arguments.ramp, files.SIZES) as here:
+    pollers, polite = arguments.pollers, not arguments.impolite
+    name = f"load-{users}" + (f"-{pollers}-{'polite' if polite else 'impolite'}" if pollers else "")
+    with crowd(users, arguments.ramp, files.SIZES, pollers, polite=polite) as here:
         here.seen.reset()
         begin = time.time()
         try:
@@ -42,11 +44,12 @@ def _many(arguments: argparse.Namespace) -> int:
 
             def tell(found: Found) -> dict[str, Any]:
                 told = report.figures(found, window) | {"processor": processor, "users": users}
+                told |= {"pollers": pollers, "polite": polite}
                 return told | report.peaks(here.seen, here.bound)
 
-            print(_write(tell(here.look()), f"load-{users}"), "so far; everybody finishes what they are at", flush=True)
+            print(_write(tell(here.look()), name), "so far; everybody finishes what they are at", flush=True)
         told = tell(here.finish())
-    return _tell(told, f"load-{users}", report.markdown(told))
+    return _tell(told, name, report.markdown(told))
 
 
 def _whale(arguments: argparse.Namespace) -> int:
@@ -76,6 +79,10 @@ def _write(told: dict[str, Any], name: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.add_argument("--users", type=int, help="50, if it is not said")
+    parser.add_argument(
+        "--pollers", type=int, default=0, help="so many who only look at uploads, besides (%(default)s)"
+    )
+    parser.add_argument("--impolite", action="store_true", help="pollers that neither wait nor say what they have")
     parser.add_argument("--whale", action="store_true", help="one large file beside files of 100 and 1,000 rows")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the whale (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="measured, after the ramp (%(default)s)")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 DATASET: Final = "contacts"
 FORM: Final = "S3 form"  # the request that is none of the API
+POLL: Final = "GET /v1/uploads/{id}, by pollers"
 SCHEMA: Final[dict[str, Any]] = {
     "fields": [
         {"name": "email", "type": "string", "format": "email", "constraints": {"required": True, "unique": True}},

@@ -32,6 +32,7 @@ THINK_SECONDS: Final = (10.0, 30.0)  # between visits
 LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
 NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
 POLL_SECONDS: Final = 1.0  # where the server does not say
+IMPOLITE_SECONDS: Final = 0.1
 TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired")
 
 Answer = Any  # Locust's
@@ -42,6 +43,7 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
 
     plan: Mapping[str, Any]
     written: list[dict[str, Any]]
+    newest: Final[dict[int, tuple[str, str]]] = {}  # by user: their last upload, and the token that it was made with
     _numbers = itertools.count()
 
     def __init__(self, environment: Any) -> None:
@@ -94,6 +96,7 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
             return False
         created = answer.json()
         upload["id"], ticket = created["id"], created["upload"]
+        self.newest[self.number] = (created["id"], self.token)
         parts = [*ticket["fields"].items(), ("file", (f"{kind.rows}.csv", data, "text/csv"))]
         form, content_type = encode_multipart_formdata(parts)
         headers = {"Content-Type": content_type}
@@ -141,6 +144,38 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
         return answer
 
 
+class Poller(locust.FastHttpUser):  # type: ignore[misc]  # locust is no dependency of a working copy
+    """Somebody who looks at the newest upload of another user, again and again: a page that is left open.
+
+    A polite one tells what it has (If-None-Match) and waits as it is asked to; the other one does neither.
+    """
+
+    plan: Mapping[str, Any]
+    _numbers = itertools.count()
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._user = next(self._numbers) % self.plan["users"]
+        self._etags: dict[str, str] = {}
+        self._polite: bool = self.plan["polite"]
+
+    @locust.task  # type: ignore[untyped-decorator]
+    def poll(self) -> None:
+        """One look, and the pause after it."""
+        if self._user not in Person.newest:
+            time.sleep(POLL_SECONDS)
+            return
+        upload, token = Person.newest[self._user]
+        known = {"If-None-Match": self._etags[upload]} if self._polite and upload in self._etags else {}
+        headers = {"Authorization": f"Bearer {token}"} | known
+        path = f"/v1/uploads/{upload}"
+        with self.client.request("GET", path, name=files.POLL, headers=headers, catch_response=True) as answer:
+            if 0 < answer.status_code < 400:
+                answer.success()
+                self._etags = {upload: answer.headers.get("etag", "")}
+        time.sleep(_retry_after(answer) if self._polite else IMPOLITE_SECONDS)
+
+
 def _retry_after(answer: Answer) -> float:
     asked = answer.headers.get("retry-after") if answer.headers else None
     return float(asked) if asked else POLL_SECONDS
@@ -150,6 +185,8 @@ def main() -> None:
     Person.plan = plan = json.loads(_line())
     Person.written = uploads = list[dict[str, Any]]()
     Person.host = plan["api"]
+    Poller.plan, Poller.host = plan, plan["api"]
+    Poller.fixed_count = plan["pollers"]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     requests: list[tuple[str, float, float, int]] = []
@@ -158,11 +195,13 @@ def main() -> None:
     def note(name: str, start_time: float, response_time: float, response: Answer, **_: Any) -> None:
         requests.append((name, start_time, response_time, int(response.status_code or 0)))
 
-    environment = Environment(user_classes=[Person], host=plan["api"], stop_timeout=plan["finish"])
+    kinds = [Person, Poller] if plan["pollers"] else [Person]
+    environment = Environment(user_classes=kinds, host=plan["api"], stop_timeout=plan["finish"])
     environment.events.request.add_listener(note)
     environment.events.user_error.add_listener(lambda exception, **_: faults.append(repr(exception)))
     runner = environment.create_local_runner()
-    runner.start(plan["users"], spawn_rate=plan["users"] / plan["ramp"])
+    together = plan["users"] + plan["pollers"]
+    runner.start(together, spawn_rate=together / plan["ramp"])
     noted = {"requests": requests, "uploads": uploads, "faults": faults}
     while (said := _line()) == "note":
         _write(noted)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bench.load.files import FORM, SIZES
+from bench.load.files import FORM, POLL, SIZES
 from bench.load.meters import Seen
 from bench.load.run import Found
 
@@ -41,6 +41,7 @@ def figures(found: Found, window: tuple[float, float]) -> dict[str, Any]:
         "machine": f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
         "seconds": end - begin,
         "routes": _routes([one for one in found.requests if begin <= one[1] <= end]),
+        "polls": _polls([one for one in found.requests if one[0] == POLL and begin <= one[1] <= end], end - begin),
         "waiting": _waiting(found, uploads),
         "uploads": len(uploads),
         "rows_per_s": round(_rows_ended(found, begin, end) / (end - begin)),
@@ -72,6 +73,16 @@ def _routes(requests: Iterable[Sequence[Any]]) -> dict[str, Spread]:
         if route != FORM:
             taken[EVERY].append(milliseconds)
     return {route: _spread(values) for route, values in sorted(taken.items())}
+
+
+def _polls(polls: Sequence[Sequence[Any]], seconds: float) -> dict[str, float]:
+    """What pollers were answered: how often nothing new, and how often in time."""
+    unchanged = sum(code == 304 for *_, code in polls)
+    return _spread([milliseconds for _, _, milliseconds, _ in polls]) | {
+        "per_s": round(len(polls) / seconds, 1),
+        "unchanged": round(unchanged / len(polls), 3) if polls else math.nan,
+        "errors": sum(not 0 < code < 400 for *_, code in polls),
+    }
 
 
 def _waiting(found: Found, uploads: Iterable[Mapping[str, Any]]) -> dict[str, Spread]:
@@ -142,11 +153,21 @@ def markdown(told: Mapping[str, Any]) -> str:
             f" {told['functions_and_emulator_mb']:,} MB; at most {told['connections']['most']} Postgres connections"
             f" (bound {told['connections']['bound']}); Jain's index over users: {told['fairness']['waiting']} of the"
             f" mean wait for {SMALLEST} rows, {told['fairness']['uploads']} of the uploads each got in.",
+            *([_of_pollers(told)] if told["pollers"] else []),
             soundness(told),
             f"load: {told['users']} users: API p95 {every['p95']:.0f} ms of {every['count']:,} requests,"
             f" stored to completed p95 {waiting['all']['p95']:.2f} s, {told['rows_per_s']:,} rows/s,"
             f" {'sound' if is_good(told) else 'NOT SOUND'}",
         )
+    )
+
+
+def _of_pollers(told: Mapping[str, Any]) -> str:
+    polls = told["polls"]
+    p50, p95, p99 = told_in_ms(polls)[1:]
+    return (
+        f"{told['pollers']} {'polite' if told['polite'] else 'impolite'} pollers: {polls['per_s']:.0f} polls/s,"
+        f" {p50}, {p95}, {p99} ms (p50, p95, p99), {polls['unchanged']:.1%} unchanged, {polls['errors']} errors"
     )
 
 

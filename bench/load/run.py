@@ -84,8 +84,10 @@ class Found:
 
 
 @contextlib.contextmanager
-def crowd(users: int, ramp: float, sizes: Mapping[int, int]) -> Iterator[Crowd]:
-    """So many users, all there after `ramp` seconds; everything is gone after the `with` block."""
+def crowd(
+    users: int, ramp: float, sizes: Mapping[int, int], pollers: int = 0, *, polite: bool = True
+) -> Iterator[Crowd]:
+    """So many users and pollers, all there after `ramp` seconds; everything is gone after the `with` block."""
     with instance.running(default_folder() / "load") as here, tempfile.TemporaryDirectory() as folder:
         functions = boto3.Session("test", "test", region_name=cloud.REGION).client("lambda", endpoint_url=here.endpoint)
         begun, out = time.monotonic(), Path(folder) / "noted.json"
@@ -93,7 +95,7 @@ def crowd(users: int, ramp: float, sizes: Mapping[int, int]) -> Iterator[Crowd]:
         people.warm(here, spare, sizes, Path(folder))
         print(f"{users + 1} accounts and datasets, functions warm after {time.monotonic() - begun:.1f} s", flush=True)
         plan = {"api": here.api_url, "tokens": tokens, "users": users, "ramp": ramp, "sizes": sizes}
-        plan["finish"] = FINISH_SECONDS
+        plan |= {"finish": FINISH_SECONDS, "pollers": pollers, "polite": polite}
         with _generator(plan, out) as generator, meters.watching(here, generator.pid) as seen:
             time.sleep(ramp)
             yield Crowd(here, spare, seen, meters.bound(functions), generator, out)

@@ -41,7 +41,13 @@ class Dependency:
     without: str
 
 
-LAZY: Final = ("polars", "PyJWT", "argon2-cffi", "fastjsonschema")  # imported by whom they serve, after app.py
+LAZY: Final = (
+    "polars",
+    "cryptography",
+    "PyJWT",
+    "argon2-cffi",
+    "fastjsonschema",
+)  # imported by whom they serve, after app.py
 DEPENDENCIES: Final[Mapping[str, Dependency]] = {
     "polars": Dependency(
         ("polars", "polars_runtime_32"),
@@ -62,6 +68,12 @@ DEPENDENCIES: Final[Mapping[str, Dependency]] = {
         "import argon2",
         "api, at a login",
         "argon2id; hashlib has scrypt",
+    ),
+    "cryptography": Dependency(
+        ("cryptography",),
+        "from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa",
+        "api, at a token",
+        "tokens of an issuer elsewhere; PyJWT loads it where it finds it",
     ),
     "PyJWT": Dependency(("pyjwt",), "import jwt", "api", "tokens: some 40 lines over hmac"),
     "fastjsonschema": Dependency(

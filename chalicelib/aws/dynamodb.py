@@ -34,7 +34,7 @@ def admit(item: Mapping[str, Any], idempotency: Mapping[str, Any] | None) -> boo
     puts = [one for one in (item, idempotency) if one is not None]
     condition = "attribute_not_exists(upload_id)"
     writes = [
-        {"Put": {"TableName": settings().uploads_table, "Item": _pack(one), "ConditionExpression": condition}}
+        {"Put": {"TableName": settings().uploads_table, "Item": pack(one), "ConditionExpression": condition}}
         for one in puts
     ]
     try:
@@ -52,7 +52,7 @@ def find(tenant: str, upload_id: str) -> Item | None:
     found = client("dynamodb").get_item(
         TableName=settings().uploads_table, Key=_key(tenant, upload_id), ConsistentRead=True
     )
-    return _unpack(found["Item"]) if "Item" in found else None
+    return unpack(found["Item"]) if "Item" in found else None
 
 
 def get_upload(tenant: str, upload_id: str) -> Item:
@@ -68,7 +68,7 @@ def restore(item: Mapping[str, Any]) -> bool:
     try:
         client("dynamodb").put_item(
             TableName=settings().uploads_table,
-            Item=_pack(item),
+            Item=pack(item),
             ConditionExpression="attribute_not_exists(upload_id)",
         )
     except ClientError as error:
@@ -87,7 +87,7 @@ def rebuilt_down_to() -> str | None:
 def note_rebuilt(upload_id: str) -> None:
     """The table holds every upload down to this id: the mark that vanishes with the table's content."""
     tenant, name = _MARK
-    item = _pack({"tenant": tenant, "upload_id": name, "rebuilt": upload_id})
+    item = pack({"tenant": tenant, "upload_id": name, "rebuilt": upload_id})
     client("dynamodb").put_item(TableName=settings().uploads_table, Item=item)
 
 
@@ -170,7 +170,7 @@ def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> 
     query: dict[str, Any] = {
         "TableName": settings().uploads_table,
         "KeyConditionExpression": "tenant = :tenant AND upload_id < :before",
-        "ExpressionAttributeValues": _pack(values),
+        "ExpressionAttributeValues": pack(values),
         "ScanIndexForward": False,
     }
     if filters:
@@ -186,14 +186,14 @@ def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[
     """A page of all tenants' uploads in no order, and where the next one begins, if there is one."""
     query: dict[str, Any] = {"TableName": settings().uploads_table, "Limit": limit, "ConsistentRead": True}
     answer = client("dynamodb").scan(**query, **({"ExclusiveStartKey": after} if after else {}))
-    items = [_unpack(item) for item in answer["Items"]]
+    items = [unpack(item) for item in answer["Items"]]
     return [item for item in items if item["upload_id"].startswith("upl_")], answer.get("LastEvaluatedKey")
 
 
 def _pages(query: dict[str, Any]) -> Iterator[Item]:
     while True:
         answer = client("dynamodb").query(**query)
-        yield from map(_unpack, answer["Items"])
+        yield from map(unpack, answer["Items"])
         if "LastEvaluatedKey" not in answer:
             return
         query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -220,26 +220,27 @@ def _changed(
             UpdateExpression=change,
             ConditionExpression=condition,
             **({"ExpressionAttributeNames": names} if names else {}),
-            ExpressionAttributeValues=_pack(values),
+            ExpressionAttributeValues=pack(values),
             ReturnValues=returned,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as error:
         if code(error) == "ConditionalCheckFailedException":
             kept = error.response.get("Item")
-            return ("outranked", _unpack(kept)) if kept else ("missing", None)
+            return ("outranked", unpack(kept)) if kept else ("missing", None)
         raise
-    return "written", _unpack(answer["Attributes"]) if returned == "ALL_NEW" else None
+    return "written", unpack(answer["Attributes"]) if returned == "ALL_NEW" else None
 
 
 def _key(tenant: str, upload_id: str) -> dict[str, Any]:
     return {"tenant": {"S": tenant}, "upload_id": {"S": upload_id}}
 
 
-def _pack(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Strings and integers are all this table holds."""
+def pack(item: Mapping[str, Any]) -> dict[str, Any]:
+    """As DynamoDB has it: strings and integers, which are all that is kept, and nothing for None."""
     return {k: {"N": str(v)} if isinstance(v, int) else {"S": v} for k, v in item.items() if v is not None}
 
 
-def _unpack(item: Mapping[str, Any]) -> Item:
+def unpack(item: Mapping[str, Any]) -> Item:
+    """As it was packed."""
     return {k: int(v["N"]) if "N" in v else v["S"] for k, v in item.items()}

@@ -47,6 +47,7 @@ _KEY: Final[dict[str, Schema]] = {
 }
 _KEPT: Final = ("Set-Cookie", "Cache-Control")
 _BY_COOKIE: Final = "Without a body the page's cookie is taken: docs/accounts.md."
+_ELSEWHERE: Final = Error(404, "accounts_elsewhere", "The accounts of this deployment are those of another issuer.")
 _SESSION_NEEDED: Final = Error(403, "session_needed", "An API key cannot do this.")
 
 SCHEMAS: Final[dict[str, Schema]] = {
@@ -96,6 +97,7 @@ OPERATIONS: Final = (
         {201: Answer("It is made, and logged in.", ref("Session"), _KEPT)},
         body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
         errors=(
+            _ELSEWHERE,
             Error(409, "username_taken", "Somebody has this username."),
             Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
             Error(422, "password_invalid", "The password is too short or too long."),
@@ -112,6 +114,7 @@ OPERATIONS: Final = (
         {200: Answer("It is logged in.", ref("Session"), _KEPT)},
         body=Body(ref("Credentials"), _EXAMPLE),
         errors=(
+            _ELSEWHERE,
             Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
             Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
         ),
@@ -128,6 +131,7 @@ OPERATIONS: Final = (
         headers={"Idempotency-Key": Parameter(TEXT, "The same key again is answered again, if the answer was lost.")},
         body=Body(ref("RefreshToken"), _REFRESH, required=False),
         errors=(
+            _ELSEWHERE,
             Error(401, "refresh_invalid", "The session is over.", ("WWW-Authenticate",)),
             ORIGIN_FOREIGN,
         ),

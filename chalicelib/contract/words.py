@@ -99,7 +99,7 @@ class Operation:
         body = (BODY_MALFORMED, CONTENT_TYPE_INVALID, BODY_INVALID) if self.body else ()
         coded = [Error(422, code, _MEANT.get(code, "")) for code in (self.body.codes.values() if self.body else ())]
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
-        token = () if self.is_open else (TOKEN_INVALID,)
+        token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
         role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
@@ -164,6 +164,9 @@ CONTENT_TYPE_INVALID: Final = Error(415, "content_type_invalid", "The body is of
 CURSOR_INVALID: Final = Error(400, "cursor_invalid", "The cursor is not one that this listing gave.")
 TOKEN_INVALID: Final = Error(
     401, "token_invalid", "The Bearer token is missing, expired or not ours.", ("WWW-Authenticate",)
+)
+ISSUER_UNAVAILABLE: Final = Error(
+    503, "issuer_unavailable", "The issuer of tokens, where there is one, does not tell its keys.", ("Retry-After",)
 )
 ORIGIN_FOREIGN: Final = Error(403, "origin_foreign", "It was asked by cookie, and not from a page of the same host.")
 ROLE_FORBIDS: Final = Error(

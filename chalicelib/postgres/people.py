@@ -42,6 +42,17 @@ def add_account(connection: Connection, account: Account) -> None:
         raise Refused("username_taken", "This username is taken.", status=409) from None
 
 
+def settle(connection: Connection, user_id: str, tenant: str) -> None:
+    """An account of an issuer's, which nobody can log in to, and its tenant, unless they are there."""
+    with connection.transaction():
+        connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
+        connection.execute(
+            "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, '')"
+            " ON CONFLICT DO NOTHING",
+            (user_id, tenant, user_id),
+        )
+
+
 def find_account(connection: Connection, username: str) -> Account | None:
     """The account with this name, whatever its case."""
     row = connection.execute(

@@ -11,6 +11,7 @@ from . import configuration, output
 from .api import Rowmill
 from .configuration import Credentials
 from .errors import Unusable
+from .parameters import Json
 from .resources import Session
 
 Username = Annotated[str | None, typer.Argument(help="Asked for when absent.")]
@@ -18,22 +19,38 @@ PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the 
 Api = Annotated[str | None, typer.Option(help="Base URL that /v1 is appended to [env: ROWMILL_API].")]
 
 
-def signup(username: Username = None, api: Api = None, password_stdin: PasswordStdin = False) -> None:
-    """Create an account and stay logged in."""
+def signup(
+    username: Username = None, api: Api = None, password_stdin: PasswordStdin = False, as_json: Json = False
+) -> None:
+    """Create an account and stay logged in.
+
+    \b
+    Example: rowmill signup ada@example.org --password-stdin < password
+    """
     base, username, password = _identity(username, api, password_stdin, confirm=True)
     with Rowmill(base, patience=configuration.patience()) as rowmill:
-        _keep(base, rowmill.signup(username, password))
+        _keep(base, rowmill.signup(username, password), as_json)
 
 
-def login(username: Username = None, api: Api = None, password_stdin: PasswordStdin = False) -> None:
-    """Log in; the session is kept for later commands, and goes on for 30 days."""
+def login(
+    username: Username = None, api: Api = None, password_stdin: PasswordStdin = False, as_json: Json = False
+) -> None:
+    """Log in; the session is kept for later commands, and goes on for 30 days.
+
+    \b
+    Example: rowmill login ada@example.org --password-stdin < password
+    """
     base, username, password = _identity(username, api, password_stdin, confirm=False)
     with Rowmill(base, patience=configuration.patience()) as rowmill:
-        _keep(base, rowmill.login(username, password))
+        _keep(base, rowmill.login(username, password), as_json)
 
 
-def logout() -> None:
-    """End the session of the last login, wherever its tokens are, and forget it here."""
+def logout(as_json: Json = False) -> None:
+    """End the session of the last login, wherever its tokens are, and forget it here.
+
+    \b
+    Example: rowmill logout
+    """
     found = configuration.stored()
     if found is None:
         raise Unusable("not logged in")
@@ -41,7 +58,7 @@ def logout() -> None:
         with Rowmill(found.api, patience=configuration.patience(), keeper=configuration.OnDisk(found)) as rowmill:
             rowmill.logout()
     configuration.forget()
-    output.note(f"logged out of {found.api}")
+    output.done(f"logged out of {found.api}", {"api": found.api, "username": found.username}, as_json)
 
 
 def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool) -> tuple[str, str, str]:
@@ -54,6 +71,9 @@ def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool)
     return base, name, str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
 
 
-def _keep(api: str, session: Session) -> None:
+def _keep(api: str, session: Session, as_json: bool) -> None:
+    """Neither way tells a token: what is on a screen or in a log opens nothing."""
     path = configuration.store(Credentials(api, session["access"], session["username"], session["refresh"]))
-    output.note(f"logged in to {api} as {session['username']}; kept in {path}")
+    known = {name: session[name] for name in ("username", "user_id", "tenant_id")}
+    said = f"logged in to {api} as {session['username']}; kept in {path}"
+    output.done(said, {"api": api, **known, "kept_in": str(path)}, as_json)

@@ -43,7 +43,7 @@ from .resources import (
     Webhook,
 )
 from .storage import Progress
-from .transport import Keeper, Patience, Tokens, Transport, document, retry_after
+from .transport import TIMEOUT, Keeper, Patience, Tokens, Transport, document, retry_after
 
 PAGE: Final = 5000  # the most the API gives at once; it ends a page earlier when its items are long
 POLL_SECONDS: Final = 1.0  # where the server does not say
@@ -66,10 +66,15 @@ class Rowmill:
     """
 
     def __init__(
-        self, api: str, token: str = "", patience: Patience | None = None, keeper: Keeper | None = None
+        self,
+        api: str,
+        token: str = "",
+        patience: Patience | None = None,
+        keeper: Keeper | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
     ) -> None:
         self._patience = patience or Patience()
-        self._transport = Transport(api, keeper or Keeper(Tokens(token)), self._patience)
+        self._transport = Transport(api, keeper or Keeper(Tokens(token)), self._patience, timeout)
 
     def __enter__(self) -> Self:
         return self

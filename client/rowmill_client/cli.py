@@ -2,17 +2,21 @@
 
 Exit codes: 0 done; 1 the API, the storage or the network said no; 2 usage; 130 interrupted. Of an upload
 that was waited for: 0 completed, 3 completed_with_errors, 4 any other end; one that was only checked ends with 0 or 3.
+
+A new command is a function in the room of its area and a line below. Its docstring ends in `Example:`, which is shown
+and tried; its parameters have a help text, and `as_json: Json` is among them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from . import (
     account_commands,
+    completion,
     dataset_commands,
     key_commands,
     output,
@@ -44,10 +48,25 @@ class OneLineErrors(TyperGroup):
             output.complain(fault)
             raise typer.Exit(1) from fault
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command there is, those of groups, too: nobody should have to look for one in two places."""
+        super().format_commands(ctx, formatter)
+        for name, group in self.commands.items():
+            if isinstance(group, TyperGroup):
+                words = ((f"{name} {word}", one.get_short_help_str()) for word, one in group.commands.items())
+                with formatter.section(f"Commands of {name}"):
+                    formatter.write_dl(list(words))
 
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 the API, the storage or the network said no; 2 wrong use; 130 interrupted. Of an upload that"
+    " was waited for: 0 completed, 3 completed with errors, 4 any other end; of one that was only checked: 0 nothing"
+    " rejected, 3 some rows. With --json, stdout holds one JSON document, or nothing if the exit code is 1 or 2."
+)
 app = typer.Typer(
     cls=OneLineErrors,
     help="Load CSV files of any size into typed tables, and see what became of every row.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -103,3 +122,4 @@ app.command()(upload_commands.redrive)
 app.command()(upload_commands.delete)
 app.command()(row_commands.rows)
 app.command("export")(row_commands.export_rows)
+app.command()(completion.completion)

@@ -11,7 +11,7 @@ import typer
 
 from . import output
 from .errors import Unusable
-from .parameters import DatasetName, Json, KeyMode, Limit, connect
+from .parameters import AlwaysJson, DatasetName, Json, KeyMode, Limit, connect
 from .resources import Dataset, Descriptor
 from .storage import opened
 
@@ -28,7 +28,11 @@ def put_dataset(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Create a dataset, or change it to this schema."""
+    """Create a dataset, or change it to this schema.
+
+    \b
+    Example: rowmill dataset put contacts schema.json --mode upsert
+    """
     if (schema is None) == (template is None):
         raise typer.BadParameter("give a Table Schema, or --template and its name")
     descriptor = _descriptor(schema) if schema else {}
@@ -56,20 +60,31 @@ def show_template(
             output.listing(["name", "title", "description"], rowmill.iterate_templates())
 
 
-def get_dataset(name: DatasetName) -> None:
-    """Print a dataset and its schema as JSON."""
+def get_dataset(name: DatasetName, as_json: AlwaysJson = True) -> None:
+    """Print a dataset and its schema as JSON.
+
+    \b
+    Example: rowmill dataset get contacts
+    """
     with connect() as rowmill:
         output.json_document(rowmill.get_dataset(name))
 
 
 def delete_dataset(
-    name: DatasetName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether that is meant.")] = False
+    name: DatasetName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether that is meant.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Delete a dataset with all of its rows."""
+    """Delete a dataset with all of its rows.
+
+    \b
+    Example: rowmill dataset delete contacts --yes
+    """
     if not yes:
         typer.confirm(f"Delete {output.cell(name)} and all of its rows?", abort=True, err=True)
     with connect() as rowmill:
         rowmill.delete_dataset(name)
+    output.done(f"{name} is deleted", {"deleted": name}, as_json)
 
 
 def list_datasets(
@@ -77,7 +92,11 @@ def list_datasets(
     as_json: Json = False,
     limit: Limit = None,
 ) -> None:
-    """List the datasets."""
+    """List the datasets.
+
+    \b
+    Example: rowmill dataset list
+    """
     with connect() as rowmill:
         datasets = rowmill.iterate_datasets(limit, shared=shared)
         if as_json:

@@ -29,14 +29,18 @@ class Sink(Protocol):
     def write(self, text: str, /) -> object: ...
 
 
-def write_csv(rows: Iterable[Row], schema: Descriptor, sink: Sink) -> None:
-    """The header and every row."""
+def write_csv(rows: Iterable[Row], schema: Descriptor, sink: Sink) -> int:
+    """The header and every row. How many rows that were."""
     fields = schema["fields"]
     columns = [(field["name"], _spelling(field, schema)) for field in fields]
     # The writer quotes a lone carriage return only if it occurs in its own line end: so CRLF, cut below.
     writer = csv.writer(_NewlineEnds(sink), lineterminator="\r\n")
     writer.writerow([name for name, _ in columns])
-    writer.writerows([spell(row[name]) for name, spell in columns] for row in rows)
+    written = 0
+    for row in rows:
+        writer.writerow([spell(row[name]) for name, spell in columns])
+        written += 1
+    return written
 
 
 @contextmanager

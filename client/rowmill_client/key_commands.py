@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import output
+from . import completion, output
 from .parameters import Json, Limit, connect
 from .resources import Role
 
@@ -18,7 +18,11 @@ def create_key(
     role: Annotated[Role | None, typer.Option(help="The most that it may do; all that you may without it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and print its secret, which is never told again."""
+    """Make a key and print its secret, which is never told again.
+
+    \b
+    Example: rowmill key create nightly --days 365
+    """
     with connect() as rowmill:
         made = rowmill.create_api_key(name, days, role)
     if as_json:
@@ -31,7 +35,11 @@ def create_key(
 
 
 def list_keys(as_json: Json = False, limit: Limit = None) -> None:
-    """List the keys of this account, without their secrets."""
+    """List the keys of this account, without their secrets.
+
+    \b
+    Example: rowmill key list
+    """
     with connect() as rowmill:
         keys = rowmill.iterate_api_keys(limit)
         if as_json:
@@ -40,7 +48,15 @@ def list_keys(as_json: Json = False, limit: Limit = None) -> None:
             output.listing(["id", "name", "prefix", "role", "created_at", "expires_at"], keys)
 
 
-def delete_key(key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…).")]) -> None:
-    """Delete a key: it opens nothing from now on."""
+def delete_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…).", autocompletion=completion.keys)],
+    as_json: Json = False,
+) -> None:
+    """Delete a key: it opens nothing from now on.
+
+    \b
+    Example: rowmill key delete key_01M80FHFV747N9CXY8YY64K210
+    """
     with connect() as rowmill:
         rowmill.delete_api_key(key)
+    output.done(f"{key} is deleted", {"deleted": key}, as_json)

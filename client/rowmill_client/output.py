@@ -85,6 +85,14 @@ def conclusion(upload: Upload) -> None:
     sys.stdout.write(summary(upload) + "\n")
 
 
+def done(text: str, facts: Mapping[str, object], as_json: bool) -> None:
+    """What a command has done that has nothing to show: a line for a person, or its facts for a program."""
+    if as_json:
+        json_document(facts)
+    else:
+        note(text)
+
+
 def note(text: str) -> None:
     """A line for the person at the terminal; never on stdout."""
     sys.stderr.write(cell(text) + "\n")

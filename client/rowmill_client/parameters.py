@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
-from . import configuration
+from . import completion, configuration
 from .api import Rowmill
 from .resources import Mode
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+AlwaysJson = Annotated[
+    bool, typer.Option("--json", help="Taken everywhere; here it is JSON anyway.", show_default=False)
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Stop after so many; all without it.")]
-DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
-UploadId = Annotated[str, typer.Argument(metavar="UPLOAD", help="The upload's id (upl_…).")]
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=completion.datasets)]
+UploadId = Annotated[
+    str, typer.Argument(metavar="UPLOAD", help="The upload's id (upl_…).", autocompletion=completion.uploads)
+]
 KeyMode = Annotated[Mode | None, typer.Option(help="What to do with a key that is there already.")]
 
 

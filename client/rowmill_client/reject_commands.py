@@ -30,7 +30,12 @@ def rejects(
     as_json: Json = False,
     limit: Limit = None,
 ) -> None:
-    """List the rows that were not loaded, and why; or fetch them as a file to correct and send back."""
+    """List the rows that were not loaded, and why; or fetch them as a file to correct and send back.
+
+    \b
+    Example: rowmill rejects upl_01M80FHFV747N9CXY8YY64K210
+             rowmill rejects upl_01M80FHFV747N9CXY8YY64K210 --summary
+    """
     form = "json" if as_json and form == "table" else form
     if form in ("csv", "xlsx"):
         if summary or as_json or limit:
@@ -91,7 +96,11 @@ def retry(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Send the corrected rejects of an upload, and wait until every row is loaded or rejected."""
+    """Send the corrected rejects of an upload, and wait until every row is loaded or rejected.
+
+    \b
+    Example: rowmill retry upl_01M80FHFV747N9CXY8YY64K210 corrected.csv
+    """
     options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
     path = Path(file)
     with connect() as rowmill, watching() as display:
@@ -105,7 +114,11 @@ def row(
     n: Annotated[int, typer.Argument(metavar="N", help="Which record of the file, from 1.")],
     as_json: Json = False,
 ) -> None:
-    """Tell what became of one record of the file."""
+    """Tell what became of one record of the file.
+
+    \b
+    Example: rowmill row upl_01M80FHFV747N9CXY8YY64K210 3
+    """
     with connect() as rowmill:
         found = rowmill.get_record(upload_id, n)
     if as_json:

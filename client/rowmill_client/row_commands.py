@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
-from . import export, output
+from . import completion, export, output
 from .errors import Unusable
-from .parameters import DatasetName, Json, Limit, connect
+from .parameters import AlwaysJson, DatasetName, Json, Limit, connect
 
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="FIELD[.OP]=VALUE", help="Compare an indexed field: eq, gt, gte, lt, lte."),
 ]
 Sort = Annotated[str | None, typer.Option(metavar="[-]FIELD", help="An indexed field to order by; - for descending.")]
-OneUpload = Annotated[str | None, typer.Option("--upload", metavar="ID", help="Only this upload's rows.")]
+OneUpload = Annotated[
+    str | None,
+    typer.Option("--upload", metavar="ID", help="Only this upload's rows.", autocompletion=completion.uploads),
+]
 
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The row's key; of several fields between commas.")]
@@ -35,7 +38,11 @@ def rows(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Show the rows of a dataset, in file order or by a field."""
+    """Show the rows of a dataset, in file order or by a field.
+
+    \b
+    Example: rowmill rows contacts --where age.gte=30 --sort -age --limit 20
+    """
     wanted = _conditions(where)
     with connect() as rowmill:
         found = rowmill.iterate_rows(dataset, upload, limit, wanted, sort)
@@ -52,13 +59,22 @@ def export_rows(
     where: Where = None,
     sort: Sort = None,
     to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Write the rows of a dataset as CSV, in file order or by a field, with the header of its schema."""
-    wanted = _conditions(where)
+    """Write the rows of a dataset as CSV, in file order or by a field, with the header of its schema.
+
+    \b
+    Example: rowmill export contacts --output contacts.csv
+    """
+    wanted, to = _conditions(where), None if to == Path("-") else to
+    if as_json and to is None:
+        raise Unusable("--json tells of the file that --output names; `rowmill rows --json` prints rows as JSON")
     with connect() as rowmill:
         schema = rowmill.get_dataset(dataset)["schema"]
-        with export.destination(None if to == Path("-") else to) as sink:
-            export.write_csv(rowmill.iterate_rows(dataset, upload, None, wanted, sort), schema, sink)
+        with export.destination(to) as sink:
+            rows = export.write_csv(rowmill.iterate_rows(dataset, upload, None, wanted, sort), schema, sink)
+    if as_json:
+        output.json_document({"file": str(to), "rows": rows})
 
 
 def _conditions(where: list[str] | None) -> dict[str, str]:
@@ -70,32 +86,55 @@ def _conditions(where: list[str] | None) -> dict[str, str]:
     return found
 
 
-def get_row(dataset: DatasetName, key: Key) -> None:
-    """Print a row as JSON; on stderr its ETag."""
+def get_row(dataset: DatasetName, key: Key, as_json: AlwaysJson = True) -> None:
+    """Print a row as JSON; on stderr its ETag.
+
+    \b
+    Example: rowmill dataset get-row contacts ada@example.org
+    """
     with connect() as rowmill:
         row, tag = rowmill.get_row(dataset, *key.split(","))
     output.json_document(row)
     output.note(f"ETag: {tag}")
 
 
-def add_row(dataset: DatasetName, values: Values) -> None:
-    """Add a row; a field that is not named has no value. Prints it as JSON."""
+def add_row(dataset: DatasetName, values: Values, as_json: AlwaysJson = True) -> None:
+    """Add a row; a field that is not named has no value. Prints it as JSON.
+
+    \b
+    Example: rowmill dataset add-row contacts email=ada@example.org name=Ada
+    """
     row = _pairs(values)
     with connect() as rowmill:
         output.json_document(rowmill.create_row(dataset, row))
 
 
-def set_row(dataset: DatasetName, key: Key, values: Values, if_match: IfMatch = None) -> None:
-    """Change fields of a row. Prints it as JSON."""
+def set_row(
+    dataset: DatasetName,
+    key: Key,
+    values: Values,
+    if_match: IfMatch = None,
+    as_json: AlwaysJson = True,
+) -> None:
+    """Change fields of a row. Prints it as JSON.
+
+    \b
+    Example: rowmill dataset set-row contacts ada@example.org name=Countess
+    """
     wanted = _pairs(values)
     with connect() as rowmill:
         output.json_document(rowmill.change_row(dataset, *key.split(","), values=wanted, if_match=if_match))
 
 
-def delete_row(dataset: DatasetName, key: Key, if_match: IfMatch = None) -> None:
-    """Delete a row."""
+def delete_row(dataset: DatasetName, key: Key, if_match: IfMatch = None, as_json: Json = False) -> None:
+    """Delete a row.
+
+    \b
+    Example: rowmill dataset delete-row contacts ada@example.org
+    """
     with connect() as rowmill:
         rowmill.delete_row(dataset, *key.split(","), if_match=if_match)
+    output.done(f"{key} is deleted", {"deleted": key}, as_json)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

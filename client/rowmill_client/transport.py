@@ -91,11 +91,11 @@ class Keeper:
 class Transport:
     """One connection pool to one API, with the tokens of one keeper."""
 
-    def __init__(self, api: str, keeper: Keeper, patience: Patience) -> None:
+    def __init__(self, api: str, keeper: Keeper, patience: Patience, timeout: httpx.Timeout = TIMEOUT) -> None:
         self.keeper = keeper
         self._api = _base(api)
         self._patience = patience
-        self._http = connections(TIMEOUT)
+        self._http = connections(timeout)
 
     def close(self) -> None:
         self._http.close()

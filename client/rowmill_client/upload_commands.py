@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from . import output
+from . import completion, output
 from .api import Rowmill
 from .errors import RowmillError, Unusable
 from .options import nest
@@ -34,10 +34,13 @@ def exit_code(upload: Upload) -> int:
 
 
 def upload(
-    file: Annotated[str, typer.Argument(metavar="FILE")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV, gzip of it, or an Excel workbook.")],
     *,
-    dataset: Annotated[str | None, typer.Option(help="Where the rows go.")] = None,
-    resume: Annotated[str | None, typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Where the rows go.", autocompletion=completion.datasets)] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.", autocompletion=completion.uploads),
+    ] = None,
     mode: KeyMode = None,
     option: Options = None,
     validate_only: Annotated[
@@ -50,7 +53,11 @@ def upload(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Send a file and wait until every row is loaded or rejected. Large files go in parts and can be resumed."""
+    """Send a file and wait until every row is loaded or rejected. Large files go in parts and can be resumed.
+
+    \b
+    Example: rowmill upload contacts.csv --dataset contacts --option dialect.delimiter=';'
+    """
     if not file:
         raise Unusable("the path of the file is empty")
     if (dataset is None) == (resume is None):
@@ -136,7 +143,11 @@ def _reminding(text: str) -> Iterator[None]:
 
 
 def status(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
-    """Show where an upload stands."""
+    """Show where an upload stands.
+
+    \b
+    Example: rowmill status upl_01M80FHFV747N9CXY8YY64K210 --wait
+    """
     with connect() as rowmill:
         found = _waited(rowmill, upload_id) if wait else rowmill.get_upload(upload_id)
     _concluded(found, wait, as_json)
@@ -152,12 +163,20 @@ def _concluded(found: Upload, waited: bool, as_json: bool) -> None:
 
 
 def confirm(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
-    """Load an upload that was only checked."""
+    """Load an upload that was only checked.
+
+    \b
+    Example: rowmill confirm upl_01M80FHFV747N9CXY8YY64K210 --wait
+    """
     _asked(Rowmill.confirm, upload_id, wait, as_json)
 
 
 def cancel(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
-    """Stop an upload: nothing more of it is loaded, rows that are in stay."""
+    """Stop an upload: nothing more of it is loaded, rows that are in stay.
+
+    \b
+    Example: rowmill cancel upl_01M80FHFV747N9CXY8YY64K210
+    """
     _asked(Rowmill.cancel, upload_id, wait, as_json)
 
 
@@ -182,7 +201,11 @@ def delete(upload_id: UploadId, as_json: Json = False) -> None:
 
 
 def redrive(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
-    """Try again the records of an upload that could not be processed."""
+    """Try again the records of an upload that could not be processed.
+
+    \b
+    Example: rowmill redrive upl_01M80FHFV747N9CXY8YY64K210 --wait
+    """
     _asked(Rowmill.redrive, upload_id, wait, as_json)
 
 
@@ -201,11 +224,17 @@ def _waited(rowmill: Rowmill, upload_id: str) -> Upload:
 
 def uploads(
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only those into this dataset.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Only those into this dataset.", autocompletion=completion.datasets)
+    ] = None,
     as_json: Json = False,
     limit: Limit = None,
 ) -> None:
-    """List uploads."""
+    """List uploads.
+
+    \b
+    Example: rowmill uploads --state completed_with_errors --limit 10
+    """
     columns = ["id", "state", "dataset", "filename", "rows_total", "loaded", "rejected", "created_at"]
     with connect() as rowmill:
         found = rowmill.iterate_uploads(state, dataset, limit)
@@ -213,7 +242,11 @@ def uploads(
 
 
 def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
-    """List the pieces an upload was cut into."""
+    """List the pieces an upload was cut into.
+
+    \b
+    Example: rowmill chunks upl_01M80FHFV747N9CXY8YY64K210
+    """
     columns = ["n", "state", "byte_start", "byte_end", "first_record", "records"]
     columns += ["loaded", "updated", "skipped", "rejected", "attempts"]
     with connect() as rowmill:

@@ -5,7 +5,6 @@ process group. So Lambda processes end at the moment the server is killed, not w
 """
 
 import asyncio
-import contextlib
 import ctypes
 import importlib
 import os
@@ -43,8 +42,13 @@ class ApiGate:
         self._slots = asyncio.Semaphore(limit)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        async with self._slots if _runs_api(scope) else contextlib.nullcontext():
+        if not _runs_api(scope):
             await self._app(scope, receive, send)
+            return
+        async with self._slots:
+            # As API Gateway has it: functions are given the path as it was sent. The emulator would decode it: `%2541`
+            # would be decoded twice, and `a%2Fb` be two segments.
+            await self._app({**scope, "path": scope["raw_path"].decode("latin-1")}, receive, send)
 
 
 def _runs_api(scope: Message) -> bool:

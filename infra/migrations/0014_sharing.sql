@@ -1,4 +1,4 @@
--- Datasets that others may read or write, keys that may do less than their owner, and how fast a dataset may fill.
+-- Datasets that others may read or write, and how fast a dataset may fill.
 
 -- What a dataset is called by those whose it is not. Nobody chooses it, so nobody can offer another's.
 ALTER TABLE rowmill.dataset
@@ -17,9 +17,6 @@ CREATE TABLE rowmill.dataset_grant (
 );
 CREATE INDEX dataset_grant_of_tenant ON rowmill.dataset_grant (tenant);
 CREATE INDEX account_of_tenant ON rowmill.account (tenant);
-
-ALTER TABLE rowmill.api_key
-    ADD COLUMN role text NOT NULL DEFAULT 'owner' CHECK (role IN ('reader', 'writer', 'owner'));
 
 -- When the next rows of a dataset with max_rows_per_second may go in.
 CREATE TABLE rowmill.pace (

@@ -38,6 +38,7 @@ REFUSING = (
     "accounts",
     "apikeys",
     "callers",
+    "oidc",
     "cookies",
     "passwords",
     "admit",

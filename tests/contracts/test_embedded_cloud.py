@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import boto3
 import psycopg
@@ -280,6 +281,18 @@ def test_a_failed_request_gives_its_slot_back() -> None:
     asyncio.run(three_times())
 
 
+def test_a_function_is_given_the_path_as_it_was_sent() -> None:
+    seen = []
+
+    async def app(scope: Message, *_: object) -> None:
+        seen.append(scope["path"])
+
+    asked = ["/restapis/a/v1/_user_request_/b%2Fc/%2541", "/bucket/b%2Fc"]
+    for path in asked:
+        asyncio.run(ApiGate(app, limit=1)(_scope(path), _receive, _send))
+    assert seen == [asked[0], "/bucket/b/c"]
+
+
 def test_the_lifespan_reaches_the_application() -> None:
     reached = []
 
@@ -307,7 +320,7 @@ async def _requests_through_gate(limit: int, paths: list[str]) -> dict[str, int]
 
 
 def _scope(path: str) -> Message:
-    return {"type": "http", "path": path}
+    return {"type": "http", "path": unquote(path), "raw_path": path.encode()}
 
 
 async def _receive() -> Message:

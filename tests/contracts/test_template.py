@@ -359,6 +359,13 @@ def test_every_function_has_a_role_of_its_own_that_may_do_what_is_listed_here(st
     assert found == {name: actions | LOGS for name, actions in MAY.items()}
 
 
+def test_whoever_may_write_keys_may_let_anybody_in_so_that_is_the_api_alone(stack: Stack) -> None:
+    for name, function in stack.functions.items():
+        named = [r for s in stack.statements(function) for r in _listed(s["Resource"]) if r == "KeysTable.Arn"]
+        assert bool(named) == (name == "api")
+        assert ("ROWMILL_KEYS_TABLE" in _environment(function)) == (name == "api")
+
+
 def _actions(statements: list[dict[str, Any]]) -> Iterator[str]:
     for statement in statements:
         yield from _listed(statement["Action"])

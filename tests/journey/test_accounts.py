@@ -10,6 +10,9 @@ import pytest
 from rowmill_client import ApiError, Rowmill
 
 from tests.journey.conftest import PEOPLE, Account, people
+from tests.stages import test_oidc as oidc
+
+issuer = oidc.server
 
 
 def refresh(account: Account, token: str) -> httpx.Response:
@@ -109,5 +112,44 @@ def test_the_token_that_make_up_leaves_in_env_is_a_key_that_does_not_run_out(acc
     token = account.cloud.instance.environment["ROWMILL_TOKEN"]
     assert token.startswith("rmk_")
     assert account.http.get("/datasets", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    expiries = account.cloud.sql("SELECT expires_at FROM rowmill.api_key WHERE prefix = %s", token[:12])
-    assert expiries == [(None,)]
+    table = account.cloud.client("dynamodb")
+    kept = table.scan(TableName="rowmill-local-keys")["Items"]
+    (ours,) = [item for item in kept if item.get("prefix") == {"S": token[:12]}]
+    assert "good_until" not in ours
+
+
+def test_who_asks_and_how_an_upload_stands_is_answered_without_postgres(account: Account) -> None:
+    """By an API whose database is not there: it could not open a connection if it tried."""
+    account.dataset()
+    upload = account.ended(account.start(people(3)))["id"]
+    key = account.rowmill.create_api_key("a poller")
+    with account.cloud.configured("api", DATABASE_URL="postgresql://rowmill:secret@127.0.0.1:1/rowmill"):
+        for token in (account.token, key["secret"]):
+            bearer = {"Authorization": f"Bearer {token}"}
+            seen = account.http.get(f"/uploads/{upload}", headers=bearer)
+            assert (seen.status_code, seen.json()["loaded"]) == (200, 3)
+            again = account.http.get(f"/uploads/{upload}", headers=bearer | {"If-None-Match": seen.headers["etag"]})
+            assert again.status_code == 304
+            listed = account.http.get("/uploads", headers=bearer)
+            assert [one["id"] for one in listed.json()["items"]] == [upload]
+            needs_it = account.http.get(f"/uploads/{upload}/chunks", headers=bearer)
+            assert (needs_it.status_code, needs_it.json()["code"]) == (503, "database_unavailable")
+        account.rowmill.delete_api_key(key["id"])
+        gone = account.http.get(f"/uploads/{upload}", headers={"Authorization": f"Bearer {key['secret']}"})
+        assert gone.status_code == 401
+
+
+def test_a_file_is_sent_with_the_token_of_an_issuer_elsewhere(account: Account, issuer: oidc.Server) -> None:
+    """The functions fetch the issuer's keys themselves; who was never here is at home at once."""
+    path = account.file(people(3))
+    api = account.cloud.instance.api_url
+    with account.cloud.configured("api", OIDC_ISSUER=issuer.url, OIDC_AUDIENCE=oidc.AUDIENCE):
+        with Rowmill(api, oidc.token(issuer, sub=f"ada-{uuid.uuid4()}")) as ada:
+            ada.put_dataset("people", PEOPLE)
+            assert ada.upload(path, "people", timeout=30)["loaded"] == 3
+        with Rowmill(api, oidc.token(issuer, oidc.OTHER)) as forger, pytest.raises(ApiError, match="token_invalid"):
+            next(forger.iterate_datasets())
+        assert account.http.get("/datasets").status_code == 401
+        closed = account.http.post("/auth/login", json={"username": "ada", "password": "correct horse"})
+        assert (closed.status_code, closed.json()["code"]) == (404, "accounts_elsewhere")
+    assert account.http.get("/datasets").status_code == 200

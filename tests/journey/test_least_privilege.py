@@ -38,6 +38,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _told(account)
         _deleted(account, upload["id"])
         _books(account)
+        _by_key(account)
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -67,6 +68,16 @@ def _deleted(account: Account, upload_id: str) -> None:
             found = s3.list_object_versions(Bucket=bucket, Prefix=f"{folder}/{account.tenant}/{one}/")
             assert not {"Versions", "DeleteMarkers"} & found.keys()
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+def _by_key(account: Account) -> None:
+    """A machine, from the making of its key to the end of it."""
+    made = account.rowmill.create_api_key("nightly")
+    bearer = {"Authorization": f"Bearer {made['secret']}"}
+    assert account.http.get("/uploads", headers=bearer).status_code == 200
+    assert [one["id"] for one in account.rowmill.iterate_api_keys()] == [made["id"]]
+    account.rowmill.delete_api_key(made["id"])
+    assert account.http.get("/uploads", headers=bearer).status_code == 401
 
 
 def _by_hand(account: Account) -> None:

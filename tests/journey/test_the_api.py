@@ -203,3 +203,15 @@ def test_anybody_may_read_the_contract_where_the_api_is_and_that_it_has_not_chan
     for answer in (document, page):
         again = httpx.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["%41", "%2541", "100%", "a b", "a+b", "a/b", "ä", "?a=b#c", "~1"])
+def test_a_dataset_is_found_by_its_name_whatever_signs_are_in_it(account: Account, name: str) -> None:
+    account.dataset(name="A")
+    account.dataset(name=name)
+    assert account.rowmill.get_dataset(name)["name"] == name
+    assert account.rowmill.create_row(name, {"id": 1, "name": "Ada"})["id"] == 1
+    assert [row["id"] for row in account.rowmill.iterate_rows(name)] == [1]
+    assert list(account.rowmill.iterate_rows("A")) == []
+    account.rowmill.delete_dataset(name)
+    assert [one["name"] for one in account.rowmill.iterate_datasets()] == ["A"]

@@ -88,3 +88,11 @@ def test_the_bill_is_of_all_rows_together_and_leaves_out_files_without_a_price()
     sent = [{"rows": 1000, "usd": 0.001}, {"rows": 999_000, "usd": 0.002}, {"rows": 10, "usd": None}, {"rows": 10}]
     assert report.bill(sent) == 0.003
     assert math.isnan(report.bill([]))
+
+
+def test_polls_are_told_apart_by_what_they_were_answered() -> None:
+    poll, other = files.POLL, "GET /v1/uploads/{id}"
+    requests = [(poll, 1.0, 10.0, 200), (poll, 2.0, 20.0, 304), (poll, 3.0, 30.0, 304), (poll, 4.0, 40.0, 503)]
+    found = run.Found([*requests, (other, 2.0, 99.0, 304), (poll, 99.0, 99.0, 304)], [], [], {}, is_over=True)
+    told = report.figures(found, (0.0, 8.0))["polls"]
+    assert told == {"count": 4, "p50": 20.0, "p95": 40.0, "p99": 40.0, "per_s": 0.5, "unchanged": 0.5, "errors": 1}

@@ -123,6 +123,12 @@ def _make_aws() -> None:
             {"AttributeName": "upload_id", "KeyType": "RANGE"},
         ],
     )
+    boto3.client("dynamodb").create_table(
+        TableName=here.keys_table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("part", "key_id")],
+        KeySchema=[{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "key_id", "KeyType": "RANGE"}],
+    )
 
 
 class Pipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,9 @@ from hypothesis import strategies as st
 from app import app
 from chalicelib import accounts, aws, edge, tokens
 from chalicelib.errors import Unavailable
+from chalicelib.logs import logger
 from chalicelib.paging import encode
+from chalicelib.postgres import connection
 from chalicelib.settings import settings
 from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline, poison
@@ -678,6 +681,20 @@ def test_the_empty_cursor_of_a_listing_by_name_is_no_fault_of_ours(api: Api) -> 
         for text in ("", "~" * 3000, "upl_", "key#")
     }
     assert not {asked: status for asked, status in answers.items() if status >= 500}
+
+
+def test_the_log_says_which_service_failed_and_how_when_a_client_is_told_to_come_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put()
+    connection.close()
+    monkeypatch.setenv("DATABASE_URL", "postgresql://rowmill:secret@127.0.0.1:1/rowmill")
+    settings.cache_clear()
+    monkeypatch.setattr(logger, "propagate", True)
+    is_problem(api.get("/v1/datasets"), 503, "database_unavailable")
+    (said,) = [record for record in caplog.records if record.message == "unavailable"]
+    assert re.match(r"OperationalError at \w+\.py:\d+", said.__dict__["error"])
+    assert "secret" not in said.__dict__["error"]
 
 
 # Whatever comes in
