@@ -4,6 +4,7 @@ Read it as the table of contents. HTTP doors answer JSON under /v1 and never do 
 move a file one stage on; the clock mends. chalicelib/__init__.py tells which module is which step.
 """
 
+import time
 from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
@@ -19,6 +20,7 @@ from chalicelib import (
     edge,
     load,
     mend,
+    quota,
     rejects,
     report,
     settle,
@@ -92,6 +94,11 @@ def delete_api_key(key_id: str) -> Response:
     return edge.gone()
 
 
+@app.route("/v1/quota", methods=["GET"])
+def get_quota() -> Response:
+    return edge.answer(200, quota.shown(edge.tenant(app), time.time()))
+
+
 # ---- datasets and their rows -----------------------------------------------------------------------------
 
 
@@ -155,7 +162,11 @@ def addressed(name: str, key: str) -> table_rows.Addressed:
 @app.route("/v1/uploads", methods=["POST"])
 def create_upload() -> Response:
     item, ticket = admit.create(
-        edge.tenant(app), edge.body(app), edge.header(app, "idempotency-key"), edge.request_id(app)
+        edge.tenant(app),
+        edge.body(app),
+        edge.header(app, "idempotency-key"),
+        edge.request_id(app),
+        who=edge.asker(app).who,
     )
     return edge.created(report.resource(item) | {"upload": ticket})
 
@@ -185,6 +196,11 @@ def list_chunks(upload_id: str) -> Response:
     return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app)))
 
 
+@app.route("/v1/uploads/{upload_id}/events", methods=["GET"])
+def list_events(upload_id: str) -> Response:
+    return edge.page(app, report.events(edge.tenant(app), upload_id, edge.query(app)))
+
+
 @app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
 def list_rejects(upload_id: str) -> Response:
     return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, edge.query(app)))
@@ -202,15 +218,15 @@ def get_record(upload_id: str, n: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/retries", methods=["POST"])
 def retry_upload(upload_id: str) -> Response:
-    key = edge.header(app, "idempotency-key")
-    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.request_id(app))
+    key, by = edge.header(app, "idempotency-key"), edge.asker(app)
+    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, by.request_id, by.who)
     report.show_retries(edge.tenant(app), upload_id)
     return edge.created(report.resource(item) | {"upload": ticket})
 
 
 @app.route("/v1/uploads/{upload_id}/cancel", methods=["POST"])
 def cancel_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
+    return answered(upload_id, control.cancel(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
@@ -218,12 +234,12 @@ def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
         catalog.put(edge.tenant(app), *dataset, edge.request_id(app))
-    return answered(upload_id, control.confirm(edge.tenant(app), upload_id))
+    return answered(upload_id, control.confirm(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/redrive", methods=["POST"])
 def redrive_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.redrive(edge.tenant(app), upload_id))
+    return answered(upload_id, control.redrive(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 def answered(upload_id: str, number: Number | None) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import matching, tickets
+from chalicelib import matching, quota, tickets
 from chalicelib.aws import dynamodb, s3
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
@@ -24,7 +24,9 @@ from chalicelib.settings import settings
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 
 
-def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
+def retry(
+    tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, who: str = ""
+) -> Admitted:
     """A new upload that brings back, corrected, what another one rejected; as `create`, into the parent's dataset.
 
     Raises Refused, 409 for a parent that has not ended or has rejected nothing.
@@ -36,7 +38,7 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
-    return create(tenant, wanted, idempotency_key, request_id, parent_id)
+    return create(tenant, wanted, idempotency_key, request_id, parent_id, who)
 
 
 def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +52,12 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
 
 
 def create(
-    tenant: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, parent_id: str | None = None
+    tenant: str,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    request_id: str,
+    parent_id: str | None = None,
+    who: str = "",
 ) -> Admitted:
     """A new upload that waits for its file, and the ticket to send it. `body` keeps the contract. Raises Refused.
 
@@ -60,6 +67,10 @@ def create(
     wanted = _read(tenant, body) | parent
     now = datetime.now(UTC)
     upload_id = UploadId(f"upl_{ULID()}")
+    key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
+    counted = quota.admit(tenant, wanted["size"], now.timestamp())
+    if not counted and not (key and dynamodb.find(tenant, key["upload_id"])):
+        raise quota.exceeded(tenant, now.timestamp())
     item = {
         "tenant": tenant,
         "upload_id": upload_id,
@@ -67,11 +78,13 @@ def create(
         "rank": 0,
         "created_at": rfc3339(now),
         "correlation_id": request_id,
+        "asked_by": who or None,
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
-    if not dynamodb.admit(item, key):
+    if not counted or not dynamodb.admit(item, key):
+        if counted:
+            quota.release(tenant, wanted["size"], now.timestamp())
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])
         item = _replayed(tenant, key)
@@ -93,8 +106,9 @@ def _way(tenant: str, upload_id: UploadId, wanted: Mapping[str, Any], now: int) 
 
 def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The body as the item keeps it. Raises Refused."""
-    if body["size"] > settings().max_upload_bytes:
-        detail = f"The file has {body['size']} bytes; the limit is {settings().max_upload_bytes}."
+    most = min(settings().max_upload_bytes, settings().quota_bytes)
+    if body["size"] > most:
+        detail = f"The file has {body['size']} bytes; the limit is {most}."
         raise Refused("file_too_large", detail, status=413)
     return {
         "dataset": body["dataset"],

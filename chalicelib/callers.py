@@ -16,7 +16,17 @@ class Caller:
 
     user_id: str
     tenant: str
-    is_machine: bool
+    key_id: str | None = None
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether an API key was sent."""
+        return self.key_id is not None
+
+    @property
+    def who(self) -> str:
+        """The id of the key, if one was sent, or of the user."""
+        return self.key_id or self.user_id
 
 
 def authenticate(authorization: str | None) -> Caller:
@@ -32,9 +42,9 @@ def _find(token: str) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
         owner = apikeys.owner(connection(), tokens.digest(token))
-        return Caller(*owner, is_machine=True) if owner else None
+        return Caller(*owner) if owner else None
     try:
         bearer = tokens.read(token)
     except tokens.Invalid:
         return None
-    return Caller(bearer.user_id, bearer.tenant, is_machine=False)
+    return Caller(bearer.user_id, bearer.tenant)

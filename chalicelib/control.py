@@ -10,11 +10,12 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL, Number, Tenant, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, passes, people
+from chalicelib.postgres import announcements, ledger, manifest, passes, people, timeline
 from chalicelib.postgres.connection import Connection, connection
+from chalicelib.postgres.timeline import NOBODY, Asker
 
 
-def cancel(tenant: str, upload_id: str) -> Number | None:
+def cancel(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """Let the upload load nothing more; rows that are in stay. Its number, unless no splitter has met it.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
@@ -24,7 +25,9 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
         raise Refused("state_conflict", f"The upload is {item['state']}: there is nothing to cancel.", status=409)
     db = connection()
     # Before anything else: a splitter that opens the upload from now on finds it.
-    ledger.ask_to_cancel(db, tenant, upload_id)
+    with db.transaction():
+        if ledger.ask_to_cancel(db, tenant, upload_id):
+            timeline.note(db, upload_id, "cancel", by)
     number = ledger.number_of(db, tenant, upload_id)
     if number is None:
         dynamodb.cancel(tenant, upload_id, rank("canceled", 1, 0))
@@ -58,7 +61,7 @@ def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any]
         raise Refused("dataset_exists", "A dataset of this name has come to exist meanwhile.", status=409)
 
 
-def confirm(tenant: str, upload_id: str) -> Number:
+def confirm(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     """Load what was only checked: the second pass begins.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this.
@@ -69,9 +72,9 @@ def confirm(tenant: str, upload_id: str) -> Number:
         ledger.lock_upload(db, upload.number, shared=False)
         if upload.dataset == 0:
             _give_dataset(db, upload)
-        begun = passes.begin_load(db, upload.number, ["needs_review"])
-    if not begun:
-        raise _nothing_to_confirm("being canceled or confirmed")
+        timeline.note(db, upload_id, "confirm", by)
+        if not passes.begin_load(db, upload.number, ["needs_review"]):
+            raise _nothing_to_confirm("being canceled or confirmed")
     sqs.send_for_split(tenant, upload_id)
     return upload.number
 
@@ -103,7 +106,7 @@ def _nothing_to_confirm(state: str) -> Refused:
     return Refused("state_conflict", f"The upload is {state}: there is nothing to confirm.", status=409)
 
 
-def redrive(tenant: str, upload_id: str) -> Number:
+def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     """Try again what was given up, as a new generation of the upload.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up, `dataset_changed`
@@ -118,6 +121,7 @@ def redrive(tenant: str, upload_id: str) -> Number:
     with db.transaction():
         _keep_schema(db, upload)
         ledger.lock_upload(db, number, shared=False)
+        timeline.note(db, upload_id, "redrive", by)
         if not ledger.reopen(db, number):
             raise _nothing_to_redrive(state)
         places = manifest.requeue(db, number)

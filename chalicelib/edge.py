@@ -27,13 +27,14 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, quota, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
+from chalicelib.postgres.timeline import Asker
 
 View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
@@ -81,6 +82,7 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
         response = answer()
     except Exception as error:
         response = problem(error, request_id(app))
+    response.headers.update(_request(app).context.get("rowmill_limits", {}))
     logger.info("answered", method=_request(app).method, route=path, status=response.status_code)
     return response
 
@@ -97,7 +99,8 @@ def _admit(app: Chalice, path: str) -> None:
     operation = OPERATIONS[request.method, path]
     _refuse_bulk(request)
     if not operation.is_open:
-        request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        caller = request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        request.context["rowmill_limits"] = quota.request(caller.tenant, time.time())
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
@@ -208,6 +211,11 @@ def person(app: Chalice) -> str:
 
 def _caller(app: Chalice) -> callers.Caller:
     return cast(callers.Caller, _request(app).context["rowmill_caller"])
+
+
+def asker(app: Chalice) -> Asker:
+    """Who sends this request, as the timeline of an upload names it."""
+    return Asker(_caller(app).who, request_id(app))
 
 
 def source(app: Chalice) -> str:

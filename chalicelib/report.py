@@ -23,7 +23,7 @@ from chalicelib.journey import (
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables
+from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables, timeline
 from chalicelib.postgres.connection import connection
 
 MAX_CHILDREN: Final = 100  # that an upload shows
@@ -160,6 +160,13 @@ def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:
     after = decode(asked.cursor, int, -1)
     found = [] if number is None else manifest.list_chunks(connection(), number, after, asked.limit + 1)
     return fill(found, asked.limit, dict, lambda chunk: chunk["n"])
+
+
+def events(tenant: str, upload_id: str, asked: Asked) -> Page:
+    """What has happened to an upload, in order, and who asked for it."""
+    dynamodb.get_upload(tenant, upload_id)
+    found = timeline.page(connection(), upload_id, decode(asked.cursor, int, -1), asked.limit + 1)
+    return fill(found, asked.limit, dict, lambda event: event["id"])
 
 
 def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:

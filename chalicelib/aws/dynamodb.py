@@ -1,4 +1,4 @@
-"""The status table: one item an upload (hash tenant, range upload_id), and one an Idempotency-Key.
+"""The status table: one item an upload (hash tenant, range upload_id), one an Idempotency-Key, one a window of a quota.
 
 The item owns the state until the splitter has put the upload into Postgres; after that it is a projection,
 written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem, Query.
@@ -155,6 +155,30 @@ def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, A
     )
 
 
+def count(tenant: str, name: str, amounts: Mapping[str, int], most: Mapping[str, int], forget_at: int) -> Item | None:
+    """Add to an item's numbers, at once with everybody else who does; the item, or None if one got above `most`."""
+    adds = ", ".join(f"#{one} :{one}" for one in amounts)
+    room = " AND ".join(f"(attribute_not_exists(#{one}) OR #{one} <= :{one}_room)" for one in most)
+    values = {**amounts} | {f"{one}_room": limit - amounts[one] for one, limit in most.items()} | {"forget": forget_at}
+    if any(amounts[one] > limit for one, limit in most.items()):
+        return None
+    try:
+        answer = client("dynamodb").update_item(
+            TableName=settings().uploads_table,
+            Key=_key(tenant, name),
+            UpdateExpression=f"SET expires_at = :forget ADD {adds}",
+            ExpressionAttributeNames={f"#{one}": one for one in amounts},
+            ExpressionAttributeValues=_pack({f":{one}": value for one, value in values.items()}),
+            **({"ConditionExpression": room} if room else {}),
+            ReturnValues="ALL_NEW",
+        )
+    except ClientError as error:
+        if code(error) == "ConditionalCheckFailedException":
+            return None
+        raise
+    return _unpack(answer["Attributes"])
+
+
 def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> Iterator[Item]:
     """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute.
 
@@ -172,7 +196,7 @@ def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> 
         query["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
     else:
         query["Limit"] = most
-    # Idempotency-Keys lie in the same partition and sort below every upload.
+    # Idempotency-Keys and quotas lie in the same partition and sort below every upload.
     yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
 
 

@@ -285,6 +285,23 @@ _ANSWERED: Final[dict[str, Schema]] = {
         description="A byte range of the file, and what became of its records.",
     ),
     "ChunkPage": page_of("Chunk"),
+    "Event": shown(
+        {
+            "id": COUNT,
+            "at": MOMENT,
+            "event": {
+                "type": "string",
+                "description": "created, stored, scanned, chunk_dead; state, when one was entered;"
+                " or what was asked: cancel, confirm, redrive, retry. More may come.",
+            },
+            "state": {"type": ["string", "null"], "enum": [*STATUS, None]},
+            "by": {"type": ["string", "null"], "description": "Who asked: a user's id, or an API key's."},
+            "request_id": {"type": ["string", "null"], "description": "What the request's log lines are found by."},
+            "details": {**ANYTHING, "description": "Counts, places and codes; never what a row holds."},
+        },
+        description="Something that happened to an upload.",
+    ),
+    "EventPage": page_of("Event"),
     "CellError": shown({"column": {"type": ["string", "null"]}, "code": TEXT, "detail": TEXT}),
     "Reject": shown(
         {
@@ -345,6 +362,8 @@ _ADMISSION: Final = (
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
+    Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),
+    Error(429, "bytes_exceeded", "With this file the day would have more bytes than it may.", ("Retry-After",)),
 )
 _CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))
@@ -426,6 +445,17 @@ OPERATIONS: Final = (
         _TAG,
         "An upload's chunks",
         paged("ChunkPage", "A page; empty before the scan."),
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED,
+        errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/events",
+        "list_events",
+        _TAG,
+        "What has happened to an upload",
+        paged("EventPage", "A page, the oldest first."),
         headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED,
         errors=(UPLOAD_NOT_FOUND,),

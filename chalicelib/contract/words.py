@@ -87,7 +87,7 @@ class Operation:
         body = (BODY_MALFORMED, CONTENT_TYPE_INVALID, BODY_INVALID) if self.body else ()
         coded = [Error(422, code, _MEANT.get(code, "")) for code in (self.body.codes.values() if self.body else ())]
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
-        token = () if self.is_open else (TOKEN_INVALID,)
+        token = () if self.is_open else (TOKEN_INVALID, REQUESTS_EXCEEDED)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *EVERYWHERE)
         yield from {(one.status, one.code): one for one in all_of_them}.values()
@@ -151,6 +151,10 @@ CURSOR_INVALID: Final = Error(400, "cursor_invalid", "The cursor is not one that
 TOKEN_INVALID: Final = Error(
     401, "token_invalid", "The Bearer token is missing, expired or not ours.", ("WWW-Authenticate",)
 )
+REQUESTS_EXCEEDED: Final = Error(
+    429, "requests_exceeded", "The tenant has asked for as much as it may in this minute.", ("Retry-After",)
+)
+LIMITS: Final = ("RateLimit-Policy", "RateLimit")  # of every answer to somebody who is known
 ORIGIN_FOREIGN: Final = Error(403, "origin_foreign", "It was asked by cookie, and not from a page of the same host.")
 KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
 EVERYWHERE: Final = (

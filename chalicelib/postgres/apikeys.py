@@ -52,11 +52,11 @@ def delete(connection: Connection, user_id: str, key_id: str) -> bool:
     )
 
 
-def owner(connection: Connection, secret: bytes) -> tuple[str, str] | None:
-    """The user and the tenant that a key speaks for, if it is one and has not expired."""
+def owner(connection: Connection, secret: bytes) -> tuple[str, str, str] | None:
+    """The user and the tenant that a key speaks for, and its id, if it is one and has not expired."""
     row = connection.execute(
-        "SELECT user_id, tenant FROM rowmill.api_key JOIN rowmill.account USING (user_id)"
+        "SELECT user_id, tenant, key_id FROM rowmill.api_key JOIN rowmill.account USING (user_id)"
         " WHERE hash = %s AND (expires_at IS NULL OR expires_at > now())",
         (secret,),
     ).fetchone()
-    return (row[0], row[1]) if row else None
+    return (row[0], row[1], row[2]) if row else None

@@ -331,9 +331,9 @@ def standing(connection: Connection, number: int) -> Standing:
     return found or Standing(False, False, False, False)
 
 
-def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
-    """Let no chunk of the upload begin from now on. Waits for nothing; asking twice changes nothing."""
-    connection.execute(
+def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> bool:
+    """Let no chunk of the upload begin from now on; whether it is the first to ask. Waits for nothing."""
+    asked = connection.execute(
         """
         INSERT INTO rowmill.cancel (upload_id)
         SELECT upload_id FROM rowmill.announcement a WHERE tenant = %s AND upload_id = %s
@@ -343,6 +343,7 @@ def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
         """,
         (tenant, upload_id),
     )
+    return asked.rowcount == 1
 
 
 def reopen(connection: Connection, number: Number) -> bool:

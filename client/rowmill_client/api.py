@@ -23,10 +23,12 @@ from .resources import (
     Chunk,
     Dataset,
     Descriptor,
+    Event,
     Mode,
     NewApiKey,
     PartsTicket,
     PartTicket,
+    Quota,
     Record,
     Reject,
     Row,
@@ -331,6 +333,10 @@ class Rowmill:
     def iterate_chunks(self, upload_id: str, limit: int | None = None) -> Iterator[Chunk]:
         return cast(Iterator[Chunk], self._items(_path("uploads", upload_id, "chunks"), {}, limit))
 
+    def iterate_events(self, upload_id: str, limit: int | None = None) -> Iterator[Event]:
+        """What has happened to an upload, in order."""
+        return cast(Iterator[Event], self._items(_path("uploads", upload_id, "events"), {}, limit))
+
     def iterate_rejects(self, upload_id: str, limit: int | None = None) -> Iterator[Reject]:
         """The rows that were not loaded, in file order."""
         return cast(Iterator[Reject], self._items(_path("uploads", upload_id, "rejects"), {}, limit))
@@ -361,6 +367,10 @@ class Rowmill:
     def get_record(self, upload_id: str, row: int) -> Record:
         """What became of one record of the file, counted from 1."""
         return cast(Record, self._get(_path("uploads", upload_id, "rows", str(row))))
+
+    def quota(self) -> Quota:
+        """What the tenant may still ask for, in this minute and today."""
+        return cast(Quota, self._get("quota"))
 
     # Reading
 

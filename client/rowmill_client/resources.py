@@ -128,6 +128,24 @@ class Eta(TypedDict):
     p90_at: str
 
 
+class Use(TypedDict):
+    """How much of a limit has been used in the window that is on."""
+
+    limit: int
+    window_s: int
+    used: int
+    remaining: int
+    resets_at: str
+
+
+class Quota(TypedDict):
+    """What the tenant may ask for."""
+
+    requests: Use
+    files: Use
+    bytes: Use
+
+
 class Rate(TypedDict):
     """How fast an upload has loaded lately."""
 
@@ -197,6 +215,18 @@ class Chunk(TypedDict):
     skipped: int
     rejected: int
     attempts: int
+
+
+class Event(TypedDict):
+    """Something that happened to an upload; `by` is the user or the key that asked for it, `state` what it entered."""
+
+    id: int
+    at: str
+    event: str
+    state: str | None
+    by: str | None
+    request_id: str | None
+    details: dict[str, Any]
 
 
 class CellError(TypedDict):

@@ -1,0 +1,80 @@
+-- What has happened to an upload, told by the rows it happened to: in their transaction, whoever changed them. So
+-- no change of state can be forgotten here, and none is told that was rolled back. Never of what a row of a file holds.
+
+CREATE TABLE rowmill.event (
+    upload_id  text NOT NULL,
+    id         bigint GENERATED ALWAYS AS IDENTITY,  -- an upload's events happened in this order
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    event      text NOT NULL,
+    state      text,                                 -- that it entered
+    asked_by   text,                                 -- the user or the API key, if somebody asked for it
+    request_id text,
+    details    jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (upload_id, id)
+);
+
+CREATE FUNCTION rowmill.tell_announcement() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    asked_by   text := NEW.item ->> 'asked_by';
+    request_id text := nullif(NEW.item ->> 'correlation_id', '');
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO rowmill.event (upload_id, event, state) VALUES (NEW.upload_id, 'state', NEW.closed);
+        RETURN NULL;
+    END IF;
+    INSERT INTO rowmill.event (upload_id, at, event, state, asked_by, request_id, details)
+    VALUES (NEW.upload_id, coalesce((NEW.item ->> 'created_at')::timestamptz, NEW.created_at), 'created',
+            'awaiting_upload', asked_by, request_id, jsonb_build_object('bytes', NEW.item -> 'size'));
+    IF NEW.item ? 'parent_id' THEN
+        INSERT INTO rowmill.event (upload_id, event, asked_by, request_id, details)
+        VALUES (NEW.item ->> 'parent_id', 'retry', asked_by, request_id, jsonb_build_object('upload_id', NEW.upload_id));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_made AFTER INSERT ON rowmill.announcement
+    FOR EACH ROW EXECUTE FUNCTION rowmill.tell_announcement();
+CREATE TRIGGER tell_closed AFTER UPDATE OF closed ON rowmill.announcement
+    FOR EACH ROW WHEN (OLD.closed IS NULL AND NEW.closed <> 'opened') EXECUTE FUNCTION rowmill.tell_announcement();
+
+CREATE FUNCTION rowmill.tell_upload() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO rowmill.event (upload_id, at, event, details)
+        VALUES (NEW.upload_id, NEW.stored_at, 'stored', jsonb_build_object('bytes', NEW.bytes_total));
+    ELSIF OLD.split_at IS NULL AND NEW.split_at IS NOT NULL THEN
+        INSERT INTO rowmill.event (upload_id, event, details)
+        VALUES (NEW.upload_id, 'scanned', jsonb_build_object('pass', NEW.pass, 'chunks', NEW.chunks_total,
+                                                             'rows', NEW.rows_total));
+    END IF;
+    IF TG_OP = 'INSERT' OR OLD.state <> NEW.state THEN
+        INSERT INTO rowmill.event (upload_id, event, state, details)
+        VALUES (NEW.upload_id, 'state', NEW.state, jsonb_strip_nulls(jsonb_build_object(
+            'pass', NEW.pass, 'generation', NEW.generation, 'code', NEW.error -> 'code')));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_opened AFTER INSERT ON rowmill.upload
+    FOR EACH ROW EXECUTE FUNCTION rowmill.tell_upload();
+CREATE TRIGGER tell_moved AFTER UPDATE OF state, split_at ON rowmill.upload
+    FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.split_at IS NULL AND NEW.split_at IS NOT NULL)
+    EXECUTE FUNCTION rowmill.tell_upload();
+
+CREATE FUNCTION rowmill.tell_chunk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rowmill.event (upload_id, event, details)
+    SELECT upload_id, 'chunk_dead', jsonb_build_object(
+        'chunk', NEW.n, 'pass', NEW.pass, 'attempts', NEW.attempts, 'fault', NEW.error,
+        'first_record', NEW.first_record, 'records', NEW.records)
+    FROM rowmill.upload WHERE number = NEW.upload;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_dead AFTER UPDATE OF state ON rowmill.chunk
+    FOR EACH ROW WHEN (OLD.state <> 'dead' AND NEW.state = 'dead') EXECUTE FUNCTION rowmill.tell_chunk();
+
+-- Of uploads that are older than this, what is still known.
+INSERT INTO rowmill.event (upload_id, at, event, state, request_id)
+SELECT upload_id, created_at, 'created', 'awaiting_upload', nullif(item ->> 'correlation_id', '')
+FROM rowmill.announcement;
+INSERT INTO rowmill.event (upload_id, at, event) SELECT upload_id, stored_at, 'stored' FROM rowmill.upload;
+INSERT INTO rowmill.event (upload_id, at, event, state)
+SELECT upload_id, coalesce(finished_at, review_at, created_at), 'state', state FROM rowmill.upload;
