@@ -80,7 +80,7 @@ def logout() -> Response:
 
 @app.route("/v1/api-keys", methods=["POST"])
 def create_api_key() -> Response:
-    return edge.told_once(apikeys.create(edge.person(app), edge.body(app)))
+    return edge.told_once(apikeys.create(edge.person(app), edge.body(app), edge.repeat(app)))
 
 
 @app.route("/v1/api-keys", methods=["GET"])
@@ -131,7 +131,7 @@ def list_rows(name: str) -> Response:
 
 @app.route("/v1/datasets/{name}/rows", methods=["POST"])
 def create_row(name: str) -> Response:
-    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app))
+    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app), edge.repeat(app))
     return edge.written(row, location, status=201)
 
 

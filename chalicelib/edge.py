@@ -34,6 +34,7 @@ from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
+from chalicelib.postgres.repeats import Repeat
 from chalicelib.postgres.timeline import Asker
 
 View = Callable[..., Response]
@@ -216,6 +217,15 @@ def _caller(app: Chalice) -> callers.Caller:
 def asker(app: Chalice) -> Asker:
     """Who sends this request, as the timeline of an upload names it."""
     return Asker(_caller(app).who, request_id(app))
+
+
+def repeat(app: Chalice) -> Repeat | None:
+    """What a request says that must make one thing however often it is sent, if it has an Idempotency-Key."""
+    said, request, caller = header(app, "idempotency-key"), _request(app), _caller(app)
+    if said is None:
+        return None
+    scope = [caller.user_id, request.path, *map(unquote, (request.uri_params or {}).values())]
+    return Repeat(caller.tenant, scope, said, body(app))
 
 
 def source(app: Chalice) -> str:

@@ -26,7 +26,18 @@ from chalicelib.journey import (
     rank,
 )
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, hashes, ledger, manifest, passes, projection, repair, sessions, throttle
+from chalicelib.postgres import (
+    announcements,
+    hashes,
+    ledger,
+    manifest,
+    passes,
+    projection,
+    repair,
+    repeats,
+    sessions,
+    throttle,
+)
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -96,6 +107,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "status_restored": _restore_status,
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
+        "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
     }
     faults: list[Exception] = []

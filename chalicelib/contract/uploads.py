@@ -18,6 +18,7 @@ from chalicelib.contract.words import (
     IF_NONE_MATCH,
     MOMENT,
     NUMBER,
+    REPEATED,
     TEXT,
     Answer,
     Body,
@@ -356,9 +357,8 @@ SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
 _CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
 _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 _ADMISSION: Final = (
-    Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
+    *REPEATED,
     Error(413, "file_too_large", "The file is larger than this deployment takes."),
-    Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),

@@ -17,6 +17,7 @@ SPLIT: Final = 2
 SETTLE: Final = 3
 RENDER: Final = 4
 TARGET: Final = 5
+REPEAT: Final = 60
 
 Key = tuple[int, ...]
 
@@ -53,6 +54,13 @@ def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:
     """
     name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     connection.execute(f"SELECT {name}(%s, %s)", (TARGET, dataset))
+
+
+def try_repeat(connection: Connection, key: bytes) -> bool:
+    """Be the only one who answers a request of this key until the transaction ends, unless somebody is at it."""
+    place = int.from_bytes(key[:4], signed=True)
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (REPEAT, place)).fetchone()
+    return bool(row and row[0])
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class Rowmill:
     def create_api_key(self, name: str, days: int | None = None) -> NewApiKey:
         """A key for a machine. Its secret is in this answer alone."""
         body = {"name": name} if days is None else {"name": name, "expires_in_days": days}
-        return cast(NewApiKey, document(self._transport.call("POST", "api-keys", body=body)))
+        return cast(NewApiKey, document(self._make("api-keys", body)))
 
     def iterate_api_keys(self, limit: int | None = None) -> Iterator[ApiKey]:
         return cast(Iterator[ApiKey], self._items("api-keys", {}, limit))
@@ -157,9 +157,9 @@ class Rowmill:
         answer = self._transport.call("GET", _row_path(dataset, key), again=True)
         return cast(Row, document(answer)), answer.headers.get("etag", "")
 
-    def create_row(self, dataset: str, row: Mapping[str, Any]) -> Row:
-        """Add a row; a field that is not named has no value."""
-        answer = self._transport.call("POST", _path("datasets", dataset, "rows"), body=row)
+    def create_row(self, dataset: str, row: Mapping[str, Any], idempotency_key: str | None = None) -> Row:
+        """Add a row; a field that is not named has no value. Made once under the same `idempotency_key`."""
+        answer = self._make(_path("datasets", dataset, "rows"), row, idempotency_key)
         return cast(Row, document(answer))
 
     def change_row(self, dataset: str, *key: str, values: Mapping[str, Any], if_match: str | None = None) -> Row:
@@ -214,8 +214,7 @@ class Rowmill:
             "checksum": file.checksum,
             "options": dict(options or {}),
         }
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        answer = self._transport.call("POST", door, body=body, headers=headers, again=True)
+        answer = self._make(door, body, idempotency_key)
         return cast(Upload, document(answer))
 
     def send_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
@@ -371,6 +370,11 @@ class Rowmill:
     def quota(self) -> Quota:
         """What the tenant may still ask for, in this minute and today."""
         return cast(Quota, self._get("quota"))
+
+    def _make(self, path: str, body: Mapping[str, Any], idempotency_key: str | None = None) -> httpx.Response:
+        """Have something made, once, however often it has to be asked for."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._transport.call("POST", path, body=body, headers=headers, again=True)
 
     # Reading
 

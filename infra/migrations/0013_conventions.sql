@@ -78,3 +78,15 @@ FROM rowmill.announcement;
 INSERT INTO rowmill.event (upload_id, at, event) SELECT upload_id, stored_at, 'stored' FROM rowmill.upload;
 INSERT INTO rowmill.event (upload_id, at, event, state)
 SELECT upload_id, coalesce(finished_at, review_at, created_at), 'state', state FROM rowmill.upload;
+
+-- What was answered under an Idempotency-Key, for a day: written with what the request has made, so that one is never
+-- there without the other. `key` is the SHA-256 of who asked, where and under which key, `body` that of the body.
+CREATE TABLE rowmill.repeat (
+    tenant     text NOT NULL REFERENCES rowmill.tenant,
+    key        bytea NOT NULL,
+    body       bytea NOT NULL,
+    answer     text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, key)
+);
+CREATE INDEX repeat_age ON rowmill.repeat (created_at);
