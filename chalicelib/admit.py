@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import matching, quota, tickets
+from chalicelib import matching, quota, retention, tickets
 from chalicelib.aws import dynamodb, s3
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
@@ -33,6 +33,7 @@ def retry(
     """
     parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
+    retention.refuse_expired(number)
     seen = projection.snapshot(connection(), number) if number else None
     if seen is None or seen["state"] not in TERMINAL or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
@@ -48,7 +49,13 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
     """
     kept = (plan or {}).get("dialect", {})
     spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
-    return {"mode": parent["mode"], **options, "dialect": spelling | options.get("dialect", {})}
+    parents = json.loads(parent.get("options", "{}"))
+    return {
+        "mode": parent["mode"],
+        **_given(parents, "retention"),
+        **options,
+        "dialect": spelling | options.get("dialect", {}),
+    }
 
 
 def create(
@@ -150,7 +157,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
         raise _invalid("dataset", "cannot be the name of a dataset")
     if found is not None:
         raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)
-    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet"))
+    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet", "retention"))
     return {"mode": "insert", "dialect": json.dumps(_dialect(options)), "options": further}
 
 
@@ -161,7 +168,7 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["mapping"] = matching.read_mapping(options["mapping"], schema.names)
     if options.get("validate_only"):
         further["validate_only"] = True
-    return further | _given(options, "sheet", "max_errors", "max_error_percent")
+    return further | _given(options, "sheet", "max_errors", "max_error_percent", "retention")
 
 
 def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

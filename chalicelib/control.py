@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import matching
+from chalicelib import matching, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -116,6 +116,7 @@ def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     db = connection()
     number = ledger.number_of(db, tenant, upload_id)
     upload = ledger.find(db, number) if number else None
+    retention.refuse_expired(number)
     if number is None or upload is None:
         raise _nothing_to_redrive(state)
     with db.transaction():

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from chalicelib import retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -107,6 +108,8 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "status_restored": _restore_status,
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
+        "files_expired": retention.drop_files,
+        "uploads_forgotten": retention.forget,
         "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
     }

@@ -7,6 +7,8 @@ written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any, Final, Literal
@@ -57,9 +59,14 @@ def find(tenant: str, upload_id: str) -> Item | None:
 def get_upload(tenant: str, upload_id: str) -> Item:
     """An upload's item. Raises Refused `upload_not_found` (404), also for what cannot be an upload's id."""
     item = find(tenant, upload_id) if is_upload_id(upload_id) else None
-    if item is None:
+    if item is None or _is_over(item):
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return item
+
+
+def _is_over(item: Item) -> bool:
+    """Whether an item's time is over: DynamoDB deletes it within two days of that."""
+    return bool(item.get("expires_at", math.inf) <= time.time())
 
 
 def restore(item: Mapping[str, Any]) -> bool:
@@ -133,15 +140,24 @@ def cancel(tenant: str, upload_id: str, rank: int) -> bool:
     return outcome == "written"
 
 
-def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> Written:
-    """Show this progress, unless something at least as new is shown."""
+def project(
+    tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any], forget_at: int | None = None
+) -> Written:
+    """Show this progress, unless something at least as new is shown; until `forget_at`, if it is known when."""
+    lasting = " REMOVE expires_at" if forget_at is None else ", expires_at = :forget"
     return _update(
         tenant,
         upload_id,
-        "SET #state = :state, #rank = :rank, progress = :progress",
+        "SET #state = :state, #rank = :rank, progress = :progress" + lasting,
         "attribute_exists(upload_id) AND #rank < :rank",
-        {":state": state, ":rank": rank, ":progress": json.dumps(progress)},
+        {":state": state, ":rank": rank, ":progress": json.dumps(progress)}
+        | ({} if forget_at is None else {":forget": forget_at}),
     )
+
+
+def forget(tenant: str, upload_id: str) -> None:
+    """An upload's item is shown no longer, if it is still there."""
+    _update(tenant, upload_id, "SET expires_at = :now", "attribute_exists(upload_id)", {":now": int(time.time())})
 
 
 def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, Any]) -> Written:
@@ -197,7 +213,8 @@ def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> 
     else:
         query["Limit"] = most
     # Idempotency-Keys and quotas lie in the same partition and sort below every upload.
-    yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
+    uploads = takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
+    yield from (item for item in uploads if not _is_over(item))
 
 
 def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[str, Any] | None]:

@@ -149,6 +149,18 @@ def has_arrived(key: str) -> bool:
     return any(found["Key"] == key for found in listed.get("Contents", []))
 
 
+def delete_all(prefix: str) -> None:
+    """Delete what lies under a prefix, every version of it; nothing there is fine."""
+    place = {"Bucket": settings().bucket}
+    for page in client("s3").get_paginator("list_object_versions").paginate(**place, Prefix=prefix):
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        gone = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if gone:
+            answer = client("s3").delete_objects(**place, Delete={"Objects": gone, "Quiet": True})
+            if answer.get("Errors"):
+                raise Unavailable("objects_kept", "The storage did not delete what it was asked to.")
+
+
 def abort(key: str, multipart_id: str) -> None:
     """Forget a multipart upload and its parts. One that is gone already is fine."""
     try:

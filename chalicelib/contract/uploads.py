@@ -37,7 +37,7 @@ from chalicelib.contract.words import (
 )
 from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALUES, MAX_SKIP_LINES
 from chalicelib.formats.transcoded import ENCODINGS
-from chalicelib.journey import STATUS, TIERS, TRANSITIONS
+from chalicelib.journey import RETENTION, STATUS, TIERS, TRANSITIONS
 
 MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
 _TAG: Final = "Uploads"
@@ -102,6 +102,12 @@ _OPTIONS: Final = closed(
         "sheet": _SHEET,
         "validate_only": {"type": "boolean", "description": "Say what would be rejected; load when it is confirmed."},
         "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
+        "retention": {
+            "type": "string",
+            "enum": list(RETENTION),
+            "default": "standard",
+            "description": "How long file, rejects and status are kept after the end; loaded rows stay.",
+        },
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
     }
@@ -206,6 +212,8 @@ _UPLOAD: Final[dict[str, Schema]] = {
         **nullable(shown({"schema": ref("TableSchema"), "dialect": ANYTHING, "rows": listed(listed(TEXT))})),
         "description": "What a file without a dataset was found to be, while it waits to be confirmed.",
     },
+    "expires_at": {**nullable(MOMENT), "description": "When its file and rejects go; null before its end."},
+    "forgotten_at": {**nullable(MOMENT), "description": "When all else of it goes, but the loaded rows."},
     "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
     "children": listed(TEXT, description="Its retries, the last hundred."),
     "resolved": {
@@ -293,7 +301,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "event": {
                 "type": "string",
                 "description": "created, stored, scanned, chunk_dead; state, when one was entered;"
-                " or what was asked: cancel, confirm, redrive, retry. More may come.",
+                " or what was asked: cancel, confirm, redrive, retry; files_expired. More may come.",
             },
             "state": {"type": ["string", "null"], "enum": [*STATUS, None]},
             "by": {"type": ["string", "null"], "description": "Who asked: a user's id, or an API key's."},
@@ -355,6 +363,7 @@ SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
 # The doors
 
 _CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
+_FILES_EXPIRED: Final = Error(410, "files_expired", "The upload's files and rejects are kept no longer.")
 _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 _ADMISSION: Final = (
     *REPEATED,
@@ -480,6 +489,7 @@ OPERATIONS: Final = (
         | {"format": Parameter({"type": "string", "enum": ["json", "csv", "xlsx"]}, "A page, or a file to correct.")},
         errors=(
             UPLOAD_NOT_FOUND,
+            _FILES_EXPIRED,
             Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
             Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
         ),
@@ -491,7 +501,7 @@ OPERATIONS: Final = (
         _REJECTS,
         "Why rows were not loaded",
         {200: Answer("The most frequent causes, with samples.", ref("Summary"))},
-        errors=(UPLOAD_NOT_FOUND,),
+        errors=(UPLOAD_NOT_FOUND, _FILES_EXPIRED),
     ),
     Operation(
         "GET",
@@ -502,6 +512,7 @@ OPERATIONS: Final = (
         {200: Answer("Its state.", ref("Record"))},
         errors=(
             UPLOAD_NOT_FOUND,
+            _FILES_EXPIRED,
             Error(404, "record_not_found", "The file has no such record, as far as it was read."),
         ),
     ),
@@ -515,7 +526,7 @@ OPERATIONS: Final = (
         "A new upload into the same dataset, with the first one's mode and spelling of values.",
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("NewRetry"), _FILE_EXAMPLE, codes=_CODES),
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, *_ADMISSION),
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _FILES_EXPIRED, *_ADMISSION),
     ),
     Operation(
         "POST",
@@ -557,6 +568,7 @@ OPERATIONS: Final = (
             UPLOAD_NOT_FOUND,
             _CONFLICT,
             DATASET_BUSY,
+            _FILES_EXPIRED,
             Error(409, "dataset_changed", "The dataset's schema has changed since; upload what is missing anew."),
         ),
     ),

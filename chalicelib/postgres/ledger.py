@@ -357,7 +357,7 @@ def reopen(connection: Connection, number: Number) -> bool:
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
-        WHERE number = %s AND state IN ('completed_with_errors', 'failed')
+        WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
           AND error ->> 'code' IS DISTINCT FROM 'too_many_errors' AND (
             error ->> 'code' = 'split_failed'
             OR chunks_total IS NOT NULL AND (

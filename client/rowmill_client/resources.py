@@ -189,6 +189,8 @@ class Upload(TypedDict):
     dialect: dict[str, Any]
     timings: dict[str, Any]
     error: Failure | None
+    expires_at: NotRequired[str | None]
+    forgotten_at: NotRequired[str | None]
     parent_id: NotRequired[str | None]
     children: NotRequired[list[str]]
     resolved: NotRequired[int | None]

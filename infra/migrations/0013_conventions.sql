@@ -90,3 +90,12 @@ CREATE TABLE rowmill.repeat (
     PRIMARY KEY (tenant, key)
 );
 CREATE INDEX repeat_age ON rowmill.repeat (created_at);
+
+-- What has become of an upload that ended long ago: its files and rejects are gone, then its chunks and its status, too.
+-- The entry itself stays, so that a late message of it does nothing. See RETENTION in chalicelib/journey.py.
+ALTER TABLE rowmill.upload ADD COLUMN files_gone_at timestamptz;
+ALTER TABLE rowmill.upload ADD COLUMN forgotten_at timestamptz;
+CREATE INDEX upload_with_files ON rowmill.upload ((coalesce(options ->> 'retention', 'standard')), finished_at)
+    WHERE finished_at IS NOT NULL AND files_gone_at IS NULL;
+CREATE INDEX upload_remembered ON rowmill.upload ((coalesce(options ->> 'retention', 'standard')), finished_at)
+    WHERE files_gone_at IS NOT NULL AND forgotten_at IS NULL;

@@ -62,6 +62,7 @@ MAY = {
     "sweep": READ_FILE
     | SEND
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
+    | {"s3:ListBucketVersions", "s3:DeleteObject", "s3:DeleteObjectVersion"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},

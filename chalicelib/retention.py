@@ -1,0 +1,40 @@
+"""What becomes of uploads that ended long ago: the sweep takes their files, then what is shown of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from chalicelib.aws import dynamodb, s3
+from chalicelib.errors import Refused
+from chalicelib.journey import Number
+from chalicelib.postgres import keeping
+from chalicelib.postgres.connection import connection
+
+MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
+
+
+def drop_files() -> int:
+    """Delete the files and rejects that have been kept long enough; of how many uploads."""
+    due = keeping.due_files(connection(), MOST_A_SWEEP)
+    return sum(keeping.drop_files(connection(), one, partial(_delete, one)) for one in due)
+
+
+def _delete(one: keeping.Due) -> None:
+    for kind in ("uploads", "pieces", "results"):
+        s3.delete_all(f"{kind}/{one.tenant}/{one.upload_id}/")
+
+
+def forget() -> int:
+    """Show nothing more of uploads that have been shown long enough; how many these are."""
+    due = keeping.due_status(connection(), MOST_A_SWEEP)
+    for one in due:
+        dynamodb.forget(one.tenant, one.upload_id)
+        keeping.forget(connection(), one)
+    return len(due)
+
+
+def refuse_expired(number: Number | None) -> None:
+    """Raise Refused `files_expired` (410) if what is asked for is gone."""
+    if number is not None and keeping.has_expired(connection(), number):
+        raise Refused("files_expired", "The upload's files and rejects are kept no longer.", status=410)
