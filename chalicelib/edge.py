@@ -41,7 +41,9 @@ View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
 
 MAX_BODY_BYTES: Final = 4_000_000
-MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself
+MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself, with the request line
+MAX_HEADERS: Final = 100
+MAX_QUERY_BYTES: Final = 8192  # of all names and values, decoded
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
@@ -114,6 +116,11 @@ def _refuse_bulk(request: Request) -> None:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
     if sum(len(name) + len(str(value)) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise Refused("headers_too_large", f"The headers may have {MAX_HEADER_BYTES} bytes.", status=431)
+    if len(request.headers) > MAX_HEADERS:
+        raise Refused("headers_too_many", f"A request may have {MAX_HEADERS} headers.", status=431)
+    given = "".join(name + value for name, values in _given(request).items() for value in values)
+    if len(given.encode("utf-8", "replace")) > MAX_QUERY_BYTES:
+        raise Refused("query_too_large", f"The query may have {MAX_QUERY_BYTES} bytes.", status=414)
 
 
 def _given(request: Request) -> dict[str, list[str]]:

@@ -160,7 +160,9 @@ KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key h
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),
     Error(413, "body_too_large", "The body has more than 4,000,000 bytes."),
+    Error(414, "query_too_large", "The query's names and values have more than 8,192 bytes together."),
     Error(431, "headers_too_large", "The headers have more than 10,240 bytes together."),
+    Error(431, "headers_too_many", "There are more than 100 headers."),
     Error(500, "internal", "A fault of ours; `instance` is what its log lines are found by."),
     Error(503, "unavailable", "A service behind this one does not answer.", ("Retry-After",)),
     Error(503, "database_unavailable", "The database does not answer.", ("Retry-After",)),
