@@ -376,6 +376,7 @@ def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read
     assert {name: rights for name, rights in results.items() if rights} == {
         "api": ["s3:GetObject"],
         "render": ["s3:AbortMultipartUpload", "s3:PutObject"],
+        "sweep": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
     }
     assert not {right for right in may["render"] if "uploads" in right}
     assert ("s3:GetObject", "uploads") not in may["api"]
