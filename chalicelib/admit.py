@@ -16,7 +16,7 @@ from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
+from chalicelib.journey import PARTS_SECONDS, RETENTION, TERMINAL, UPLOAD_SECONDS, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, ledger, people, projection
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -49,13 +49,21 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
     """
     kept = (plan or {}).get("dialect", {})
     spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
-    parents = json.loads(parent.get("options", "{}"))
     return {
         "mode": parent["mode"],
-        **_given(parents, "retention"),
+        **_kept_as(parent, options),
         **options,
         "dialect": spelling | options.get("dialect", {}),
     }
+
+
+def _kept_as(parent: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The class a retry inherits. Not a shorter one: what it brings in is counted while its parent has rejects."""
+    inherited = _given(json.loads(parent.get("options", "{}")), "retention")
+    least = inherited.get("retention", "standard")
+    if RETENTION[options.get("retention", least)].files_days < RETENTION[least].files_days:
+        raise _invalid("options.retention", f"must not be shorter than {least}, which the first upload is of")
+    return inherited
 
 
 def create(

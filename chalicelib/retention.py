@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,7 +18,7 @@ MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep ha
 def drop_files() -> int:
     """Delete the files and rejects that have been kept long enough; of how many uploads."""
     due = keeping.due_files(connection(), MOST_A_SWEEP)
-    return sum(keeping.drop_files(connection(), one, partial(_delete, one)) for one in due)
+    return _each(due, lambda one: keeping.drop_files(connection(), one, partial(_delete, one)))
 
 
 def _delete(one: keeping.Due) -> None:
@@ -28,10 +29,26 @@ def _delete(one: keeping.Due) -> None:
 def forget() -> int:
     """Show nothing more of uploads that have been shown long enough; how many these are."""
     due = keeping.due_status(connection(), MOST_A_SWEEP)
+    return _each(due, _forget)
+
+
+def _forget(one: keeping.Due) -> bool:
+    dynamodb.forget(one.tenant, one.upload_id)
+    keeping.forget(connection(), one)
+    return True
+
+
+def _each(due: Sequence[keeping.Due], do: Callable[[keeping.Due], bool]) -> int:
+    """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have."""
+    done, faults = 0, []
     for one in due:
-        dynamodb.forget(one.tenant, one.upload_id)
-        keeping.forget(connection(), one)
-    return len(due)
+        try:
+            done += do(one)
+        except Exception as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return done
 
 
 def refuse_expired(number: Number | None) -> None:

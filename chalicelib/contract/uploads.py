@@ -218,7 +218,8 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "children": listed(TEXT, description="Its retries, the last hundred."),
     "resolved": {
         **nullable(COUNT),
-        "description": "Rejects that retries have brought in; null while one is under way.",
+        "description": "Rejects that retries have brought in; null while one is under way, or if one ended after"
+        " the rejects had gone.",
     },
     "rejected_open": nullable(COUNT),
 }

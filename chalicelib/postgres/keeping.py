@@ -12,11 +12,11 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import RETENTION, Number
-from chalicelib.postgres import ledger
+from chalicelib.postgres import ledger, retries
 from chalicelib.postgres.connection import Connection
 
 _CLASS: Final = "coalesce(u.options ->> 'retention', 'standard')"  # as the indexes have it
-_OF_ROWS: Final = ("reject", "cause", "origin", "contested", "fingerprint", "guess", "segment")
+_OF_ROWS: Final = ("reject", "cause", "contested", "fingerprint", "guess", "segment")
 _DUE_FILES: Final = "u.finished_at IS NOT NULL AND u.files_gone_at IS NULL"
 _DUE_STATUS: Final = "u.files_gone_at IS NOT NULL AND u.forgotten_at IS NULL"
 
@@ -65,6 +65,7 @@ def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -
         if kept is None:
             return False
         delete()
+        retries.forget_failed(connection, due.number)
         for table in _OF_ROWS:
             connection.execute(f"DELETE FROM rowmill.{table} WHERE upload = %s", (due.number,))
         connection.execute(
@@ -82,6 +83,7 @@ def forget(connection: Connection, due: Due) -> None:
     """Nothing is left to show of an upload, and nothing can begin it again."""
     with connection.transaction():
         connection.execute("DELETE FROM rowmill.chunk WHERE upload = %s", (due.number,))
+        connection.execute("DELETE FROM rowmill.origin WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.event WHERE upload_id = %s", (due.upload_id,))
         connection.execute(
             "UPDATE rowmill.upload SET forgotten_at = clock_timestamp() WHERE number = %s", (due.number,)

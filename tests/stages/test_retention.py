@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import doctor, mend, report
+from chalicelib import admit, doctor, mend, report
 from chalicelib.aws import dynamodb, s3
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
 from chalicelib.settings import settings
@@ -228,3 +228,79 @@ def test_a_retry_is_kept_as_its_parent_unless_it_says_otherwise(api: Api) -> Non
         child = api("POST", f"/v1/uploads/{parent}/retries", {"size": 10, **more})
         assert child.json_body["options"]["retention"] == kept
     is_problem(api.post(asked(options={"retention": "for ever"})), 422, "body_invalid")
+
+
+def test_a_retry_is_not_kept_for_less_time_than_what_it_corrects(api: Api) -> None:
+    """Or what it has resolved could not be counted any more, while the parent still has rejects."""
+    api.put()
+    parent = api.pipeline.run(FILE)["id"]
+    refused = api("POST", f"/v1/uploads/{parent}/retries", {"size": 10, "options": {"retention": "short"}})
+    assert is_problem(refused, 422, "body_invalid")["errors"][0]["column"] == "options.retention"
+
+
+def retried(pipeline: Pipeline, parent: str, body: bytes, **options: Any) -> str:
+    """A retry of the parent with this file, loaded to its end."""
+    asked_for = {"size": len(body), "options": options}
+    item, form = admit.retry(pipeline.tenant, parent, asked_for, None, "request-1")
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
+    pipeline.split(item["upload_id"])
+    pipeline.load(pipeline.messages())
+    pipeline.settle()
+    return str(item["upload_id"])
+
+
+BAD = b"email,name,age\na@x.org,Ada,x\nb@x.org,Bob,y\nc@x.org,Cy,z\n"
+
+
+def correction(*rows: bytes) -> bytes:
+    return b"email,name,age,_row\n" + b"".join(rows)
+
+
+def test_what_a_retry_has_resolved_stays_so_when_the_retry_s_files_go(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    parent = pipeline.run(BAD)["id"]
+    first = retried(pipeline, parent, correction(b"a@x.org,Ada,1,1\n", b"b@x.org,Bob,bad,2\n"))
+    assert pipeline.upload(parent)["resolved"] == 1
+    age(pipeline, first, 31)  # as when the parent was redriven, and so began anew
+    assert pipeline.sweep()["files_expired"] == 1
+    retried(pipeline, parent, correction(b"c@x.org,Cy,3,3\n"))
+    assert pipeline.upload(parent)["resolved"] == 2
+
+
+def test_a_retry_that_ends_when_the_rejects_have_gone_says_that_nobody_can_count_them(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    parent = pipeline.run(BAD)["id"]
+    retried(pipeline, parent, correction(b"a@x.org,Ada,1,1\n"))
+    late = correction(b"b@x.org,Bob,2,2\n")
+    item, form = admit.retry(pipeline.tenant, parent, {"size": len(late)}, None, "request-1")
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=late)
+    age(pipeline, parent, 31)
+    assert pipeline.sweep()["files_expired"] == 1
+    assert pipeline.upload(parent)["resolved"] == 1
+    pipeline.split(item["upload_id"])
+    pipeline.load(pipeline.messages())
+    after = pipeline.upload(parent)
+    assert (after["resolved"], after["rejected_open"], len(after["children"])) == (None, None, 2)
+    assert pipeline.upload(item["upload_id"])["loaded"] == 1
+
+
+def test_an_upload_whose_objects_cannot_be_deleted_keeps_no_other(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    uploads = [pipeline.run(FILE)["id"] for _ in range(3)]
+    for upload in uploads:
+        age(pipeline, upload, 31)
+    real = s3.delete_all
+
+    def refuses(prefix: str) -> None:
+        if uploads[0] in prefix:
+            raise Unavailable("objects_kept", "no")
+        real(prefix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "delete_all", refuses)
+        with pytest.raises(Unavailable):
+            pipeline.sweep()
+    assert [versions(f"uploads/{pipeline.tenant}/{one}") != [] for one in uploads] == [True, False, False]
+    assert pipeline.sweep()["files_expired"] == 1
