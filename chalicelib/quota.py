@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from chalicelib import aws
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
 from chalicelib.journey import rfc3339
+from chalicelib.logs import logger
 from chalicelib.settings import settings
 
 MINUTE: Final = 60
@@ -63,8 +65,15 @@ def _of_minute(tenant: str, window: int) -> _Seen:
 
 def _tell(tenant: str, seen: _Seen) -> None:
     name, forget_at = _minute(seen.window), (seen.window + 2) * MINUTE
-    counted = dynamodb.count(tenant, name, {"requests": seen.untold}, {}, forget_at)
-    seen.told, seen.untold = (counted or {}).get("requests", 0), 0
+    try:
+        counted = dynamodb.count(tenant, name, {"requests": seen.untold}, {}, forget_at) or {}
+    except Exception as error:
+        if not aws.is_transient(error):
+            raise
+        # What needs no DynamoDB goes on without it, and asks it once a share and not with each request.
+        logger.warning("quota not told", error=type(error).__name__)
+        counted = {"requests": seen.told + seen.untold}
+    seen.told, seen.untold = counted.get("requests", 0), 0
 
 
 def _headers(seen: _Seen, now: float) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from ulid import ULID
 
 from chalicelib import edge, quota
@@ -96,6 +97,23 @@ def test_requests_write_to_the_table_once_a_share(pipeline: Pipeline, limited: C
         quota.request(pipeline.tenant, NOON)
         counted = dynamodb.find(pipeline.tenant, f"quota#minute#{int(NOON // 60)}") or {"requests": 0}
         assert counted["requests"] == n // 100 * 100
+
+
+def test_a_table_that_does_not_answer_keeps_no_request_out_and_is_asked_once_a_share(
+    limited: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(requests=1000)  # five a share
+    asked_for: list[int] = []
+
+    def no_answer(*_: object) -> None:
+        asked_for.append(1)
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    monkeypatch.setattr(dynamodb, "count", no_answer)
+    tenant = f"ten_{ULID()}"
+    assert let_in(tenant, 500, NOON) == 500
+    assert len(asked_for) == 100
+    assert let_in(tenant, 600, NOON) == 500  # its own count still holds
 
 
 def test_one_tenants_requests_are_not_another_s(limited: Callable[..., None]) -> None:
