@@ -109,6 +109,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "files_expired": retention.drop_files,
+        "files_unopened_expired": retention.drop_unopened,
         "uploads_forgotten": retention.forget,
         "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
@@ -21,7 +22,19 @@ def drop_files() -> int:
     return _each(due, lambda one: keeping.drop_files(connection(), one, partial(_delete, one)))
 
 
-def _delete(one: keeping.Due) -> None:
+def drop_unopened() -> int:
+    """The same of uploads that ended before any splitter met them, and when they are to be shown no longer."""
+    return _each(keeping.due_unopened(connection(), MOST_A_SWEEP), _drop_unopened)
+
+
+def _drop_unopened(one: keeping.Unopened) -> bool:
+    _delete(one)
+    dynamodb.forget(one.tenant, one.upload_id, one.forget_at)
+    keeping.note_dropped(connection(), one)
+    return True
+
+
+def _delete(one: keeping.Due | keeping.Unopened) -> None:
     for kind in ("uploads", "pieces", "results"):
         s3.delete_all(f"{kind}/{one.tenant}/{one.upload_id}/")
 
@@ -33,12 +46,12 @@ def forget() -> int:
 
 
 def _forget(one: keeping.Due) -> bool:
-    dynamodb.forget(one.tenant, one.upload_id)
+    dynamodb.forget(one.tenant, one.upload_id, int(time.time()))
     keeping.forget(connection(), one)
     return True
 
 
-def _each(due: Sequence[keeping.Due], do: Callable[[keeping.Due], bool]) -> int:
+def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
     """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have."""
     done, faults = 0, []
     for one in due:

@@ -155,9 +155,10 @@ def project(
     )
 
 
-def forget(tenant: str, upload_id: str) -> None:
-    """An upload's item is shown no longer, if it is still there."""
-    _update(tenant, upload_id, "SET expires_at = :now", "attribute_exists(upload_id)", {":now": int(time.time())})
+def forget(tenant: str, upload_id: str, at: int) -> None:
+    """An upload's item is shown no longer from then on, if it is still there and no earlier time is set."""
+    condition = "attribute_exists(upload_id) AND (attribute_not_exists(expires_at) OR expires_at > :at)"
+    _update(tenant, upload_id, "SET expires_at = :at", condition, {":at": at})
 
 
 def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, Any]) -> Written:

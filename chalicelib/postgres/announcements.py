@@ -110,6 +110,7 @@ def list_before(connection: Connection, upload_id: str, limit: int) -> list[Anno
             f"SELECT {_ANNOUNCED} FROM rowmill.announcement a"
             " WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired' AND NOT EXISTS (SELECT FROM rowmill.upload u"
             "                 WHERE u.upload_id = a.upload_id AND u.forgotten_at IS NOT NULL)"
+            " AND (forget_at IS NULL OR forget_at > now())"
             " ORDER BY upload_id DESC LIMIT %s",
             (upload_id, limit),
         ).fetchall()

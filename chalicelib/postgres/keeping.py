@@ -52,6 +52,48 @@ def _due(connection: Connection, condition: str, days: dict[str, int], most: int
         ).fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """An upload that ended before any splitter met it: its file may have come all the same."""
+
+    tenant: str
+    upload_id: str
+    forget_at: int  # when it is shown no longer, in seconds of Unix
+
+
+def due_unopened(connection: Connection, most: int) -> list[Unopened]:
+    """Uploads without an entry whose files have been kept for as long as their class says."""
+    with connection.cursor(row_factory=class_row(Unopened)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.tenant, a.upload_id,
+                   extract(epoch FROM a.closes_at + make_interval(days => k.status_days))::bigint AS forget_at
+            FROM rowmill.announcement a
+            JOIN unnest(%s::text[], %s::int[], %s::int[]) k (name, files_days, status_days)
+                 ON k.name = coalesce((a.item ->> 'options')::jsonb ->> 'retention', 'standard')
+            WHERE closed IN ('expired', 'canceled', 'failed') AND files_gone_at IS NULL
+              AND a.closes_at < now() - make_interval(days => k.files_days)
+              AND NOT EXISTS (SELECT FROM rowmill.upload u WHERE u.upload_id = a.upload_id)
+            LIMIT %s
+            """,
+            (
+                list(RETENTION),
+                [one.files_days for one in RETENTION.values()],
+                [one.status_days for one in RETENTION.values()],
+                most,
+            ),
+        ).fetchall()
+
+
+def note_dropped(connection: Connection, due: Unopened) -> None:
+    """Its files are gone."""
+    connection.execute(
+        "UPDATE rowmill.announcement SET files_gone_at = clock_timestamp(), forget_at = to_timestamp(%s)"
+        " WHERE upload_id = %s",
+        (due.forget_at, due.upload_id),
+    )
+
+
 def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -> bool:
     """Have the files of an upload deleted, and with them all that is kept of single rows, unless it was redriven.
 

@@ -99,3 +99,9 @@ CREATE INDEX upload_with_files ON rowmill.upload ((coalesce(options ->> 'retenti
     WHERE finished_at IS NOT NULL AND files_gone_at IS NULL;
 CREATE INDEX upload_remembered ON rowmill.upload ((coalesce(options ->> 'retention', 'standard')), finished_at)
     WHERE files_gone_at IS NOT NULL AND forgotten_at IS NULL;
+
+-- The same of uploads that ended before any splitter met them. Nothing can come of one after `closes_at`.
+ALTER TABLE rowmill.announcement ADD COLUMN files_gone_at timestamptz;
+ALTER TABLE rowmill.announcement ADD COLUMN forget_at timestamptz;  -- from then on it is not shown
+CREATE INDEX announcement_with_files ON rowmill.announcement (closes_at)
+    WHERE closed IN ('expired', 'canceled', 'failed') AND files_gone_at IS NULL;

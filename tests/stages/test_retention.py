@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -304,3 +305,48 @@ def test_an_upload_whose_objects_cannot_be_deleted_keeps_no_other(
             pipeline.sweep()
     assert [versions(f"uploads/{pipeline.tenant}/{one}") != [] for one in uploads] == [True, False, False]
     assert pipeline.sweep()["files_expired"] == 1
+
+
+@pytest.mark.parametrize(("options", "files", "status"), [({}, 30, 90), ({"retention": "short"}, 1, 16)])
+def test_an_upload_that_was_canceled_before_its_split_is_kept_as_long_as_others(
+    pipeline: Pipeline, options: dict[str, Any], files: int, status: int
+) -> None:
+    pipeline.dataset()
+    upload = pipeline.create(FILE, **options)  # its file has come
+    pipeline.cancel(upload)
+    place = f"uploads/{pipeline.tenant}/{upload}/"
+
+    def closed(days: float) -> None:
+        pipeline.sql(
+            "UPDATE rowmill.announcement SET closes_at = now() - make_interval(secs => %s) WHERE upload_id = %s",
+            days * 86_400,
+            upload,
+        )
+
+    closed(files - 0.1)
+    assert pipeline.sweep()["files_unopened_expired"] == 0
+    assert versions(place) != []
+    closed(files + 0.1)
+    assert pipeline.sweep()["files_unopened_expired"] == 1
+    assert versions(place) == []
+    assert pipeline.upload(upload)["state"] == "canceled"
+    kept = (dynamodb.find(pipeline.tenant, upload) or {})["expires_at"] - time.time()
+    assert abs(kept - (status - files - 0.1) * 86_400) < 60
+    assert pipeline.sweep()["files_unopened_expired"] == 0
+
+
+def test_an_upload_that_was_canceled_long_ago_is_shown_no_longer_nor_put_back(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload, waiting = pipeline.create(FILE), pipeline.create(FILE)
+    pipeline.cancel(upload)
+    pipeline.sql("UPDATE rowmill.announcement SET closes_at = now() - interval '91 days' WHERE upload_id = %s", upload)
+    assert pipeline.sweep()["files_unopened_expired"] == 1
+    with pytest.raises(Refused):
+        pipeline.upload(upload)
+    boto3.client("dynamodb").delete_item(
+        TableName=settings().uploads_table, Key={"tenant": {"S": pipeline.tenant}, "upload_id": {"S": upload}}
+    )
+    differences = doctor.examine({"side": "ledger", "mend": True})["differences"]
+    assert upload not in {one["upload_id"] for one in differences}
+    assert dynamodb.find(pipeline.tenant, upload) is None
+    assert versions(f"uploads/{pipeline.tenant}/{waiting}/") != []
