@@ -4,6 +4,7 @@ Read it as the table of contents. HTTP doors answer JSON under /v1 and never do 
 move a file one stage on; the clock mends. chalicelib/__init__.py tells which module is which step.
 """
 
+import time
 from typing import Any
 
 from chalice.app import CloudWatchEvent, Rate, Response, SQSEvent
@@ -22,6 +23,7 @@ from chalicelib import (
     mend,
     notify,
     pictures,
+    quota,
     rejects,
     report,
     settle,
@@ -84,7 +86,7 @@ def logout() -> Response:
 
 @app.route("/v1/api-keys", methods=["POST"])
 def create_api_key() -> Response:
-    return edge.told_once(apikeys.create(edge.tenant(app), edge.person(app), edge.body(app)))
+    return edge.told_once(apikeys.create(edge.tenant(app), edge.person(app), edge.body(app), edge.repeat(app)))
 
 
 @app.route("/v1/api-keys", methods=["GET"])
@@ -96,6 +98,11 @@ def list_api_keys() -> Response:
 def delete_api_key(key_id: str) -> Response:
     apikeys.delete(edge.person(app), edge.name(key_id))
     return edge.gone()
+
+
+@app.route("/v1/quota", methods=["GET"])
+def get_quota() -> Response:
+    return edge.answer(200, quota.shown(edge.tenant(app), time.time()))
 
 
 # ---- datasets and their rows -----------------------------------------------------------------------------
@@ -147,7 +154,7 @@ def list_rows(name: str) -> Response:
 
 @app.route("/v1/datasets/{name}/rows", methods=["POST"])
 def create_row(name: str) -> Response:
-    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app))
+    location, row = table_rows.create(edge.tenant(app), edge.name(name), edge.body(app), edge.repeat(app))
     return edge.written(row, location, status=201)
 
 
@@ -219,7 +226,11 @@ aliases.declare(app)
 @app.route("/v1/uploads", methods=["POST"])
 def create_upload() -> Response:
     item, ticket = admit.create(
-        edge.tenant(app), edge.body(app), edge.header(app, "idempotency-key"), edge.request_id(app)
+        edge.tenant(app),
+        edge.body(app),
+        edge.header(app, "idempotency-key"),
+        edge.request_id(app),
+        who=edge.asker(app).who,
     )
     return edge.created(report.resource(item) | {"upload": ticket})
 
@@ -249,6 +260,11 @@ def list_chunks(upload_id: str) -> Response:
     return edge.page(app, report.chunks(edge.tenant(app), upload_id, edge.query(app)))
 
 
+@app.route("/v1/uploads/{upload_id}/events", methods=["GET"])
+def list_events(upload_id: str) -> Response:
+    return edge.page(app, report.events(edge.tenant(app), upload_id, edge.query(app)))
+
+
 @app.route("/v1/uploads/{upload_id}/rejects", methods=["GET"])
 def list_rejects(upload_id: str) -> Response:
     return edge.page_or_file(app, rejects.listing(edge.tenant(app), upload_id, edge.query(app)))
@@ -266,20 +282,20 @@ def get_record(upload_id: str, n: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/retries", methods=["POST"])
 def retry_upload(upload_id: str) -> Response:
-    key = edge.header(app, "idempotency-key")
-    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.request_id(app))
+    key, by = edge.header(app, "idempotency-key"), edge.asker(app)
+    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, by.request_id, by.who)
     report.show_retries(edge.tenant(app), upload_id)
     return edge.created(report.resource(item) | {"upload": ticket})
 
 
 @app.route("/v1/uploads/{upload_id}/cancel", methods=["POST"])
 def cancel_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.cancel(edge.tenant(app), upload_id))
+    return answered(upload_id, control.cancel(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}", methods=["DELETE"])
 def delete_upload(upload_id: str) -> Response:
-    parent_id = control.delete(edge.tenant(app), upload_id)
+    parent_id = control.delete(edge.tenant(app), upload_id, edge.asker(app))
     if parent_id:
         report.show_retries(edge.tenant(app), parent_id)
     return edge.answer(202, {"id": upload_id})
@@ -287,12 +303,12 @@ def delete_upload(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/pause", methods=["POST"])
 def pause_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.pause(edge.tenant(app), upload_id))
+    return answered(upload_id, control.pause(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/resume", methods=["POST"])
 def resume_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.resume(edge.tenant(app), upload_id))
+    return answered(upload_id, control.resume(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/confirm", methods=["POST"])
@@ -300,12 +316,12 @@ def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
         catalog.put(edge.owner(app), *dataset, edge.request_id(app))
-    return answered(upload_id, control.confirm(edge.tenant(app), upload_id))
+    return answered(upload_id, control.confirm(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/redrive", methods=["POST"])
 def redrive_upload(upload_id: str) -> Response:
-    return answered(upload_id, control.redrive(edge.tenant(app), upload_id))
+    return answered(upload_id, control.redrive(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 def answered(upload_id: str, number: Number | None) -> Response:

@@ -10,13 +10,13 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import matching, roles, tickets
+from chalicelib import matching, quota, retention, roles, tickets
 from chalicelib.aws import dynamodb, s3, ses
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
+from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, doubles, ledger, people, projection, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -24,19 +24,22 @@ from chalicelib.settings import settings
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 
 
-def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str) -> Admitted:
+def retry(
+    tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, who: str = ""
+) -> Admitted:
     """A new upload that brings back, corrected, what another one rejected; as `create`, into the parent's dataset.
 
     Raises Refused, 409 for a parent that has not ended or has rejected nothing.
     """
     parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
+    retention.refuse_expired(number)
     seen = projection.snapshot(connection(), number) if number else None
     if seen is None or seen["state"] not in VERBS["retry"] or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
-    return create(tenant, wanted, idempotency_key, request_id, parent_id)
+    return create(tenant, wanted, idempotency_key, request_id, parent_id, who)
 
 
 def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +50,21 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
     kept = (plan or {}).get("dialect", {})
     spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
     asked = {name: value for name, value in options.items() if name != "on_duplicate_file"}  # nothing to be known again
-    return {"mode": parent["mode"], **asked, "dialect": spelling | options.get("dialect", {})}
+    return {
+        "mode": parent["mode"],
+        **_kept_as(parent, options),
+        **asked,
+        "dialect": spelling | options.get("dialect", {}),
+    }
+
+
+def _kept_as(parent: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The class a retry inherits. Not a shorter one: what it brings in is counted while its parent has rejects."""
+    inherited = _given(json.loads(parent.get("options", "{}")), "retention")
+    least = inherited.get("retention", "standard")
+    if RETENTION[options.get("retention", least)].files_days < RETENTION[least].files_days:
+        raise _invalid("options.retention", f"must not be shorter than {least}, which the first upload is of")
+    return inherited
 
 
 def create(
@@ -56,6 +73,7 @@ def create(
     idempotency_key: str | None,
     request_id: str,
     parent_id: str | None = None,
+    who: str = "",
     records: int | None = None,
 ) -> Admitted:
     """A new upload that waits for its file, and the ticket to send it. `body` keeps the contract. Raises Refused.
@@ -69,6 +87,9 @@ def create(
     upload_id = UploadId(f"upl_{ULID()}")
     key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
     _refuse_double(tenant, wanted, key)
+    counted = quota.admit(tenant, wanted["size"], now.timestamp())
+    if not counted and not (key and dynamodb.find(tenant, key["upload_id"])):
+        raise quota.exceeded(tenant, now.timestamp())
     item = {
         "tenant": tenant,
         "upload_id": upload_id,
@@ -77,10 +98,13 @@ def create(
         "created_at": rfc3339(now),
         "correlation_id": request_id,
         "records": records,
+        "asked_by": who or None,
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    if not dynamodb.admit(item, key):
+    if not counted or not dynamodb.admit(item, key):
+        if counted:
+            quota.release(tenant, wanted["size"], now.timestamp())
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])
         item = _replayed(tenant, key)
@@ -114,8 +138,9 @@ def _way(tenant: str, upload_id: UploadId, wanted: Mapping[str, Any], now: int) 
 
 def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The body as the item keeps it. Raises Refused."""
-    if body["size"] > settings().max_upload_bytes:
-        detail = f"The file has {body['size']} bytes; the limit is {settings().max_upload_bytes}."
+    most = min(settings().max_upload_bytes, settings().quota_bytes)
+    if body["size"] > most:
+        detail = f"The file has {body['size']} bytes; the limit is {most}."
         raise Refused("file_too_large", detail, status=413)
     return {
         "dataset": body["dataset"],
@@ -175,7 +200,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
         raise _invalid("dataset", "cannot be the name of a dataset")
     if found is not None:
         raise Refused("dataset_exists", "A dataset of this name exists; infer makes a new one.", status=409)
-    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet", "notify"))
+    further = json.dumps({"infer": True, "dataset": dataset} | _given(options, "sheet", "notify", "retention"))
     return {"mode": "insert", "dialect": json.dumps(_dialect(options)), "options": further}
 
 
@@ -188,7 +213,7 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["validate_only"] = True
     if options.get("on_duplicate_file") == "reject":
         further["on_duplicate_file"] = "reject"
-    return further | _given(options, "sheet", "max_errors", "max_error_percent", "notify")
+    return further | _given(options, "sheet", "max_errors", "max_error_percent", "notify", "retention")
 
 
 def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -19,8 +19,18 @@ class Caller:
 
     user_id: str
     tenant: str
-    is_machine: bool
+    key_id: str | None = None
     role: Role = "owner"  # the most that it may do anywhere: in a dataset of somebody else's a grant may be less
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether an API key was sent."""
+        return self.key_id is not None
+
+    @property
+    def who(self) -> str:
+        """The id of the key, if one was sent, or of the user."""
+        return self.key_id or self.user_id
 
 
 def authenticate(authorization: str | None) -> Caller:
@@ -36,19 +46,19 @@ def _find(token: str) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
         owner = apikeys.owner(tokens.digest(token).hex())
-        return Caller(owner[0], owner[1], is_machine=True, role=owner[2]) if owner else None
+        return Caller(*owner) if owner else None
     try:
         if issuer := oidc.issuer():
             return _guest(issuer.read(token))
         bearer = tokens.read(token)
     except tokens.Invalid:
         return None
-    return Caller(bearer.user_id, bearer.tenant, is_machine=False)
+    return Caller(bearer.user_id, bearer.tenant)
 
 
 def _guest(person: oidc.Person) -> Caller:
     _settle(person.user_id, person.tenant)
-    return Caller(person.user_id, person.tenant, is_machine=False)
+    return Caller(person.user_id, person.tenant)
 
 
 @lru_cache(maxsize=10_000)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import events, matching
+from chalicelib import events, matching, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people, removals
+from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people, removals, timeline
 from chalicelib.postgres.connection import Connection, connection
+from chalicelib.postgres.timeline import NOBODY, Asker
 
 _OTHERWISE: Final[Mapping[Verb, str]] = {
     "cancel": "there is nothing to cancel",
@@ -42,7 +43,7 @@ def _conflict(verb: Verb, state: str) -> Refused:
     return Refused("state_conflict", f"The upload is {state}: {_OTHERWISE[verb]}.", status=409)
 
 
-def cancel(tenant: str, upload_id: str) -> Number | None:
+def cancel(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """Let the upload load nothing more; rows that are in stay. Its number, unless no splitter has met it.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) for an upload that is over.
@@ -50,7 +51,9 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
     item, _, _ = _asked("cancel", tenant, upload_id)
     db = connection()
     # Before anything else: a splitter that opens the upload from now on finds it.
-    ledger.ask_to_cancel(db, tenant, upload_id)
+    with db.transaction():
+        if ledger.ask_to_cancel(db, tenant, upload_id):
+            timeline.note(db, upload_id, "cancel", by)
     number = ledger.number_of(db, tenant, upload_id)
     if number is None:
         dynamodb.cancel(tenant, upload_id, rank("canceled", 1, 0))
@@ -60,25 +63,34 @@ def cancel(tenant: str, upload_id: str) -> Number | None:
     return number
 
 
-def pause(tenant: str, upload_id: str) -> Number | None:
+def pause(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """Let no chunk of the upload begin until it is resumed; those in hand may finish. Its number.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409).
     """
     _, number, _ = _asked("pause", tenant, upload_id)
-    if number and not pauses.pause(connection(), number):
+    db = connection()
+    with db.transaction():
+        paused = number is not None and pauses.pause(db, number)
+        if paused:
+            timeline.note(db, upload_id, "pause", by)
+    if not paused:
         _asked("pause", tenant, upload_id)  # it is paused already, or has moved on meanwhile
     return number
 
 
-def resume(tenant: str, upload_id: str) -> Number | None:
+def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """Let the chunks of the upload begin again, all that wait. Its number.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409).
     """
     _, number, _ = _asked("resume", tenant, upload_id)
     db = connection()
-    if number and not pauses.resume(db, number):
+    with db.transaction():
+        resumed = number is not None and pauses.resume(db, number)
+        if resumed:
+            timeline.note(db, upload_id, "resume", by)
+    if not resumed:
         _asked("resume", tenant, upload_id)  # somebody else has resumed it, or it has moved on meanwhile
     upload = ledger.find(db, number) if number else None
     if number and upload and upload.plan:
@@ -116,7 +128,7 @@ def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any]
         raise Refused("dataset_exists", "A dataset of this name has come to exist meanwhile.", status=409)
 
 
-def confirm(tenant: str, upload_id: str) -> Number:
+def confirm(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     """Load what was only checked: the second pass begins.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this.
@@ -127,9 +139,9 @@ def confirm(tenant: str, upload_id: str) -> Number:
         ledger.lock_upload(db, upload.number, shared=False)
         if upload.dataset == 0:
             _give_dataset(db, upload)
-        begun = passes.begin_load(db, upload.number, ["needs_review"])
-    if not begun:
-        raise _conflict("confirm", "being canceled or confirmed")
+        timeline.note(db, upload_id, "confirm", by)
+        if not passes.begin_load(db, upload.number, ["needs_review"]):
+            raise _conflict("confirm", "being canceled or confirmed")
     sqs.send_for_split(tenant, upload_id)
     return upload.number
 
@@ -156,7 +168,7 @@ def _waiting(tenant: str, upload_id: str) -> ledger.Upload:
     return upload
 
 
-def redrive(tenant: str, upload_id: str) -> Number:
+def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     """Try again what was given up, as a new generation of the upload.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409) if nothing of it was given up, `dataset_changed`
@@ -165,12 +177,14 @@ def redrive(tenant: str, upload_id: str) -> Number:
     _, number, state = _asked("redrive", tenant, upload_id)
     db = connection()
     upload = ledger.find(db, number) if number else None
+    retention.refuse_expired(number)
     if number is None or upload is None:
         raise _conflict("redrive", state)
     with db.transaction():
         _keep_schema(db, upload)
         ledger.lock_upload(db, number, shared=False)
         events.keep(db, number)
+        timeline.note(db, upload_id, "redrive", by)
         if not ledger.reopen(db, number):
             raise _conflict("redrive", state)
         places = manifest.requeue(db, number)
@@ -191,7 +205,7 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
         raise Refused("role_forbids", "The dataset may not be written to any more.", status=403)
 
 
-def delete(tenant: str, upload_id: str) -> str | None:
+def delete(tenant: str, upload_id: str, by: Asker = NOBODY) -> str | None:
     """Delete the upload: its status goes at once, its files and rejects with the next sweep, its rows stay.
 
     The upload whose rejects it corrected, if it did. A repeat finds it deleted. Raises Refused `upload_not_found`
@@ -206,7 +220,10 @@ def delete(tenant: str, upload_id: str) -> str | None:
         dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
         item, number, _ = _asked("delete", tenant, upload_id)
     announcements.announce(db, item, None, 0)  # if the API died between the two
-    if not removals.mark(db, tenant, upload_id, number) and not removals.is_deleted(db, tenant, upload_id):
-        raise _conflict("delete", "under way again")
+    with db.transaction():
+        if removals.mark(db, tenant, upload_id, number):
+            timeline.note(db, upload_id, "delete", by)
+        elif not removals.is_deleted(db, tenant, upload_id):
+            raise _conflict("delete", "under way again")
     dynamodb.forget(tenant, upload_id)
     return item.get("parent_id")

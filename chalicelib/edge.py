@@ -27,13 +27,15 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, forms, roles, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, forms, quota, roles, strict_json, tokens
 from chalicelib.aws import sqs
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
 from chalicelib.postgres import connection
+from chalicelib.postgres.repeats import Repeat
+from chalicelib.postgres.timeline import Asker
 
 if TYPE_CHECKING:
     from chalicelib.contract.words import Body
@@ -43,7 +45,9 @@ Headers = dict[str, str | list[str]]
 
 JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = 4_000_000
-MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself
+MAX_HEADER_BYTES: Final = 10_240  # of all names and values; API Gateway refuses as many itself, with the request line
+MAX_HEADERS: Final = 100
+MAX_QUERY_BYTES: Final = 8192  # of all names and values, decoded
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
@@ -87,6 +91,7 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
         response = answer()
     except Exception as error:
         response = problem(_fitted(app, path, error), request_id(app))
+    response.headers.update(_request(app).context.get("rowmill_limits", {}))
     logger.info("answered", method=_request(app).method, route=path, status=response.status_code)
     return response
 
@@ -103,9 +108,9 @@ def _admit(app: Chalice, path: str) -> None:
     operation = OPERATIONS[request.method, path]
     _refuse_bulk(request)
     if not operation.is_open:
-        caller = callers.authenticate(_authorization(app))
+        caller = request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        request.context["rowmill_limits"] = quota.request(caller.tenant, time.time())
         roles.hold_to(caller.role, operation.needs)
-        request.context["rowmill_caller"] = caller
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
@@ -118,6 +123,11 @@ def _refuse_bulk(request: Request) -> None:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
     if sum(len(name) + len(str(value)) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise Refused("headers_too_large", f"The headers may have {MAX_HEADER_BYTES} bytes.", status=431)
+    if len(request.headers) > MAX_HEADERS:
+        raise Refused("headers_too_many", f"A request may have {MAX_HEADERS} headers.", status=431)
+    given = "".join(name + value for name, values in _given(request).items() for value in values)
+    if len(given.encode("utf-8", "replace")) > MAX_QUERY_BYTES:
+        raise Refused("query_too_large", f"The query may have {MAX_QUERY_BYTES} bytes.", status=414)
 
 
 def _given(request: Request) -> dict[str, list[str]]:
@@ -263,6 +273,20 @@ def person(app: Chalice) -> str:
 
 def _caller(app: Chalice) -> callers.Caller:
     return cast(callers.Caller, _request(app).context["rowmill_caller"])
+
+
+def asker(app: Chalice) -> Asker:
+    """Who sends this request, as the timeline of an upload names it."""
+    return Asker(_caller(app).who, request_id(app))
+
+
+def repeat(app: Chalice) -> Repeat | None:
+    """What a request says that must make one thing however often it is sent, if it has an Idempotency-Key."""
+    said, request, caller = header(app, "idempotency-key"), _request(app), _caller(app)
+    if said is None:
+        return None
+    scope = [caller.user_id, request.path, *map(unquote, (request.uri_params or {}).values())]
+    return Repeat(caller.tenant, scope, said, body(app))
 
 
 def source(app: Chalice) -> str:

@@ -111,6 +111,21 @@ REVIEW_SECONDS: Final = 7 * 24 * 3600  # how long an upload waits to be confirme
 PARTS_SECONDS: Final = 7 * 24 * 3600  # how long a file may come in parts; the bucket's own rule aborts then, too
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many days after its end an upload's files and rejects are kept, and all else that is shown of it."""
+
+    files_days: int
+    status_days: int  # longer than a queue can hold a message, 15 days: a late one must find the chunk that it names
+
+
+RETENTION: Final[Mapping[str, Retention]] = {
+    "short": Retention(1, 16),
+    "standard": Retention(30, 90),
+    "long": Retention(365, 400),
+}
+
+
 def sources(state: State) -> list[State]:
     """The states from which `state` may be entered."""
     return [source for source, onward in TRANSITIONS.items() if state in onward]

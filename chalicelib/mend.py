@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from chalicelib import pictures
+from chalicelib import pictures, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -39,6 +39,7 @@ from chalicelib.postgres import (
     projection,
     removals,
     repair,
+    repeats,
     sessions,
     throttle,
 )
@@ -118,6 +119,10 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "deliveries_forgotten": lambda: deliveries.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
+        "files_expired": retention.drop_files,
+        "files_unopened_expired": retention.drop_unopened,
+        "uploads_forgotten": retention.forget,
+        "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
         "pictures_deleted": pictures.sweep,
     }
@@ -247,7 +252,7 @@ def _remove_deleted() -> int:
         if one.multipart_id:
             s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
         for prefix in prefixes(one.tenant, one.upload_id):
-            s3.remove(prefix)
+            s3.delete_all(prefix)
         dynamodb.forget(one.tenant, one.upload_id)
         if one.number is None or removals.purge(connection(), one.number):
             removals.note_purged(connection(), one.upload_id)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from chalicelib import retention
 from chalicelib.aws import dynamodb, functions, s3
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -60,7 +61,9 @@ def _shown(row: Row) -> dict[str, Any]:
 
 def _number(tenant: str, upload_id: str) -> Number | None:
     dynamodb.get_upload(tenant, upload_id)
-    return ledger.number_of(connection(), tenant, upload_id)
+    number = ledger.number_of(connection(), tenant, upload_id)
+    retention.refuse_expired(number)
+    return number
 
 
 def summary(tenant: str, upload_id: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from chalicelib import outlook, prices
+from chalicelib import outlook, prices, retention
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -15,15 +15,17 @@ from chalicelib.journey import (
     ABOVE_ALL_IDS,
     AT_REST,
     COUNTS,
+    RETENTION,
     STATUS,
     TERMINAL,
     Number,
+    Retention,
     is_upload_id,
     lineage,
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables
+from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -43,7 +45,9 @@ def show(number: Number | None) -> None:
     if number is None or seen is None:
         return
     grown = projection.ranked(seen)
-    shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen))
+    ended, kept = seen["finished_at"], _retention(seen["options"])
+    forget_at = int((ended + timedelta(days=kept.status_days)).timestamp()) if ended else None
+    shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen), forget_at)
     if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
             show_retries(seen["tenant"], upload_id)
@@ -84,7 +88,17 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "error": seen["error"],
         "mode": seen["mode"],
         "review": seen["review"] if seen["state"] == "needs_review" else None,
+        "expires_at": _after(seen["finished_at"], _retention(seen["options"]).files_days),
+        "forgotten_at": _after(seen["finished_at"], _retention(seen["options"]).status_days),
     }
+
+
+def _retention(options: Mapping[str, Any]) -> Retention:
+    return RETENTION[options.get("retention", "standard")]
+
+
+def _after(ended: datetime | None, days: int) -> str | None:
+    return None if ended is None else rfc3339(ended + timedelta(days=days))
 
 
 def _between(first: datetime | None, last: datetime | None) -> float | None:
@@ -108,6 +122,8 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},
     "error": None,
     "review": None,
+    "expires_at": None,
+    "forgotten_at": None,
 }
 
 
@@ -165,6 +181,13 @@ def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:
     return fill(found, asked.limit, dict, lambda chunk: chunk["n"])
 
 
+def events(tenant: str, upload_id: str, asked: Asked) -> Page:
+    """What has happened to an upload, in order, and who asked for it."""
+    dynamodb.get_upload(tenant, upload_id)
+    found = timeline.page(connection(), upload_id, decode(asked.cursor, int, -1), asked.limit + 1)
+    return fill(found, asked.limit, dict, lambda event: event["id"])
+
+
 def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
     """What became of one record, by its place in the file. Raises Refused `record_not_found` (404).
 
@@ -176,6 +199,7 @@ def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
     chunk = manifest.chunk_of(connection(), number, n) if number and n else None
     if n and chunk is None and (seen is None or seen["rows_total"] is None) and _may_come(tenant, upload_id):
         return _told(n, "pending")
+    retention.refuse_expired(number)
     if number is None or seen is None or chunk is None:
         raise Refused("record_not_found", "The file has no such record, as far as it was read.", status=404)
     return _fate(number, n, chunk, over=seen["state"] in TERMINAL)

@@ -60,6 +60,9 @@ class Settings:
     max_unpacked_bytes: int  # what a packed file may become
     scratch_bytes: int  # what a workbook's texts may take of the local disk
     segment_bytes: int  # texts above four of these are scanned in segments of about this size
+    quota_requests: int  # of a tenant, a minute
+    quota_files: int  # a day
+    quota_bytes: int
     chunk_policy: tuple[ChunkRule, ...]  # the deepest queue first; the last one is for depth 0
 
     def tier_queue(self, tier: str) -> str:
@@ -106,6 +109,9 @@ def settings() -> Settings:
         max_unpacked_bytes=int(env.get("ROWMILL_MAX_UNPACKED_BYTES", 20_000_000_000)),
         scratch_bytes=int(env.get("ROWMILL_SCRATCH_BYTES", 400_000_000)),
         segment_bytes=int(env.get("ROWMILL_SEGMENT_BYTES", 64 << 20)),
+        quota_requests=int(env.get("ROWMILL_QUOTA_REQUESTS", 60_000)),
+        quota_files=int(env.get("ROWMILL_QUOTA_FILES", 100_000)),
+        quota_bytes=int(env.get("ROWMILL_QUOTA_BYTES", 1_000_000_000_000)),
         chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
 

@@ -28,6 +28,7 @@ from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres import pictures as shown
 from chalicelib.postgres.connection import Connection, connection, refusal
+from chalicelib.postgres.repeats import Repeat, once
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
 
@@ -103,18 +104,25 @@ def get(at: Addressed) -> dict[str, Any]:
         return _held(db, dataset, _key(dataset.schema, at.key), hold=False)
 
 
-def create(tenant: str, name: str, document: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+def create(
+    tenant: str, name: str, document: Mapping[str, Any], repeat: Repeat | None = None
+) -> tuple[str | None, dict[str, Any]]:
     """Where the new row is, unless it has no whole key, and the row.
 
     Raises Refused `row_invalid` (422) with every error, `duplicate_in_db` (409).
     """
     with _kept(tenant, name) as (db, dataset):
-        schema = dataset.schema
-        values = _checked(dataset, document, whole=True)
-        _refuse_orphan(db, dataset.tenant, schema, schema.foreign_keys, values)
-        with _judged(db, dataset):
-            row = _shower(schema)(handmade.insert(db, _table(dataset), values))
-    return _address(name, schema, row), row
+        made = once(db, repeat, lambda: _make(db, dataset, name, document))
+    return made["location"], made["row"]
+
+
+def _make(db: Connection, dataset: Dataset, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    schema = dataset.schema
+    values = _checked(dataset, document, whole=True)
+    _refuse_orphan(db, dataset.tenant, schema, schema.foreign_keys, values)
+    with _judged(db, dataset):
+        row = _shower(schema)(handmade.insert(db, _table(dataset), values))
+    return {"location": _address(name, schema, row), "row": row}
 
 
 def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:

@@ -6,9 +6,11 @@ we hold: it is a digest of that key, so that there is no name to keep beside it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -97,6 +99,13 @@ def _audience() -> str:
 def secret(kind: str) -> str:
     """A secret that nobody guesses; `kind` tells people and scanners what it opens."""
     return f"{kind}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def derived(kind: str, text: str) -> Iterator[str]:
+    """Secrets that our keys make of a text, the newest key first: the same again as long as the key is held."""
+    for key in settings().jwt_secret.split(","):
+        made = hmac.digest(key.encode(), f"{kind} {text}".encode(), "sha256")
+        yield f"{kind}_{base64.urlsafe_b64encode(made).decode().rstrip('=')}"
 
 
 def digest(text: str) -> bytes:

@@ -56,6 +56,7 @@ def add(tenant: str, key: ApiKey) -> None:
         {
             "part": key.digest,
             "key_id": _OWNER,
+            "of": key.key_id,
             "user_id": key.user_id,
             "tenant": tenant,
             "role": key.role,
@@ -87,12 +88,12 @@ def delete(user_id: str, key_id: str) -> bool:
     return True
 
 
-def owner(digest: str) -> tuple[str, str, Role] | None:
-    """The user and the tenant that a key speaks for and what it may do, if it is one and has not expired."""
+def owner(digest: str) -> tuple[str, str, str, Role] | None:
+    """The user and the tenant that a key speaks for, its id and what it may do, if it is one and has not expired."""
     item = _find(digest, _OWNER)
     if item is None or item.get("good_until", time.time() + 1) <= time.time():
         return None
-    return item["user_id"], item["tenant"], item["role"]
+    return item["user_id"], item["tenant"], item["of"], item["role"]
 
 
 def has_settled(user_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""The status table: one item an upload (hash tenant, range upload_id), and one an Idempotency-Key.
+"""The status table: one item an upload (hash tenant, range upload_id), one an Idempotency-Key, one a window of a quota.
 
 The item owns the state until the splitter has put the upload into Postgres; after that it is a projection,
 written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem, Query, and DeleteItem
@@ -8,6 +8,8 @@ written only if `rank` grows. Permissions: dynamodb:GetItem, PutItem, UpdateItem
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any, Final, Literal
@@ -58,9 +60,14 @@ def find(tenant: str, upload_id: str) -> Item | None:
 def get_upload(tenant: str, upload_id: str) -> Item:
     """An upload's item. Raises Refused `upload_not_found` (404), also for what cannot be an upload's id."""
     item = find(tenant, upload_id) if is_upload_id(upload_id) else None
-    if item is None:
+    if item is None or _is_over(item):
         raise Refused("upload_not_found", "There is no upload of this id.", status=404)
     return item
+
+
+def _is_over(item: Item) -> bool:
+    """Whether an item's time is over: DynamoDB deletes it within two days of that."""
+    return bool(item.get("expires_at", math.inf) <= time.time())
 
 
 def restore(item: Mapping[str, Any]) -> bool:
@@ -139,15 +146,25 @@ def forget(tenant: str, upload_id: str) -> None:
     client("dynamodb").delete_item(TableName=settings().uploads_table, Key=_key(tenant, upload_id))
 
 
-def project(tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any]) -> Written:
-    """Show this progress, unless something at least as new is shown."""
+def project(
+    tenant: str, upload_id: str, state: str, rank: int, progress: Mapping[str, Any], forget_at: int | None = None
+) -> Written:
+    """Show this progress, unless something at least as new is shown; until `forget_at`, if it is known when."""
+    lasting = " REMOVE expires_at" if forget_at is None else ", expires_at = :forget"
     return _update(
         tenant,
         upload_id,
-        "SET #state = :state, #rank = :rank, progress = :progress",
+        "SET #state = :state, #rank = :rank, progress = :progress" + lasting,
         "attribute_exists(upload_id) AND #rank < :rank",
-        {":state": state, ":rank": rank, ":progress": json.dumps(progress)},
+        {":state": state, ":rank": rank, ":progress": json.dumps(progress)}
+        | ({} if forget_at is None else {":forget": forget_at}),
     )
+
+
+def show_until(tenant: str, upload_id: str, at: int) -> None:
+    """An upload's item is shown no longer from then on, if it is still there and no earlier time is set."""
+    condition = "attribute_exists(upload_id) AND (attribute_not_exists(expires_at) OR expires_at > :at)"
+    _update(tenant, upload_id, "SET expires_at = :at", condition, {":at": at})
 
 
 def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, Any]) -> Written:
@@ -159,6 +176,30 @@ def show_retries(tenant: str, upload_id: str, rank: int, retries: Mapping[str, A
         "attribute_exists(upload_id) AND (attribute_not_exists(retries_rank) OR retries_rank < :rank)",
         {":rank": rank, ":retries": json.dumps(retries)},
     )
+
+
+def count(tenant: str, name: str, amounts: Mapping[str, int], most: Mapping[str, int], forget_at: int) -> Item | None:
+    """Add to an item's numbers, at once with everybody else who does; the item, or None if one got above `most`."""
+    adds = ", ".join(f"#{one} :{one}" for one in amounts)
+    room = " AND ".join(f"(attribute_not_exists(#{one}) OR #{one} <= :{one}_room)" for one in most)
+    values = {**amounts} | {f"{one}_room": limit - amounts[one] for one, limit in most.items()} | {"forget": forget_at}
+    if any(amounts[one] > limit for one, limit in most.items()):
+        return None
+    try:
+        answer = client("dynamodb").update_item(
+            TableName=settings().uploads_table,
+            Key=_key(tenant, name),
+            UpdateExpression=f"SET expires_at = :forget ADD {adds}",
+            ExpressionAttributeNames={f"#{one}": one for one in amounts},
+            ExpressionAttributeValues=pack({f":{one}": value for one, value in values.items()}),
+            **({"ConditionExpression": room} if room else {}),
+            ReturnValues="ALL_NEW",
+        )
+    except ClientError as error:
+        if code(error) == "ConditionalCheckFailedException":
+            return None
+        raise
+    return unpack(answer["Attributes"])
 
 
 def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> Iterator[Item]:
@@ -178,8 +219,9 @@ def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> 
         query["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
     else:
         query["Limit"] = most
-    # Idempotency-Keys lie in the same partition and sort below every upload.
-    yield from takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
+    # Idempotency-Keys and quotas lie in the same partition and sort below every upload.
+    uploads = takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
+    yield from (item for item in uploads if not _is_over(item))
 
 
 def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[str, Any] | None]:

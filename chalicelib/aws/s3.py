@@ -151,6 +151,18 @@ def has_arrived(key: str) -> bool:
     return any(found["Key"] == key for found in listed.get("Contents", []))
 
 
+def delete_all(prefix: str) -> None:
+    """Delete what lies under a prefix, every version of it; nothing there is fine."""
+    place = {"Bucket": settings().bucket}
+    for page in client("s3").get_paginator("list_object_versions").paginate(**place, Prefix=prefix):
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        gone = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if gone:
+            answer = client("s3").delete_objects(**place, Delete={"Objects": gone, "Quiet": True})
+            if answer.get("Errors"):
+                raise Unavailable("objects_kept", "The storage did not delete what it was asked to.")
+
+
 def abort(key: str, multipart_id: str) -> None:
     """Forget a multipart upload and its parts. One that is gone already is fine."""
     try:
@@ -158,15 +170,6 @@ def abort(key: str, multipart_id: str) -> None:
     except ClientError as error:
         if code(error) != "NoSuchUpload":
             raise
-
-
-def remove(prefix: str) -> None:
-    """Remove every version of every object under a prefix for good."""
-    for page in client("s3").get_paginator("list_object_versions").paginate(Bucket=settings().bucket, Prefix=prefix):
-        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        named = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
-        if named and client("s3").delete_objects(Bucket=settings().bucket, Delete={"Objects": named}).get("Errors"):
-            raise Unavailable("objects_left", "The object store did not remove what it was to.")
 
 
 def delete(key: str, version_id: str | None) -> None:

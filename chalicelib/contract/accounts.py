@@ -6,9 +6,11 @@ from typing import Final
 
 from chalicelib.contract.datasets import PAGED
 from chalicelib.contract.words import (
+    IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
     MOMENT,
     ORIGIN_FOREIGN,
+    REPEATED,
     TEXT,
     Answer,
     Body,
@@ -156,12 +158,18 @@ OPERATIONS: Final = (
         _ACCOUNTS,
         "A key for a machine",
         {201: Answer("The key, with its secret.", ref("ApiKeyWithSecret"), ("Cache-Control",))},
+        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(
             ref("NewApiKey"),
             {"name": "nightly load", "expires_in_days": 365},
             codes={"name": "api_key_invalid", "expires_in_days": "api_key_invalid"},
         ),
-        errors=(_SESSION_NEEDED, Error(422, "api_key_invalid", "The key's name or its time cannot be.")),
+        errors=(
+            _SESSION_NEEDED,
+            *REPEATED,
+            Error(409, "secret_forgotten", "The key was made before, and its secret cannot be told again."),
+            Error(422, "api_key_invalid", "The key's name or its time cannot be."),
+        ),
     ),
     Operation(
         "GET",

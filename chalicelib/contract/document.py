@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from chalicelib.contract.table import HEADERS, OPERATIONS, PATH, SCHEMAS
-from chalicelib.contract.words import JSON, PROBLEM, Answer, Body, Error, Operation, Parameter, ref
+from chalicelib.contract.words import JSON, LIMITS, PROBLEM, Answer, Body, Error, Operation, Parameter, ref
 from chalicelib.forms import MULTIPART, URLENCODED
 
 ABOUT: Final = (
@@ -39,6 +39,7 @@ def document() -> dict[str, Any]:
         "paths": _paths(),
         "components": {
             "schemas": dict(SCHEMAS),
+            "headers": dict(_headers(LIMITS)),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -81,8 +82,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         **({"parameters": parameters} if parameters else {}),
         **_body(operation),
         "responses": {
-            **{str(status): _answer(one) for status, one in operation.answers.items()},
-            **{str(status): _problem(errors) for status, errors in by_status(operation).items()},
+            **{str(status): _limited(operation, _answer(one)) for status, one in operation.answers.items()},
+            **{str(status): _limited(operation, _problem(errors)) for status, errors in by_status(operation).items()},
         },
     }
 
@@ -133,6 +134,14 @@ def _problem(errors: list[Error]) -> dict[str, Any]:
         **({"headers": _headers(headers)} if headers else {}),
         "content": {PROBLEM: {"schema": {**ref("Problem"), "properties": {"code": codes}}}},
     }
+
+
+def _limited(operation: Operation, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer with what every one says of the tenant's limits, unless it may be for nobody."""
+    if operation.is_open:
+        return answer
+    limits = {name: {"$ref": f"#/components/headers/{name}"} for name in LIMITS}
+    return answer | {"headers": answer.get("headers", {}) | limits}
 
 
 def _headers(names: Any) -> Mapping[str, Any]:

@@ -74,8 +74,8 @@ _CONVENTIONS: Final = (
     ),
     (
         "Limits",
-        "Bodies of 4,000,000 bytes, nested 64 deep; headers of 10,240 bytes. Unknown fields and query parameters"
-        " are refused. There is no HEAD and no OPTIONS: what no"
+        "Bodies of 4,000,000 bytes, nested 64 deep; 100 headers of 10,240 bytes; a query of 8,192. Unknown fields"
+        " and query parameters are refused. There is no HEAD and no OPTIONS: what no"
         " route takes, the gateway answers 403 by itself.",
     ),
 )

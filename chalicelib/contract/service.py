@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.contract.words import ANYTHING, IF_NONE_MATCH, Answer, Operation, Schema, shown, unchanged
+from chalicelib.contract.words import (
+    ANYTHING,
+    COUNT,
+    IF_NONE_MATCH,
+    MOMENT,
+    Answer,
+    Operation,
+    Schema,
+    ref,
+    shown,
+    unchanged,
+)
 
 _SERVICE: Final = "Service"
 _KEPT: Final = ("ETag", "Cache-Control")
 
-SCHEMAS: Final[dict[str, Schema]] = {}
+_USE: Final = shown(
+    {
+        "limit": COUNT,
+        "window_s": {**COUNT, "description": "Windows are those of the clock, in UTC."},
+        "used": COUNT,
+        "remaining": COUNT,
+        "resets_at": MOMENT,
+    }
+)
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Quota": shown({"requests": _USE, "files": _USE, "bytes": _USE}, description="Of the tenant."),
+}
 
 OPERATIONS: Final = (
     Operation(
@@ -20,6 +43,14 @@ OPERATIONS: Final = (
         "Whether the API answers",
         {200: Answer("It does.", shown({"status": {"enum": ["ok"]}}))},
         is_open=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/quota",
+        "get_quota",
+        _SERVICE,
+        "What the tenant may still ask for",
+        {200: Answer("Requests as far as the API's processes have told each other of them.", ref("Quota"))},
     ),
     Operation(
         "GET",

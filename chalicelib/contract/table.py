@@ -60,6 +60,8 @@ HEADERS: Final[Mapping[str, str]] = {
     "ETag": "The answer's version, for If-None-Match.",
     "Link": 'The next page: `<?…>; rel="next"`. Not there on the last one.',
     "Location": "Where the new resource is.",
+    "RateLimit": 'What is left of the minute\'s requests, and seconds until the next: `"minute";r=59998;t=31`.',
+    "RateLimit-Policy": 'Requests a minute that the tenant has: `"minute";q=60000;w=60`.',
     "Retry-After": "Seconds until it is worth asking again.",
     "Set-Cookie": "The session's tokens for a page of the same host, or that they are to be forgotten.",
     "WWW-Authenticate": "How to authenticate.",

@@ -18,6 +18,7 @@ from chalicelib.contract.words import (
     IF_NONE_MATCH,
     MOMENT,
     NUMBER,
+    REPEATED,
     TEXT,
     Answer,
     Body,
@@ -36,7 +37,7 @@ from chalicelib.contract.words import (
 )
 from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALUES, MAX_SKIP_LINES
 from chalicelib.formats.transcoded import ENCODINGS
-from chalicelib.journey import STATUS, TIERS, TRANSITIONS
+from chalicelib.journey import RETENTION, STATUS, TIERS, TRANSITIONS
 
 MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
 _TAG: Final = "Uploads"
@@ -107,6 +108,12 @@ _OPTIONS: Final = closed(
             "description": "What to do with a file that another upload has brought into the dataset; of no retry.",
         },
         "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
+        "retention": {
+            "type": "string",
+            "enum": list(RETENTION),
+            "default": "standard",
+            "description": "How long file, rejects and status are kept after the end; loaded rows stay.",
+        },
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
         "notify": closed(
@@ -224,11 +231,14 @@ _UPLOAD: Final[dict[str, Schema]] = {
         **nullable(shown({"schema": ref("TableSchema"), "dialect": ANYTHING, "rows": listed(listed(TEXT))})),
         "description": "What a file without a dataset was found to be, while it waits to be confirmed.",
     },
+    "expires_at": {**nullable(MOMENT), "description": "When its file and rejects go; null before its end."},
+    "forgotten_at": {**nullable(MOMENT), "description": "When all else of it goes, but the loaded rows."},
     "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
     "children": listed(TEXT, description="Its retries, the last hundred."),
     "resolved": {
         **nullable(COUNT),
-        "description": "Rejects that retries have brought in; null while one is under way.",
+        "description": "Rejects that retries have brought in; null while one is under way, or if one ended after"
+        " the rejects had gone.",
     },
     "rejected_open": nullable(COUNT),
 }
@@ -305,6 +315,23 @@ _ANSWERED: Final[dict[str, Schema]] = {
         description="A byte range of the file, and what became of its records.",
     ),
     "ChunkPage": page_of("Chunk"),
+    "Event": shown(
+        {
+            "id": COUNT,
+            "at": MOMENT,
+            "event": {
+                "type": "string",
+                "description": "created, stored, scanned, chunk_dead; state, when one was entered;"
+                " or what was asked: cancel, confirm, redrive, retry; files_expired. More may come.",
+            },
+            "state": {"type": ["string", "null"], "enum": [*STATUS, None]},
+            "by": {"type": ["string", "null"], "description": "Who asked: a user's id, or an API key's."},
+            "request_id": {"type": ["string", "null"], "description": "What the request's log lines are found by."},
+            "details": {**ANYTHING, "description": "Counts, places and codes; never what a row holds."},
+        },
+        description="Something that happened to an upload.",
+    ),
+    "EventPage": page_of("Event"),
     "CellError": shown({"column": {"type": ["string", "null"]}, "code": TEXT, "detail": TEXT}),
     "Reject": shown(
         {
@@ -357,15 +384,17 @@ SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
 # The doors
 
 _CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
+_FILES_EXPIRED: Final = Error(410, "files_expired", "The upload's files and rejects are kept no longer.")
 _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 _ADMISSION: Final = (
-    Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
+    *REPEATED,
     Error(413, "file_too_large", "The file is larger than this deployment takes."),
-    Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
     Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
+    Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),
+    Error(429, "bytes_exceeded", "With this file the day would have more bytes than it may.", ("Retry-After",)),
 )
 _CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))
@@ -463,6 +492,17 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
+        _ONE + "/events",
+        "list_events",
+        _TAG,
+        "What has happened to an upload",
+        paged("EventPage", "A page, the oldest first."),
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED,
+        errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
         _ONE + "/rejects",
         "list_rejects",
         _REJECTS,
@@ -481,6 +521,7 @@ OPERATIONS: Final = (
         | {"format": Parameter({"type": "string", "enum": ["json", "csv", "xlsx"]}, "A page, or a file to correct.")},
         errors=(
             UPLOAD_NOT_FOUND,
+            _FILES_EXPIRED,
             Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
             Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
         ),
@@ -492,7 +533,7 @@ OPERATIONS: Final = (
         _REJECTS,
         "Why rows were not loaded",
         {200: Answer("The most frequent causes, with samples.", ref("Summary"))},
-        errors=(UPLOAD_NOT_FOUND,),
+        errors=(UPLOAD_NOT_FOUND, _FILES_EXPIRED),
     ),
     Operation(
         "GET",
@@ -503,6 +544,7 @@ OPERATIONS: Final = (
         {200: Answer("Its state.", ref("Record"))},
         errors=(
             UPLOAD_NOT_FOUND,
+            _FILES_EXPIRED,
             Error(404, "record_not_found", "The file has no such record, as far as it was read."),
         ),
     ),
@@ -516,7 +558,7 @@ OPERATIONS: Final = (
         "A new upload into the same dataset, with the first one's mode and spelling of values.",
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("NewRetry"), _FILE_EXAMPLE, codes=_CODES),
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, *_ADMISSION),
+        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _FILES_EXPIRED, *_ADMISSION),
     ),
     Operation(
         "POST",
@@ -578,6 +620,7 @@ OPERATIONS: Final = (
             UPLOAD_NOT_FOUND,
             _CONFLICT,
             DATASET_BUSY,
+            _FILES_EXPIRED,
             Error(409, "dataset_changed", "The dataset's schema has changed since; upload what is missing anew."),
         ),
     ),

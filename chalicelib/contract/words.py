@@ -99,7 +99,7 @@ class Operation:
         body = (BODY_MALFORMED, CONTENT_TYPE_INVALID, BODY_INVALID) if self.body else ()
         coded = [Error(422, code, _MEANT.get(code, "")) for code in (self.body.codes.values() if self.body else ())]
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
-        token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE)
+        token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE, REQUESTS_EXCEEDED)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
         role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
@@ -168,6 +168,10 @@ TOKEN_INVALID: Final = Error(
 ISSUER_UNAVAILABLE: Final = Error(
     503, "issuer_unavailable", "The issuer of tokens, where there is one, does not tell its keys.", ("Retry-After",)
 )
+REQUESTS_EXCEEDED: Final = Error(
+    429, "requests_exceeded", "The tenant has asked for as much as it may in this minute.", ("Retry-After",)
+)
+LIMITS: Final = ("RateLimit-Policy", "RateLimit")  # of every answer to somebody who is known
 ORIGIN_FOREIGN: Final = Error(403, "origin_foreign", "It was asked by cookie, and not from a page of the same host.")
 ROLE_FORBIDS: Final = Error(
     403, "role_forbids", "The API key's role, or the one in the dataset, is below what it takes."
@@ -176,7 +180,9 @@ KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key h
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),
     Error(413, "body_too_large", "The body has more than 4,000,000 bytes."),
+    Error(414, "query_too_large", "The query's names and values have more than 8,192 bytes together."),
     Error(431, "headers_too_large", "The headers have more than 10,240 bytes together."),
+    Error(431, "headers_too_many", "There are more than 100 headers."),
     Error(500, "internal", "A fault of ours; `instance` is what its log lines are found by."),
     Error(503, "unavailable", "A service behind this one does not answer.", ("Retry-After",)),
     Error(503, "database_unavailable", "The database does not answer.", ("Retry-After",)),
@@ -199,6 +205,10 @@ IDEMPOTENCY_KEY: Final = Parameter(
     {"type": "string", "pattern": "^[!-~]{1,255}$", "title": "1 to 255 visible ASCII characters"},
     "The same key with the same body answers what the first request made, for 24 hours; with another body 422.",
     KEY_INVALID,
+)
+REPEATED: Final = (
+    Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
+    Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
 )
 IF_NONE_MATCH: Final = Parameter(TEXT, "ETags that the client has: 304 if one of them still holds (RFC 9110).")
 IF_MATCH: Final = Parameter(TEXT, "The ETag that the change is meant for: 412 if it has another by now.")

@@ -112,10 +112,13 @@ def list_due(connection: Connection) -> list[Announced]:
 
 
 def list_before(connection: Connection, upload_id: str, limit: int) -> list[Announced]:
-    """Announced uploads with ids below this one, the newest first; not those that expired or were deleted."""
+    """Announced uploads with ids below this one, the newest first; not what is over or gone."""
     with connection.cursor(row_factory=class_row(Announced)) as cursor:
         return cursor.execute(
-            f"SELECT {_ANNOUNCED} FROM rowmill.announcement WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired'"
+            f"SELECT {_ANNOUNCED} FROM rowmill.announcement a"
+            " WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired' AND NOT EXISTS (SELECT FROM rowmill.upload u"
+            "                 WHERE u.upload_id = a.upload_id AND u.forgotten_at IS NOT NULL)"
+            " AND (forget_at IS NULL OR forget_at > now())"
             " AND deleted_at IS NULL ORDER BY upload_id DESC LIMIT %s",
             (upload_id, limit),
         ).fetchall()

@@ -363,9 +363,9 @@ def standing(connection: Connection, number: int) -> Standing:
     return found or Standing(False, False, False, False)
 
 
-def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
-    """Let no chunk of the upload begin from now on. Waits for nothing; asking twice changes nothing."""
-    connection.execute(
+def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> bool:
+    """Let no chunk of the upload begin from now on; whether it is the first to ask. Waits for nothing."""
+    asked = connection.execute(
         """
         INSERT INTO rowmill.cancel (upload_id)
         SELECT upload_id FROM rowmill.announcement a WHERE tenant = %s AND upload_id = %s
@@ -375,6 +375,7 @@ def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> None:
         """,
         (tenant, upload_id),
     )
+    return asked.rowcount == 1
 
 
 def reopen(connection: Connection, number: Number) -> bool:
@@ -388,7 +389,7 @@ def reopen(connection: Connection, number: Number) -> bool:
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
-        WHERE number = %s AND state IN ('completed_with_errors', 'failed')
+        WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
           AND error ->> 'code' IS DISTINCT FROM 'too_many_errors'
           AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
           AND (

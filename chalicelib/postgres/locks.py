@@ -18,6 +18,7 @@ SETTLE: Final = 3
 RENDER: Final = 4
 TARGET: Final = 5
 SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's ETag
+REPEAT: Final = 7
 
 Key = tuple[int, ...]
 
@@ -54,6 +55,13 @@ def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:
     """
     name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     connection.execute(f"SELECT {name}(%s, %s)", (TARGET, dataset))
+
+
+def try_repeat(connection: Connection, key: bytes) -> bool:
+    """Be the only one who answers a request of this key until the transaction ends, unless somebody is at it."""
+    place = int.from_bytes(key[:4], signed=True)
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (REPEAT, place)).fetchone()
+    return bool(row and row[0])
 
 
 @contextmanager

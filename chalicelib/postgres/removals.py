@@ -12,7 +12,7 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import VERBS, Number
-from chalicelib.postgres import ledger
+from chalicelib.postgres import ledger, retries
 from chalicelib.postgres.connection import Connection
 
 AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be used: what was under way then is in
@@ -75,7 +75,7 @@ def list_due(connection: Connection, most: int) -> list[Removal]:
 
 def purge(connection: Connection, number: Number) -> bool:
     """Remove what the ledger holds of an upload's file, so much at once; whether nothing is left."""
-    _forget_failed_corrections(connection, number)
+    retries.forget_failed(connection, number)
     return all(_empty(connection, table, number) for table in _OF_THE_FILE)
 
 
@@ -86,23 +86,6 @@ def _empty(connection: Connection, table: str, number: Number) -> bool:
         (number,),
     )
     return gone.rowcount < MOST_AT_ONCE
-
-
-def _forget_failed_corrections(connection: Connection, number: Number) -> None:
-    """Of a retry, let the records that did not get in name no reject: what says so is about to go."""
-    connection.execute(
-        """
-        UPDATE rowmill.origin x SET records = array(
-            SELECT CASE WHEN lost.record IS NULL THEN o.parent_record ELSE 0 END
-            FROM unnest(x.records) WITH ORDINALITY o(parent_record, place)
-            LEFT JOIN (SELECT record FROM rowmill.reject WHERE upload = x.upload AND pass = 'load'
-                       UNION SELECT record FROM rowmill.contested WHERE upload = x.upload) lost
-                   ON lost.record = x.first_record + o.place - 1
-            ORDER BY o.place)
-        WHERE upload = %s
-        """,
-        (number,),
-    )
 
 
 def note_purged(connection: Connection, upload_id: str) -> None:

@@ -43,7 +43,7 @@ class Family:
     """
 
     children: list[str]
-    resolved: int | None  # None: too many to be counted on the way
+    resolved: int | None  # None: too many to be counted on the way, or its rejects are kept no longer
     rank: int
 
 
@@ -74,10 +74,36 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
     ).fetchone()
     assert row is not None
     children, naming, resolved, rank = row
+    if naming and _is_gone(connection, parent_id):
+        return Family(children, None, rank)
     try:
         return Family(children, resolved + (_count_named(connection, parent_id, naming) if naming else 0), rank)
     except psycopg.errors.QueryCanceled:
         return Family(children, None, rank)
+
+
+def _is_gone(connection: Connection, parent_id: str) -> bool:
+    row = connection.execute(
+        "SELECT files_gone_at IS NOT NULL FROM rowmill.upload WHERE upload_id = %s", (parent_id,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def forget_failed(connection: Connection, number: int) -> None:
+    """Let those records of a retry that did not get in name no reject: what says so is about to go."""
+    connection.execute(
+        """
+        UPDATE rowmill.origin x SET records = array(
+            SELECT CASE WHEN lost.record IS NULL THEN o.parent_record ELSE 0 END
+            FROM unnest(x.records) WITH ORDINALITY o(parent_record, place)
+            LEFT JOIN (SELECT record FROM rowmill.reject WHERE upload = x.upload AND pass = 'load'
+                       UNION SELECT record FROM rowmill.contested WHERE upload = x.upload) lost
+                   ON lost.record = x.first_record + o.place - 1
+            ORDER BY o.place)
+        WHERE upload = %s
+        """,
+        (number,),
+    )
 
 
 def _count_named(connection: Connection, parent_id: str, retries: Sequence[int]) -> int:

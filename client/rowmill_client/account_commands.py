@@ -11,7 +11,7 @@ from . import configuration, output
 from .api import Rowmill
 from .configuration import Credentials
 from .errors import Unusable
-from .parameters import Json
+from .parameters import Json, connect
 from .resources import Session
 
 Username = Annotated[str | None, typer.Argument(help="Asked for when absent.")]
@@ -59,6 +59,18 @@ def logout(as_json: Json = False) -> None:
             rowmill.logout()
     configuration.forget()
     output.done(f"logged out of {found.api}", {"api": found.api, "username": found.username}, as_json)
+
+
+def quota(as_json: Json = False) -> None:
+    """Show what the tenant may still ask for: requests a minute, files and bytes a day."""
+    with connect() as rowmill:
+        found = rowmill.quota()
+    if as_json:
+        output.json_document(found)
+    else:
+        uses = (("requests", found["requests"]), ("files", found["files"]), ("bytes", found["bytes"]))
+        columns = ["limit", "window_s", "used", "remaining", "resets_at"]
+        output.listing(["quota", *columns], ({"quota": name, **use} for name, use in uses))
 
 
 def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool) -> tuple[str, str, str]:

@@ -24,6 +24,7 @@ from .resources import (
     Dataset,
     Delivery,
     Descriptor,
+    Event,
     Grant,
     Mode,
     NewApiKey,
@@ -31,6 +32,7 @@ from .resources import (
     PartsTicket,
     PartTicket,
     Picture,
+    Quota,
     Record,
     Reject,
     Role,
@@ -121,7 +123,7 @@ class Rowmill:
         """A key for a machine, which may do all that its owner may unless a role says less. Its secret is told once."""
         given = {"name": name, "expires_in_days": days, "role": role}
         body = {name: value for name, value in given.items() if value is not None}
-        return cast(NewApiKey, document(self._transport.call("POST", "api-keys", body=body)))
+        return cast(NewApiKey, document(self._make("api-keys", body)))
 
     def iterate_api_keys(self, limit: int | None = None) -> Iterator[ApiKey]:
         return cast(Iterator[ApiKey], self._items("api-keys", {}, limit))
@@ -246,9 +248,9 @@ class Rowmill:
         answer = self._transport.call("GET", _row_path(dataset, key), again=True)
         return cast(Row, document(answer)), answer.headers.get("etag", "")
 
-    def create_row(self, dataset: str, row: Mapping[str, Any]) -> Row:
-        """Add a row; a field that is not named has no value."""
-        answer = self._transport.call("POST", _path("datasets", dataset, "rows"), body=row)
+    def create_row(self, dataset: str, row: Mapping[str, Any], idempotency_key: str | None = None) -> Row:
+        """Add a row; a field that is not named has no value. Made once under the same `idempotency_key`."""
+        answer = self._make(_path("datasets", dataset, "rows"), row, idempotency_key)
         return cast(Row, document(answer))
 
     def change_row(self, dataset: str, *key: str, values: Mapping[str, Any], if_match: str | None = None) -> Row:
@@ -303,8 +305,7 @@ class Rowmill:
             "checksum": file.checksum,
             "options": dict(options or {}),
         }
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        answer = self._transport.call("POST", door, body=body, headers=headers, again=True)
+        answer = self._make(door, body, idempotency_key)
         return cast(Upload, document(answer))
 
     def send_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
@@ -434,6 +435,10 @@ class Rowmill:
     def iterate_chunks(self, upload_id: str, limit: int | None = None) -> Iterator[Chunk]:
         return cast(Iterator[Chunk], self._items(_path("uploads", upload_id, "chunks"), {}, limit))
 
+    def iterate_events(self, upload_id: str, limit: int | None = None) -> Iterator[Event]:
+        """What has happened to an upload, in order."""
+        return cast(Iterator[Event], self._items(_path("uploads", upload_id, "events"), {}, limit))
+
     def iterate_rejects(self, upload_id: str, limit: int | None = None) -> Iterator[Reject]:
         """The rows that were not loaded, in file order."""
         return cast(Iterator[Reject], self._items(_path("uploads", upload_id, "rejects"), {}, limit))
@@ -464,6 +469,15 @@ class Rowmill:
     def get_record(self, upload_id: str, row: int) -> Record:
         """What became of one record of the file, counted from 1."""
         return cast(Record, self._get(_path("uploads", upload_id, "rows", str(row))))
+
+    def quota(self) -> Quota:
+        """What the tenant may still ask for, in this minute and today."""
+        return cast(Quota, self._get("quota"))
+
+    def _make(self, path: str, body: Mapping[str, Any], idempotency_key: str | None = None) -> httpx.Response:
+        """Have something made, once, however often it has to be asked for."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._transport.call("POST", path, body=body, headers=headers, again=True)
 
     # Reading
 

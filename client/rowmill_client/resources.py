@@ -204,6 +204,24 @@ class Eta(TypedDict):
     p90_at: str
 
 
+class Use(TypedDict):
+    """How much of a limit has been used in the window that is on."""
+
+    limit: int
+    window_s: int
+    used: int
+    remaining: int
+    resets_at: str
+
+
+class Quota(TypedDict):
+    """What the tenant may ask for."""
+
+    requests: Use
+    files: Use
+    bytes: Use
+
+
 class Rate(TypedDict):
     """How fast an upload has loaded lately."""
 
@@ -247,6 +265,8 @@ class Upload(TypedDict):
     dialect: dict[str, Any]
     timings: dict[str, Any]
     error: Failure | None
+    expires_at: NotRequired[str | None]
+    forgotten_at: NotRequired[str | None]
     parent_id: NotRequired[str | None]
     children: NotRequired[list[str]]
     resolved: NotRequired[int | None]
@@ -273,6 +293,18 @@ class Chunk(TypedDict):
     skipped: int
     rejected: int
     attempts: int
+
+
+class Event(TypedDict):
+    """Something that happened to an upload; `by` is the user or the key that asked for it, `state` what it entered."""
+
+    id: int
+    at: str
+    event: str
+    state: str | None
+    by: str | None
+    request_id: str | None
+    details: dict[str, Any]
 
 
 class CellError(TypedDict):

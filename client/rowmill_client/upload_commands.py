@@ -254,6 +254,13 @@ def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
         _list(columns, found, as_json)
 
 
+def events(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
+    """List what has happened to an upload, and who asked for it."""
+    with connect() as rowmill:
+        found = rowmill.iterate_events(upload_id, limit)
+        _list(["at", "event", "state", "by", "request_id", "details"], found, as_json)
+
+
 def _list(columns: list[str], items: Iterable[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         output.json_array(items)

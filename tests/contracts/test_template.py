@@ -64,7 +64,6 @@ MAY = {
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}
     # Versions are deleted; ministack 1.5.33 asks for s3:DeleteObject even so.
     | {"s3:ListBucketVersions", "s3:DeleteObjectVersion", "s3:DeleteObject"}
-    | {"s3:DeleteObject", "s3:DeleteObjectVersion"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
     "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},

@@ -48,6 +48,13 @@ def test_an_upload_that_waits_for_its_file_is_canceled_by_the_command_line(accou
     created = account.rowmill.create_upload(account.file(people(10)), "people")
     shown = rowmill(account, "cancel", created["id"], "--json")
     assert (shown.returncode, json.loads(shown.stdout)["state"]) == (0, "canceled")
+    told = json.loads(rowmill(account, "events", created["id"], "--json").stdout)
+    assert [(one["event"], one["state"]) for one in told] == [
+        ("created", "awaiting_upload"),
+        ("cancel", None),
+        ("state", "canceled"),
+    ]
+    assert [bool(one["by"] and one["request_id"]) for one in told] == [True, True, False]
     account.rowmill.send_file(created, account.folder / "a.csv")
     assert rowmill(account, "status", created["id"], "--wait").returncode == 4
     assert account.table() == []

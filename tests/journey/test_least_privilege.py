@@ -39,6 +39,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _deleted(account, upload["id"])
         _books(account)
         _by_key(account)
+        _kept_long_enough(account, checked["id"])
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -78,6 +79,21 @@ def _by_key(account: Account) -> None:
     assert [one["id"] for one in account.rowmill.iterate_api_keys()] == [made["id"]]
     account.rowmill.delete_api_key(made["id"])
     assert account.http.get("/uploads", headers=bearer).status_code == 401
+
+
+def _kept_long_enough(account: Account, upload_id: str) -> None:
+    """An upload that ended long ago: its file, and what is shown of it."""
+    assert account.rowmill.quota()["files"]["used"] >= 2
+    account.cloud.sql(
+        "UPDATE rowmill.upload SET finished_at = finished_at - interval '91 days' WHERE upload_id = %s", upload_id
+    )
+    account.cloud.sweep()
+    account.cloud.sweep()  # one that the clock had begun may have been ahead of the first
+    bucket = account.cloud.client("s3").list_buckets()["Buckets"][0]["Name"]
+    prefix = f"uploads/{account.tenant}/{upload_id}/"
+    left = account.cloud.client("s3").list_object_versions(Bucket=bucket, Prefix=prefix)
+    assert not (left.get("Versions") or left.get("DeleteMarkers"))
+    assert account.http.get(f"uploads/{upload_id}").status_code == 404
 
 
 def _by_hand(account: Account) -> None:

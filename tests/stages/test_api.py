@@ -432,6 +432,28 @@ def test_headers_above_the_limit_are_too_large(api: Api) -> None:
     is_problem(api.get("/v1/uploads", Authorization="Bearer " + "x" * 20_000), 431, "headers_too_large")
 
 
+def test_headers_are_taken_up_to_the_last_byte_and_the_last_one(api: Api) -> None:
+    given = {"Authorization": f"Bearer {api.token}", "Content-Type": JSON, "X-Padding": ""}
+    room = edge.MAX_HEADER_BYTES - sum(len(name) + len(value) for name, value in given.items())
+    assert api.get("/v1/datasets", X_Padding="x" * room).status_code == 200
+    is_problem(api.get("/v1/datasets", X_Padding="x" * (room + 1)), 431, "headers_too_large")
+    many = {f"X-{n}": "x" for n in range(edge.MAX_HEADERS - 2)}
+    assert api.get("/v1/datasets", **many).status_code == 200
+    is_problem(api.get("/v1/datasets", **many, X_More="x"), 431, "headers_too_many")
+    is_problem(api.get("/healthz", Authorization="", **many, X_More="x", X_Most="x"), 431, "headers_too_many")
+
+
+def test_a_query_is_taken_up_to_the_last_byte(api: Api) -> None:
+    room = edge.MAX_QUERY_BYTES - len("dataset")
+    for letter, size in (("x", 1), ("%20", 1), ("%C3%A9", 2)):  # decoded, whatever it takes on the way
+        fitting = letter * (room // size)
+        assert api.get(f"/v1/uploads?dataset={fitting}").status_code == 200, letter
+        is_problem(api.get(f"/v1/uploads?dataset={fitting}xx"), 414, "query_too_large")
+    many = "&".join(f"x{n}=1" for n in range(2000))
+    is_problem(api.get(f"/v1/uploads?{many}"), 414, "query_too_large")
+    is_problem(api.get(f"/healthz?{many}", Authorization=""), 414, "query_too_large")
+
+
 def test_a_query_that_a_route_does_not_take_is_refused_everywhere(api: Api) -> None:
     api.put()
     upload_id = api.post(asked()).json_body["id"]

@@ -131,7 +131,7 @@ def test_a_deletion_that_died_half_way_is_finished_by_the_sweep(
     upload = pipeline.run(BODY)
     number = ledger.number_of(connection.connection(), pipeline.tenant, upload["id"])
     assert removals.mark(connection.connection(), pipeline.tenant, upload["id"], number)  # and the API dies here
-    real, calls = s3.remove, []
+    real, calls = s3.delete_all, []
 
     def dies(prefix: str) -> None:
         calls.append(prefix)
@@ -140,7 +140,7 @@ def test_a_deletion_that_died_half_way_is_finished_by_the_sweep(
         real(prefix)
 
     with monkeypatch.context() as patch, pytest.raises(OSError):
-        patch.setattr(s3, "remove", dies)
+        patch.setattr(s3, "delete_all", dies)
         pipeline.sweep()
     assert pipeline.sweep()["uploads_removed"] == 1
     assert dynamodb.find(pipeline.tenant, upload["id"]) is None

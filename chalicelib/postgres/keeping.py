@@ -1,0 +1,138 @@
+"""How long what is known of an upload is kept: first files and rejects go, then chunks, timeline and status.
+
+Loaded rows stay, and so does the upload's entry, by which a message that comes late is known to have nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.rows import class_row
+
+from chalicelib.journey import RETENTION, Number
+from chalicelib.postgres import ledger, retries
+from chalicelib.postgres.connection import Connection
+
+_CLASS: Final = "coalesce(u.options ->> 'retention', 'standard')"  # as the indexes have it
+_OF_ROWS: Final = ("reject", "cause", "contested", "fingerprint", "guess", "segment")
+_DUE_FILES: Final = "u.finished_at IS NOT NULL AND u.files_gone_at IS NULL"
+_DUE_STATUS: Final = "u.files_gone_at IS NOT NULL AND u.forgotten_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An upload of which something is to go."""
+
+    number: Number
+    tenant: str
+    upload_id: str
+
+
+def due_files(connection: Connection, most: int) -> list[Due]:
+    """Uploads whose files have been kept for as long as their class says."""
+    return _due(connection, _DUE_FILES, {name: one.files_days for name, one in RETENTION.items()}, most)
+
+
+def due_status(connection: Connection, most: int) -> list[Due]:
+    """Uploads that have been shown for as long as their class says."""
+    return _due(connection, _DUE_STATUS, {name: one.status_days for name, one in RETENTION.items()}, most)
+
+
+def _due(connection: Connection, condition: str, days: dict[str, int], most: int) -> list[Due]:
+    one = f"""
+        SELECT u.number, u.tenant, u.upload_id FROM rowmill.upload u
+        WHERE {condition} AND {_CLASS} = %s AND u.finished_at < now() - make_interval(days => %s)
+    """
+    with connection.cursor(row_factory=class_row(Due)) as cursor:
+        return cursor.execute(
+            " UNION ALL ".join([one] * len(days)) + "LIMIT %s",
+            [*(value for pair in days.items() for value in pair), most],
+        ).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """An upload that ended before any splitter met it: its file may have come all the same."""
+
+    tenant: str
+    upload_id: str
+    forget_at: int  # when it is shown no longer, in seconds of Unix
+
+
+def due_unopened(connection: Connection, most: int) -> list[Unopened]:
+    """Uploads without an entry whose files have been kept for as long as their class says."""
+    with connection.cursor(row_factory=class_row(Unopened)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.tenant, a.upload_id,
+                   extract(epoch FROM a.closes_at + make_interval(days => k.status_days))::bigint AS forget_at
+            FROM rowmill.announcement a
+            JOIN unnest(%s::text[], %s::int[], %s::int[]) k (name, files_days, status_days)
+                 ON k.name = coalesce((a.item ->> 'options')::jsonb ->> 'retention', 'standard')
+            WHERE closed IN ('expired', 'canceled', 'failed') AND files_gone_at IS NULL
+              AND a.closes_at < now() - make_interval(days => k.files_days)
+              AND NOT EXISTS (SELECT FROM rowmill.upload u WHERE u.upload_id = a.upload_id)
+            LIMIT %s
+            """,
+            (
+                list(RETENTION),
+                [one.files_days for one in RETENTION.values()],
+                [one.status_days for one in RETENTION.values()],
+                most,
+            ),
+        ).fetchall()
+
+
+def note_dropped(connection: Connection, due: Unopened) -> None:
+    """Its files are gone."""
+    connection.execute(
+        "UPDATE rowmill.announcement SET files_gone_at = clock_timestamp(), forget_at = to_timestamp(%s)"
+        " WHERE upload_id = %s",
+        (due.forget_at, due.upload_id),
+    )
+
+
+def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -> bool:
+    """Have the files of an upload deleted, and with them all that is kept of single rows, unless it was redriven.
+
+    A crash leaves what is still there to be found again: deleting twice is no fault.
+    """
+    with connection.transaction():
+        ledger.lock_upload(connection, due.number, shared=False)
+        kept = connection.execute(
+            f"SELECT FROM rowmill.upload u WHERE number = %s AND {_DUE_FILES}", (due.number,)
+        ).fetchone()
+        if kept is None:
+            return False
+        delete()
+        retries.forget_failed(connection, due.number)
+        for table in _OF_ROWS:
+            connection.execute(f"DELETE FROM rowmill.{table} WHERE upload = %s", (due.number,))
+        connection.execute(
+            "UPDATE rowmill.upload SET files_gone_at = clock_timestamp(), review = NULL, plan = plan - 'rows'"
+            " WHERE number = %s",
+            (due.number,),
+        )
+        connection.execute(
+            "INSERT INTO rowmill.event (upload_id, event) VALUES (%s, 'files_expired')", (due.upload_id,)
+        )
+    return True
+
+
+def forget(connection: Connection, due: Due) -> None:
+    """Nothing is left to show of an upload, and nothing can begin it again."""
+    with connection.transaction():
+        connection.execute("DELETE FROM rowmill.chunk WHERE upload = %s", (due.number,))
+        connection.execute("DELETE FROM rowmill.origin WHERE upload = %s", (due.number,))
+        connection.execute("DELETE FROM rowmill.event WHERE upload_id = %s", (due.upload_id,))
+        connection.execute(
+            "UPDATE rowmill.upload SET forgotten_at = clock_timestamp() WHERE number = %s", (due.number,)
+        )
+
+
+def has_expired(connection: Connection, number: int) -> bool:
+    """Whether the upload's files, and what was kept of its rows, are gone."""
+    row = connection.execute("SELECT files_gone_at IS NOT NULL FROM rowmill.upload WHERE number = %s", (number,))
+    return bool((found := row.fetchone()) and found[0])

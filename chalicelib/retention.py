@@ -1,0 +1,70 @@
+"""What becomes of uploads that ended long ago: the sweep takes their files, then what is shown of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from chalicelib.aws import dynamodb, s3
+from chalicelib.errors import Refused
+from chalicelib.journey import Number, prefixes
+from chalicelib.postgres import keeping
+from chalicelib.postgres.connection import connection
+
+MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
+
+
+def drop_files() -> int:
+    """Delete the files and rejects that have been kept long enough; of how many uploads."""
+    due = keeping.due_files(connection(), MOST_A_SWEEP)
+    return _each(due, lambda one: keeping.drop_files(connection(), one, partial(_delete, one)))
+
+
+def drop_unopened() -> int:
+    """The same of uploads that ended before any splitter met them, and when they are to be shown no longer."""
+    return _each(keeping.due_unopened(connection(), MOST_A_SWEEP), _drop_unopened)
+
+
+def _drop_unopened(one: keeping.Unopened) -> bool:
+    _delete(one)
+    dynamodb.show_until(one.tenant, one.upload_id, one.forget_at)
+    keeping.note_dropped(connection(), one)
+    return True
+
+
+def _delete(one: keeping.Due | keeping.Unopened) -> None:
+    for prefix in prefixes(one.tenant, one.upload_id):
+        s3.delete_all(prefix)
+
+
+def forget() -> int:
+    """Show nothing more of uploads that have been shown long enough; how many these are."""
+    due = keeping.due_status(connection(), MOST_A_SWEEP)
+    return _each(due, _forget)
+
+
+def _forget(one: keeping.Due) -> bool:
+    dynamodb.show_until(one.tenant, one.upload_id, int(time.time()))
+    keeping.forget(connection(), one)
+    return True
+
+
+def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
+    """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have."""
+    done, faults = 0, []
+    for one in due:
+        try:
+            done += do(one)
+        except Exception as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return done
+
+
+def refuse_expired(number: Number | None) -> None:
+    """Raise Refused `files_expired` (410) if what is asked for is gone."""
+    if number is not None and keeping.has_expired(connection(), number):
+        raise Refused("files_expired", "The upload's files and rejects are kept no longer.", status=410)
