@@ -18,7 +18,7 @@ from tests.stages.conftest import QUEUES
 
 # The last only counts what has happened so far, by the process it happened to.
 _NEVER_CHANGE = ("tenant", "account", "dataset", "dataset_change")
-_HISTORY = ("event",)  # what is told of the past decides nothing
+_HISTORY = ("rowmill.event",)  # what is told of the past decides nothing: it tells no states apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def take(deliveries: Deliveries) -> State:
     for table in _tables(deliveries):
         with deliveries.db.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT") as out:
             tables[table] = b"".join(out)
-        rows = deliveries.sql(f"SELECT to_jsonb(t) AS row FROM {table} t")
+        rows = [] if table in _HISTORY else deliveries.sql(f"SELECT to_jsonb(t) AS row FROM {table} t")
         shown += sorted(_timeless(one["row"]) for one in rows)
     items = status_table().items
     shown += sorted(_untimed(item) for by_range in items.values() for item in by_range.values())
@@ -72,7 +72,7 @@ def _tables(deliveries: Deliveries) -> list[str]:
     found = deliveries.sql(
         "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
         " WHERE schemaname IN ('rowmill', 'data') AND NOT tablename = ANY(%s) ORDER BY 1",
-        [*_NEVER_CHANGE, *_HISTORY],
+        list(_NEVER_CHANGE),
     )
     return [row["name"] for row in found]
 
