@@ -25,6 +25,7 @@ from chalicelib.postgres import handmade, people, tables
 from chalicelib.postgres import pictures as kept
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.pictures import Picture
+from chalicelib.roles import Role
 
 READ_SECONDS: Final = 900
 AWAITED: Final = timedelta(seconds=2 * UPLOAD_SECONDS)
@@ -107,7 +108,7 @@ def link(picture: Picture) -> dict[str, Any]:
 
 def get(of: Of) -> dict[str, Any]:
     """The picture that the row shows. Raises Refused `picture_not_found` (404)."""
-    with _row(of) as (db, dataset, row_id):
+    with _row(of, "reader") as (db, dataset, row_id):
         found = kept.shown(db, dataset.number, [row_id])
     if row_id not in found:
         raise Refused("picture_not_found", "The row has no picture.", status=404)
@@ -144,13 +145,13 @@ def _delete(picture: Picture) -> None:
 
 
 @contextmanager
-def _row(of: Of) -> Iterator[tuple[Connection, Dataset, int]]:
-    """The row, which nobody deletes until the transaction ends. Raises Refused (404, 409)."""
+def _row(of: Of, needs: Role = "writer") -> Iterator[tuple[Connection, Dataset, int]]:
+    """The row, for who has this role; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
     db = connection()
     with db.transaction():
-        number = people.get_dataset(db, of.tenant, of.name).dataset.number
+        number = people.get_dataset(db, of.tenant, of.name, needs).dataset.number
         people.keep_open(db, number)
-        dataset = people.get_dataset(db, of.tenant, of.name).dataset
+        dataset = people.get_dataset(db, of.tenant, of.name, needs).dataset
         if dataset.schema.identity is None:
             raise Refused("dataset_pictureless", "Only rows that are told by a number have pictures.", status=409)
         table = tables.Table(dataset.number, dataset.version, dataset.schema)

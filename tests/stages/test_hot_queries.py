@@ -15,7 +15,6 @@ from chalicelib import table_rows
 from chalicelib.journey import ABOVE_ALL_IDS, ChunkKey, Number
 from chalicelib.postgres import (
     announcements,
-    apikeys,
     connection,
     grants,
     handmade,
@@ -164,7 +163,6 @@ class Full:
 # By the moment it is asked at.
 ASKED: dict[str, Callable[[Full, Any], Any]] = {
     # a request
-    "a key": lambda full, db: apikeys.owner(db, b"none"),
     "an account": lambda full, db: people.find_account(db, "user5"),
     "a dataset by name": lambda full, db: people.resolve(db, full.tenant, "contacts"),
     "a dataset by id": lambda full, db: people.resolve(db, "ten_1", full.dataset_id),

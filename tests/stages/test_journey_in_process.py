@@ -62,7 +62,8 @@ def test_a_chunk_of_a_wide_file_holds_fewer_records(pipeline: Pipeline) -> None:
     upload_id = pipeline.create(",".join(names).encode() + (b"\n" + b"," * 1499) * 1500, "wide")
     pipeline.split(upload_id)
     assert [chunk["records"] for chunk in pipeline.sql("SELECT records FROM rowmill.chunk ORDER BY n")] == [
-        700,
-        700,
-        100,
+        400,
+        400,
+        400,
+        300,
     ]
