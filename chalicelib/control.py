@@ -220,10 +220,7 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY) -> str | None:
         dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
         item, number, _ = _asked("delete", tenant, upload_id)
     announcements.announce(db, item, None, 0)  # if the API died between the two
-    with db.transaction():
-        if removals.mark(db, tenant, upload_id, number):
-            timeline.note(db, upload_id, "delete", by)
-        elif not removals.is_deleted(db, tenant, upload_id):
-            raise _conflict("delete", "under way again")
+    if not removals.mark(db, tenant, upload_id, number, by) and not removals.is_deleted(db, tenant, upload_id):
+        raise _conflict("delete", "under way again")
     dynamodb.forget(tenant, upload_id)
     return item.get("parent_id")

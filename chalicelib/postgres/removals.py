@@ -12,8 +12,9 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import VERBS, Number
-from chalicelib.postgres import ledger, retries
+from chalicelib.postgres import ledger, retries, timeline
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.timeline import Asker
 
 AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be used: what was under way then is in
 MOST_AT_ONCE: Final = 100_000  # rows of a table, about a second
@@ -30,7 +31,7 @@ class Removal:
     multipart_id: str | None
 
 
-def mark(connection: Connection, tenant: str, upload_id: str, number: Number | None) -> bool:
+def mark(connection: Connection, tenant: str, upload_id: str, number: Number | None, by: Asker) -> bool:
     """Delete an upload: nobody is shown it from now on. False if it is deleted already, or is under way again."""
     with connection.transaction():
         if number is not None:
@@ -48,6 +49,7 @@ def mark(connection: Connection, tenant: str, upload_id: str, number: Number | N
             connection.execute(
                 "UPDATE rowmill.upload SET projected_at = 'infinity', review = NULL WHERE upload_id = %s", (upload_id,)
             )
+            timeline.note(connection, upload_id, "delete", by)
     return marked.rowcount == 1
 
 

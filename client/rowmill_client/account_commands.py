@@ -62,7 +62,11 @@ def logout(as_json: Json = False) -> None:
 
 
 def quota(as_json: Json = False) -> None:
-    """Show what the tenant may still ask for: requests a minute, files and bytes a day."""
+    """Show what the tenant may still ask for: requests a minute, files and bytes a day.
+
+    \b
+    Example: rowmill quota
+    """
     with connect() as rowmill:
         found = rowmill.quota()
     if as_json:

@@ -50,7 +50,12 @@ def show_template(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this one as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the datasets that come with Rowmill, or print one to be changed and put."""
+    """List the datasets that come with Rowmill, or print one to be changed and put.
+
+    \b
+    Example: rowmill dataset template
+             rowmill dataset template books
+    """
     with connect() as rowmill:
         if name is not None:
             output.json_document(rowmill.get_template(name))
@@ -113,7 +118,11 @@ def share(
     role: Annotated[GrantedRole, typer.Option(help="What the account may do.")] = "reader",
     as_json: Json = False,
 ) -> None:
-    """Let another account read a dataset, or write to it. It calls the dataset by the id that is printed."""
+    """Let another account read a dataset, or write to it. It calls the dataset by the id that is printed.
+
+    \b
+    Example: rowmill dataset share contacts ada --role writer
+    """
     with connect() as rowmill:
         grant = rowmill.put_grant(name, username, role)
         called = rowmill.get_dataset(name)["id"]
@@ -123,14 +132,23 @@ def share(
         output.table(["dataset", "username", "role"], [[called, grant["username"], grant["role"]]])
 
 
-def unshare(name: DatasetName, username: Username) -> None:
-    """Take an account's role in a dataset back; what it is loading is canceled."""
+def unshare(name: DatasetName, username: Username, as_json: Json = False) -> None:
+    """Take an account's role in a dataset back; what it is loading is canceled.
+
+    \b
+    Example: rowmill dataset unshare contacts ada
+    """
     with connect() as rowmill:
         rowmill.delete_grant(name, username)
+    output.done(f"{name} is not shared with {username} any more", {"unshared": username}, as_json)
 
 
 def list_grants(name: DatasetName, as_json: Json = False, limit: Limit = None) -> None:
-    """List who may do what in a dataset."""
+    """List who may do what in a dataset.
+
+    \b
+    Example: rowmill dataset grants contacts
+    """
     with connect() as rowmill:
         grants = rowmill.iterate_grants(name, limit)
         if as_json:

@@ -181,23 +181,32 @@ def cancel(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> No
 
 
 def pause(upload_id: UploadId, as_json: Json = False) -> None:
-    """Hold an upload: nothing more of it is loaded until `resume`, rows that are in stay."""
+    """Hold an upload: nothing more of it is loaded until `resume`, rows that are in stay.
+
+    \b
+    Example: rowmill pause upl_01M80FHFV747N9CXY8YY64K210
+    """
     _asked(Rowmill.pause, upload_id, False, as_json)
 
 
 def resume(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
-    """Go on with an upload that was paused."""
+    """Go on with an upload that was paused.
+
+    \b
+    Example: rowmill resume upl_01M80FHFV747N9CXY8YY64K210 --wait
+    """
     _asked(Rowmill.resume, upload_id, wait, as_json)
 
 
 def delete(upload_id: UploadId, as_json: Json = False) -> None:
-    """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay."""
+    """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay.
+
+    \b
+    Example: rowmill delete upl_01M80FHFV747N9CXY8YY64K210
+    """
     with connect() as rowmill:
         rowmill.delete_upload(upload_id)
-    if as_json:
-        output.json_document({"id": upload_id})
-    else:
-        output.note(f"{upload_id} is deleted")
+    output.done(f"{upload_id} is deleted", {"deleted": upload_id}, as_json)
 
 
 def redrive(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> None:
@@ -255,7 +264,11 @@ def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
 
 
 def events(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
-    """List what has happened to an upload, and who asked for it."""
+    """List what has happened to an upload, and who asked for it.
+
+    \b
+    Example: rowmill events upl_01M80FHFV747N9CXY8YY64K210
+    """
     with connect() as rowmill:
         found = rowmill.iterate_events(upload_id, limit)
         _list(["at", "event", "state", "by", "request_id", "details"], found, as_json)

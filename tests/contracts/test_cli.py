@@ -35,6 +35,11 @@ WITHOUT = {
     "openapi": ("for tools that read OpenAPI", ""),
     "docs": ("for browsers", ""),
     "refresh": ("every command does it by itself when its token has run out", "refresh"),
+    **{
+        one.name: ("for clients of the book API; commands ask the general route", "")
+        for one in OPERATIONS.values()
+        if not one.path.startswith(("/v1/", "/healthz", "/docs"))
+    },
 }
 UPLOAD = "upl_01M80FHFV747N9CXY8YY64K210"
 # Members of answers that lead on, or that a client waits for; the rest may be anything that the schema has.
@@ -42,6 +47,7 @@ SAID: dict[str, Any] = {"next_cursor": None, "state": "completed", "id": UPLOAD,
 FILES = {
     "contacts.csv": b"email\nada@example.org\n",
     "corrected.csv": b"email\nada@example.org\n",
+    "cover.png": b"\x89PNG\r\n\x1a\n",
     "schema.json": b'{"fields": [{"name": "email", "type": "string"}]}',
 }
 
@@ -81,7 +87,7 @@ def made(schema: Mapping[str, Any], name: str = "") -> Any:
     if kind == "object":
         return {key: made(one, key) for key, one in schema.get("properties", {}).items()}
     if kind == "array":
-        return [made(schema["items"])]
+        return [made(schema["items"])] if "items" in schema else []
     if kind == "string" and schema.get("format") == "date-time":
         return "2026-11-28T12:00:00Z"
     return {"string": "ada", "integer": max(1, schema.get("minimum", 1)), "number": 1.0, "boolean": True}.get(kind)
@@ -139,17 +145,23 @@ class Door(BaseHTTPRequestHandler):
         if operation.name == "list_rows":
             said["items"] = [{"ada": "lovelace"}]
         if "upload" in said:
-            said["upload"] = self.ticket()
+            said["upload"] = self.ticket() if operation.name != "create_picture" else self.form()
+        if operation.name == "create_picture":
+            said["id"] = "pic_01M80FHFV747N9CXY8YY64K210"
         if operation.name == "sign_parts":
             said = self.ticket() | {
                 "parts": [{"number": 1, "size": 23, "url": f"{self.server.url}/bucket", "headers": {}}]
             }
         return said
 
-    def ticket(self) -> dict[str, Any]:
+    def form(self) -> dict[str, Any]:
         until = {"expires_at": "2026-11-28T12:00:00Z", "url": f"{self.server.url}/bucket"}
+        return {"method": "POST", "fields": {"key": "a"}, **until}
+
+    def ticket(self) -> dict[str, Any]:
         if not self.server.in_parts:
-            return {"method": "POST", "fields": {"key": "a"}, **until}
+            return self.form()
+        until = {"expires_at": "2026-11-28T12:00:00Z", "url": f"{self.server.url}/bucket"}
         parts = {"part_size": 1 << 20, "parts_total": 1, "parts": [], "stored": [], "checksum": None}
         return {"method": "PUT", "closes_at": until["expires_at"], **parts, **until}
 
@@ -283,7 +295,7 @@ def in_bash(words: list[str], api: Api | None = None, env: Mapping[str, str] | N
 
 def test_bash_completes_commands_options_and_values() -> None:
     assert in_bash(["rowmill", "rej"]) == ["rejects"]
-    assert in_bash(["rowmill", "dataset", "get"]) == ["get", "get-row"]
+    assert in_bash(["rowmill", "dataset", "get"]) == ["get", "get-picture", "get-row"]
     assert "--summary" in in_bash(["rowmill", "rejects", "--"])
     assert in_bash(["rowmill", "upload", "a.csv", "--mode", ""]) == ["insert", "skip", "upsert"]
     assert in_bash(["rowmill", "completion", "f"]) == ["fish"]

@@ -13,6 +13,7 @@ from typing import Any
 from moto.backends import get_backend
 
 from chalicelib import pages_kept
+from chalicelib.settings import settings
 from tests.faults.deliveries import Deliveries, box
 from tests.stages.conftest import QUEUES
 
@@ -95,5 +96,4 @@ def _untimed(item: Any) -> str:
 
 
 def status_table() -> Any:
-    (table,) = get_backend("dynamodb")["123456789012"]["us-east-1"].tables.values()
-    return table
+    return get_backend("dynamodb")["123456789012"]["us-east-1"].tables[settings().uploads_table]

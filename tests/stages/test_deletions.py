@@ -12,6 +12,7 @@ from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
 from chalicelib.journey import object_key, prefixes
 from chalicelib.postgres import connection, ledger, removals
+from chalicelib.postgres.timeline import NOBODY
 from chalicelib.settings import settings
 from tests.faults.state import status_table
 from tests.stages.conftest import Pipeline, cut_into, onward
@@ -112,7 +113,7 @@ def test_whatever_comes_late_of_a_deleted_upload_does_nothing(pipeline: Pipeline
         pipeline.sweep()
     assert pipeline.messages("intake", "high", "medium", "low", "settle", "dead") == []
     assert dynamodb.find(pipeline.tenant, upload_id) is None
-    assert (pipeline.rows(), events(pipeline, upload_id)) == (rows, [f"{upload_id}.1"])
+    assert (pipeline.rows(), events(pipeline, upload_id)) == (rows, [f"evt_{upload_id[4:]}_1"])
     assert pipeline.sweep()["uploads_seen"] == 0
 
 
@@ -130,7 +131,9 @@ def test_a_deletion_that_died_half_way_is_finished_by_the_sweep(
     pipeline.dataset()
     upload = pipeline.run(BODY)
     number = ledger.number_of(connection.connection(), pipeline.tenant, upload["id"])
-    assert removals.mark(connection.connection(), pipeline.tenant, upload["id"], number)  # and the API dies here
+    assert removals.mark(
+        connection.connection(), pipeline.tenant, upload["id"], number, NOBODY
+    )  # and the API dies here
     real, calls = s3.delete_all, []
 
     def dies(prefix: str) -> None:
@@ -218,10 +221,10 @@ def test_a_redrive_does_not_bring_back_what_is_deleted_meanwhile(
     upload_id, messages = pipeline.begin(BODY)
     number = messages[0]["upload"]
     ledger.stop(connection.connection(), number, {"code": "split_failed", "detail": ""})
-    assert removals.mark(connection.connection(), pipeline.tenant, upload_id, number)
+    assert removals.mark(connection.connection(), pipeline.tenant, upload_id, number, NOBODY)
     with pytest.raises(Refused, match="no part of it"):
         pipeline.redrive(upload_id)
-    assert not removals.mark(connection.connection(), pipeline.tenant, upload_id, number)
+    assert not removals.mark(connection.connection(), pipeline.tenant, upload_id, number, NOBODY)
 
 
 def test_what_is_redriven_meanwhile_is_not_deleted(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,6 @@ LARGE = {
     "dataset_grant",
     "account",
     "tenant",
-    "api_key",
     "reject",
     "session",
 }
@@ -56,8 +55,6 @@ INSERT INTO rowmill.tenant SELECT 'ten_' || n FROM generate_series(1, 20000) n;
 INSERT INTO rowmill.account SELECT 'usr_' || n, 'ten_' || n, 'user' || n, '' FROM generate_series(1, 20000) n;
 INSERT INTO rowmill.session SELECT 'ses_' || n, 'usr_' || n, now(), now() + n * interval '1 min'
     FROM generate_series(1, 20000) n;
-INSERT INTO rowmill.api_key (key_id, user_id, name, prefix, hash)
-    SELECT 'key_' || n, 'usr_' || n, '', '', sha256(n::text::bytea) FROM generate_series(1, 20000) n;
 INSERT INTO rowmill.dataset (tenant, name, mode, descriptor)
     SELECT 'ten_' || n, 'd' || m, 'insert', '{"fields": [{"name": "a"}]}'
     FROM generate_series(1, 20000) n, generate_series(1, 2) m;
@@ -213,7 +210,6 @@ def test_nothing_large_is_read_whole(pipeline: Pipeline) -> None:
         ("to take", "ALTER TABLE rowmill.chunk DROP CONSTRAINT chunk_pkey; DROP INDEX rowmill.chunk_queued"),
         ("what is due", "DROP INDEX rowmill.upload_unfinished; DROP INDEX rowmill.upload_of_dataset"),
         ("awaited files", "DROP INDEX rowmill.announcement_awaited"),
-        ("a key", "ALTER TABLE rowmill.api_key DROP CONSTRAINT api_key_hash_key"),
         ("a dataset by id", "DROP INDEX rowmill.dataset_by_id"),
         ("a dataset by name", "DROP INDEX rowmill.account_of_tenant"),
         (

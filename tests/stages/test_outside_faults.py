@@ -157,11 +157,11 @@ def test_settling_is_sent_for_once_and_done_by_one(pipeline: Pipeline) -> None:
 
 def test_an_upload_that_is_under_way_is_never_set_to_be_forgotten(pipeline: Pipeline) -> None:
     upload_id, messages = pipeline.begin(BODY)
-    for _ in range(2):
+    for message in messages:
         item = dynamodb.find(pipeline.tenant, upload_id)
         assert item is not None
         assert "expires_at" not in item
-        pipeline.load(messages)
+        pipeline.load([message])
 
 
 def test_messages_of_other_releases_are_understood(pipeline: Pipeline) -> None:

@@ -45,7 +45,7 @@ def test_a_paused_upload_begins_no_chunk_and_goes_on_where_it_was(pipeline: Pipe
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
     assert adds_up(upload)
-    assert events(pipeline, upload_id) == [f"{upload_id}.1"]
+    assert events(pipeline, upload_id) == [f"evt_{upload_id[4:]}_1"]
 
 
 def test_to_pause_or_resume_again_changes_nothing(pipeline: Pipeline) -> None:
@@ -99,7 +99,7 @@ def test_an_upload_whose_last_chunk_came_in_while_it_was_paused_ends_when_it_is_
     shown = pipeline.pause(upload_id)
     assert (shown["state"], shown["chunks_done"], events(pipeline, upload_id)) == ("paused", 4, [])
     assert pipeline.resume(upload_id)["state"] == "completed"
-    assert events(pipeline, upload_id) == [f"{upload_id}.1"]
+    assert events(pipeline, upload_id) == [f"evt_{upload_id[4:]}_1"]
 
 
 def test_the_sweep_leaves_a_paused_upload_alone(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
