@@ -115,10 +115,13 @@ def list_before(connection: Connection, upload_id: str, limit: int) -> list[Anno
     """Announced uploads with ids below this one, the newest first; not what is over or gone."""
     with connection.cursor(row_factory=class_row(Announced)) as cursor:
         return cursor.execute(
-            f"SELECT {_ANNOUNCED} FROM rowmill.announcement a"
-            " WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired' AND NOT EXISTS (SELECT FROM rowmill.upload u"
-            "                 WHERE u.upload_id = a.upload_id AND u.forgotten_at IS NOT NULL)"
-            " AND (forget_at IS NULL OR forget_at > now())"
-            " AND deleted_at IS NULL ORDER BY upload_id DESC LIMIT %s",
+            f"""
+            SELECT {_ANNOUNCED} FROM rowmill.announcement a
+            WHERE upload_id < %s AND closed IS DISTINCT FROM 'expired' AND deleted_at IS NULL
+              AND (forget_at IS NULL OR forget_at > now())
+              -- Looked up for each: as an anti-join the planner would read all uploads for one page.
+              AND (SELECT forgotten_at FROM rowmill.upload u WHERE u.upload_id = a.upload_id) IS NULL
+            ORDER BY upload_id DESC LIMIT %s
+            """,
             (upload_id, limit),
         ).fetchall()
