@@ -114,7 +114,7 @@ def test_the_same_file_is_known_again_however_it_is_sent_until_its_upload_is_del
     with pytest.raises(ApiError) as refused:
         account.start(body, on_duplicate_file="reject")
     assert (refused.value.code, first["id"] in str(refused.value)) == ("duplicate_file", True)
-    assert json.loads(rowmill(account, "delete", first["id"], "--json").stdout) == {"id": first["id"]}
+    assert json.loads(rowmill(account, "delete", first["id"], "--json").stdout) == {"deleted": first["id"]}
     with account.cloud.in_parts_above(100_000):
         known, again = (account.ended(account.start(body, on_duplicate_file="reject")) for _ in range(2))
     assert (known["state"], known["rejected"]) == ("completed_with_errors", 2000)  # their keys are there
