@@ -22,13 +22,13 @@ def declare(app: edge.App) -> None:
 
 def _accounts(app: edge.App) -> None:
     @app.route("/signup", methods=["POST"])
-    def seed_signup() -> Response:
+    def book_signup() -> Response:
         asked = edge.body(app)
         named = {name: asked[name] for name in ("username", "password")}
         return edge.session(app, 201, _told(accounts.signup(named, asked.get("email"))))
 
     @app.route("/login", methods=["POST"])
-    def seed_login() -> Response:
+    def book_login() -> Response:
         return edge.session(app, 200, _told(accounts.login(edge.body(app), edge.source(app))))
 
 

@@ -55,7 +55,7 @@ _TASK: Final[dict[str, Schema]] = {
 }
 
 SCHEMAS: Final[dict[str, Schema]] = {
-    "SeedNewAccount": closed(
+    "BookNewAccount": closed(
         {
             "username": _NAME,
             "password": _PASSWORD,
@@ -69,7 +69,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "username",
         "password",
     ),
-    "SeedSession": shown(
+    "BookSession": shown(
         {
             "success": {"enum": [True]},
             "access": {"type": "string", "description": "A JWT: `Authorization: Bearer …`."},
@@ -121,11 +121,11 @@ OPERATIONS: Final = (
     _door(
         "POST",
         "/signup",
-        "seed_signup",
+        "book_signup",
         "An account in a tenant of its own",
-        {201: Answer("It is made, and logged in.", ref("SeedSession"), _KEPT)},
+        {201: Answer("It is made, and logged in.", ref("BookSession"), _KEPT)},
         body=Body(
-            ref("SeedNewAccount"),
+            ref("BookNewAccount"),
             {**_PERSON, "email": "test@example.com"},
             codes={"username": "username_invalid", "password": "password_invalid"},
             media=_FORMS,
@@ -139,9 +139,9 @@ OPERATIONS: Final = (
     _door(
         "POST",
         "/login",
-        "seed_login",
+        "book_login",
         "A session of an account",
-        {200: Answer("It is logged in.", ref("SeedSession"), _KEPT)},
+        {200: Answer("It is logged in.", ref("BookSession"), _KEPT)},
         body=Body(ref("Credentials"), _PERSON, media=_FORMS),
         errors=(
             Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),

@@ -104,7 +104,7 @@ def test_the_requests_of_the_books_own_manual_in_their_order(http: httpx.Client)
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_every_command_of_the_page_on_books_and_contacts_works_as_it_stands(account: Account) -> None:
-    page = (ROOT / "docs" / "seeds.md").read_text()
+    page = (ROOT / "docs" / "books.md").read_text()
     scripts = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(scripts) == 3
     command = Path(sys.executable).parent
