@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+
+import multipart
 
 from chalicelib.strict_json import is_text
 
 MULTIPART: Final = "multipart/form-data"
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MAX_PARTS: Final = 100
-MAX_HEAD_BYTES: Final = 8192  # of one part's header lines
-_BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"\r\n]{1,70})"|([^\s;",]{1,70}))', re.IGNORECASE)
-_PARAMETER: Final = re.compile(r';\s*(name|filename)="((?:[^"\\\r\n]|\\.)*)"', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def read(content_type: str, body: bytes) -> dict[str, str | File]:
     """
     media = content_type.partition(";")[0].strip().lower()
     if media == MULTIPART:
-        pairs = list(_parts(body, _boundary(content_type)))
+        pairs = list(_parts(body, content_type))
     elif media == URLENCODED:
         pairs = [(name, value) for name, value in _urlencoded(body)]
     else:
@@ -50,39 +49,15 @@ def _urlencoded(body: bytes) -> Iterator[tuple[str, str]]:
     yield from ((_text(name), _text(value)) for name, value in found)
 
 
-def _boundary(content_type: str) -> bytes:
-    found = _BOUNDARY.search(content_type)
-    if found is None:
-        raise ValueError("the boundary is missing")
-    return (found[1] or found[2]).encode("ascii")
-
-
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, str | File]]:
-    mark = b"\r\n--" + boundary
-    pieces = (b"\r\n" + body).split(mark, MAX_PARTS + 2)
-    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
-        raise ValueError("it does not end, or has too many parts")
-    for piece in pieces[1:-1]:
-        # Blanks may stand between a boundary and its line end.
-        padding, found, part = piece.partition(b"\r\n")
-        if padding.strip(b" \t") or not found:
-            raise ValueError("a boundary is not a line")
-        yield _part(part)
-
-
-def _part(part: bytes) -> tuple[str, str | File]:
-    head, found, data = (b"\r\n" + part).partition(b"\r\n\r\n")
-    if not found or len(head) > MAX_HEAD_BYTES:
-        raise ValueError("a part has no end of its header lines")
-    lines = (line.partition(":") for line in _text(head.decode()).split("\r\n")[1:])
-    headers = {name.strip().lower(): value.strip() for name, _, value in lines}
-    disposition = headers.get("content-disposition", "")
-    said = {name.lower(): re.sub(r"\\(.)", r"\1", value) for name, value in _PARAMETER.findall(disposition)}
-    if not disposition.lower().startswith("form-data") or "name" not in said:
-        raise ValueError("a part does not say which it is")
-    if "filename" not in said:
-        return said["name"], _text(data.decode())
-    return said["name"], File(said["filename"], headers.get("content-type", ""), data)
+def _parts(body: bytes, content_type: str) -> Iterator[tuple[str, str | File]]:
+    boundary = multipart.parse_options_header(content_type)[1].get("boundary", "")
+    whole = len(body) + 1  # it is in memory already
+    limits = {"part_limit": MAX_PARTS, "spool_limit": whole, "memory_limit": whole}
+    for part in multipart.MultipartParser(io.BytesIO(body), boundary, strict=True, **limits):
+        if not part.name:
+            raise ValueError("a part does not say which it is")
+        name, filename, data = _text(part.name), part.filename, part.raw
+        yield name, _text(data.decode()) if filename is None else File(_text(filename), part.content_type, data)
 
 
 def _text(value: str) -> str:

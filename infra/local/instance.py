@@ -74,7 +74,11 @@ def find(folder: Path | None = None) -> Instance | None:
 def restart_database(
     standing: Instance, how: signal.Signals = signal.SIGINT, settings: Mapping[str, str] | None = None
 ) -> Instance:
-    """End the database (SIGINT fast, SIGQUIT immediate) and start it again: same data, same address."""
+    """End the database (SIGINT fast, SIGQUIT immediate) and start it again: same data, same address.
+
+    The one that runs now: since `standing` was made, it may have been started again.
+    """
+    standing = recorded(standing.place.folder) or standing
     assert standing.database is not None
     before = database.Database(standing.database, standing.database_url)
     return note(replace(standing, database=database.restart(standing.place, before, how, settings).process))

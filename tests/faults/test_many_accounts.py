@@ -48,13 +48,18 @@ def test_fifty_accounts_at_once_get_all_their_rows(alone: Cloud, tmp_path: Path)
 
 def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud, tmp_path: Path) -> None:
     quiet: list[float] = []
+    servers: list[Any] = []
 
     def disturb() -> None:
         chance = random.Random(1)
         for how in (signal.SIGQUIT, None, None, signal.SIGINT, None, None):
             time.sleep(1)
+            if how:
+                instance.restart_database(alone.instance, how)
+                servers.extend(alone.sql("SELECT pg_postmaster_start_time()"))
+                continue
             with contextlib.suppress(psycopg.OperationalError):  # just being restarted
-                instance.restart_database(alone.instance, how) if how else kill_a_worker(alone, chance)
+                kill_a_worker(alone, chance)
         quiet.append(time.monotonic())
 
     with watched(alone) as peak:
@@ -62,6 +67,7 @@ def test_fifty_accounts_at_once_lose_nothing_to_kills_and_restarts(alone: Cloud,
     print(f"\nlast end {time.monotonic() - quiet[0]:.1f} s after the last fault, {peak[0]} connections at most")
     assert time.monotonic() - quiet[0] < 60 + 30  # sixty seconds for what is stuck, and the work itself
     assert peak[0] <= bound(alone)
+    assert len(set(servers)) == 2
 
 
 def test_many_tiny_files_from_a_few_accounts_at_once_end_without_an_error_and_leave_no_message(
