@@ -82,6 +82,9 @@ DEPENDENCIES: Final[Mapping[str, Dependency]] = {
         "api, at a body",
         "requests held to the contract; jsonschema takes 4 MB and ten times as long to import",
     ),
+    "multipart": Dependency(
+        ("multipart",), "import multipart", "all", "forms from strangers: some 40 lines of our own"
+    ),
     "python-ulid": Dependency(("python_ulid",), "from ulid import ULID", "all", "ids in order of time: some 10 lines"),
 }
 STARTS: Final[Mapping[str, str]] = {

@@ -89,8 +89,9 @@ def test_an_end_is_told_once_however_often_its_messages_come(hooked: Account, re
     (delivery,) = told(hooked, webhook)
     (number,) = hooked.cloud.sql("SELECT number FROM rowmill.delivery WHERE webhook = %s", webhook["id"])[0]
     again: list[dict[str, Any]] = [{"event": delivery["event_id"]}, {"delivery": number}]
+    before = hooked.cloud.messages("notify", ("", "NotVisible"))  # of workers that other tests have killed
     hooked.cloud.send("notify", *again * 3)
-    eventually(lambda: hooked.cloud.messages("notify", ("", "NotVisible")) == 0)
+    eventually(lambda: hooked.cloud.messages("notify", ("", "NotVisible")) <= before)
     (got,) = receiver.got
     event = got.verified(webhook["secret"])
     assert got.event_id == delivery["event_id"] == event["id"]
