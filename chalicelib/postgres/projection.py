@@ -133,6 +133,8 @@ _IS_NEXT: Final = """
 def is_due(connection: Connection, number: int) -> bool:
     """Whether the status is to be shown now: the end always, progress if the last time is half a second ago.
 
+    Of a paused upload each time: few chunks are in hand, and nothing would show the last of them later.
+
     Of callers at the same moment one is told so; the others need not wait for it. Not shown is that the only chunk of
     a small file is next, or in hand: its end is at hand, and if it does not come, the sweep shows it.
     """
@@ -143,8 +145,8 @@ def is_due(connection: Connection, number: int) -> bool:
         due AS (
             UPDATE rowmill.upload SET projected_at = clock_timestamp() FROM hurried WHERE number = (
                 SELECT number FROM rowmill.upload u
-                WHERE number = %(number)s AND finished_at IS NULL
-                  AND projected_at < clock_timestamp() - interval '500 milliseconds' AND NOT {_IS_NEXT}
+                WHERE number = %(number)s AND finished_at IS NULL AND NOT {_IS_NEXT}
+                  AND (state = 'paused' OR projected_at < clock_timestamp() - interval '500 milliseconds')
                 FOR UPDATE SKIP LOCKED)
             RETURNING number
         )

@@ -212,7 +212,7 @@ def test_a_redirect_is_an_answer_and_not_followed() -> None:
 @pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["says-nothing", "says-200"])
 def test_a_server_that_dawdles_is_left_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch, begins: bytes) -> None:
     """By the whole time, not by the time between two bytes; a status that has come by then counts."""
-    monkeypatch.setattr(outgoing, "SECONDS", 0.5)
+    monkeypatch.setattr(outgoing, "SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         stop = threading.Event()
 

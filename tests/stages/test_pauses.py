@@ -9,7 +9,7 @@ import pytest
 from chalicelib import control, load, mend, settle
 from chalicelib.aws import sqs
 from chalicelib.errors import Refused
-from chalicelib.postgres import connection, ledger, manifest, passes, pauses
+from chalicelib.postgres import connection, ledger, manifest, passes, pauses, projection
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_recovery import events
@@ -250,3 +250,11 @@ def test_others_are_not_told_that_paused_chunks_wait_before_theirs(pipeline: Pip
     upload_id = pipeline.create(BODY, "others")
     pipeline.split(upload_id)
     assert pipeline.upload(upload_id)["queued_before"] == 0
+
+
+def test_of_a_paused_upload_each_chunk_that_comes_in_is_shown(pipeline: Pipeline) -> None:
+    upload_id, messages = pipeline.begin(BODY)
+    number = messages[0]["upload"]
+    assert [projection.is_due(connection.connection(), number) for _ in range(2)][1] is False
+    pipeline.pause(upload_id)
+    assert [projection.is_due(connection.connection(), number) for _ in range(2)] == [True, True]
