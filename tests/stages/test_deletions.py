@@ -172,7 +172,7 @@ def test_an_upload_that_waits_for_its_file_is_deleted_and_a_late_file_removed(pi
     pipeline.split(upload_id)
     pipeline.sweep()
     assert (pipeline.messages(), pipeline.rows(), len(versions(pipeline, upload_id))) == ([], [], 1)
-    pipeline.sql("UPDATE rowmill.announcement SET purge_at = purge_at - interval '2 hours' + interval '1 second'")
+    pipeline.sql("UPDATE rowmill.announcement SET purge_at = purge_at - interval '2 hours' + interval '1 minute'")
     assert pipeline.sweep()["uploads_removed"] == 0
     pipeline.sql("UPDATE rowmill.announcement SET purge_at = purge_at - interval '1 minute'")
     assert pipeline.sweep()["uploads_removed"] == 1
