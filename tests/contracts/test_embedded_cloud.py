@@ -368,13 +368,12 @@ def _all_of(found: Instance) -> list[processes.Process]:
 def _listening(process: processes.Process) -> list[str]:
     """Local addresses, in the kernel's hexadecimal, of the sockets on which a process accepts connections."""
     links = processes.descriptors(process)
-    addresses = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTEN and f"socket:[{fields[9]}]" in links:
-                addresses.append(fields[1])
-    return addresses
+    lines: list[str] = []
+    with contextlib.suppress(OSError):  # one that has ended meanwhile, as a connection's does, listens on nothing
+        for table in ("tcp", "tcp6"):
+            lines += Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
+    found = map(str.split, lines)
+    return [fields[1] for fields in found if fields[3] == LISTEN and f"socket:[{fields[9]}]" in links]
 
 
 def _port(url: str) -> int:
