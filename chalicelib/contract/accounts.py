@@ -89,6 +89,19 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "ApiKeys": page_of("ApiKey"),
 }
 
+SIGNUP_ERRORS: Final = (
+    _ELSEWHERE,
+    Error(409, "username_taken", "Somebody has this username."),
+    Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
+    Error(422, "password_invalid", "The password is too short or too long."),
+    Error(422, "password_common", "The password is among the first that are guessed."),
+)
+LOGIN_ERRORS: Final = (
+    _ELSEWHERE,
+    Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
+    Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
+)
+
 OPERATIONS: Final = (
     Operation(
         "POST",
@@ -98,13 +111,7 @@ OPERATIONS: Final = (
         "An account in a tenant of its own",
         {201: Answer("It is made, and logged in.", ref("Session"), _KEPT)},
         body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
-        errors=(
-            _ELSEWHERE,
-            Error(409, "username_taken", "Somebody has this username."),
-            Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
-            Error(422, "password_invalid", "The password is too short or too long."),
-            Error(422, "password_common", "The password is among the first that are guessed."),
-        ),
+        errors=SIGNUP_ERRORS,
         is_open=True,
     ),
     Operation(
@@ -115,11 +122,7 @@ OPERATIONS: Final = (
         "A session of an account",
         {200: Answer("It is logged in.", ref("Session"), _KEPT)},
         body=Body(ref("Credentials"), _EXAMPLE),
-        errors=(
-            _ELSEWHERE,
-            Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
-            Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
-        ),
+        errors=LOGIN_ERRORS,
         is_open=True,
     ),
     Operation(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from chalicelib.contract.accounts import LOGIN_ERRORS, SIGNUP_ERRORS
 from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED
 from chalicelib.contract.templates import PICTURE_INVALID
+from chalicelib.contract.uploads import ADMISSION
 from chalicelib.contract.words import (
     COUNT,
     IDEMPOTENCY_KEY,
@@ -130,10 +132,7 @@ OPERATIONS: Final = (
             codes={"username": "username_invalid", "password": "password_invalid"},
             media=_FORMS,
         ),
-        errors=(
-            Error(409, "username_taken", "Somebody has this username."),
-            Error(422, "password_common", "The password is among the first that are guessed."),
-        ),
+        errors=SIGNUP_ERRORS,
         is_open=True,
     ),
     _door(
@@ -143,10 +142,7 @@ OPERATIONS: Final = (
         "A session of an account",
         {200: Answer("It is logged in.", ref("BookSession"), _KEPT)},
         body=Body(ref("Credentials"), _PERSON, media=_FORMS),
-        errors=(
-            Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
-            Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
-        ),
+        errors=LOGIN_ERRORS,
         is_open=True,
     ),
     _door(
@@ -214,11 +210,7 @@ OPERATIONS: Final = (
             _UNFIT,
             *_MADE,
             *(Error(422, code, "The file cannot be books: its first lines say so.") for code in _COLUMNS),
-            Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
-            Error(422, "idempotency_key_reused", "This Idempotency-Key came with another file before."),
-            Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
-            Error(413, "file_too_large", "The file is larger than this deployment takes."),
-            Error(422, "unknown_dataset", "Somebody has deleted the books at this moment."),
+            *ADMISSION,
         ),
     ),
     _door(

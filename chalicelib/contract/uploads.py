@@ -386,15 +386,18 @@ SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
 _CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
 _FILES_EXPIRED: Final = Error(410, "files_expired", "The upload's files and rejects are kept no longer.")
 _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
-_ADMISSION: Final = (
+ADMISSION: Final = (  # of any file
     *REPEATED,
     Error(413, "file_too_large", "The file is larger than this deployment takes."),
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
-    Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
-    Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
     Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),
     Error(429, "bytes_exceeded", "With this file the day would have more bytes than it may.", ("Retry-After",)),
+)
+_ADMISSION: Final = (
+    *ADMISSION,
+    Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
+    Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
 )
 _CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))

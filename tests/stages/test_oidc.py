@@ -313,11 +313,13 @@ def test_after_the_first_sight_nobody_needs_postgres_to_know_who_asks(
 def test_accounts_of_our_own_are_closed_and_keys_of_machines_go_on(server: Server) -> None:
     ada = Asker(token(server))
     for door, body in (
-        ("signup", {"username": "ada", "password": "correct horse"}),
-        ("login", {"username": "ada", "password": "correct horse"}),
-        ("refresh", {"refresh": "rmr_1"}),
+        ("/v1/auth/signup", {"username": "ada", "password": "correct horse"}),
+        ("/v1/auth/login", {"username": "ada", "password": "correct horse"}),
+        ("/v1/auth/refresh", {"refresh": "rmr_1"}),
+        ("/signup", {"username": "ada", "password": "correct horse"}),
+        ("/login", {"username": "ada", "password": "correct horse"}),
     ):
-        answer = ada("POST", f"/v1/auth/{door}", body)
+        answer = ada("POST", door, body)
         assert (answer.status_code, answer.json_body["code"]) == (404, "accounts_elsewhere"), door
     made = ada.key()
     assert Asker(made["secret"])("GET", "/v1/uploads").status_code == 200

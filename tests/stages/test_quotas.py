@@ -162,6 +162,15 @@ def test_files_and_bytes_of_a_day_are_counted_at_admission(api: Api, limited: Ca
     is_problem(api.post(asked(size=10_001)), 413, "file_too_large")  # no day will take it
 
 
+def test_a_file_of_books_counts_among_the_days(api: Api, limited: Callable[..., None]) -> None:
+    limited(files=1)
+    sent = [
+        api("POST", "/bulk-upload", b"title,author,description\na,b,c\n", Content_Type="text/csv") for _ in range(2)
+    ]
+    assert sent[0].status_code == 202
+    is_problem(sent[1], 429, "files_exceeded")
+
+
 def test_a_repeat_with_its_key_is_no_file_more(api: Api, limited: Callable[..., None]) -> None:
     limited(files=2)
     api.put()
