@@ -5,7 +5,7 @@ In which states each of these may be asked is said in journey.VERBS, and nowhere
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from chalicelib import events, matching, retention
@@ -68,15 +68,7 @@ def pause(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409).
     """
-    _, number, _ = _asked("pause", tenant, upload_id)
-    db = connection()
-    with db.transaction():
-        paused = number is not None and pauses.pause(db, number)
-        if paused:
-            timeline.note(db, upload_id, "pause", by)
-    if not paused:
-        _asked("pause", tenant, upload_id)  # it is paused already, or has moved on meanwhile
-    return number
+    return _turn("pause", pauses.pause, tenant, upload_id, by)
 
 
 def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
@@ -84,18 +76,25 @@ def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409).
     """
-    _, number, _ = _asked("resume", tenant, upload_id)
-    db = connection()
-    with db.transaction():
-        resumed = number is not None and pauses.resume(db, number)
-        if resumed:
-            timeline.note(db, upload_id, "resume", by)
-    if not resumed:
-        _asked("resume", tenant, upload_id)  # somebody else has resumed it, or it has moved on meanwhile
-    upload = ledger.find(db, number) if number else None
+    number = _turn("resume", pauses.resume, tenant, upload_id, by)
+    upload = ledger.find(connection(), number) if number else None
     if number and upload and upload.plan:
         # Whatever of this is lost now, the sweep finds unsent.
-        _send(upload, manifest.list_unsent(db, number, upload.reading))
+        _send(upload, manifest.list_unsent(connection(), number, upload.reading))
+    return number
+
+
+def _turn(
+    verb: Verb, move: Callable[[Connection, Number], bool], tenant: str, upload_id: str, by: Asker
+) -> Number | None:
+    _, number, _ = _asked(verb, tenant, upload_id)
+    db = connection()
+    with db.transaction():
+        moved = number is not None and move(db, number)
+        if moved:
+            timeline.note(db, upload_id, verb, by)
+    if not moved:
+        _asked(verb, tenant, upload_id)  # it is so already, or has moved on meanwhile
     return number
 
 

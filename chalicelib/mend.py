@@ -24,7 +24,6 @@ from chalicelib.journey import (
     Pass,
     from_key,
     object_key,
-    prefixes,
     rank,
 )
 from chalicelib.logs import about
@@ -37,7 +36,6 @@ from chalicelib.postgres import (
     outbox,
     passes,
     projection,
-    removals,
     repair,
     repeats,
     sessions,
@@ -53,7 +51,6 @@ DELIVERIES_KEPT_DAYS: Final = 30
 EXPIRED_KEPT: Final = timedelta(days=30)
 ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; no request takes as long
 MOST_PER_SWEEP: Final = 2000
-MOST_REMOVED: Final = 50  # uploads a sweep; each takes half a dozen requests
 _LOOKS_AT_ONCE: Final = 16
 
 _SPLIT_FAILED: Final = {
@@ -115,7 +112,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "events_resent": _resend_events,
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
-        "uploads_removed": _remove_deleted,  # after what may put an item back
+        "uploads_removed": retention.remove_deleted,  # after what may put an item back
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "deliveries_forgotten": lambda: deliveries.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),
@@ -243,20 +240,6 @@ def _resend_events() -> int:
     for tenant, bodies in groups.items():
         sqs.send_all(settings().notify_queue, bodies, tenant or "nobody")
     return len(events) + len(due)
-
-
-def _remove_deleted() -> int:
-    """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
-    due = removals.list_due(connection(), MOST_REMOVED)
-    for one in due:
-        if one.multipart_id:
-            s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
-        for prefix in prefixes(one.tenant, one.upload_id):
-            s3.delete_all(prefix)
-        dynamodb.forget(one.tenant, one.upload_id)
-        if one.number is None or removals.purge(connection(), one.number):
-            removals.note_purged(connection(), one.upload_id)
-    return len(due)
 
 
 def _idle_tiers() -> list[str]:

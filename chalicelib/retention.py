@@ -1,4 +1,4 @@
-"""What becomes of uploads that ended long ago: the sweep takes their files, then what is shown of them."""
+"""What becomes of uploads that ended long ago or were deleted: the sweep takes their files, then all that is shown."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
-from chalicelib.journey import Number, prefixes
-from chalicelib.postgres import keeping
+from chalicelib.journey import Number, object_key, prefixes
+from chalicelib.postgres import keeping, removals
 from chalicelib.postgres.connection import connection
 
 MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
@@ -34,7 +34,7 @@ def _drop_unopened(one: keeping.Unopened) -> bool:
     return True
 
 
-def _delete(one: keeping.Due | keeping.Unopened) -> None:
+def _delete(one: keeping.Due | keeping.Unopened | removals.Removal) -> None:
     for prefix in prefixes(one.tenant, one.upload_id):
         s3.delete_all(prefix)
 
@@ -48,6 +48,21 @@ def forget() -> int:
 def _forget(one: keeping.Due) -> bool:
     dynamodb.show_until(one.tenant, one.upload_id, int(time.time()))
     keeping.forget(connection(), one)
+    return True
+
+
+def remove_deleted() -> int:
+    """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
+    return _each(removals.list_due(connection(), MOST_A_SWEEP), _remove)
+
+
+def _remove(one: removals.Removal) -> bool:
+    if one.multipart_id:
+        s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
+    _delete(one)
+    dynamodb.forget(one.tenant, one.upload_id)
+    if one.number is None or removals.purge(connection(), one.number):
+        removals.note_purged(connection(), one.upload_id)
     return True
 
 

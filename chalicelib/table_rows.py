@@ -26,7 +26,7 @@ from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
-from chalicelib.postgres import pictures as shown
+from chalicelib.postgres import pictures as kept
 from chalicelib.postgres.connection import Connection, connection, refusal
 from chalicelib.postgres.repeats import Repeat, once
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
@@ -163,7 +163,7 @@ def remove(at: Addressed, if_match: str | None) -> None:
         for referrer in referrers:
             references.refuse_if_referred(db, referrer, gone)
         if dataset.schema.identity:
-            shown.abandon(db, dataset.number, int(str(key[dataset.schema.identity])))
+            kept.abandon(db, dataset.number, int(str(key[dataset.schema.identity])))
     if dataset.schema.identity:
         pictures.discard(dataset.number)
 

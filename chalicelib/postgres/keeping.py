@@ -12,11 +12,11 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import RETENTION, Number
-from chalicelib.postgres import ledger, retries
+from chalicelib.postgres import ledger, removals, timeline
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.timeline import NOBODY
 
 _CLASS: Final = "coalesce(u.options ->> 'retention', 'standard')"  # as the indexes have it
-_OF_ROWS: Final = ("reject", "cause", "contested", "fingerprint", "guess", "segment")
 _DUE_FILES: Final = "u.finished_at IS NOT NULL AND u.files_gone_at IS NULL"
 _DUE_STATUS: Final = "u.files_gone_at IS NOT NULL AND u.forgotten_at IS NULL"
 
@@ -107,17 +107,14 @@ def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -
         if kept is None:
             return False
         delete()
-        retries.forget_failed(connection, due.number)
-        for table in _OF_ROWS:
-            connection.execute(f"DELETE FROM rowmill.{table} WHERE upload = %s", (due.number,))
+        while not removals.purge(connection, due.number):
+            pass
         connection.execute(
             "UPDATE rowmill.upload SET files_gone_at = clock_timestamp(), review = NULL, plan = plan - 'rows'"
             " WHERE number = %s",
             (due.number,),
         )
-        connection.execute(
-            "INSERT INTO rowmill.event (upload_id, event) VALUES (%s, 'files_expired')", (due.upload_id,)
-        )
+        timeline.note(connection, due.upload_id, "files_expired", NOBODY)
     return True
 
 
