@@ -335,8 +335,7 @@ def answered(upload_id: str, number: Number | None) -> Response:
 
 @app.route("/v1/webhooks", methods=["POST"])
 def create_webhook() -> Response:
-    key = edge.header(app, "idempotency-key")
-    return edge.told_once(webhooks.create(edge.tenant(app), edge.body(app), key))
+    return edge.told_once(webhooks.create(edge.tenant(app), edge.body(app), edge.repeat(app)))
 
 
 @app.route("/v1/webhooks", methods=["GET"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +15,8 @@ from chalicelib.journey import rfc3339
 from chalicelib.paging import Asked, Page
 from chalicelib.postgres import deliveries as kept
 from chalicelib.postgres import outbox, webhooks
-from chalicelib.postgres.connection import connection
+from chalicelib.postgres.connection import Connection, connection
+from chalicelib.postgres.repeats import Repeat, once
 from chalicelib.postgres.webhooks import Webhook
 from chalicelib.settings import settings
 from chalicelib.strict_json import is_text
@@ -28,32 +27,28 @@ BOTH_HOURS: Final = 24  # for which two secrets are good after a rotation
 _NEWEST: Final = 2**62
 
 
-def create(tenant: str, body: Mapping[str, Any], idempotency_key: str | None) -> dict[str, Any]:
-    """A new webhook with its secret, told here and when it is rotated. Raises Refused.
-
-    The same Idempotency-Key with the same body answers the same webhook again, for 24 hours.
-    """
+def create(tenant: str, body: Mapping[str, Any], repeat: Repeat | None) -> dict[str, Any]:
+    """A new webhook with its secret, told here and when it is rotated. Raises Refused."""
     outgoing.look(body["url"])
+    db = connection()
+    with db.transaction():
+        made = once(db, repeat, lambda: _made(db, tenant, body))
+    return {**made["webhook"], "secret": signatures.secret(made["webhook"]["id"], made["secret"])}
+
+
+def _made(db: Connection, tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be kept of the answer: the webhook as it is shown, and the name of its secret."""
     new = {
         "webhook_id": f"whk_{ULID()}",
         "url": body["url"],
         "events": _events(body),
         "description": body.get("description", ""),
         "secret": signatures.new_name(),
-        "request": hashlib.sha256(idempotency_key.encode()).digest() if idempotency_key is not None else None,
-        "body": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest(),
     }
-    webhook = webhooks.add(connection(), tenant, new, MOST) or _made(tenant, new["request"], new["body"])
-    return _with_secret(webhook)
-
-
-def _made(tenant: str, request: bytes | None, body: bytes) -> Webhook:
-    found = webhooks.made(connection(), tenant, request)
-    if found is None:
+    webhook = webhooks.add(db, tenant, new, MOST)
+    if webhook is None:
         raise Refused("webhooks_too_many", f"There may be {MOST} webhooks.", status=409)
-    if found[1] != body:
-        raise Refused("idempotency_key_reused", "This Idempotency-Key came with another body before.")
-    return found[0]
+    return {"webhook": _shown(webhook), "secret": webhook.secret}
 
 
 def _events(body: Mapping[str, Any]) -> Sequence[str]:
@@ -86,7 +81,8 @@ def rotate(tenant: str, webhook_id: str) -> dict[str, Any]:
     """Another secret, told here; events are signed with the former one, too, for a day. Raises Refused."""
     _found(tenant, webhook_id)
     name = signatures.new_name()
-    return _with_secret(_there(webhooks.rotate(connection(), tenant, webhook_id, name, BOTH_HOURS)))
+    webhook = _there(webhooks.rotate(connection(), tenant, webhook_id, name, BOTH_HOURS))
+    return _shown(webhook) | {"secret": signatures.secret(webhook.webhook_id, webhook.secret)}
 
 
 def delete(tenant: str, webhook_id: str) -> None:
@@ -131,10 +127,6 @@ def _there(webhook: Webhook | None) -> Webhook:
 
 def _unknown() -> Refused:
     return Refused("unknown_webhook", "There is no such webhook.", status=404)
-
-
-def _with_secret(webhook: Webhook) -> dict[str, Any]:
-    return _shown(webhook) | {"secret": signatures.secret(webhook.webhook_id, webhook.secret)}
 
 
 def _shown(webhook: Webhook) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from chalicelib.contract.words import (
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
     MOMENT,
+    REPEATED,
     TEXT,
     Answer,
     Body,
@@ -130,7 +131,7 @@ OPERATIONS: Final = (
         errors=(
             *_URL_ERRORS,
             Error(409, "webhooks_too_many", "The tenant has 20 webhooks."),
-            Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
+            *REPEATED,
             _KEY_MISSING,
         ),
     ),

@@ -36,32 +36,19 @@ _WEBHOOK: Final = (
 
 
 def add(connection: Connection, tenant: str, new: Mapping[str, Any], most: int) -> Webhook | None:
-    """A new webhook; None if the tenant has so many, or its Idempotency-Key has made one within the last day."""
+    """A new webhook; None if the tenant has so many."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Webhook)) as cursor:
         # One at a time of a tenant: a hundred requests at once are no way around the limit.
         cursor.execute("SELECT FROM rowmill.tenant WHERE tenant = %s FOR NO KEY UPDATE", (tenant,))
-        cursor.execute(
-            "UPDATE rowmill.webhook SET request = NULL WHERE tenant = %s AND created_at < now() - interval '24 hours'",
-            (tenant,),
-        )
         return cursor.execute(
             f"""
-            INSERT INTO rowmill.webhook (webhook_id, tenant, url, events, description, secret, request, body)
-            SELECT %(webhook_id)s, %(tenant)s, %(url)s, %(events)s, %(description)s, %(secret)s, %(request)s, %(body)s
+            INSERT INTO rowmill.webhook (webhook_id, tenant, url, events, description, secret)
+            SELECT %(webhook_id)s, %(tenant)s, %(url)s, %(events)s, %(description)s, %(secret)s
             WHERE (SELECT count(*) FROM rowmill.webhook WHERE tenant = %(tenant)s) < %(most)s
-            ON CONFLICT DO NOTHING RETURNING {_WEBHOOK}
+            RETURNING {_WEBHOOK}
             """,
             {**new, "tenant": tenant, "most": most},
         ).fetchone()
-
-
-def made(connection: Connection, tenant: str, request: bytes | None) -> tuple[Webhook, bytes] | None:
-    """What an Idempotency-Key has made, and the digest of the body that it came with."""
-    row = connection.execute(
-        "SELECT webhook_id, body FROM rowmill.webhook WHERE tenant = %s AND request = %s", (tenant, request)
-    ).fetchone()
-    found = find(connection, tenant, row[0]) if row else None
-    return (found, bytes(row[1])) if row and found else None
 
 
 def find(connection: Connection, tenant: str, webhook_id: str) -> Webhook | None:

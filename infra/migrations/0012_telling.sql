@@ -24,13 +24,10 @@ CREATE TABLE rowmill.webhook (
     failing_since timestamptz,                    -- no delivery has succeeded since
     disabled_at   timestamptz,
     disabled_why  text CHECK (disabled_why IN ('gone', 'failing', 'asked')),
-    request       bytea,                          -- SHA-256 of the Idempotency-Key that made it, and of the body
-    body          bytea,
     created_at    timestamptz NOT NULL DEFAULT now(),
     CHECK ((disabled_at IS NULL) = (disabled_why IS NULL))
 );
 CREATE INDEX webhook_of_tenant ON rowmill.webhook (tenant, webhook_id);
-CREATE UNIQUE INDEX webhook_request ON rowmill.webhook (tenant, request) WHERE request IS NOT NULL;
 
 -- An event on its way to one target; each of these is told once, however often its event is sent.
 CREATE TABLE rowmill.delivery (

@@ -57,7 +57,7 @@ def test_the_same_request_again_makes_no_other_webhook(ada: Asker, pipeline: Pip
     assert (other.status_code, other.json_body["code"]) == (422, "idempotency_key_reused")
     assert keyed(ada, "two", {"url": URL}).json_body["id"] != first.json_body["id"]
     assert keyed(ada, " ", {"url": URL}).json_body["code"] == "idempotency_key_invalid"
-    pipeline.sql("UPDATE rowmill.webhook SET created_at = now() - interval '25 hours'")
+    pipeline.sql("UPDATE rowmill.repeat SET created_at = now() - interval '25 hours'")
     assert keyed(ada, "one", {"url": URL}).json_body["id"] != first.json_body["id"]
 
 
