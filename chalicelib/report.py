@@ -25,7 +25,7 @@ from chalicelib.journey import (
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import handmade, ledger, manifest, outcomes, projection, retries, tables, timeline
+from chalicelib.postgres import fates, handmade, ledger, manifest, projection, retries, tables, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -196,7 +196,7 @@ def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
     number = _number(tenant, upload_id)
     n = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
     seen = projection.snapshot(connection(), number) if number else None
-    chunk = manifest.chunk_of(connection(), number, n) if number and n else None
+    chunk = next(iter(fates.pieces(connection(), number, n, n)), None) if number and n else None
     if n and chunk is None and (seen is None or seen["rows_total"] is None) and _may_come(tenant, upload_id):
         return _told(n, "pending")
     retention.refuse_expired(number)
@@ -209,14 +209,14 @@ def _may_come(tenant: str, upload_id: str) -> bool:
     return dynamodb.get_upload(tenant, upload_id)["state"] not in TERMINAL
 
 
-def _fate(number: Number, n: int, chunk: Mapping[str, Any], *, over: bool) -> dict[str, Any]:
-    if chunk["state"] == "queued":
-        return _told(n, "processing" if chunk["started_at"] else "pending")
-    if chunk["state"] != "loaded":
+def _fate(number: Number, n: int, chunk: fates.Piece, *, over: bool) -> dict[str, Any]:
+    if chunk.state == "queued":
+        return _told(n, "processing" if chunk.started_at else "pending")
+    if chunk.state != "loaded":
         return _told(n, "unprocessed")
-    if reject := outcomes.find_reject(connection(), number, n):
-        return _told(n, "failed") | {"line": reject["line"], "errors": reject["errors"]}
-    if outcomes.is_contested(connection(), number, n):
+    if reject := fates.rejects(connection(), number, n, n).get(n):
+        return _told(n, "failed") | {"line": reject.line, "errors": reject.errors}
+    if fates.contested(connection(), number, n, n):
         return _told(n, "unprocessed" if over else "processing")
     return _told(n, "success") | {"outcome": _outcome(number, n, chunk)}
 
@@ -225,7 +225,7 @@ def _told(n: int, state: str) -> dict[str, Any]:
     return {"row": n, "state": state, "outcome": None, "line": None, "errors": []}
 
 
-def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
+def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     """What a record that is in has come to. docs/rejects.md says where a mode cannot tell two ends apart, and why."""
     upload = ledger.find(connection(), number)
     assert upload is not None
@@ -233,9 +233,9 @@ def _outcome(number: Number, n: int, chunk: Mapping[str, Any]) -> str:
         return "loaded"
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     if not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n)):
-        if upload.mode == "skip" or not chunk["updated"]:
+        if upload.mode == "skip" or not chunk.updated:
             return "loaded"
-        return "written" if chunk["loaded"] else "updated"
+        return "written" if chunk.loaded else "updated"
     if upload.mode == "upsert":
         return "replaced"
     is_certain = not upload.dataset_is_gone and not (

@@ -150,7 +150,7 @@ class _Told:
             return _Told(batch, {}, set(), {})
         stretch = (number, first, last)
         rejects = fates.rejects(db, *stretch, MOST_RAW)
-        rejected = {n: (errors, _read(upload, raw)) for n, (errors, raw) in rejects.items()}
+        rejected = {n: (one.errors, _read(upload, one.raw)) for n, one in rejects.items()}
         return _Told(batch, rejected, fates.contested(db, *stretch), _loaded(db, upload, *stretch))
 
     def task(self, n: int, piece: fates.Piece | None) -> dict[str, Any]:

@@ -18,16 +18,27 @@ from chalicelib.postgres.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk of the stretch."""
+    """A chunk of the stretch, with what became of its records by now. Settling may have updated more."""
 
     first_record: int
     records: int
     state: str
     started_at: datetime | None
     finished_at: datetime | None
+    loaded: int
+    updated: int  # or contested
 
     def __contains__(self, record: int) -> bool:
         return self.first_record <= record < self.first_record + self.records
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a record was rejected, and the first bytes of what stood there."""
+
+    line: int
+    errors: list[dict[str, Any]]
+    raw: bytes
 
 
 def pieces(connection: Connection, number: int, first: int, last: int) -> list[Piece]:
@@ -35,7 +46,8 @@ def pieces(connection: Connection, number: int, first: int, last: int) -> list[P
     with connection.cursor(row_factory=class_row(Piece)) as cursor:
         return cursor.execute(
             f"""
-            SELECT first_record, records, state, started_at, finished_at FROM rowmill.chunk
+            SELECT first_record, records, state, started_at, finished_at, loaded, contested + updated AS updated
+            FROM rowmill.chunk
             WHERE upload = %(upload)s AND pass = {NOW_IN}
               AND first_record <= %(last)s AND first_record + records > %(first)s ORDER BY n
             """,
@@ -56,19 +68,17 @@ def begun(connection: Connection, number: int) -> int:
     return int(row[0])
 
 
-def rejects(
-    connection: Connection, number: int, first: int, last: int, most_raw: int
-) -> dict[int, tuple[list[dict[str, Any]], bytes]]:
-    """Those of the records that were rejected: why, and the first bytes of what stood there."""
+def rejects(connection: Connection, number: int, first: int, last: int, most_raw: int = 0) -> dict[int, Reject]:
+    """Those of the records that were rejected, with so many bytes of each."""
     rows = connection.execute(
         f"""
-        SELECT record, errors, substring(raw FROM 1 FOR %(most)s) FROM rowmill.reject
+        SELECT record, line, errors, substring(raw FROM 1 FOR %(most)s) FROM rowmill.reject
         WHERE upload = %(upload)s AND pass = {NOW_IN} AND record BETWEEN %(first)s AND %(last)s
         """,
         {"upload": number, "first": first, "last": last, "most": most_raw},
         binary=True,
     )
-    return {record: (errors, bytes(raw)) for record, errors, raw in rows}
+    return {record: Reject(line, errors, bytes(raw)) for record, line, errors, raw in rows}
 
 
 def contested(connection: Connection, number: int, first: int, last: int) -> set[int]:

@@ -246,22 +246,6 @@ def chunks_of_records(
     return [(Work(*row[:-1]), row[-1]) for row in rows]
 
 
-def chunk_of(connection: Connection, number: int, record: int) -> dict[str, Any] | None:
-    """The chunk that holds a record in the upload's pass, with what became of its records by now.
-
-    Settling may have updated more.
-    """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            f"""
-            SELECT pass, state, started_at, loaded, contested + updated AS updated FROM rowmill.chunk
-            WHERE upload = %(upload)s AND pass = {NOW_IN}
-              AND first_record <= %(record)s AND %(record)s < first_record + records
-            """,
-            {"upload": number, "record": record},
-        ).fetchone()
-
-
 def bury(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up. Its records stay unprocessed; a late delivery of it does nothing."""
     connection.execute(

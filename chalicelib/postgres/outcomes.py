@@ -180,23 +180,3 @@ def list_rejects(
             binary=True,
         )
         yield from cursor
-
-
-def find_reject(connection: Connection, number: int, record: int) -> dict[str, Any] | None:
-    """Why one record was rejected, if it was."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            f"""
-            SELECT line, errors FROM rowmill.reject
-            WHERE upload = %(upload)s AND pass = {NOW_IN} AND record = %(record)s
-            """,
-            {"upload": number, "record": record},
-        ).fetchone()
-
-
-def is_contested(connection: Connection, number: int, record: int) -> bool:
-    """Whether a record waits to be settled."""
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM rowmill.contested WHERE upload = %s AND record = %s)", (number, record)
-    ).fetchone()
-    return bool(row and row[0])

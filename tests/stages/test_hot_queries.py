@@ -16,11 +16,11 @@ from chalicelib.journey import ABOVE_ALL_IDS, ChunkKey, Number
 from chalicelib.postgres import (
     announcements,
     connection,
+    fates,
     grants,
     handmade,
     ledger,
     manifest,
-    outcomes,
     pace,
     people,
     projection,
@@ -170,8 +170,8 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "an upload's number": lambda full, db: ledger.number_of(db, full.uploader, full.upload_id),
     "an upload into a dataset": lambda full, db: ledger.number_within(db, "ten_1", 1, full.upload_id),
     "chunks": lambda full, db: manifest.list_chunks(db, full.upload, 0, 101),
-    "a record": lambda full, db: manifest.chunk_of(db, full.upload, 15),
-    "a reject": lambda full, db: outcomes.find_reject(db, full.upload, 1),
+    "a record": lambda full, db: fates.pieces(db, full.upload, 15, 15),
+    "a reject": lambda full, db: fates.rejects(db, full.upload, 1, 1),
     # a file
     "to open": lambda full, db: ledger.open_upload(db, full.opened()),
     # a chunk
