@@ -225,13 +225,8 @@ aliases.declare(app)
 
 @app.route("/v1/uploads", methods=["POST"])
 def create_upload() -> Response:
-    item, ticket = admit.create(
-        edge.tenant(app),
-        edge.body(app),
-        edge.header(app, "idempotency-key"),
-        edge.request_id(app),
-        who=edge.asker(app).who,
-    )
+    key = edge.header(app, "idempotency-key")
+    item, ticket = admit.create(edge.tenant(app), edge.body(app), key, edge.asker(app))
     return edge.created(report.resource(item) | {"upload": ticket})
 
 
@@ -282,8 +277,8 @@ def get_record(upload_id: str, n: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/retries", methods=["POST"])
 def retry_upload(upload_id: str) -> Response:
-    key, by = edge.header(app, "idempotency-key"), edge.asker(app)
-    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, by.request_id, by.who)
+    key = edge.header(app, "idempotency-key")
+    item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.asker(app))
     report.show_retries(edge.tenant(app), upload_id)
     return edge.created(report.resource(item) | {"upload": ticket})
 

@@ -19,14 +19,13 @@ from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, doubles, ledger, people, projection, webhooks
 from chalicelib.postgres.connection import connection
+from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 
 
-def retry(
-    tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, request_id: str, who: str = ""
-) -> Admitted:
+def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: str | None, by: Asker) -> Admitted:
     """A new upload that brings back, corrected, what another one rejected; as `create`, into the parent's dataset.
 
     Raises Refused, 409 for a parent that has not ended or has rejected nothing.
@@ -39,7 +38,7 @@ def retry(
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
-    return create(tenant, wanted, idempotency_key, request_id, parent_id, who)
+    return create(tenant, wanted, idempotency_key, by, parent_id)
 
 
 def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +70,8 @@ def create(
     tenant: str,
     body: dict[str, Any],
     idempotency_key: str | None,
-    request_id: str,
+    by: Asker,
     parent_id: str | None = None,
-    who: str = "",
     records: int | None = None,
 ) -> Admitted:
     """A new upload that waits for its file, and the ticket to send it. `body` keeps the contract. Raises Refused.
@@ -96,9 +94,9 @@ def create(
         "state": "awaiting_upload",
         "rank": 0,
         "created_at": rfc3339(now),
-        "correlation_id": request_id,
+        "correlation_id": by.request_id,
         "records": records,
-        "asked_by": who or None,
+        "asked_by": by.who or None,
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }

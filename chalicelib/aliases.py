@@ -68,7 +68,7 @@ def _files(app: edge.App) -> None:
         file = edge.sent_file(app, "file")
         assert file is not None, "the contract has it required"
         key = edge.header(app, "idempotency-key")
-        batch = books.load(edge.tenant(app), file, key, edge.request_id(app))
+        batch = books.load(edge.tenant(app), file, key, edge.asker(app))
         return edge.answer(202, batch, {"Location": f"/batch-status/?batch_id={batch['batch_id']}"})
 
     @app.route("/task-status", methods=["GET"])

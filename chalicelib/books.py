@@ -22,6 +22,7 @@ from chalicelib.journey import Tenant, UploadId, object_key
 from chalicelib.paging import Asked, Page
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
+from chalicelib.postgres.timeline import Asker
 
 DATASET: Final = "books"
 MOST_IDS: Final = 10_000  # of tasks in one answer: half a megabyte
@@ -75,19 +76,19 @@ def delete(tenant: str, book_id: str) -> None:
     table_rows.remove(_at(tenant, book_id), None)
 
 
-def load(tenant: str, file: File, idempotency_key: str | None, request_id: str) -> dict[str, Any]:
+def load(tenant: str, file: File, idempotency_key: str | None, by: Asker) -> dict[str, Any]:
     """Put a file of books into the bucket, where it is found as any other; the batch that it is.
 
     What its first lines show to be wrong is refused before anything is made.
     """
-    total = planning.count(file.data, _made(tenant, request_id).schema)
+    total = planning.count(file.data, _made(tenant, by.request_id).schema)
     announced = {
         "dataset": DATASET,
         "filename": file.filename[:1024],
         "size": len(file.data),
         "checksum": base64.b64encode(hashlib.sha256(file.data).digest()).decode(),
     }
-    item, _ = admit.create(tenant, announced, idempotency_key, request_id, records=total)
+    item, _ = admit.create(tenant, announced, idempotency_key, by, records=total)
     key = object_key(Tenant(tenant), UploadId(item["upload_id"]))
     if item["state"] == "awaiting_upload" and not s3.has_arrived(key):
         s3.write(key, "text/csv", [file.data])

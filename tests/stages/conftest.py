@@ -39,6 +39,7 @@ from chalicelib.aws import functions, s3, sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
+from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 
 CONTACTS = {
@@ -159,7 +160,7 @@ class Pipeline:
             "checksum": base64.b64encode(hashlib.sha256(body).digest()).decode(),
             "options": options,
         }
-        item, form = admit.create(self.tenant, taken("/v1/uploads", asked), None, "request-1")
+        item, form = admit.create(self.tenant, taken("/v1/uploads", asked), None, Asker("", "request-1"))
         boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
         return str(item["upload_id"])
 

@@ -13,6 +13,7 @@ from chalicelib.errors import Refused
 from chalicelib.forms import File
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection, pictures
+from chalicelib.postgres.timeline import Asker
 from chalicelib.table_rows import Addressed
 from tests.samples import SAMPLES
 from tests.stages.conftest import Pipeline, cut_into
@@ -23,7 +24,7 @@ HEADER = b"title,author,description\n"
 
 def sent(pipeline: Pipeline, body: bytes) -> str:
     """A file of books as the API takes it; the batch."""
-    batch = books.load(pipeline.tenant, File("a.csv", "text/csv", body), None, "request-1")
+    batch = books.load(pipeline.tenant, File("a.csv", "text/csv", body), None, Asker("", "request-1"))
     return str(batch["batch_id"])
 
 

@@ -14,6 +14,7 @@ from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
+from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, poison
 from tests.stages.test_api import FILE, Api, asked, is_problem
@@ -242,7 +243,7 @@ def test_a_retry_is_not_kept_for_less_time_than_what_it_corrects(api: Api) -> No
 def retried(pipeline: Pipeline, parent: str, body: bytes, **options: Any) -> str:
     """A retry of the parent with this file, loaded to its end."""
     asked_for = {"size": len(body), "options": options}
-    item, form = admit.retry(pipeline.tenant, parent, asked_for, None, "request-1")
+    item, form = admit.retry(pipeline.tenant, parent, asked_for, None, Asker("", "request-1"))
     boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
     pipeline.split(item["upload_id"])
     pipeline.load(pipeline.messages())
@@ -273,7 +274,7 @@ def test_a_retry_that_ends_when_the_rejects_have_gone_says_that_nobody_can_count
     parent = pipeline.run(BAD)["id"]
     retried(pipeline, parent, correction(b"a@x.org,Ada,1,1\n"))
     late = correction(b"b@x.org,Bob,2,2\n")
-    item, form = admit.retry(pipeline.tenant, parent, {"size": len(late)}, None, "request-1")
+    item, form = admit.retry(pipeline.tenant, parent, {"size": len(late)}, None, Asker("", "request-1"))
     boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=late)
     age(pipeline, parent, 31)
     assert pipeline.sweep()["files_expired"] == 1

@@ -14,6 +14,7 @@ import pytest
 from chalicelib import admit, rejects, report
 from chalicelib.errors import Refused
 from chalicelib.postgres import retries
+from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into, taken
 from tests.stages.test_journey_in_process import adds_up
@@ -27,7 +28,7 @@ Change = Callable[[list[dict[str, str]]], None]
 def send(pipeline: Pipeline, parent: str, body: bytes, key: str | None = None, **options: Any) -> str:
     """Announce a retry and put its bytes where the form says."""
     asked = {"filename": "fixed.csv", "size": len(body), "options": options}
-    item, form = admit.retry(pipeline.tenant, parent, taken(RETRIES, asked), key, "request-2")
+    item, form = admit.retry(pipeline.tenant, parent, taken(RETRIES, asked), key, Asker("", "request-2"))
     report.show_retries(pipeline.tenant, parent)
     boto3.client("s3").put_object(Bucket=settings().bucket, Key=form["fields"]["key"], Body=body)
     return str(item["upload_id"])
@@ -226,7 +227,7 @@ def test_a_retry_names_no_dataset_and_no_other_tenant_s_upload(pipeline: Pipelin
         ("ten_other", {"size": 1}, "upload_not_found"),
     ):
         with pytest.raises(Refused) as refused:
-            admit.retry(tenant, parent, taken(RETRIES, body), None, "request-2")
+            admit.retry(tenant, parent, taken(RETRIES, body), None, Asker("", "request-2"))
         assert refused.value.code == code
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chalicelib import report
+from chalicelib import report, tokens
 from chalicelib.errors import Refused
 from chalicelib.journey import TRANSITIONS
 from chalicelib.paging import Asked
@@ -159,3 +159,9 @@ def test_every_state_that_is_told_is_one_of_the_table(pipeline: Pipeline) -> Non
     states = {row["state"] for row in pipeline.sql("SELECT DISTINCT state FROM rowmill.event")}
     assert states - {None} <= set(TRANSITIONS)
     assert timeline.NOBODY.who == ""
+
+
+def test_who_sent_a_file_with_its_request_is_told_as_well(api: Api) -> None:
+    sent = api("POST", "/bulk-upload", b"title,author,description\na,b,c\n", Content_Type="text/csv").json_body
+    user = tokens.read(api.token).user_id
+    assert [(one["event"], one["by"]) for one in events(api.pipeline, sent["batch_id"])] == [("created", user)]
