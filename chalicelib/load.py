@@ -15,7 +15,6 @@ import psycopg
 
 from chalicelib import aws, rows
 from chalicelib.aws import s3
-from chalicelib.aws.sqs import MAX_DELAY_SECONDS
 from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, ChunkKey, Mode, Number
@@ -73,7 +72,7 @@ def _keep_pace(db: Connection, upload: ledger.Upload, key: ChunkKey) -> None:
     seconds = pace.wait(db, upload.dataset, key, rate) if rate and key.reading == "load" else 0.0
     if seconds > 0:
         detail = "The dataset takes no more rows a second."
-        raise NotYet("rows_throttled", detail, retry_after=min(math.ceil(seconds), MAX_DELAY_SECONDS))
+        raise NotYet("rows_throttled", detail, retry_after=math.ceil(seconds))
 
 
 def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
