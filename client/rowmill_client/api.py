@@ -143,9 +143,7 @@ class Rowmill:
     ) -> NewWebhook:
         """Have events posted to a URL: all of them, or these. The secret is in this answer, and in a rotation's."""
         body = {"url": url, "description": description} | ({} if events is None else {"events": list(events)})
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        answer = self._transport.call("POST", "webhooks", body=body, headers=headers, again=True)
-        return cast(NewWebhook, document(answer))
+        return cast(NewWebhook, document(self._make("webhooks", body, idempotency_key)))
 
     def iterate_webhooks(self, limit: int | None = None) -> Iterator[Webhook]:
         return cast(Iterator[Webhook], self._items("webhooks", {}, limit))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from . import output
 from .errors import Unusable
 from .parameters import AlwaysJson, DatasetName, Json, KeyMode, Limit, connect
-from .resources import Dataset, Descriptor
+from .resources import Descriptor
 from .storage import opened
+
+COLUMNS: Final = ["name", "version", "mode", "created_at"]
+SHARED_COLUMNS: Final = ["id", "name", "owner", "role", "created_at"]
 
 GrantedRole = Literal["reader", "writer"]
 Username = Annotated[str, typer.Argument(metavar="USERNAME", help="The other account's name.")]
@@ -43,7 +45,7 @@ def put_dataset(
     if as_json:
         output.json_document(dataset)
     else:
-        _show([dataset])
+        output.listing(COLUMNS, [dataset])
 
 
 def show_template(
@@ -59,10 +61,8 @@ def show_template(
     with connect() as rowmill:
         if name is not None:
             output.json_document(rowmill.get_template(name))
-        elif as_json:
-            output.json_array(rowmill.iterate_templates())
         else:
-            output.listing(["name", "title", "description"], rowmill.iterate_templates())
+            output.items(["name", "title", "description"], rowmill.iterate_templates(), as_json)
 
 
 def get_dataset(name: DatasetName, as_json: AlwaysJson = True) -> None:
@@ -104,12 +104,7 @@ def list_datasets(
     """
     with connect() as rowmill:
         datasets = rowmill.iterate_datasets(limit, shared=shared)
-        if as_json:
-            output.json_array(datasets)
-        elif shared:
-            output.listing(["id", "name", "owner", "role", "created_at"], datasets)
-        else:
-            _show(datasets)
+        output.items(SHARED_COLUMNS if shared else COLUMNS, datasets, as_json)
 
 
 def share(
@@ -151,14 +146,7 @@ def list_grants(name: DatasetName, as_json: Json = False, limit: Limit = None) -
     """
     with connect() as rowmill:
         grants = rowmill.iterate_grants(name, limit)
-        if as_json:
-            output.json_array(grants)
-        else:
-            output.listing(["username", "role", "granted_at"], grants)
-
-
-def _show(datasets: Iterable[Dataset]) -> None:
-    output.listing(["name", "version", "mode", "created_at"], datasets)
+        output.items(["username", "role", "granted_at"], grants, as_json)
 
 
 def _descriptor(path: Path) -> Descriptor:

@@ -42,10 +42,7 @@ def list_keys(as_json: Json = False, limit: Limit = None) -> None:
     """
     with connect() as rowmill:
         keys = rowmill.iterate_api_keys(limit)
-        if as_json:
-            output.json_array(keys)
-        else:
-            output.listing(["id", "name", "prefix", "role", "created_at", "expires_at"], keys)
+        output.items(["id", "name", "prefix", "role", "created_at", "expires_at"], keys, as_json)
 
 
 def delete_key(

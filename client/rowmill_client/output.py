@@ -85,6 +85,14 @@ def conclusion(upload: Upload) -> None:
     sys.stdout.write(summary(upload) + "\n")
 
 
+def items(columns: Sequence[str], found: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+    """Items as they arrive: these columns for a person, all of them for a program."""
+    if as_json:
+        json_array(found)
+    else:
+        listing(columns, found)
+
+
 def done(text: str, facts: Mapping[str, object], as_json: bool) -> None:
     """What a command has done that has nothing to show: a line for a person, or its facts for a program."""
     if as_json:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -247,7 +247,7 @@ def uploads(
     columns = ["id", "state", "dataset", "filename", "rows_total", "loaded", "rejected", "created_at"]
     with connect() as rowmill:
         found = rowmill.iterate_uploads(state, dataset, limit)
-        _list(columns, found, as_json)
+        output.items(columns, found, as_json)
 
 
 def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
@@ -260,7 +260,7 @@ def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
     columns += ["loaded", "updated", "skipped", "rejected", "attempts"]
     with connect() as rowmill:
         found = rowmill.iterate_chunks(upload_id, limit)
-        _list(columns, found, as_json)
+        output.items(columns, found, as_json)
 
 
 def events(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
@@ -271,11 +271,4 @@ def events(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
     """
     with connect() as rowmill:
         found = rowmill.iterate_events(upload_id, limit)
-        _list(["at", "event", "state", "by", "request_id", "details"], found, as_json)
-
-
-def _list(columns: list[str], items: Iterable[Mapping[str, Any]], as_json: bool) -> None:
-    if as_json:
-        output.json_array(items)
-    else:
-        output.listing(columns, items)
+        output.items(["at", "event", "state", "by", "request_id", "details"], found, as_json)

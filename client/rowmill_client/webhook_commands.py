@@ -47,11 +47,7 @@ def list_webhooks(as_json: Json = False, limit: Limit = None) -> None:
     Example: rowmill webhook list
     """
     with connect() as rowmill:
-        found = rowmill.iterate_webhooks(limit)
-        if as_json:
-            output.json_array(found)
-        else:
-            output.listing(COLUMNS, found)
+        output.items(COLUMNS, rowmill.iterate_webhooks(limit), as_json)
 
 
 def get_webhook(webhook: WebhookId, as_json: Json = False) -> None:
@@ -107,10 +103,8 @@ def ping_webhook(webhook: WebhookId, as_json: Json = False) -> None:
     """
     with connect() as rowmill:
         delivery = rowmill.ping_webhook(webhook)
-    if as_json:
-        output.json_document(delivery)
-    else:
-        output.note(f"{delivery['event_id']} is on its way; see: rowmill webhook deliveries {webhook}")
+    text = f"{delivery['event_id']} is on its way; see: rowmill webhook deliveries {webhook}"
+    output.done(text, delivery, as_json)
 
 
 def list_deliveries(webhook: WebhookId, as_json: Json = False, limit: Limit = None) -> None:
@@ -136,10 +130,7 @@ def delete_webhook(webhook: WebhookId, as_json: Json = False) -> None:
     """
     with connect() as rowmill:
         rowmill.delete_webhook(webhook)
-    if as_json:
-        output.json_document({"deleted": webhook})
-    else:
-        output.note(f"{webhook} is deleted")
+    output.done(f"{webhook} is deleted", {"deleted": webhook}, as_json)
 
 
 def _given(url: str | None, event: list[str] | None, only_named: bool, description: str | None) -> dict[str, Any]:
