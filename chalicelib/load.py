@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Final
@@ -143,16 +144,16 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             outcome = trial.check(db, table, upload.number, upload.mode, partial(found.text, orphans))
         else:
             outcome, held = _place(db, table, upload, prepared, orphans.keys())
-        errors = prepared.errors(outcome, upload.mode, orphans)
+        faulty = prepared.faulty(outcome, upload.mode, orphans)
         contested = prepared.contested_places(outcome, held)
-        located = prepared.located(sorted([*errors, *contested]))
-        if errors:
-            outcomes.add_rejections(db, upload.number, work.reading, prepared.rejections(errors, located))
+        located = prepared.located(array("q", sorted([*faulty.places, *contested])))
+        if faulty.places:
+            outcomes.add_rejections(db, upload.number, work.reading, prepared.rejections(faulty, located))
         if contested:
             outcomes.add_contested(db, upload.number, prepared.contested(contested, located))
         if found.origins and work.reading == "load":
             retries.add_origins(db, upload.number, work.first_record, found.origins)
-        counts = _count(work.records, outcome, len(errors), len(contested), upload.mode)
+        counts = _count(work.records, outcome, len(faulty.places), len(contested), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
         if work.reading == "load":
             changes.note(db, upload.dataset)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import merge
+from itertools import repeat
+from operator import itemgetter
 
 from chalicelib import formats, inference, rows
 from chalicelib.checking import conventions
@@ -17,6 +20,14 @@ from chalicelib.journey import CellError, Mode, Rejection, lineage
 from chalicelib.postgres import hashes, ledger, manifest, outcomes, staging
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """Records that do not load, in file order, and why; in few bytes, as they may be all."""
+
+    places: array[int]  # ascending
+    errors: list[Sequence[CellError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +83,30 @@ class Prepared:
         """Good rows whose key may be that of a row before them, or of another chunk: their indexes."""
         return self._hashes.repeated(hashes.of_others(db, self.work.key)) if self._hashes else ()
 
-    def errors(
-        self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]
-    ) -> dict[int, Sequence[CellError]]:
-        """Why rows do not load, by place; `orphans` are good rows that a foreign key keeps out, by index."""
-        errors: dict[int, Sequence[CellError]] = dict(self.found.checked.bad)
-        errors |= {self.found.checked.places[index]: missing for index, missing in orphans.items()}
-        for row, reason in outcome.refused:
-            errors[row - self._first] = [CellError(None, "db_rejected", reason)]
+    def faulty(self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]) -> Faulty:
+        """Records that do not load; `orphans` are good rows that a foreign key keeps out, by index."""
+        bad, good, first = self.found.checked.bad, self.found.checked.places, self._first
+        causes: list[Iterable[tuple[int, Sequence[CellError]]]] = [
+            ((place, bad[place]) for place in sorted(bad)),
+            ((good[index], orphans[index]) for index in sorted(orphans)),
+            ((row - first, [CellError(None, "db_rejected", reason)]) for row, reason in sorted(outcome.refused)),
+        ]
         if mode == "insert":
-            first = self._first
-            for key, found in outcome.in_database.items():
-                met = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]  # one for all: they may be the whole chunk
-                errors |= ((row - first, met) for row in found)
-        return errors
+            for key, rows_met in outcome.in_database.items():
+                met = [CellError(key, IN_DATABASE, DETAILS[IN_DATABASE])]
+                causes.append(zip((row - first for row in sorted(rows_met)), repeat(met)))
+        found = Faulty(array("q"), [])
+        for place, errors in merge(*causes, key=itemgetter(0)):
+            found.places.append(place)
+            found.errors.append(errors)
+        return found
 
     def contested_places(self, outcome: staging.Outcome, held: Sequence[int]) -> Sequence[int]:
         """The places, in file order, of rows that settling decides on: what was found so, and good rows held back."""
         places = self.found.checked.places
-        return sorted([*(row - self._first for row in outcome.contested), *(places[index] for index in held)])
+        return array(
+            "q", sorted([*(row - self._first for row in outcome.contested), *(places[index] for index in held)])
+        )
 
     def located(self, places: Sequence[int]) -> Located:
         """Where the records at these places lie, which are in file order."""
@@ -101,11 +117,11 @@ class Prepared:
             found.lines.append(lines)
         return found
 
-    def rejections(self, errors: Mapping[int, Sequence[CellError]], located: Located) -> Iterator[Rejection]:
+    def rejections(self, faulty: Faulty, located: Located) -> Iterator[Rejection]:
         """The rows that do not load, in file order."""
-        for place in sorted(errors):
+        for place, errors in zip(faulty.places, faulty.errors, strict=True):
             line, raw = self._record(located, place)
-            yield Rejection(self.work.first_record + place, line, tuple(errors[place]), raw)
+            yield Rejection(self.work.first_record + place, line, tuple(errors), raw)
 
     def contested(self, places: Sequence[int], located: Located) -> Iterator[outcomes.Contested]:
         """The rows at these places, with their checked values, for settling."""

@@ -30,6 +30,7 @@ __all__ = [
     "Column",
     "Conventions",
     "Value",
+    "blame",
     "check",
     "columns_of",
     "judged",
@@ -49,7 +50,7 @@ class Checked:
 
     columns: list[Sequence[Value]]
     places: Sequence[int]
-    bad: dict[int, list[CellError]] = field(default_factory=dict)
+    bad: dict[int, Sequence[CellError]] = field(default_factory=dict)
 
 
 def check(
@@ -61,7 +62,7 @@ def check(
     known: Mapping[int, CellError] | None = None,
 ) -> Checked:
     """Check records of `width` cells; field f is cell `positions[f]` of a record. `known`: rows at fault already."""
-    bad: dict[int, list[CellError]] = {index: [error] for index, error in (known or {}).items()}
+    bad: dict[int, Sequence[CellError]] = {index: [error] for index, error in (known or {}).items()}
     places: Sequence[int] = range(len(rows))
     if bad or not {width}.issuperset(map(len, rows)):
         bad |= {index: [formats.misfit(row, width)] for index, row in enumerate(rows) if len(row) != width}
@@ -107,7 +108,7 @@ def _column_of(spec: Field, missing: tuple[str, ...], here: Reading) -> Column:
 
 
 def _column(
-    cells: Sequence[str], column: Column, places: Sequence[int], bad: dict[int, list[CellError]]
+    cells: Sequence[str], column: Column, places: Sequence[int], bad: dict[int, Sequence[CellError]]
 ) -> Sequence[Value]:
     """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
     changed = judged(_unsure(_fewer(cells), column), column)
@@ -115,11 +116,23 @@ def _column(
         return cells
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
     if errors:
-        for place, cell in zip(places, cells, strict=True):
-            if cell in errors:
-                bad.setdefault(place, []).append(errors[cell])
+        blame(bad, (found for found in zip(places, cells, strict=True) if found[1] in errors), errors)
     values = {cell: None if isinstance(value, CellError) else value for cell, value in changed.items()}
     return list(map(values.get, cells, cells))
+
+
+def blame(
+    bad: dict[int, Sequence[CellError]], found: Iterable[tuple[int, str]], errors: Mapping[str, CellError]
+) -> None:
+    """Add the errors of these wrong cells, each with its row's place. They may be in all rows: in few bytes."""
+    alone = {cell: (error,) for cell, error in errors.items()}  # one for all rows in which nothing else is wrong
+    for place, cell in found:
+        before = bad.setdefault(place, alone[cell])
+        if before is alone[cell]:
+            continue
+        if not isinstance(before, list):
+            before = bad[place] = list(before)
+        before.append(errors[cell])
 
 
 def judged(distinct: Iterable[str], column: Column) -> dict[str, Value | CellError]:

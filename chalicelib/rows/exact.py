@@ -43,7 +43,7 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     columns: list[list[Value]] = [[] for _ in shape.schema.fields]
     seen: list[dict[Value, Value]] = [{} for _ in shape.schema.fields]
     places: list[int] = []
-    bad: dict[int, list[CellError]] = {}
+    bad: dict[int, Sequence[CellError]] = {}
     lines: list[str] = []
     origins: list[int] = []
     count = 0

@@ -46,7 +46,7 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
     cells = _cells(data, shape.dialect, shape.width, records)
     if cells is None:
         return None
-    bad: dict[int, list[CellError]] = {}
+    bad: dict[int, Sequence[CellError]] = {}
     places: Sequence[int] = range(records)
     columns = [
         _column(cells[str(position)], column, bad)
@@ -121,7 +121,7 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     return count if proved else None
 
 
-def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -> pl.Series:
+def _column(cells: pl.Series, column: Column, bad: dict[int, Sequence[CellError]]) -> pl.Series:
     """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
     changed = checking.judged(_unsure(cells, column), column)
     if not changed:
@@ -129,8 +129,7 @@ def _column(cells: pl.Series, column: Column, bad: dict[int, list[CellError]]) -
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
     if errors:
         wrong = cells.is_in(list(errors)).arg_true()
-        for place, cell in zip(wrong, cells.gather(wrong), strict=True):
-            bad.setdefault(place, []).append(errors[cell])
+        checking.blame(bad, zip(wrong, cells.gather(wrong), strict=True), errors)
     return cells.replace(list(changed), [None if cell in errors else changed[cell] for cell in changed])
 
 
