@@ -62,7 +62,7 @@ def manual() -> Response:
 
 @app.route("/v1/auth/signup", methods=["POST"])
 def signup() -> Response:
-    return edge.session(app, 201, accounts.signup(edge.body(app)))
+    return edge.session(app, 201, accounts.signup(edge.body(app), edge.header(app, "idempotency-key")))
 
 
 @app.route("/v1/auth/login", methods=["POST"])

@@ -25,9 +25,11 @@ SESSION_LIFE: Final = timedelta(days=30)
 _USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
 
-def signup(body: Mapping[str, Any], email: str | None = None) -> dict[str, Any]:
+def signup(body: Mapping[str, Any], request: str | None = None, email: str | None = None) -> dict[str, Any]:
     """A new account in a tenant of its own, logged in. Raises Refused `username_taken` (409).
 
+    `request` is an Idempotency-Key: under the same one, for a day, the account that it made is logged in, if the
+    password is the account's; else Refused `idempotency_key_reused` (422). No answer is kept, as it holds tokens.
     An address is kept as it is given: nobody has proved to read there, so it opens nothing, and two may give the same.
     """
     _refuse_elsewhere()
@@ -42,7 +44,16 @@ def signup(body: Mapping[str, Any], email: str | None = None) -> dict[str, Any]:
         password_hash=passwords.hashed(password),
         email=email,
     )
-    people.add_account(connection(), account)
+    asked = None if request is None else tokens.digest(request)
+    try:
+        people.add_account(connection(), account, asked)
+    except Refused:
+        made = people.find_account(connection(), username, asked) if asked else None
+        if made is None:
+            raise
+        if not passwords.matches(made.password_hash, password):
+            raise Refused("idempotency_key_reused", "This Idempotency-Key came with another body before.") from None
+        account = made
     return _begin(account)
 
 

@@ -25,7 +25,8 @@ def _accounts(app: edge.App) -> None:
     def book_signup() -> Response:
         asked = edge.body(app)
         named = {name: asked[name] for name in ("username", "password")}
-        return edge.session(app, 201, _told(accounts.signup(named, asked.get("email"))))
+        made = accounts.signup(named, edge.header(app, "idempotency-key"), asked.get("email"))
+        return edge.session(app, 201, _told(made))
 
     @app.route("/login", methods=["POST"])
     def book_login() -> Response:

@@ -7,7 +7,9 @@ from typing import Final
 from chalicelib.contract.datasets import PAGED
 from chalicelib.contract.words import (
     IDEMPOTENCY_KEY,
+    IDEMPOTENCY_KEY_REUSED,
     IF_NONE_MATCH,
+    KEY_INVALID,
     MOMENT,
     ORIGIN_FOREIGN,
     REPEATED,
@@ -89,8 +91,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "ApiKeys": page_of("ApiKey"),
 }
 
+SIGNUP_KEY: Final = Parameter(
+    IDEMPOTENCY_KEY.schema,
+    "The same key and body again, within 24 hours: the account that it made is logged in.",
+    KEY_INVALID,
+)
 SIGNUP_ERRORS: Final = (
     _ELSEWHERE,
+    IDEMPOTENCY_KEY_REUSED,
     Error(409, "username_taken", "Somebody has this username."),
     Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
     Error(422, "password_invalid", "The password is too short or too long."),
@@ -111,6 +119,7 @@ OPERATIONS: Final = (
         "An account in a tenant of its own",
         {201: Answer("It is made, and logged in.", ref("Session"), _KEPT)},
         body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
+        headers={"Idempotency-Key": SIGNUP_KEY},
         errors=SIGNUP_ERRORS,
         is_open=True,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from chalicelib.contract.accounts import LOGIN_ERRORS, SIGNUP_ERRORS
+from chalicelib.contract.accounts import LOGIN_ERRORS, SIGNUP_ERRORS, SIGNUP_KEY
 from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED
 from chalicelib.contract.templates import PICTURE_INVALID
 from chalicelib.contract.uploads import ADMISSION
@@ -132,6 +132,7 @@ OPERATIONS: Final = (
             codes={"username": "username_invalid", "password": "password_invalid"},
             media=_FORMS,
         ),
+        headers={"Idempotency-Key": SIGNUP_KEY},
         errors=SIGNUP_ERRORS,
         is_open=True,
     ),

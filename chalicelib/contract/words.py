@@ -206,9 +206,12 @@ IDEMPOTENCY_KEY: Final = Parameter(
     "The same key with the same body answers what the first request made, for 24 hours; with another body 422.",
     KEY_INVALID,
 )
+IDEMPOTENCY_KEY_REUSED: Final = Error(
+    422, "idempotency_key_reused", "This Idempotency-Key came with another body before."
+)
 REPEATED: Final = (
     Error(409, "idempotency_conflict", "A request with this Idempotency-Key is under way."),
-    Error(422, "idempotency_key_reused", "This Idempotency-Key came with another body before."),
+    IDEMPOTENCY_KEY_REUSED,
 )
 IF_NONE_MATCH: Final = Parameter(TEXT, "ETags that the client has: 304 if one of them still holds (RFC 9110).")
 IF_MATCH: Final = Parameter(TEXT, "The ETag that the change is meant for: 412 if it has another by now.")

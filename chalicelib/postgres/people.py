@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from chalicelib.datasets import Dataset, is_dataset_id, is_dataset_name, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Mode, rfc3339
-from chalicelib.postgres import changes
+from chalicelib.postgres import changes, repeats
 from chalicelib.postgres.connection import Connection
 from chalicelib.roles import Role, hold_to
 
@@ -28,15 +28,15 @@ class Account:
     email: str | None = None
 
 
-def add_account(connection: Connection, account: Account) -> None:
-    """A new tenant with its first account. Raises Refused `username_taken`."""
+def add_account(connection: Connection, account: Account, asked: bytes | None = None) -> None:
+    """A new tenant with its first account, `asked` for under this Idempotency-Key. Raises Refused `username_taken`."""
     try:
         with connection.transaction():
             connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s)", (account.tenant,))
             connection.execute(
-                "INSERT INTO rowmill.account (user_id, tenant, username, password_hash, email)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                (account.user_id, account.tenant, account.username, account.password_hash, account.email),
+                "INSERT INTO rowmill.account (user_id, tenant, username, password_hash, email, asked)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (account.user_id, account.tenant, account.username, account.password_hash, account.email, asked),
             )
     except psycopg.errors.UniqueViolation:
         raise Refused("username_taken", "This username is taken.", status=409) from None
@@ -53,11 +53,15 @@ def settle(connection: Connection, user_id: str, tenant: str) -> None:
         )
 
 
-def find_account(connection: Connection, username: str) -> Account | None:
-    """The account with this name, whatever its case."""
+def find_account(connection: Connection, username: str, asked: bytes | None = None) -> Account | None:
+    """The account with this name, whatever its case; with `asked` only if this Idempotency-Key made it in a day."""
     row = connection.execute(
-        "SELECT user_id, tenant, username, password_hash FROM rowmill.account WHERE lower(username) = lower(%s)",
-        (username,),
+        f"""
+        SELECT user_id, tenant, username, password_hash FROM rowmill.account
+        WHERE lower(username) = lower(%(username)s)
+            AND (%(asked)s::bytea IS NULL OR (asked = %(asked)s AND created_at > now() - {repeats.KEPT}))
+        """,
+        {"username": username, "asked": asked},
     ).fetchone()
     return Account(*row) if row else None
 

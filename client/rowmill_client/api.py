@@ -93,11 +93,12 @@ class Rowmill:
 
     def signup(self, username: str, password: str) -> Session:
         """Create an account and its tenant; later calls are made in its session."""
-        return self._enter("signup", username, password)
+        return self._keep(self._make("auth/signup", {"username": username, "password": password}))
 
     def login(self, username: str, password: str) -> Session:
         """Later calls are made in the session this gives."""
-        return self._enter("login", username, password)
+        body = {"username": username, "password": password}
+        return self._keep(self._transport.call("POST", "auth/login", body=body))
 
     def refresh(self) -> Session:
         """Exchange both tokens for the next ones, as every call does by itself when its token has run out."""
@@ -109,10 +110,6 @@ class Rowmill:
         with self._transport.keeper.turn() as tokens:
             self._transport.call("POST", "auth/logout", body={"refresh": _refresh_token(tokens)}, again=True)
             self._transport.keeper.keep(Tokens())
-
-    def _enter(self, door: str, username: str, password: str) -> Session:
-        body = {"username": username, "password": password}
-        return self._keep(self._transport.call("POST", f"auth/{door}", body=body))
 
     def _keep(self, answer: httpx.Response) -> Session:
         session = cast(Session, document(answer))

@@ -17,6 +17,7 @@ from tests.stages.test_api import CREDENTIALS, Api, is_problem
 KEYLESS = {"fields": [{"name": "note", "type": "string"}, {"name": "n", "type": "integer"}]}
 ROWS = "/v1/datasets/notes/rows"
 KEYS = "/v1/api-keys"
+SIGNUP = "/v1/auth/signup"
 
 
 @pytest.fixture
@@ -116,6 +117,31 @@ def test_an_answer_is_kept_for_a_day_and_then_forgotten(api: Api) -> None:
     assert count(api) == 3
     assert api.pipeline.sweep()["answers_forgotten"] == 1
     is_problem(api("POST", ROWS, {"note": "a"}, Idempotency_Key="one"), 422, "idempotency_key_reused")
+
+
+# An account, whose answer holds tokens and is not kept
+
+
+def test_who_lost_the_answer_to_a_signup_may_ask_again_under_its_key(api: Api) -> None:
+    cy = CREDENTIALS | {"username": "cy"}
+    first, again = [api("POST", SIGNUP, cy, Authorization="", Idempotency_Key="one") for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json_body["tenant_id"] == again.json_body["tenant_id"]
+    assert first.json_body["refresh"] != again.json_body["refresh"]
+    for one in (first, again):
+        bearer = f"Bearer {one.json_body['access']}"
+        assert api.get("/v1/datasets", Authorization=bearer).status_code == 200
+
+
+def test_nobody_else_is_let_in_by_a_repeated_signup(api: Api) -> None:
+    cy = CREDENTIALS | {"username": "cy"}
+    api("POST", SIGNUP, cy, Authorization="", Idempotency_Key="one")
+    other = cy | {"password": "another horse"}
+    is_problem(api("POST", SIGNUP, other, Authorization="", Idempotency_Key="one"), 422, "idempotency_key_reused")
+    is_problem(api("POST", SIGNUP, cy, Authorization="", Idempotency_Key="two"), 409, "username_taken")
+    is_problem(api("POST", SIGNUP, cy, Authorization=""), 409, "username_taken")
+    api.pipeline.sql("UPDATE rowmill.account SET created_at = created_at - interval '24 hours 1 minute'")
+    is_problem(api("POST", SIGNUP, cy, Authorization="", Idempotency_Key="one"), 409, "username_taken")
 
 
 # An API key, whose secret is told and not kept
