@@ -70,6 +70,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rows_total": seen["rows_total"],
         **{name: seen[name] for name in COUNTS},
+        "rows_visible": seen["rows_visible"],
         "valid": seen["valid"],
         "percent": 100.0 if over or not total else round(min(99.9, 100 * seen["bytes_done"] / total), 1),
         "chunks_total": seen["chunks_total"],
@@ -82,6 +83,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "timings": {
             "stored_at": rfc3339(seen["stored_at"]),
             "split_s": _between(seen["stored_at"], seen["split_at"]),
+            "first_rows_s": _between(seen["stored_at"], seen["first_visible_at"]),
             "load_s": _between(seen["first_started_at"], seen["finished_at"]),
             "stored_to_completed_s": _between(seen["stored_at"], seen["finished_at"]),
         },
@@ -108,6 +110,7 @@ def _between(first: datetime | None, last: datetime | None) -> float | None:
 _NOTHING_YET: Final[Mapping[str, Any]] = {
     "rows_total": None,
     **dict.fromkeys(COUNTS, 0),
+    "rows_visible": 0,
     "valid": 0,
     "percent": 0.0,
     "chunks_total": None,
@@ -119,7 +122,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "cost": None,
     "dialect": None,
     "mapping": None,
-    "timings": {"stored_at": None, "split_s": None, "load_s": None, "stored_to_completed_s": None},
+    "timings": dict.fromkeys(("stored_at", "split_s", "first_rows_s", "load_s", "stored_to_completed_s")),
     "error": None,
     "review": None,
     "expires_at": None,

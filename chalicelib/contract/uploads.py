@@ -212,6 +212,7 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "skipped": COUNT,
     "rejected": COUNT,
     "unprocessed": COUNT,
+    "rows_visible": {**COUNT, "description": "Of its rows those that are in the dataset's table by now, to be read."},
     "valid": {**COUNT, "description": "Rows that a check found good."},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
     "chunks_total": nullable(COUNT),
@@ -224,7 +225,8 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": "With what was detected."},
     "mapping": {"type": ["array", "null"], "items": ref("Column")},
     "timings": shown(
-        {"stored_at": nullable(MOMENT), "split_s": _SECONDS, "load_s": _SECONDS, "stored_to_completed_s": _SECONDS}
+        {"stored_at": nullable(MOMENT)}
+        | dict.fromkeys(("split_s", "first_rows_s", "load_s", "stored_to_completed_s"), _SECONDS)
     ),
     "error": {**nullable(_FAILURE), "additionalProperties": True},
     "review": {

@@ -25,6 +25,7 @@ _GROUPS: Final = """
            sum(loaded) AS loaded, sum(updated) AS updated, sum(skipped) AS skipped, sum(rejected) AS rejected,
            sum(contested) AS contested, count(started_at) AS begun, min(started_at) AS started_from,
            min(created_at) AS cut_from, max(created_at) AS cut_until, max(finished_at) AS finished_until,
+           min(finished_at) FILTER (WHERE loaded + updated > 0) AS visible_from,
            date_part('epoch', sum(coalesce(finished_at, statement_timestamp()) - started_at)) AS age,
            -- Only where it is asked for: of a file of a billion rows this is most of the work.
            sum(CASE WHEN state = 'loaded' AND started_at > statement_timestamp() - %(paced)s
@@ -42,6 +43,7 @@ _SHOWN: Final = """
     coalesce(sum(rejected) FILTER (WHERE is_now), 0)::bigint AS rejected,
     coalesce(sum(contested) FILTER (WHERE is_now), 0)::bigint AS contested,
     min(started_from) FILTER (WHERE is_now) AS first_started_at,
+    min(visible_from) FILTER (WHERE is_now) AS first_visible_at,
     coalesce(sum(records) FILTER (WHERE is_now AND state IN ('dead', 'canceled')), 0)::bigint AS given_up,
     coalesce(sum(records) FILTER (WHERE is_now AND state = 'loaded'), 0)::bigint AS records_done
 """
@@ -92,6 +94,8 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    u.plan, u.stored_at, u.split_at, u.finished_at,
                    c.chunks_done, c.bytes_done, c.updated, c.skipped, c.rejected, c.first_started_at, c.contested,
                    CASE u.pass WHEN 'load' THEN c.loaded ELSE 0 END AS loaded,
+                   CASE u.pass WHEN 'load' THEN c.loaded + c.updated ELSE 0 END AS rows_visible,
+                   CASE u.pass WHEN 'load' THEN c.first_visible_at END AS first_visible_at,
                    CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,
                    -- What was only checked when the upload ended has not been processed.
                    c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded

@@ -257,6 +257,7 @@ class Upload(TypedDict):
     skipped: int
     rejected: int
     unprocessed: int
+    rows_visible: NotRequired[int]
     valid: NotRequired[int]
     bytes_total: int
     percent: float

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from chalice.app import SQSEvent
 
-from chalicelib import aws, edge, load, mend, settle, split
+from chalicelib import aws, edge, load, mend, report, settle, split
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.logs import logger
@@ -141,6 +141,43 @@ def test_messages_go_out_while_the_scan_runs(pipeline: Pipeline, monkeypatch: py
     pipeline.split(upload_id)
     assert len(sent) == 5
     assert 0 == sent[0] < sent[2] < sent[4] < 15
+
+
+def test_rows_can_be_read_while_the_scan_runs_and_the_status_says_how_many(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 10_000)
+    monkeypatch.setattr(split, "FLUSH_SECONDS", 0)
+    pipeline.dataset({"fields": [{"name": name, "type": "string"} for name in ("email", "name", "age")]})
+    upload_id = pipeline.create(b"email,name,age\n" + b"a@x.org,somebody with a name,1\n" * 150_000)
+    real, seen = s3.stream, []
+
+    def work() -> None:
+        pipeline.load(pipeline.messages())
+        connection.close()
+
+    def watched(*args: Any) -> Any:
+        for block in real(*args):
+            worker = threading.Thread(target=work)
+            worker.start()
+            worker.join()
+            row = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]
+            report.show(row["number"])
+            upload = pipeline.upload(upload_id)
+            assert pipeline.sql(f'SELECT count(*) FROM "{pipeline.tenant}".contacts') == [
+                {"count": upload["rows_visible"]}
+            ]
+            assert (upload["rows_total"], upload["timings"]["split_s"]) == (None, None)
+            seen.append(upload["rows_visible"])
+            yield block
+
+    monkeypatch.setattr(s3, "stream", watched)
+    pipeline.split(upload_id)
+    assert 0 == seen[0] < seen[2] < seen[4] < 150_000
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["rows_visible"]) == ("completed", 150_000)
+    assert 0 < upload["timings"]["first_rows_s"] < upload["timings"]["stored_to_completed_s"]
 
 
 def test_what_a_chunk_logs_carries_the_id_of_the_request(pipeline: Pipeline) -> None:
