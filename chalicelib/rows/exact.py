@@ -24,7 +24,7 @@ NULL: Final = "\\N"
 _ESCAPES: Final = str.maketrans(SPECIAL)
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 PIECE_ROWS: Final = 8192
-PIECE_LENGTH: Final = 8 * 1024 * 1024  # characters
+PIECE_LENGTH: Final = 2 * 1024 * 1024  # characters
 
 
 @contextmanager
@@ -99,8 +99,14 @@ def _text(
         taken = [index for index in taken if index not in gone]
     if schema.keys and lines:
         taken = sorted(taken, key=_sort_keys(checked, schema).__getitem__)
-    for start in range(0, len(taken), PIECE_ROWS):
-        yield from _encoded([lines[index] for index in taken[start : start + PIECE_ROWS]])
+    step = rows_a_piece(len(lines), sum(map(len, lines)))
+    for start in range(0, len(taken), step):
+        yield from _encoded([lines[index] for index in taken[start : start + step]])
+
+
+def rows_a_piece(rows: int, size: int) -> int:
+    """How many of a chunk's rows to write at once, of so many bytes together: few enough not to be held twice."""
+    return max(1, min(PIECE_ROWS, rows * PIECE_LENGTH // max(1, size)))
 
 
 def _encoded(lines: Sequence[str]) -> Iterator[bytes]:

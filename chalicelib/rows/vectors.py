@@ -26,7 +26,7 @@ from chalicelib.formats import MAX_CELL, Dialect, may_hold_large
 from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
-from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL
+from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL, rows_a_piece
 from chalicelib.rows.shape import Rows, Shape
 
 _WHOLE: Final = r"\A(?:{})\z"
@@ -154,8 +154,10 @@ def _text(
     if len(left_out) == len(lineage):
         return
     kept = ~pl.int_range(len(lineage), eager=True).is_in(list(left_out)) if left_out else None
-    pieces = _pieces(_escaped(columns, schema).with_columns(lineage.alias("_row")), kept)
-    for piece in _in_order(pieces, _order(columns, schema, kept)) if schema.keys else pieces:
+    frame = _escaped(columns, schema).with_columns(lineage.alias("_row"))
+    step = rows_a_piece(frame.height, int(frame.estimated_size()))
+    pieces = _in_order(frame, kept, step, _order(columns, schema, kept)) if schema.keys else _pieces(frame, kept, step)
+    for piece in pieces:
         out = BytesIO()
         piece.write_csv(out, include_header=False, separator=SEPARATOR, quote_style="never", null_value=NULL)
         yield out.getvalue()
@@ -177,18 +179,26 @@ def _escaped_texts(column: pl.Series) -> pl.Series:
     return column.str.replace_many(list(SPECIAL), list(SPECIAL.values()))
 
 
-def _pieces(frame: pl.DataFrame, kept: pl.Series | None) -> Iterator[pl.DataFrame]:
+def _pieces(frame: pl.DataFrame, kept: pl.Series | None, step: int) -> Iterator[pl.DataFrame]:
     """In pieces, as all of a chunk's text, or a copy of its rows, would be as large as all that is held of it."""
-    for place, piece in enumerate(frame.iter_slices(PIECE_ROWS)):
-        yield piece if kept is None else piece.filter(kept.slice(place * PIECE_ROWS, PIECE_ROWS))
+    for place, piece in enumerate(frame.iter_slices(step)):
+        yield piece if kept is None else piece.filter(kept.slice(place * step, step))
 
 
-def _in_order(pieces: Iterable[pl.DataFrame], order: pl.Series) -> Iterator[pl.DataFrame]:
-    """The rows in this order, each as its line: one cell is put in its place in half the time that a row of them is."""
+def _in_order(frame: pl.DataFrame, kept: pl.Series | None, step: int, order: pl.Series) -> Iterator[pl.DataFrame]:
+    """The rows in this order, each as its line: one cell is put in its place in half the time that a row of them is.
+
+    Long rows are put there as they are, as their lines would be held beside them, and be as large.
+    """
+    if step < PIECE_ROWS:
+        places = order if kept is None else kept.arg_true().gather(order)
+        for start in range(0, len(places), step):
+            yield frame[places.slice(start, step)]
+        return
     line = pl.concat_str(pl.all().cast(pl.String).fill_null(NULL), separator=SEPARATOR)
-    lines = pl.concat([piece.select(line) for piece in pieces])
-    for start in range(0, len(order), PIECE_ROWS):
-        yield lines[order.slice(start, PIECE_ROWS)]
+    lines = pl.concat([piece.select(line) for piece in _pieces(frame, kept, step)])
+    for start in range(0, len(order), step):
+        yield lines[order.slice(start, step)]
 
 
 def _order(columns: Sequence[pl.Series], schema: Schema, kept: pl.Series | None) -> pl.Series:

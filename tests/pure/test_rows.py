@@ -137,11 +137,10 @@ def test_of_well_written_rows_both_ways_make_the_same(
     event(f"taken: {taken}")
 
 
-def test_a_chunk_of_many_pieces_is_numbered_and_sorted_as_one() -> None:
-    rows = [(n * 7919 % 20011, "few words" if n % 2 else "", "" if n % 4999 else "?", n) for n in range(1, 20001)]
-    data = "".join(
-        f"{key:05},{words},{seldom},{'x' if n % 89 == 0 else n}\n" for key, words, seldom, n in rows
-    ).encode()
+@pytest.mark.parametrize(("count", "words"), [(20_000, "few words"), (4_000, "many words " * 100)])
+def test_a_chunk_of_many_pieces_is_numbered_and_sorted_as_one(count: int, words: str) -> None:
+    rows = [(n * 7919 % 20011, words if n % 2 else "", "" if n % 4999 else "?", n) for n in range(1, count + 1)]
+    data = "".join(f"{key:05},{text},{seldom},{'x' if n % 89 == 0 else n}\n" for key, text, seldom, n in rows).encode()
     assert len(data) > PROVABLE
     fields: list[dict[str, Any]] = [{"type": "integer"}, {"type": "boolean"}, {"type": "string"}, {"type": "string"}]
     assert assert_same(data, shape_of(fields, 2, Dialect(), Conventions()))
