@@ -26,7 +26,7 @@ from chalicelib.journey import TERMINAL
 
 CHUNKS: Final = "0:1048576:100000"  # so that files of a few megabytes have several
 SIZES: Final = ((24, 300, 5_000), (10, 15_000, 60_000), (6, 120_000, 240_000))  # how many of from, to rows
-SECONDS: Final = 25  # that the uploads arrive in
+SECONDS: Final = 10  # that the uploads arrive in
 
 
 @dataclass(frozen=True, slots=True)
