@@ -191,7 +191,15 @@ def _dialect(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a file that makes its own dataset: what a dataset is needed for is said when it is confirmed."""
-    unfit_at_all = {"mode", "mapping", "validate_only", "max_errors", "max_error_percent", "on_duplicate_file"}
+    unfit_at_all = {
+        "mode",
+        "mapping",
+        "validate_only",
+        "max_errors",
+        "max_error_percent",
+        "on_duplicate_file",
+        "on_drift",
+    }
     if unfit := sorted(options.keys() & unfit_at_all):
         raise _invalid(f"options.{unfit[0]}", "does not go with infer")
     if not is_dataset_name(dataset) or is_dataset_id(dataset):
@@ -211,7 +219,7 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["validate_only"] = True
     if options.get("on_duplicate_file") == "reject":
         further["on_duplicate_file"] = "reject"
-    return further | _given(options, "sheet", "max_errors", "max_error_percent", "notify", "retention")
+    return further | _given(options, "sheet", "max_errors", "max_error_percent", "on_drift", "notify", "retention")
 
 
 def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from chalicelib.postgres import (
     manifest,
     outcomes,
     pace,
+    profiles,
     references,
     retries,
     staging,
@@ -155,6 +156,8 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             retries.add_origins(db, upload.number, work.first_record, found.origins)
         counts = _count(work.records, outcome, len(faulty.places), len(contested), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
+        if upload.is_profiled:
+            profiles.add(db, upload.number, work.n, prepared.profile)
         if work.reading == "load":
             changes.note(db, upload.dataset)
 

@@ -15,6 +15,7 @@ from operator import itemgetter
 from chalicelib import formats, inference, rows
 from chalicelib.checking import conventions
 from chalicelib.datasets import read_schema
+from chalicelib.drift import Column
 from chalicelib.formats import Dialect
 from chalicelib.journey import CellError, Mode, Rejection, lineage
 from chalicelib.postgres import hashes, ledger, manifest, outcomes, staging
@@ -68,6 +69,11 @@ class Prepared:
     @cached_property
     def _hashes(self) -> rows.KeyHashes | None:
         return rows.key_hashes(self.found.checked.columns, self.shape.schema)
+
+    @cached_property
+    def profile(self) -> list[Column]:
+        """What the columns of its good rows are like."""
+        return rows.profile(self.found.checked.columns, self.shape.schema)
 
     def leave_hashes(self, db: Connection) -> None:
         """Let the upload's other chunks see which keys are here."""

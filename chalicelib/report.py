@@ -90,6 +90,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "error": seen["error"],
         "mode": seen["mode"],
         "review": seen["review"] if seen["state"] == "needs_review" else None,
+        "drift": seen["drift"],
         "expires_at": _after(seen["finished_at"], _retention(seen["options"]).files_days),
         "forgotten_at": _after(seen["finished_at"], _retention(seen["options"]).status_days),
     }
@@ -125,6 +126,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "timings": dict.fromkeys(("stored_at", "split_s", "first_rows_s", "load_s", "stored_to_completed_s")),
     "error": None,
     "review": None,
+    "drift": None,
     "expires_at": None,
     "forgotten_at": None,
 }

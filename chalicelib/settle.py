@@ -16,7 +16,7 @@ from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, projection, trial
+from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, profiles, projection, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -60,7 +60,8 @@ def _end(db: Connection, number: Number) -> None:
         if seen is None or not standing.is_all_in or standing.has_contested:
             return
         is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
-        loads = is_passed and _pass(db, seen)
+        is_unlike = "on_drift" in seen["options"] and _is_unlike(db, number)
+        loads = is_passed and _pass(db, seen, is_unlike=is_unlike)
         if not is_passed:
             dead = manifest.list_given_up(db, number, MOST_GIVEN_UP) if seen["unprocessed"] else []
             ledger.end(db, number, *_verdict(seen, dead))
@@ -68,9 +69,19 @@ def _end(db: Connection, number: Number) -> None:
         sqs.send_for_split(seen["tenant"], seen["upload_id"])
 
 
-def _pass(db: Connection, seen: Mapping[str, Any]) -> bool:
+def _is_unlike(db: Connection, number: Number) -> bool:
+    """Whether an upload that asks for it is unlike those before; what differs is kept for the status to show."""
+    upload = ledger.find(db, number)
+    if upload is None or not upload.is_profiled:
+        return False
+    found = profiles.judge(db, number, upload.dataset, read_schema(upload.descriptor))
+    return bool(found and found["differences"])
+
+
+def _pass(db: Connection, seen: Mapping[str, Any], *, is_unlike: bool) -> bool:
     """A check that is over and has passed waits for somebody to look at it, or loads: whether it loads."""
-    if not seen["options"].keys() & {"validate_only", "infer"}:
+    is_held = is_unlike and seen["options"].get("on_drift") == "hold"
+    if not is_held and not seen["options"].keys() & {"validate_only", "infer"}:
         return passes.begin_load(db, seen["number"], LOADING)
     infers = "infer" in seen["options"]
     if passes.await_review(db, seen["number"], _review(db, seen) if infers else None) and infers:

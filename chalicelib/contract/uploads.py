@@ -114,6 +114,11 @@ _OPTIONS: Final = closed(
             "default": "standard",
             "description": "How long file, rejects and status are kept after the end; loaded rows stay.",
         },
+        "on_drift": {
+            "type": ["string", "null"],
+            "enum": ["warn", "hold", None],
+            "description": "Where columns are unlike those of the uploads before: say so, or wait to be confirmed.",
+        },
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
         "notify": closed(
@@ -233,6 +238,10 @@ _UPLOAD: Final[dict[str, Schema]] = {
         **nullable(shown({"schema": ref("TableSchema"), "dialect": ANYTHING, "rows": listed(listed(TEXT))})),
         "description": "What a file without a dataset was found to be, while it waits to be confirmed.",
     },
+    "drift": {
+        **nullable(shown({"compared_with": COUNT, "differences": listed(ref("Difference"))})),
+        "description": "Where columns are unlike those of so many uploads before; null unless `on_drift` asks for it.",
+    },
     "expires_at": {**nullable(MOMENT), "description": "When its file and rejects go; null before its end."},
     "forgotten_at": {**nullable(MOMENT), "description": "When all else of it goes, but the loaded rows."},
     "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
@@ -317,6 +326,16 @@ _ANSWERED: Final[dict[str, Schema]] = {
         description="A byte range of the file, and what became of its records.",
     ),
     "ChunkPage": page_of("Chunk"),
+    "Difference": shown(
+        {
+            "column": TEXT,
+            "measure": {"type": "string", "enum": ["null_rate", "range", "length", "values", "distinct"]},
+            "was": {"description": "Of the uploads before: from and to, or how many different values."},
+            "is": {"description": "Of this one."},
+            "new": listed(TEXT, description="Values that were never there, the first ten."),
+        },
+        "new",
+    ),
     "Event": shown(
         {
             "id": COUNT,

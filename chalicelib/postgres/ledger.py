@@ -84,10 +84,16 @@ class Upload:
         """Whether a check pass comes before the pass that loads."""
         return is_checked_first(self.options)
 
+    @property
+    def is_profiled(self) -> bool:
+        """Whether the pass that it is in tells what its columns are like."""
+        return "on_drift" in self.options and (self.reading == "check") == self.is_checked_first
+
 
 def is_checked_first(options: Mapping[str, Any]) -> bool:
     """Whether uploads with these options are read twice: for somebody to look at, or to keep to a budget."""
-    return bool(options.keys() & {"validate_only", "infer", "max_errors", "max_error_percent"})
+    waits = options.get("on_drift") == "hold"
+    return waits or bool(options.keys() & {"validate_only", "infer", "max_errors", "max_error_percent"})
 
 
 _SELECT_UPLOAD: Final = """

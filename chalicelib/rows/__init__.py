@@ -14,10 +14,11 @@ from typing import Protocol, cast
 
 from chalicelib.cells import Value
 from chalicelib.datasets import Schema
+from chalicelib.drift import Column
 from chalicelib.rows import exact
 from chalicelib.rows.shape import Rows, Shape
 
-__all__ = ["KeyHashes", "Rows", "Shape", "key_hashes", "read", "warm"]
+__all__ = ["KeyHashes", "Rows", "Shape", "key_hashes", "profile", "read", "warm"]
 
 
 class KeyHashes(Protocol):
@@ -51,6 +52,14 @@ def key_hashes(columns: Sequence[Sequence[Value]], schema: Schema) -> KeyHashes 
     """Of the checked columns of a chunk's good rows; None if there is no key, or nothing to hash with."""
     vectors = _vectors() if schema.keys and len(columns[0]) else None
     return cast(KeyHashes, vectors.KeyHashes.of(columns, schema)) if vectors else None
+
+
+def profile(columns: Sequence[Sequence[Value]], schema: Schema) -> list[Column]:
+    """What the checked columns of a chunk's good rows are like. All chunks of an upload must be read alike, for one
+    hash is compared with another: with polars, or all without it.
+    """
+    of = (_vectors() or exact).profile
+    return [of(column, field) for column, field in zip(columns, schema.fields, strict=True)]
 
 
 def warm() -> None:

@@ -18,7 +18,8 @@ from typing import Final, cast
 
 import polars as pl
 
-from chalicelib import checking
+from chalicelib import checking, drift
+from chalicelib.cells import Field
 from chalicelib.cells.texts import ANY
 from chalicelib.checking import Checked, Column, Value
 from chalicelib.datasets import Schema
@@ -36,6 +37,7 @@ _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _FIRST: Final = itemgetter(slice(1))
 _LAST: Final = itemgetter(slice(-1, None))
 SEPARATOR: Final = "\t"
+PROFILED: Final = 7  # the salt of hashes that no key has
 _ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
 
@@ -221,6 +223,29 @@ def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl
 def _beginning(texts: pl.Series) -> pl.Series:
     """The first 8 bytes as a number, which orders most texts: numbers are sorted in half the time."""
     return texts.str.pad_end(8, "\0").cast(pl.Binary).bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
+
+
+def profile(column: Sequence[Value], field: Field) -> drift.Column:
+    """As rows.profile, of one column."""
+    texts = _texts(column)
+    present = texts.drop_nulls()
+    hashes = present.hash(PROFILED).unique()
+    values = dict(present.value_counts().iter_rows()) if len(hashes) <= drift.MOST_VALUES else None
+    measures = _measured(present, field).cast(pl.Float64, strict=False)
+    finite = measures.filter(measures.is_finite())
+    low, high = cast(tuple[float | None, float | None], (finite.min(), finite.max()))
+    return drift.Column(
+        len(texts), texts.null_count(), low, high, values, hashes.bottom_k(drift.SKETCH).sort().to_list()
+    )
+
+
+def _measured(present: pl.Series, field: Field) -> pl.Series:
+    """What of a value is compared with others (drift.Column)."""
+    if field.type in drift.NUMBERS:
+        return present.str.strip_prefix("+")
+    if field.type in drift.DAYS:
+        return present.str.head(10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32)
+    return present.str.len_chars()
 
 
 @dataclass(frozen=True, slots=True)

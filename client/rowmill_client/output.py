@@ -80,9 +80,16 @@ def conclusion(upload: Upload) -> None:
     if cost := upload.get("cost"):
         each = f", {rate:.6f} for a million rows" if (rate := cost["usd_per_million_rows"]) is not None else ""
         note(f"on AWS that would cost about {cost['usd']:.6f} USD{each} ({cost['estimate']}), without the database")
+    for one in (upload.get("drift") or {"differences": ()})["differences"]:
+        note(_difference(one))
     if upload["state"] == "needs_review":
         note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    new = f", new: {', '.join(map(cell, one['new']))}" if one.get("new") else ""
+    return f"unlike before: {cell(one['column'])}, {one['measure']} was {one['was']}, is {one['is']}{new}"
 
 
 def items(columns: Sequence[str], found: Iterable[Mapping[str, Any]], as_json: bool) -> None:

@@ -229,6 +229,22 @@ class Rate(TypedDict):
     bytes_per_s: int
 
 
+class Difference(TypedDict):
+    """Where a column is unlike those of the uploads before."""
+
+    column: str
+    measure: str
+    was: Any
+    new: NotRequired[list[str]]
+
+
+class Drift(TypedDict):
+    """What was found unlike the uploads before; `is` of a difference is not named here, as it is a word of Python."""
+
+    compared_with: int
+    differences: list[Difference]
+
+
 class Cost(TypedDict):
     """What an upload has cost on AWS by now: an estimate by list prices, which `estimate` names."""
 
@@ -277,6 +293,7 @@ class Upload(TypedDict):
     queued_before: NotRequired[int | None]
     cost: NotRequired[Cost | None]
     review: NotRequired[Review | None]
+    drift: NotRequired[Drift | None]
     upload: NotRequired[Ticket]
 
 

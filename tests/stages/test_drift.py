@@ -1,0 +1,132 @@
+"""Uploads that are unlike those before them: told, or held until somebody confirms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib.errors import Refused
+from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.test_review import loaded
+
+ORDERS = {
+    "fields": [
+        {"name": "n", "type": "integer", "constraints": {"unique": True}},
+        {"name": "land", "type": "string"},
+        {"name": "day", "type": "date"},
+    ]
+}
+_from = iter(range(0, 1_000_000, 200))
+
+
+def orders(lands: str = "DE FR IT", day: str = "2026-11-%02d") -> bytes:
+    """200 rows with numbers that no other file has; a land may be `-` for none."""
+    start, names = next(_from), [name.strip("-") for name in lands.split()]
+    rows = (f"{start + n},{names[n % len(names)]},{day % (1 + n % 28)}\n" for n in range(200))
+    return ("n,land,day\n" + "".join(rows)).encode()
+
+
+def ended(pipeline: Pipeline, body: bytes, **options: Any) -> dict[str, Any]:
+    """The upload when all has been done that follows from its file."""
+    upload_id = pipeline.run(body, "orders", **options)["id"]
+    while messages := pipeline.messages("intake"):
+        for message in messages:
+            pipeline.go_on(message)
+        pipeline.load(pipeline.messages())
+        pipeline.settle()
+    return pipeline.upload(upload_id)
+
+
+def measures(upload: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(one["column"], one["measure"]) for one in upload["drift"]["differences"]]
+
+
+def test_an_upload_like_those_before_loads_by_itself_and_another_waits_and_is_loaded_when_confirmed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 60)
+    pipeline.dataset(ORDERS, "orders")
+    first, second = (ended(pipeline, orders(), on_drift="hold") for _ in range(2))
+    assert [(one["state"], one["loaded"], one["drift"]["compared_with"]) for one in (first, second)] == [
+        ("completed", 200, 0),
+        ("completed", 200, 1),
+    ]
+    assert measures(second) == []
+    odd = ended(pipeline, orders("DE - - XX", "1926-11-%02d"), on_drift="hold")
+    assert (odd["state"], odd["valid"], odd["loaded"]) == ("needs_review", 200, 0)
+    assert odd["drift"] == {
+        "compared_with": 2,
+        "differences": [
+            {"column": "land", "measure": "null_rate", "was": [0.0, 0.0], "is": 0.5},
+            {"column": "land", "measure": "values", "was": 3, "is": 2, "new": ["XX"]},
+            {
+                "column": "day",
+                "measure": "range",
+                "was": ["2026-11-01", "2026-11-28"],
+                "is": ["1926-11-01", "1926-11-28"],
+            },
+        ],
+    }
+    assert len(pipeline.rows("orders")) == 400
+    confirmed = loaded(pipeline, odd["id"])
+    assert (confirmed["state"], confirmed["loaded"], confirmed["drift"]) == ("completed", 200, odd["drift"])
+    again = ended(pipeline, orders("DE - - XX", "1926-11-%02d"), on_drift="hold")
+    assert (again["state"], measures(again)) == ("completed", [])  # somebody has said that this is right
+
+
+def test_a_warning_is_told_and_the_upload_loads(pipeline: Pipeline) -> None:
+    pipeline.dataset(ORDERS, "orders")
+    ended(pipeline, orders(), on_drift="warn")
+    odd = ended(pipeline, orders("-"), on_drift="warn")
+    assert (odd["state"], odd["loaded"], measures(odd)) == ("completed", 200, [("land", "null_rate")])
+
+
+def test_a_check_that_somebody_looks_at_anyway_tells_it_then(pipeline: Pipeline) -> None:
+    pipeline.dataset(ORDERS, "orders")
+    ended(pipeline, orders(), on_drift="warn")
+    odd = ended(pipeline, orders("-"), on_drift="warn", validate_only=True)
+    assert (odd["state"], measures(odd)) == ("needs_review", [("land", "null_rate")])
+
+
+def test_what_nobody_let_in_is_no_example_for_others(pipeline: Pipeline) -> None:
+    pipeline.dataset(ORDERS, "orders")
+    ended(pipeline, orders(), on_drift="hold")
+    for _ in range(2):
+        odd = ended(pipeline, orders("-"), on_drift="hold")
+        assert (odd["state"], odd["drift"]["compared_with"]) == ("needs_review", 1)
+        assert pipeline.cancel(odd["id"])["state"] == "canceled"
+
+
+def test_a_chunk_that_comes_twice_counts_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 60)
+    pipeline.dataset(ORDERS, "orders")
+    upload_id = pipeline.create(orders(), "orders", on_drift="warn")
+    pipeline.split(upload_id)
+    messages = pipeline.messages()
+    pipeline.load([*messages[:2], *messages])
+    assert pipeline.upload(upload_id)["state"] == "completed"
+    (kept,) = pipeline.sql("SELECT profile FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    assert {column["name"]: column["rows"] for column in kept["profile"]} == {"n": 200, "land": 200, "day": 200}
+    assert pipeline.sql("SELECT FROM rowmill.profile") == []
+
+
+def test_nothing_is_kept_of_an_upload_that_does_not_ask(pipeline: Pipeline) -> None:
+    pipeline.dataset(ORDERS, "orders")
+    upload = ended(pipeline, orders())
+    assert upload["drift"] is None
+    assert pipeline.sql("SELECT upload_id FROM rowmill.upload WHERE profile IS NOT NULL") == []
+
+
+def test_a_field_that_came_later_has_nothing_to_be_compared_with(pipeline: Pipeline) -> None:
+    pipeline.dataset({"fields": ORDERS["fields"][:2]}, "orders")
+    ended(pipeline, b"n,land\n" + b"".join(b"%d,DE\n" % (900_000 + n) for n in range(200)), on_drift="hold")
+    pipeline.dataset(ORDERS, "orders")
+    upload = ended(pipeline, orders("DE"), on_drift="hold")
+    assert (upload["state"], upload["drift"]["compared_with"]) == ("completed", 1)
+
+
+def test_a_file_that_makes_its_dataset_has_nothing_to_be_unlike(pipeline: Pipeline) -> None:
+    with pytest.raises(Refused) as refused:
+        pipeline.create(orders(), "new", infer=True, on_drift="hold")
+    assert (refused.value.status, refused.value.code) == (422, "body_invalid")
