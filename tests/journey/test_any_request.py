@@ -19,13 +19,19 @@ from tests.journey.conftest import Account
 EXAMPLES = os.environ.get("EXAMPLES", "8")  # an operation; `make fuzz-api EXAMPLES=100` tries harder
 SEED = os.environ.get("SEED", "1")
 NOT_ASKED = "positive_data_acceptance,unsupported_method"
+# A book is deleted by POST, which the check takes for no deletion: what is gone by then would have to be there.
+BOOKS = """
+[[operations]]
+include-path-regex = "^/books/"
+checks.ensure_resource_availability.enabled = false
+"""
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("known", [False, True], ids=["made-up-ids", "known-ids"])
 def test_no_request_is_answered_otherwise_than_documented(account: Account, tmp_path: Path, known: bool) -> None:
     config = tmp_path / "schemathesis.toml"
-    config.write_text(_parameters(account) if known else "")
+    config.write_text((_parameters(account) if known else "") + BOOKS)
     api = account.cloud.instance.api_url
     done = subprocess.run(
         [
