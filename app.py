@@ -15,6 +15,7 @@ from chalicelib import (
     aliases,
     apikeys,
     assemble,
+    attest,
     catalog,
     control,
     doctor,
@@ -24,6 +25,7 @@ from chalicelib import (
     notify,
     pictures,
     quota,
+    receipts,
     rejects,
     report,
     settle,
@@ -55,6 +57,11 @@ def openapi() -> Response:
 @app.route("/docs", methods=["GET"])
 def manual() -> Response:
     return edge.manual(app)
+
+
+@app.route("/.well-known/rowmill-receipt-keys.json", methods=["GET"])
+def receipt_keys() -> Response:
+    return edge.kept(app, receipts.keys())
 
 
 # ---- accounts --------------------------------------------------------------------------------------------
@@ -319,6 +326,26 @@ def redrive_upload(upload_id: str) -> Response:
     return answered(upload_id, control.redrive(edge.tenant(app), upload_id, edge.asker(app)))
 
 
+@app.route("/v1/uploads/{upload_id}/receipt", methods=["GET"])
+def get_receipt(upload_id: str) -> Response:
+    return edge.made_or_not(app, receipts.get(edge.tenant(app), upload_id, edge.query(app)))
+
+
+@app.route("/v1/uploads/{upload_id}/receipts", methods=["GET"])
+def list_receipts(upload_id: str) -> Response:
+    return edge.page(app, receipts.chain(edge.tenant(app), upload_id, edge.query(app)))
+
+
+@app.route("/v1/uploads/{upload_id}/verify", methods=["POST"])
+def verify_upload(upload_id: str) -> Response:
+    return edge.answer(202, receipts.verify(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/verification", methods=["GET"])
+def get_verification(upload_id: str) -> Response:
+    return edge.polled(receipts.verification(edge.tenant(app), upload_id))
+
+
 def answered(upload_id: str, number: Number | None) -> Response:
     """202 and the upload as it is now that something was asked of it."""
     report.show(settle.finish(number))
@@ -406,6 +433,12 @@ def settle_upload(event: SQSEvent) -> dict[str, Any]:
 @app.on_sqs_message(queue=here.dead_queue, batch_size=1, name="bury")
 def bury(event: SQSEvent) -> dict[str, Any]:
     return edge.each(event, lambda message: onward(mend.bury(message)))
+
+
+@app.on_sqs_message(queue=here.receipt_queue, batch_size=1, name="receipt")
+def attest_upload(event: SQSEvent) -> dict[str, Any]:
+    deadline = edge.deadline(event)
+    return edge.each(event, lambda message: attest.work(message, deadline))
 
 
 # ---- telling people ----------------------------------------------------------------------------------------

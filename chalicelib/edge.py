@@ -387,6 +387,21 @@ def page_or_file(app: Chalice, found: Page | Mapping[str, Any] | None) -> Respon
     return answer(202, {"status": "processing"}, {"Retry-After": "2"}) if found is None else answer(200, found)
 
 
+def made_or_not(app: Chalice, found: Mapping[str, Any] | None) -> Response:
+    """What was asked for with its ETag; 202 while it is made."""
+    return answer(202, {"status": "processing"}, {"Retry-After": "1"}) if found is None else tagged(app, found)
+
+
+def polled(job: Mapping[str, Any]) -> Response:
+    """A job as it is; Retry-After while it is under way."""
+    return answer(200, job, {} if job["finished_at"] else {"Retry-After": "1"})
+
+
+def kept(app: Chalice, shown: Mapping[str, Any]) -> Response:
+    """What is for everybody, and may be kept for some minutes."""
+    return _published(app, json.dumps(shown), {"Content-Type": JSON})
+
+
 def cached(app: Chalice, resource: Mapping[str, Any]) -> Response:
     """An upload with its ETag; 304 if the client has it already; Retry-After while it is under way."""
     return tagged(app, resource, {} if resource["state"] in TERMINAL else {"Retry-After": "1"})

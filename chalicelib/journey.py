@@ -62,7 +62,7 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "expired": (),
 }
 # What a client may ask of an upload, and in which states. Asked again of what is so already, it changes nothing.
-Verb = Literal["parts", "complete", "cancel", "pause", "resume", "confirm", "redrive", "retry", "delete"]
+Verb = Literal["parts", "complete", "cancel", "pause", "resume", "confirm", "redrive", "retry", "delete", "verify"]
 VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "parts": ("awaiting_upload",),
     "complete": tuple(state for state in TRANSITIONS if state != "expired"),  # once the file is there it is done
@@ -76,6 +76,7 @@ VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "redrive": ("completed_with_errors", "failed"),  # of which something was given up
     "retry": ("completed_with_errors", "failed", "canceled"),  # of which rows were rejected
     "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired"),
+    "verify": ("completed", "completed_with_errors", "failed", "canceled"),  # of which there was a file
 }
 TERMINAL: Final[frozenset[State]] = frozenset(("completed", "completed_with_errors", "failed", "canceled", "expired"))
 AT_REST: Final[frozenset[State]] = TERMINAL | {"needs_review"}  # nothing moves by itself

@@ -36,6 +36,7 @@ from chalicelib.postgres import (
     outbox,
     passes,
     projection,
+    proofs,
     repair,
     repeats,
     sessions,
@@ -110,6 +111,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "scans_restarted": _restart_scans,
         "chunks_resent": _resend_chunks,
         "events_resent": _resend_events,
+        "receipts_resent": _resend_receipts,
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
         "uploads_removed": retention.remove_deleted,  # after what may put an item back
@@ -240,6 +242,14 @@ def _resend_events() -> int:
     for tenant, bodies in groups.items():
         sqs.send_all(settings().notify_queue, bodies, tenant or "nobody")
     return len(events) + len(due)
+
+
+def _resend_receipts() -> int:
+    """Have those uploads read that are still without the receipt of their end, or without an answer to `verify`."""
+    due = proofs.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    for tenant, number in due:
+        sqs.send_all(settings().receipt_queue, [{"receipt": number}], tenant)
+    return len(due)
 
 
 def _idle_tiers() -> list[str]:

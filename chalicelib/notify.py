@@ -48,6 +48,9 @@ def _spread(event_id: str) -> str | None:
     if event is None or event.is_sent:
         return None
     about(event_id, upload_id=event.upload_id)
+    if event.number is not None:
+        # Here and not where the end is drawn: whoever loads has nothing more to do. What is lost the sweep sends for.
+        sqs.send(settings().receipt_queue, {"receipt": event.number})
     if event.data is None:
         # A redrive keeps it before it begins another generation: if that came between, this changes nothing.
         outbox.keep(connection(), event_id, events.said(connection(), event))

@@ -42,10 +42,13 @@ class Settings:
     settle_queue: str
     dead_queue: str
     notify_queue: str
+    receipt_queue: str
     define_function: str
     render_function: str
     database_url: str
     webhook_secret: str  # the keys that secrets of webhooks are derived from, as jwt_secret
+    receipt_secret: str  # what the key is made of that signs receipts
+    receipt_keys: str  # the public keys of all that ever signed, between commas, the newest first
     events_topic: str  # ARN; none is told there if it is empty
     mail_sender: str  # none is told by e-mail if it is empty
     mail_domains: frozenset[str]  # where e-mail may go
@@ -91,6 +94,7 @@ def settings() -> Settings:
         settle_queue=named("ROWMILL_SETTLE_QUEUE", "settle"),
         dead_queue=named("ROWMILL_DEAD_QUEUE", "dead"),
         notify_queue=named("ROWMILL_NOTIFY_QUEUE", "notify"),
+        receipt_queue=named("ROWMILL_RECEIPT_QUEUE", "receipt"),
         define_function=named("ROWMILL_DEFINE_FUNCTION", "define"),
         render_function=named("ROWMILL_RENDER_FUNCTION", "render"),
         database_url=env.get("DATABASE_URL", ""),
@@ -98,6 +102,8 @@ def settings() -> Settings:
         oidc_audience=env.get("OIDC_AUDIENCE", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
         webhook_secret=env.get("WEBHOOK_SECRET", ""),
+        receipt_secret=env.get("RECEIPT_SECRET", ""),
+        receipt_keys=env.get("RECEIPT_KEYS", ""),
         events_topic=env.get("ROWMILL_EVENTS_TOPIC", ""),
         mail_sender=env.get("ROWMILL_MAIL_SENDER", ""),
         mail_domains=frozenset(env.get("ROWMILL_MAIL_DOMAINS", "").lower().replace(",", " ").split()),

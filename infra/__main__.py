@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
     up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
     up.add_argument(
-        "--rotate-keys", action="store_true", help="have a new key sign access tokens; the last one stays good"
+        "--rotate-keys",
+        action="store_true",
+        help="have new keys sign access tokens and receipts; the last one of tokens stays good",
     )
     up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER", ""), help="whom e-mail is from")
     up.add_argument(

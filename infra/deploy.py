@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib import seals
 from infra import stack
 from infra.cloud import Cloud, DeployError, connect
 from infra.migrate import migrate
@@ -57,9 +58,9 @@ def deploy(
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
     `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
-    that owns the schema, where that differs. `rotate_keys` has a new key sign access tokens; `webhook_private` lets
-    webhooks be on this machine; `oidc` is an issuer and the audience of its tokens. Raises DeployError; what was done
-    until then stays and counts.
+    that owns the schema, where that differs. `rotate_keys` has new keys sign access tokens and receipts;
+    `webhook_private` lets webhooks be on this machine; `oidc` is an issuer and the audience of its tokens. Raises
+    DeployError; what was done until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -69,6 +70,7 @@ def deploy(
         "DatabaseUrl": database_url,
         "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "WebhookSecret": webhook_keys(cloud.client("ssm"), stage),
+        **receipt_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "WebhookPrivate": "1" if webhook_private else "",
         "MailSender": mail_sender,
         "MailDomains": mail_domains,
@@ -134,6 +136,35 @@ def webhook_keys(ssm: Any, stage: str) -> str:
     return _kept(ssm, _secret_name(stage, "webhook"))
 
 
+def receipt_keys(ssm: Any, stage: str, *, rotate: bool = False) -> dict[str, str]:
+    """What receipts are signed with, made once and kept, and the public keys that they are checked by. Rotated, another
+    signs, and nothing is kept of the last one but its public key, for as long as there are receipts of it."""
+    secret_name, keys_name = _secret_name(stage, "receipt"), f"/rowmill/{stage}/receipt-keys"
+    secret, known = _kept(ssm, secret_name), _listed(ssm, keys_name)
+    public = seals.public_key(secret)
+    if rotate:
+        known = known if public in known else [public, *known]
+        secret = secrets.token_urlsafe(48)
+        public = seals.public_key(secret)
+        # The public key first: a deploy that dies in between leaves one that nothing was signed with, and no receipt
+        # that nobody can check.
+        ssm.put_parameter(Name=keys_name, Value=",".join([public, *known]), Type="String", Overwrite=True)
+        ssm.put_parameter(Name=secret_name, Value=secret, Type="SecureString", Overwrite=True)
+    keys = [public, *(one for one in known if one != public)]
+    if not rotate and keys != known:
+        ssm.put_parameter(Name=keys_name, Value=",".join(keys), Type="String", Overwrite=True)
+    return {"ReceiptSecret": secret, "ReceiptKeys": ",".join(keys)}
+
+
+def _listed(ssm: Any, name: str) -> list[str]:
+    """What is between the commas of a parameter; nothing if it is not there."""
+    try:
+        value: str = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return []
+    return value.split(",")
+
+
 def _kept(ssm: Any, name: str) -> str:
     """A secret of the stage, made if it is not there."""
     with contextlib.suppress(ssm.exceptions.ParameterAlreadyExists):
@@ -143,7 +174,7 @@ def _kept(ssm: Any, name: str) -> str:
 
 
 def _forget_secret(ssm: Any, stage: str) -> None:
-    names = [_secret_name(stage, what) for what in ("jwt", "webhook")]
+    names = [*(_secret_name(stage, what) for what in ("jwt", "webhook", "receipt")), f"/rowmill/{stage}/receipt-keys"]
     ssm.delete_parameters(Names=names)  # the plural does not mind one that is not there
 
 

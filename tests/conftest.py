@@ -16,6 +16,8 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     JWT_SECRET="a secret that only the tests know and long enough",
     WEBHOOK_SECRET="another secret that only the tests know",
+    RECEIPT_SECRET="a third secret that only the tests know",
+    RECEIPT_KEYS="cqskrwDZ4YT1koAVUDbsx7VgIUjThGFKH5Kw1Qoyb6k",
     POWERTOOLS_DEV="0",
 )
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chalicelib.contract import accounts, aliases, datasets, service, sharing, templates, uploads, webhooks
+from chalicelib.contract import accounts, aliases, datasets, receipts, service, sharing, templates, uploads, webhooks
 from chalicelib.contract.words import Operation, Parameter, Schema, listed, shown
 
-_AREAS: Final = (accounts, datasets, sharing, templates, uploads, webhooks, aliases, service)
+_AREAS: Final = (accounts, datasets, sharing, templates, uploads, receipts, webhooks, aliases, service)
 _ERROR: Final = shown(
     {
         "code": {"type": "string"},

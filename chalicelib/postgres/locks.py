@@ -19,6 +19,7 @@ RENDER: Final = 4
 TARGET: Final = 5
 SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's ETag
 REPEAT: Final = 7
+PROOF: Final = 12
 
 Key = tuple[int, ...]
 
@@ -46,6 +47,11 @@ def settle(number: int) -> Key:
 def render(number: int) -> Key:
     """Whoever makes a file of an upload's rejects."""
     return (RENDER, number)
+
+
+def proof(number: int) -> Key:
+    """Whoever reads an upload's file and table, for its receipt or to compare them with that."""
+    return (PROOF, number)
 
 
 def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:

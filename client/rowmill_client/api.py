@@ -33,15 +33,18 @@ from .resources import (
     PartTicket,
     Picture,
     Quota,
+    ReceiptLink,
     Record,
     Reject,
     Role,
     Row,
+    SealedReceipt,
     Session,
     Summary,
     Template,
     Ticket,
     Upload,
+    Verification,
     Webhook,
 )
 from .storage import Progress
@@ -465,6 +468,48 @@ class Rowmill:
         """What became of one record of the file, counted from 1."""
         return cast(Record, self._get(_path("uploads", upload_id, "rows", str(row))))
 
+    # Receipts
+
+    def get_receipt(self, upload_id: str, n: int | None = None, timeout: float | None = None) -> SealedReceipt:
+        """An upload's newest receipt, or its n-th, waiting while it is being made.
+
+        Raises StillRunning after `timeout` s.
+        """
+        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            answer = self._transport.call("GET", _path("uploads", upload_id, "receipt"), query={"n": n}, again=True)
+            if answer.status_code != httpx.codes.ACCEPTED:
+                return cast(SealedReceipt, document(answer))
+            _pause(answer, give_up, f"the receipt of {upload_id} was not made yet after {timeout} s")
+
+    def iterate_receipts(self, upload_id: str, limit: int | None = None) -> Iterator[ReceiptLink]:
+        """The chain of an upload's receipts, the first first."""
+        return cast(Iterator[ReceiptLink], self._items(_path("uploads", upload_id, "receipts"), {}, limit))
+
+    def receipt_keys(self) -> dict[str, Any]:
+        """The public keys of receipts, as a JSON Web Key Set."""
+        return document(self._transport.call("GET", "../.well-known/rowmill-receipt-keys.json", again=True))
+
+    def start_verification(self, upload_id: str) -> Verification:
+        """Have file and table compared with the newest receipt; if that is under way, it goes on."""
+        answer = self._transport.call("POST", _path("uploads", upload_id, "verify"), body={}, again=True)
+        return cast(Verification, document(answer))
+
+    def get_verification(self, upload_id: str) -> Verification:
+        """The newest comparison, as far as it is."""
+        return cast(Verification, self._get(_path("uploads", upload_id, "verification")))
+
+    def verify(self, upload_id: str, timeout: float | None = None) -> Verification:
+        """What comparing file and table with the newest receipt finds. Raises StillRunning after `timeout` s."""
+        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        self.start_verification(upload_id)
+        while True:
+            answer = self._transport.call("GET", _path("uploads", upload_id, "verification"), again=True)
+            found = cast(Verification, document(answer))
+            if found["state"] == "completed":
+                return found
+            _pause(answer, give_up, f"{upload_id} was not verified yet after {timeout} s")
+
     def quota(self) -> Quota:
         """What the tenant may still ask for, in this minute and today."""
         return cast(Quota, self._get("quota"))
@@ -493,6 +538,14 @@ class Rowmill:
                 return
             if cursor == before:
                 raise ApiError(200, "cursor_stuck", f"the API answered the same page of {path} twice")
+
+
+def _pause(answer: httpx.Response, give_up: float, late: str) -> None:
+    """Until it is worth asking again. Raises StillRunning with this if that is too late."""
+    pause = max(retry_after(answer) or POLL_SECONDS, SHORTEST_POLL_SECONDS)
+    if time.monotonic() + pause > give_up:
+        raise StillRunning(late)
+    time.sleep(pause)
 
 
 def _refresh_token(tokens: Tokens) -> str:

@@ -21,6 +21,7 @@ from . import (
     key_commands,
     output,
     picture_commands,
+    receipt_commands,
     reject_commands,
     row_commands,
     upload_commands,
@@ -61,7 +62,8 @@ class OneLineErrors(TyperGroup):
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the API, the storage or the network said no; 2 wrong use; 130 interrupted. Of an upload that"
     " was waited for: 0 completed, 3 completed with errors, 4 any other end; of one that was only checked: 0 nothing"
-    " rejected, 3 some rows. With --json, stdout holds one JSON document, or nothing if the exit code is 1 or 2."
+    " rejected, 3 some rows; of verify: 3 something differs. With --json, stdout holds one JSON document, or nothing if"
+    " the exit code is 1 or 2."
 )
 app = typer.Typer(
     cls=OneLineErrors,
@@ -122,6 +124,8 @@ app.command()(upload_commands.pause)
 app.command()(upload_commands.resume)
 app.command()(upload_commands.redrive)
 app.command()(upload_commands.delete)
+app.command()(receipt_commands.receipt)
+app.command()(receipt_commands.verify)
 app.command()(row_commands.rows)
 app.command("export")(row_commands.export_rows)
 app.command()(completion.completion)

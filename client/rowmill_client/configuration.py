@@ -11,9 +11,10 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .errors import Unusable
 from .transport import Keeper, Patience, Tokens
@@ -142,6 +143,41 @@ def credentials_path() -> Path:
     if not base.is_absolute():
         base = Path.home() / ".config"
     return base / "rowmill" / "credentials.json"
+
+
+def keep_keys(keys: Mapping[str, Any]) -> None:
+    """Keep public keys of receipts beside those that are kept: for as long as there is a receipt of them."""
+    known = {one["kid"]: one for one in [*_keys(keys_path()), *keys["keys"]] if isinstance(one, dict) and "kid" in one}
+    path = keys_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"keys": list(known.values())}), encoding="utf-8")
+        draft.replace(path)
+    except OSError as fault:
+        raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
+
+
+def kept_keys() -> dict[str, Any]:
+    """The keys that `rowmill receipt` has kept. Raises Unusable if there are none."""
+    found = _keys(keys_path())
+    if not found:
+        raise Unusable("no keys are kept here: run `rowmill receipt` once, or give --key")
+    return {"keys": found}
+
+
+def _keys(path: Path) -> list[Any]:
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["keys"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise Unusable(f"{path} is not readable: delete it, and run `rowmill receipt` again") from fault
+
+
+def keys_path() -> Path:
+    """`receipt-keys.json`, beside the credentials."""
+    return credentials_path().with_name("receipt-keys.json")
 
 
 def _printable(token: str) -> str:

@@ -379,3 +379,39 @@ class Record(TypedDict):
     outcome: str | None
     line: int | None
     errors: list[CellError]
+
+
+class SealedReceipt(TypedDict):
+    """What an upload came to, and the JWS that it is read from: the latter is what is signed."""
+
+    receipt: dict[str, Any]
+    jws: str
+
+
+class ReceiptLink(TypedDict):
+    """A receipt of an upload's chain; `sha256` is of its JWS."""
+
+    n: int
+    generation: int
+    state: str
+    issued_at: str
+    sha256: str
+
+
+class Verification(TypedDict):
+    """File and table of an upload, held against its newest receipt; what it found is None until it is completed."""
+
+    upload_id: str
+    state: Literal["pending", "running", "completed"]
+    asked_at: str
+    finished_at: str | None
+    chunks_done: int
+    chunks_total: int
+    receipt: dict[str, Any] | None
+    result: Literal["match", "differs", "source_gone"] | None
+    ledger: Literal["match", "differs"] | None
+    source: Literal["match", "changed", "gone"] | None
+    table: Literal["match", "differs", "gone"] | None
+    rows: dict[str, int | None] | None
+    chunks_differing: int | None
+    chunks: list[dict[str, Any]]

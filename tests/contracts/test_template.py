@@ -37,9 +37,9 @@ CLOUDS = {
 }
 NOTHING = object()  # AWS::NoValue: the property is not there
 
-WORKING = {"intake", "high", "medium", "low", "settle", "notify"}
+WORKING = {"intake", "high", "medium", "low", "settle", "notify", "receipt"}
 FUNCTIONS = {"api", "split", "load_high", "load_medium", "load_low", "settle", "bury", "sweep", "doctor"}
-FUNCTIONS |= {"render", "define", "notify"}
+FUNCTIONS |= {"render", "define", "notify", "receipt"}
 
 # Which function may do what, logs aside. A wider role needs a line here.
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
@@ -69,6 +69,7 @@ MAY = {
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "define": set(),
     "notify": RECEIVE | SEND | {"sns:Publish", "ses:SendEmail"},
+    "receipt": RECEIVE | READ_FILE | SEND | {"s3:ListBucket"},
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
@@ -131,7 +132,10 @@ class Resolver:
         self._template = template
         defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
         self._values = (
-            {"DatabaseUrl": "database", "JwtSecret": "secret", "WebhookSecret": "secret"} | defaults | dict(given)
+            {"DatabaseUrl": "database", "JwtSecret": "secret", "WebhookSecret": "secret"}
+            | {"ReceiptSecret": "secret", "ReceiptKeys": "key"}
+            | defaults
+            | dict(given)
         )
         self._values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": ACCOUNT}
 
@@ -228,8 +232,8 @@ def test_every_mapping_takes_one_message_and_hears_of_its_failure(stack: Stack) 
 def test_every_mapping_is_bounded(stack: Stack) -> None:
     bounds = {queue: m["ScalingConfig"]["MaximumConcurrency"] for queue, m in stack.mappings.items()}
     expected = {
-        "local": {"intake": 4, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2, "notify": 2},
-        "prod": {"intake": 4, "high": 8, "medium": 6, "low": 4, "settle": 2, "dead": 2, "notify": 10},
+        "local": {"intake": 4, "high": 4, "medium": 2, "low": 2, "settle": 2, "dead": 2, "notify": 2, "receipt": 2},
+        "prod": {"intake": 4, "high": 8, "medium": 6, "low": 4, "settle": 2, "dead": 2, "notify": 10, "receipt": 4},
     }
     assert bounds == expected[stack.stage]
 
@@ -241,7 +245,9 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(stack:
 
 
 def test_every_queue_but_the_last_gives_up_after_ten_receives(stack: Stack) -> None:
-    chain = dict.fromkeys(WORKING, "DeadQueue.Arn") | dict.fromkeys(("dead", "notify"), "UndeliverableQueue.Arn")
+    chain = dict.fromkeys(WORKING, "DeadQueue.Arn") | dict.fromkeys(
+        ("dead", "notify", "receipt"), "UndeliverableQueue.Arn"
+    )
     for queue, target in chain.items():
         redrive = stack.queues[queue]["RedrivePolicy"]
         most = 20 if queue == "dead" else 10  # it may count the ten deliveries that a message has had elsewhere
@@ -426,9 +432,10 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
     onward |= {"bury": ["intake", "dead", *tiers, "settle", "notify"]}
     onward |= {f"load_{tier}": ["intake", tier, "settle", "notify"] for tier in tiers}
     onward |= {
-        "sweep": ["intake", *tiers, "settle", "notify"],
-        "api": ["intake", *tiers, "settle", "notify"],
-        "notify": ["notify"],
+        "sweep": ["intake", *tiers, "settle", "notify", "receipt"],
+        "api": ["intake", *tiers, "settle", "notify", "receipt"],
+        "notify": ["notify", "receipt"],
+        "receipt": ["receipt"],
         "define": [],
         "render": [],
         "doctor": ["intake"],
@@ -440,8 +447,9 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
 
 
 def test_a_secret_is_held_only_by_who_needs_it(stack: Stack) -> None:
-    """The API signs tokens and shows secrets of webhooks, notify signs with those."""
-    for variable, needed in (("JWT_SECRET", {"api"}), ("WEBHOOK_SECRET", {"api", "notify"})):
+    """The API signs tokens and shows secrets of webhooks, notify signs with those; nobody but one signs receipts."""
+    held = (("JWT_SECRET", {"api"}), ("WEBHOOK_SECRET", {"api", "notify"}), ("RECEIPT_SECRET", {"receipt"}))
+    for variable, needed in held:
         assert {name for name, f in stack.functions.items() if variable in _environment(f)} == needed
 
 
@@ -456,7 +464,8 @@ def _environment(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_functions_are_given_exactly_what_settings_read(stack: Stack) -> None:
-    assert _environment(stack.functions["api"]).keys() | {"AWS_ENDPOINT_URL"} == (_variables_read() | LIBRARY_VARIABLES)
+    given = _environment(stack.functions["api"]).keys() | {"AWS_ENDPOINT_URL", "RECEIPT_SECRET"}
+    assert given == (_variables_read() | LIBRARY_VARIABLES)
 
 
 def _variables_read() -> set[str]:
@@ -502,7 +511,9 @@ def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:
 
 def test_secrets_are_parameters_that_cloudformation_does_not_show(stack: Stack) -> None:
     declared = stack.package.read()["Parameters"]
-    assert all(declared[name]["NoEcho"] is True for name in ("DatabaseUrl", "JwtSecret", "WebhookSecret"))
+    assert all(
+        declared[name]["NoEcho"] is True for name in ("DatabaseUrl", "JwtSecret", "WebhookSecret", "ReceiptSecret")
+    )
 
 
 def test_a_package_ships_the_application_and_nothing_else(stack: Stack) -> None:

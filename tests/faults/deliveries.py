@@ -28,6 +28,7 @@ DOORS = {
     "settle": app.settle_upload,
     "dead": app.bury,
     "notify": app.tell,
+    "receipt": app.attest_upload,
 }
 TIERS = ("high", "medium", "low")
 MOST_DELIVERIES = 200

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from ulid import ULID
 from chalicelib import (
     accounts,
     admit,
+    attest,
     aws,
     callers,
     catalog,
@@ -83,7 +85,7 @@ _DROP_LEFT_OVER = """
         LOOP EXECUTE 'DROP ' || left_over || ' CASCADE'; END LOOP;
     END $$
 """
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify")
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "receipt")
 
 
 @pytest.fixture
@@ -208,6 +210,13 @@ class Pipeline:
         while messages := self.messages("notify"):
             for message in messages:
                 notify.tell(message)
+
+    def attest(self) -> None:
+        """Tell of ends, and read the uploads that messages name, until none is left."""
+        self.tell()
+        while messages := self.messages("receipt"):
+            for message in messages:
+                attest.work(message, time.monotonic() + 60)
 
     def sweep(self) -> dict[str, int]:
         return mend.sweep(onward)

@@ -1,0 +1,142 @@
+"""A receipt held against a file, without the network: is it genuine, and is this the file that it is of?
+
+What counts is the payload of the JWS, as it was signed; what stands beside it is for people, and has to be the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, TypedDict
+
+from .errors import RowmillError, Unusable
+
+TYPE: Final = "rowmill-receipt+json"
+BLOCK: Final = 1 << 20
+
+
+class NotGenuine(RowmillError):
+    """The receipt was not signed by one of these keys, or was changed since."""
+
+
+class OfflineResult(TypedDict):
+    """What a file is beside a receipt. `chunks` are those that differ, by number; None if they were not compared."""
+
+    result: Literal["match", "differs"]
+    upload_id: str
+    n: int
+    kid: str
+    size: int
+    sha256: str
+    problems: list[str]
+    chunks: list[int] | None
+
+
+def check(receipt: Path, file: Path, keys: Mapping[str, Any]) -> OfflineResult:
+    """Hold the file against the receipt. Raises NotGenuine, and Unusable if one of them cannot be read."""
+    said, kid = _opened(_read(receipt), keys)
+    lines = [dict(zip(said["chunks"]["columns"], line, strict=True)) for line in said["chunks"]["items"] or []]
+    # Of a file that text was made of, chunks are ranges of that.
+    chunks = [line for line in lines if line["sha256"]] if said["text"] is None else []
+    with file.open("rb") as opened:
+        digest, size, differing = _digests(opened, file.stat().st_size, chunks)
+    problems = list(_problems(said, digest, size, differing))
+    return {
+        "result": "differs" if problems else "match",
+        "upload_id": said["upload_id"],
+        "n": said["n"],
+        "kid": kid,
+        "size": size,
+        "sha256": digest,
+        "problems": problems,
+        "chunks": differing if chunks else None,
+    }
+
+
+def _problems(said: Mapping[str, Any], digest: str, size: int, differing: Sequence[int]) -> Iterator[str]:
+    file = said["file"]
+    if size != file["size"]:
+        yield f"the file has {size} bytes, the receipt is of {file['size']}"
+    if file["sha256"] is None and said["chunks"]["items"] is None:
+        yield f"the receipt has no digest of the file: {file['reason']}"
+    elif file["sha256"] not in (None, digest):
+        yield f"the file's SHA-256 is {digest}, the receipt's {file['sha256']}"
+    if differing:
+        yield f"{len(differing)} chunks differ"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("jws"), str):
+            return found
+    except (OSError, ValueError) as fault:
+        raise Unusable(f"{path} is not readable as a receipt: {fault}") from fault
+    raise Unusable(f"{path} is no receipt: it has no jws")
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    """A JSON Web Key Set in a file. Raises Unusable."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("keys"), list):
+            return found
+    except (OSError, ValueError) as fault:
+        raise Unusable(f"{path} is not readable as a set of keys: {fault}") from fault
+    raise Unusable(f"{path} is no JSON Web Key Set")
+
+
+def _opened(found: Mapping[str, Any], keys: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """What a receipt says, once it is known who has signed it, and by which key."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 40 ms that no other command needs
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    try:
+        head, payload, signature = str(found["jws"]).split(".")
+        header = json.loads(_decoded(head))
+        key = next(one["x"] for one in keys["keys"] if one["kid"] == header["kid"] and one["crv"] == "Ed25519")
+        if (header["alg"], header["typ"]) != ("EdDSA", TYPE):
+            raise NotGenuine("the receipt is not signed as receipts are")
+        public = Ed25519PublicKey.from_public_bytes(_decoded(key))
+        public.verify(_decoded(signature), f"{head}.{payload}".encode())
+        said = json.loads(_decoded(payload))
+    except StopIteration:
+        raise NotGenuine("the receipt is signed by none of these keys") from None
+    except InvalidSignature:
+        raise NotGenuine("the receipt's signature does not hold: it was changed, or made up") from None
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as fault:
+        raise NotGenuine("the receipt is not readable as one") from fault
+    if not isinstance(said, dict) or found.get("receipt", said) != said:
+        raise NotGenuine("what the receipt shows is not what was signed")
+    return said, str(header["kid"])
+
+
+def _digests(file: BinaryIO, size: int, chunks: Sequence[Mapping[str, Any]]) -> tuple[str, int, list[int]]:
+    """SHA-256 and size of a file, and which chunks have other bytes, in one reading and little memory."""
+    whole, differing, at = hashlib.sha256(), [], 0
+    for chunk in chunks:
+        at += _take(file, chunk["byte_start"] - at, whole)
+        own = hashlib.sha256()
+        at += _take(file, chunk["byte_end"] - at, whole, own)
+        if own.hexdigest() != chunk["sha256"]:
+            differing.append(chunk["n"])
+    at += _take(file, max(0, size - at), whole)
+    return whole.hexdigest(), at, differing
+
+
+def _take(file: BinaryIO, size: int, *digests: Any) -> int:
+    """Read so many bytes, or what is left, into digests; how many it were."""
+    taken = 0
+    while taken < size and (block := file.read(min(BLOCK, size - taken))):
+        taken += len(block)
+        for digest in digests:
+            digest.update(block)
+    return taken
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
