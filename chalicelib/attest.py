@@ -29,7 +29,7 @@ from chalicelib.postgres.proofs import Proof, Receipt
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
-VERSION: Final = 1  # of what a receipt says; members may be added without another
+FORMAT: Final = 1  # of what a receipt says; members may be added without another
 MOST_LISTED: Final = 8000  # chunks: a receipt is an answer, and those have 5 MB; of more it has the digest of the list
 
 
@@ -144,7 +144,7 @@ def _said(
     if table is not None:
         table |= {"changed_by_hand": handmade.taken_over(db, upload.number)}
     return {
-        "receipt": VERSION,
+        "format": FORMAT,
         "upload_id": upload.upload_id,
         "n": before.n + 1 if before else 1,
         "generation": seen["generation"],
@@ -156,7 +156,7 @@ def _said(
         | proof.found["file"]
         | {"version_id": origin["version_id"], "etag": upload.etag},
         "text": None if upload.piece is None else {"size": upload.text.size},
-        "dialect": (upload.plan or {}).get("shown"),
+        "dialect": _dialect(upload.plan or {}),
         "dataset": {
             "id": origin["dataset_id"],
             "name": origin["dataset"],
@@ -169,6 +169,12 @@ def _said(
         "table": table,
         "chunks": listed(db, upload),
     }
+
+
+def _dialect(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the file was read, without how that was found out."""
+    shown = plan.get("shown")
+    return shown and {name: value for name, value in shown.items() if name != "detected"}
 
 
 def listed(db: Connection, upload: ledger.Upload) -> dict[str, Any]:
@@ -196,8 +202,7 @@ def _compare(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
         return True
     comparison = Comparison(upload, proof, receipt, json.loads(seals.opened(receipt.jws)))
     if not proof.found:
-        with db.transaction():
-            comparison.begin(is_sealed=seals.is_ours(receipt.jws), lines=listed(db, upload)["sha256"])
+        comparison.begin(is_sealed=seals.is_ours(receipt.jws), lines=listed(db, upload)["sha256"])
         proofs.note(db, proof, 0)
     if not comparison.read(deadline):
         return False

@@ -15,6 +15,7 @@ from chalicelib.postgres import proofs
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
+ROWS: Final = ("expected", "found", "missing", "edited", "changed_by_hand")
 _NONE: Final = Refused("receipt_not_found", "The upload has no such receipt.", status=404)
 
 
@@ -100,7 +101,8 @@ def verification(tenant: str, upload_id: str) -> dict[str, Any]:
         "chunks_total": seen["chunks_total"],
         "receipt": found.get("receipt"),
         "result": found.get("result"),
-        **{name: found.get(name) for name in ("ledger", "source", "table", "rows")},
+        **{name: found.get(name) for name in ("ledger", "source", "table")},
+        "rows": {name: found["rows"][name] for name in ROWS} if "rows" in found else None,
         "chunks_differing": found.get("differing"),
         "chunks": found.get("chunks", []),
     }

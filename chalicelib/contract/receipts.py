@@ -36,7 +36,7 @@ _NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 SCHEMAS: Final[dict[str, Schema]] = {
     "Receipt": shown(
         {
-            "receipt": COUNT,
+            "format": COUNT,
             "upload_id": TEXT,
             "n": {**_NUMBER, "description": "Which of the upload's receipts, from 1."},
             "generation": _NUMBER,

@@ -143,18 +143,22 @@ LINE: Final = (
 
 
 def lines(connection: Connection, number: Number, reading: Pass) -> Iterator[tuple[Any, ...]]:
-    """Every chunk as the receipt lists it, by the names in LINE; inside a transaction, a thousand in memory."""
-    with connection.cursor("lines") as cursor:
-        cursor.itersize = 1000
-        cursor.execute(
-            """
-            SELECT n, byte_start, byte_end, first_record, records, state, loaded, updated, skipped, rejected, contested,
-                   encode(sha256, 'hex'), table_rows, encode(table_digest, 'hex')
-            FROM rowmill.chunk WHERE upload = %s AND pass = %s ORDER BY n
-            """,
-            (number, reading),
-        )
-        yield from cursor
+    """Every chunk as the receipt lists it, by the names in LINE; a thousand in memory."""
+    after = 0
+    while page := _page(connection, number, reading, after):
+        yield from page
+        after = page[-1][0]
+
+
+def _page(connection: Connection, number: Number, reading: Pass, after: int) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        """
+        SELECT n, byte_start, byte_end, first_record, records, state, loaded, updated, skipped, rejected, contested,
+               encode(sha256, 'hex'), table_rows, encode(table_digest, 'hex')
+        FROM rowmill.chunk WHERE upload = %s AND pass = %s AND n > %s ORDER BY n LIMIT 1000
+        """,
+        (number, reading, after),
+    ).fetchall()
 
 
 def settled(connection: Connection, number: Number, reading: Pass) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import RETENTION, Number
-from chalicelib.postgres import ledger, removals, timeline
+from chalicelib.postgres import ledger, proofs, removals, timeline
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.timeline import NOBODY
 
@@ -123,6 +123,7 @@ def forget(connection: Connection, due: Due) -> None:
     with connection.transaction():
         connection.execute("DELETE FROM rowmill.chunk WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.origin WHERE upload = %s", (due.number,))
+        proofs.forget(connection, due.number)
         connection.execute("DELETE FROM rowmill.event WHERE upload_id = %s", (due.upload_id,))
         connection.execute(
             "UPDATE rowmill.upload SET forgotten_at = clock_timestamp() WHERE number = %s", (due.number,)

@@ -145,6 +145,12 @@ def drop(connection: Connection, number: Number, kind: Kind) -> None:
     connection.execute("DELETE FROM rowmill.proof WHERE upload = %s AND kind = %s", (number, kind))
 
 
+def forget(connection: Connection, number: Number) -> None:
+    """Nothing is shown of the upload any more, its receipts included."""
+    connection.execute("DELETE FROM rowmill.receipt WHERE upload = %s", (number,))
+    connection.execute("DELETE FROM rowmill.proof WHERE upload = %s", (number,))
+
+
 def issue(connection: Connection, proof: Proof, receipt: Receipt) -> None:
     """Keep a receipt, which supersedes the one before it; the upload is without one no longer."""
     connection.execute(
@@ -188,9 +194,7 @@ def comparison(connection: Connection, number: Number) -> dict[str, Any] | None:
 
 # Asked for again at growing distances: a reading may take many minutes, and whoever is at it keeps others out.
 _IS_STUCK: Final = """
-    {since} < clock_timestamp() - make_interval(secs => %(lost)s)
-    AND ({sent} IS NULL OR {sent} < clock_timestamp()
-         - greatest(make_interval(secs => %(lost)s), (clock_timestamp() - {since}) / 4))
+    coalesce({sent}, {since}) < clock_timestamp() - greatest(make_interval(secs => %(lost)s), ({sent} - {since}) / 4)
 """
 
 

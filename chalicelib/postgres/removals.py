@@ -12,7 +12,7 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import VERBS, Number
-from chalicelib.postgres import ledger, retries, timeline
+from chalicelib.postgres import ledger, proofs, retries, timeline
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.timeline import Asker
 
@@ -49,6 +49,8 @@ def mark(connection: Connection, tenant: str, upload_id: str, number: Number | N
             connection.execute(
                 "UPDATE rowmill.upload SET projected_at = 'infinity', review = NULL WHERE upload_id = %s", (upload_id,)
             )
+            if number is not None:
+                proofs.forget(connection, number)
             timeline.note(connection, upload_id, "delete", by)
     return marked.rowcount == 1
 

@@ -5,14 +5,18 @@ The table and the rejects are compared as text, byte for byte, with those of a r
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from chalicelib import seals
 from chalicelib.journey import COMMITTING, TERMINAL
 from tests.faults.deliveries import Deliveries
+from tests.stages.test_receipts import adds_up
 
 COUNTS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 
@@ -25,6 +29,7 @@ class Result:
     counts: dict[str, int]
     table: str
     rejects: str
+    receipt: str  # of this end, without what differs from run to run
 
     @property
     def records(self) -> list[int]:
@@ -56,7 +61,23 @@ def result(deliveries: Deliveries, upload_id: str, dataset: str = "contacts") ->
         {name: shown[name] for name in COUNTS},
         dump(deliveries.db, table),
         dump(deliveries.db, rejects),
+        sealed(deliveries, number),
     )
+
+
+def sealed(deliveries: Deliveries, number: int) -> str:
+    """What an upload's newest receipt says of its end, once it holds: signed, added up, a link of a whole chain."""
+    chain = deliveries.sql("SELECT * FROM rowmill.receipt WHERE upload = %s ORDER BY n", number)
+    before = None
+    for n, one in enumerate(chain, 1):
+        said = json.loads(seals.opened(one["jws"]))
+        assert seals.is_ours(one["jws"])
+        assert bytes(one["sha256"]) == hashlib.sha256(one["jws"].encode()).digest()
+        assert (said["n"], said["supersedes"]) == (n, before)
+        before = {"n": n, "sha256": bytes(one["sha256"]).hex()}
+        adds_up(said)
+    table = said["table"] and {name: said["table"][name] for name in ("rows", "digest", "fields")}
+    return json.dumps([said["state"], said["records"], said["counts"], said["file"]["sha256"], table])
 
 
 def dump(db: psycopg.Connection[Any], query: str) -> str:
@@ -86,6 +107,8 @@ def audited(deliveries: Deliveries, upload_id: str) -> Result:
     assert swept == dict.fromkeys(swept, 0)
     found = result(deliveries, upload_id, shown["dataset"])
     assert shown["mode"] == "upsert" or len(found.records) == shown["loaded"]
+    state, records, counts, *_ = json.loads(found.receipt)
+    assert (state, records, counts) == (shown["state"], shown["rows_total"], {name: shown[name] for name in COUNTS})
     return found
 
 

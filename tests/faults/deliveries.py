@@ -108,11 +108,17 @@ class Deliveries:
         self.sql(f"UPDATE rowmill.announcement SET {announced}")
         upload = ", ".join(map(ago, ("scan_seen_at", "settle_asked_at", "projected_at")))
         self.sql(f"UPDATE rowmill.upload SET {upload} WHERE finished_at IS NULL")
+        self.sql("UPDATE rowmill.upload SET receipt_asked_at = NULL WHERE finished_at IS NOT NULL")
+        self.sql("UPDATE rowmill.proof SET sent_at = NULL")
         self.sql(f"UPDATE rowmill.outbox SET {ago('created_at')}, {ago('asked_at')} WHERE sent_at IS NULL")
 
     def tell(self) -> None:
-        """Have the sweep send for events whose message went down with a worker."""
-        if self.sql("SELECT event_id FROM rowmill.outbox WHERE sent_at IS NULL"):
+        """Have the sweep send for events, and for receipts, whose message went down with a worker."""
+        unsent = "SELECT 1 FROM rowmill.outbox WHERE sent_at IS NULL"
+        unsealed = (
+            "SELECT 1 FROM rowmill.upload WHERE finished_at IS NOT NULL AND receipted_at IS DISTINCT FROM finished_at"
+        )
+        while self.sql(f"{unsent} UNION ALL {unsealed}"):
             self.pass_time()
             self.sweep()
             self.drain()

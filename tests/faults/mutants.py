@@ -74,6 +74,13 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
             '"SELECT FROM rowmill.contested WHERE upload = %s", (number,)).rowcount',
         )
     ],
+    "a receipt without settle": [
+        (
+            "chalicelib/attest.py",
+            "digests.settled(db, upload.number, upload.reading) or None",
+            "None",
+        )
+    ],
     "a dead worker's chunk is not sent again": [
         (
             "chalicelib/postgres/repair.py",

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from chalicelib import load
+from chalicelib import load, receipts
 from chalicelib.errors import Refused
 from tests.faults.audit import Result, audited
 from tests.faults.conftest import Figures
@@ -29,7 +29,7 @@ from tests.faults.deliveries import TIERS, Deliveries, Message
 from tests.faults.mutants import MUTANTS, ROOT
 from tests.faults.points import Fault, Run
 from tests.faults.state import State, put_back, take
-from tests.stages.conftest import CONTACTS, cut_into
+from tests.stages.conftest import CONTACTS, QUEUES, cut_into
 from tests.stages.test_keys import TWO_KEYS
 
 ALL = os.environ.get("ROWMILL_POINTS") == "all"
@@ -90,6 +90,8 @@ CASES = [
     Case("confirm", "plain", PLAIN, CLEAN, options=CHECK, faults=EACH),
     Case("split", "confirmed", PLAIN, CLEAN, options=CHECK),
     Case("bury", "chunk", PLAIN, DEAD),
+    Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
+    Case("attest", "verify", PLAIN, CLEAN),
     Case("sweep", "lost-event", PLAIN, CLEAN),
     Case("sweep", "lost-chunks", PLAIN, CLEAN),
     Case("sweep", "dead-splitter", PLAIN, CLEAN),
@@ -136,8 +138,11 @@ class Bench:
         return self._ended()
 
     def _ended(self) -> Result:
-        """What it comes to; if it waits to be confirmed, it is."""
+        """What it comes to; if it waits to be confirmed, it is; if it was to be verified, it matches."""
         self.deliveries.drain()
+        if (self.case.stage, self.case.name) == ("attest", "verify"):
+            self.deliveries.tell()
+            assert receipts.verification(self.deliveries.pipeline.tenant, self.upload_id)["result"] == "match"
         if self.deliveries.pipeline.upload(self.upload_id)["state"] == "needs_review":
             self._confirm()
             self.deliveries.drain()
@@ -179,6 +184,18 @@ class Bench:
         self.deliveries.sql("UPDATE rowmill.chunk SET attempts = 4, started_at = now() WHERE state = 'queued'")
         self.deliveries.pass_time()
         (message,) = self.deliveries.waiting("dead")
+        return message
+
+    def _to_attest(self) -> Message:
+        """To the receipt of its end; or to the look at file and table that comes after that."""
+        self.deliveries.deliver(self._to_load())
+        while others := self.deliveries.waiting(*[queue for queue in QUEUES if queue != "receipt"]):
+            self.deliveries.deliver(others[0])
+        if self.case.name == "verify":
+            self.deliveries.drain()
+            receipts.verify(self.deliveries.pipeline.tenant, self.upload_id)
+        message = self.deliveries.waiting("receipt")[-1]
+        self.deliveries.lose(*(one for one in self.deliveries.waiting() if one.id != message.id))
         return message
 
     def _to_sweep(self) -> None:
