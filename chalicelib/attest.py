@@ -117,8 +117,7 @@ def _sign(upload: ledger.Upload, proof: Proof) -> bool:
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)  # a redrive waits for this, or is seen
         seen = projection.snapshot(db, upload.number)
-        if seen is None or seen["finished_at"] != proof.ended_at:
-            proofs.drop(db, upload.number, "receipt")
+        if seen is None or not proofs.is_wanted(db, proof):
             return True
         before = proofs.find(db, upload.number)
         issued_at = datetime.now(UTC)

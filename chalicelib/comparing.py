@@ -97,7 +97,7 @@ class Comparison:
             row = self._row_of(span, seen.get(span.n))
             if source == "changed":
                 self._found["source"] = "changed"
-            if row["table"] == "differs":
+            if row["table"] == "differs" and self._found["table"] == "match":
                 self._found["table"] = "differs"
             if "changed" in (source, self._found["source"]) or row["table"] == "differs":
                 self._differs(span, source, row)

@@ -17,11 +17,8 @@ from chalicelib.postgres.connection import Connection
 
 Kind = Literal["receipt", "verify"]
 
-# The upload has ended, and its newest receipt is of another end. Of what was deleted there is none to make.
-_IS_DUE: Final = """
-    u.finished_at IS NOT NULL AND u.receipted_at IS DISTINCT FROM u.finished_at AND NOT EXISTS (
-        SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND a.deleted_at IS NOT NULL)
-"""
+# The upload has ended, and its newest receipt is of another end.
+_IS_DUE: Final = "u.finished_at IS NOT NULL AND u.receipted_at IS DISTINCT FROM u.finished_at"  # as the index has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,10 @@ def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | 
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         return cursor.execute(
             """
-            SELECT number, state, finished_at IS NOT NULL AS is_over,
+            SELECT number, finished_at IS NOT NULL AS is_over,
+                   CASE WHEN finished_at IS NULL
+                             AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+                        THEN 'canceling' ELSE state END AS state,
                    finished_at IS NOT NULL AND receipted_at IS NOT DISTINCT FROM finished_at AS is_made,
                    coalesce((SELECT max(n) FROM rowmill.receipt r WHERE r.upload = u.number), 0) AS newest
             FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
@@ -149,6 +149,19 @@ def forget(connection: Connection, number: Number) -> None:
     """Nothing is shown of the upload any more, its receipts included."""
     connection.execute("DELETE FROM rowmill.receipt WHERE upload = %s", (number,))
     connection.execute("DELETE FROM rowmill.proof WHERE upload = %s", (number,))
+    connection.execute("UPDATE rowmill.upload SET receipted_at = finished_at WHERE number = %s", (number,))
+
+
+def is_wanted(connection: Connection, proof: Proof) -> bool:
+    """Whether the upload still has the end that this reading is of, and nobody has deleted it meanwhile."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM rowmill.proof p JOIN rowmill.upload u ON u.number = p.upload
+                       WHERE p.upload = %s AND p.kind = %s AND p.ended_at = %s AND u.finished_at = p.ended_at)
+        """,
+        (proof.upload, proof.kind, proof.ended_at),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def issue(connection: Connection, proof: Proof, receipt: Receipt) -> None:

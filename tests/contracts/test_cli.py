@@ -6,6 +6,7 @@ example that the contract takes and answers, with one JSON document on stdout.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
+from chalicelib import seals
 from chalicelib.contract import OPERATIONS, SCHEMAS, Operation, checks
 from tests import held
 
@@ -38,14 +40,27 @@ WITHOUT = {
     **{
         one.name: ("for clients of the book API; commands ask the general route", "")
         for one in OPERATIONS.values()
-        if not one.path.startswith(("/v1/", "/healthz", "/docs"))
+        if not one.path.startswith(("/v1/", "/healthz", "/docs", "/.well-known"))
     },
 }
 UPLOAD = "upl_01M80FHFV747N9CXY8YY64K210"
 # Members of answers that lead on, or that a client waits for; the rest may be anything that the schema has.
 SAID: dict[str, Any] = {"next_cursor": None, "state": "completed", "id": UPLOAD, "status": "success", "key": "1"}
+CONTACTS = b"email\nada@example.org\n"
+
+
+def receipt() -> bytes:
+    """A receipt of that file, sealed as the service does."""
+    file = {"size": len(CONTACTS), "sha256": hashlib.sha256(CONTACTS).hexdigest(), "reason": None}
+    columns = ["n", "byte_start", "byte_end", "sha256"]
+    line = [1, 6, len(CONTACTS), hashlib.sha256(CONTACTS[6:]).hexdigest()]
+    said = {"upload_id": UPLOAD, "n": 1, "file": file, "text": None, "chunks": {"columns": columns, "items": [line]}}
+    return json.dumps({"receipt": said, "jws": seals.seal(json.dumps(said).encode())}).encode()
+
+
 FILES = {
-    "contacts.csv": b"email\nada@example.org\n",
+    "contacts.csv": CONTACTS,
+    "receipt.json": receipt(),
     "corrected.csv": b"email\nada@example.org\n",
     "cover.png": b"\x89PNG\r\n\x1a\n",
     "schema.json": b'{"fields": [{"name": "email", "type": "string"}]}',
@@ -194,6 +209,7 @@ def run(api: Api, folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str
     config.mkdir(parents=True, exist_ok=True)
     kept = {"api": api.url, "token": "a", "username": "ada", "refresh": "b"}
     (config / "credentials.json").write_text(json.dumps(kept))
+    (config / "receipt-keys.json").write_text(json.dumps(seals.keys()))
     env = {"ROWMILL_API": api.url, "ROWMILL_TOKEN": None, "ROWMILL_RETRY_SECONDS": "0", "NO_PROXY": "127.0.0.1"}
     return CliRunner().invoke(app, words, input="correct horse\n", env=env | {"XDG_CONFIG_HOME": str(config.parent)})
 

@@ -16,6 +16,7 @@ from chalicelib.journey import ABOVE_ALL_IDS, ChunkKey, Number
 from chalicelib.postgres import (
     announcements,
     connection,
+    digests,
     fates,
     grants,
     handmade,
@@ -24,6 +25,7 @@ from chalicelib.postgres import (
     pace,
     people,
     projection,
+    proofs,
     repair,
     sessions,
     tables,
@@ -45,6 +47,7 @@ LARGE = {
 }
 PARTIAL = {
     "upload_unfinished",
+    "upload_unreceipted",
     "upload_of_dataset",
     "chunk_queued",
     "announcement_awaited",
@@ -73,6 +76,7 @@ INSERT INTO rowmill.chunk (upload, n, byte_start, byte_end, first_record, first_
     SELECT number, n, n, n + 1, 1 + 10 * n, 1, 10, s.state, CASE s.state WHEN 'loaded' THEN 10 ELSE 0 END, now()
     FROM rowmill.upload u, generate_series(1, 4) n,
         LATERAL (SELECT CASE WHEN u.finished_at IS NULL AND n > 2 THEN 'queued' ELSE 'loaded' END AS state) s;
+UPDATE rowmill.upload SET receipted_at = finished_at WHERE number % 500 > 0;
 INSERT INTO rowmill.reject (upload, record, line, errors, raw)
     SELECT number, 1, 1, '[]', '' FROM rowmill.upload;
 ANALYZE;
@@ -187,6 +191,12 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "the status": lambda full, db: projection.snapshot(db, full.upload),
     "to end": lambda full, db: ledger.end(db, full.upload, "completed", 40, None),
     "whether anybody loads": lambda full, db: ledger.has_active_uploads(db, full.number),
+    # its receipt
+    "what to read": lambda full, db: proofs.take(db, full.upload),
+    "what is read at once": lambda full, db: digests.batch(db, full.upload, "load", 0),
+    "what the receipt lists": lambda full, db: list(digests.lines(db, full.upload, "load")),
+    "how far its receipts are": lambda full, db: proofs.standing(db, full.uploader, full.upload_id),
+    "where it came from": lambda full, db: proofs.origin(db, full.upload),
     # the sweep
     "stuck chunks": lambda full, db: repair.find_stuck_chunks(db, 25, ["low"], 1000),
     "stalled scans": lambda full, db: repair.take_stalled_scans(db),
@@ -194,6 +204,7 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "what is due": lambda full, db: projection.list_due(db),
     "announced before": lambda full, db: announcements.list_before(db, ABOVE_ALL_IDS, 100),
     "sessions that are over": lambda full, db: sessions.forget_expired(db),
+    "receipts that are due": lambda full, db: proofs.take_due(db, 25, 1000),
     "the queues": lambda full, db: tiers._waiting.__wrapped__(db, 0),
 }
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
-from chalicelib import attest, receipts, seals
+from chalicelib import attest, catalog, receipts, seals, table_rows
+from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS
 from chalicelib.paging import Asked
+from chalicelib.postgres import connection, digests
+from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into, poison
+from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 
 HEADER = b"email,name,age\n"
 BODY = HEADER + b"".join(b"u%d@x.org,U,%d\n" % (n, n) for n in range(10))
@@ -189,3 +194,186 @@ def test_a_reading_that_runs_out_of_time_goes_on_where_it_stopped(
         attest.work(message, deadline=0.0)
     assert receipts.verification(pipeline.tenant, upload_id)["result"] == "match"
     assert pipeline.messages("receipt") == []
+
+
+def test_what_was_lost_on_its_way_to_a_receipt_the_sweep_sends_for(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.tell()
+    pipeline.messages("receipt")  # lost
+    assert pipeline.sweep()["receipts_resent"] == 0  # it may be under way
+    monkeypatch.setattr("chalicelib.mend.LOST_SECONDS", -1)
+    assert pipeline.sweep()["receipts_resent"] == 1
+    pipeline.attest()
+    assert pipeline.sweep()["receipts_resent"] == 0
+    receipt(pipeline, upload_id)
+    receipts.verify(pipeline.tenant, upload_id)
+    pipeline.messages("receipt")
+    assert pipeline.sweep()["receipts_resent"] == 1
+    pipeline.attest()
+    assert receipts.verification(pipeline.tenant, upload_id)["result"] == "match"
+    assert pipeline.sweep()["receipts_resent"] == 0
+
+
+def refusal(pipeline: Pipeline, upload_id: str, ask: Any = None) -> tuple[int, str]:
+    with pytest.raises(Refused) as refused:
+        if ask is None:
+            receipts.get(pipeline.tenant, upload_id, Asked({}, None, 100))
+        else:
+            ask(pipeline.tenant, upload_id)
+    return refused.value.status, refused.value.code
+
+
+def test_without_an_end_or_a_file_there_is_no_receipt_and_that_is_said(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    waiting = pipeline.create(BODY)
+    assert refusal(pipeline, waiting) == (409, "state_conflict")
+    assert refusal(pipeline, waiting, receipts.verify) == (409, "state_conflict")
+    assert refusal(pipeline, waiting, receipts.verification) == (409, "not_verified")
+    pipeline.cancel(waiting)
+    assert refusal(pipeline, waiting) == (404, "receipt_not_found")
+    assert refusal(pipeline, waiting, receipts.verify) == (409, "state_conflict")
+    assert receipts.chain(pipeline.tenant, waiting, Asked({}, None, 100)).items == []
+    assert refusal(pipeline, "upl_" + 26 * "0") == (404, "upload_not_found")
+
+
+def test_an_upload_that_was_canceled_or_failed_has_a_receipt_of_what_was_left(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 4)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages()[:1])
+    pipeline.cancel(upload_id)
+    failed = pipeline.run(HEADER + b"x\n" * 3, max_errors=1)["id"]
+    pipeline.attest()
+    said = receipt(pipeline, upload_id)
+    assert (said["state"], said["counts"]["loaded"], said["counts"]["unprocessed"]) == ("canceled", 4, 6)
+    assert said["table"]["rows"] == 4
+    adds_up(said)
+    said = receipt(pipeline, failed)
+    assert (said["state"], said["table"], said["counts"]["rejected"]) == ("failed", None, 3)
+    assert said["records"] == sum(said["counts"].values())
+    assert verified(pipeline, failed)["result"] == "match"
+
+
+def test_with_its_upload_a_receipt_goes_and_with_its_file_it_stays(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.attest()
+    before = receipt(pipeline, upload_id)
+    pipeline.sql(
+        "UPDATE rowmill.upload SET finished_at = finished_at - interval '31 days', receipted_at = receipted_at"
+        " - interval '31 days', projected_at = now() WHERE upload_id = %s",
+        upload_id,
+    )
+    pipeline.sql("UPDATE rowmill.proof SET ended_at = ended_at - interval '31 days'")
+    pipeline.sweep()
+    assert receipt(pipeline, upload_id) == before
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["source"], found["table"]) == ("source_gone", "gone", "match")
+    pipeline.delete(upload_id)
+    assert refusal(pipeline, upload_id) == (404, "upload_not_found")
+    assert pipeline.sql("SELECT FROM rowmill.receipt UNION ALL SELECT FROM rowmill.proof") == []
+    pipeline.sweep()
+    assert pipeline.messages("receipt") == []
+
+
+def test_rows_that_others_replaced_or_changed_by_hand_are_missing_and_a_lost_table_is_gone(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 4)
+    pipeline.dataset(mode="upsert")
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.attest()
+    pipeline.run(HEADER + b"u7@x.org,later,1\n")
+    key = table_rows.Addressed(pipeline.tenant, "contacts", "u1@x.org")
+    table_rows.change(key, {"age": 5}, None)
+    table_rows.remove(table_rows.Addressed(pipeline.tenant, "contacts", "u2@x.org"), None)
+    found = verified(pipeline, upload_id)
+    assert found["rows"] == {"expected": 10, "found": 7, "missing": 3, "edited": 0, "changed_by_hand": 2}
+    assert [(one["n"], one["missing"]) for one in found["chunks"]] == [(1, 2), (2, 1)]
+    catalog.delete(pipeline.tenant, "contacts", "request-1")
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["source"], found["table"]) == ("differs", "match", "gone")
+
+
+def test_a_ledger_that_was_changed_does_not_pass_for_what_was_sealed(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.attest()
+    (dataset,) = pipeline.sql("SELECT dataset FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    pipeline.sql(f"DELETE FROM data.d_{dataset['dataset']} WHERE age = 3")
+    seen = digests.look(
+        connection.connection(),
+        Table(dataset["dataset"], 1, read_schema(CONTACTS)),
+        ["email", "name", "age"],
+        *_first_chunk(pipeline, upload_id),
+    )
+    pipeline.sql("UPDATE rowmill.chunk SET table_rows = %s, table_digest = %s", seen[0].rows, seen[0].digest)
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["table"], found["ledger"]) == ("differs", "match", "differs")
+
+
+def _first_chunk(pipeline: Pipeline, upload_id: str) -> tuple[Any, list[digests.Span]]:
+    (upload,) = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    return upload["number"], digests.batch(connection.connection(), upload["number"], "load", 0)
+
+
+def test_a_packed_file_is_hashed_as_it_came_and_its_chunks_as_they_were_cut(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    packed = gzip.compress(BODY)
+    upload_id = pipeline.run(packed)["id"]
+    pipeline.attest()
+    said = receipt(pipeline, upload_id)
+    assert (said["file"]["sha256"], said["text"]) == (hashlib.sha256(packed).hexdigest(), {"size": len(BODY)})
+    assert verified(pipeline, upload_id)["result"] == "match"
+
+
+def test_a_file_too_large_to_hash_at_once_is_compared_a_chunk_at_a_time(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 4)
+    monkeypatch.setattr("chalicelib.aws.s3.BLOCK_BYTES", 10)
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.tell()
+    for message in pipeline.messages("receipt"):
+        attest.work(message, deadline=0.0)
+    pipeline.attest()
+    said = receipt(pipeline, upload_id)
+    assert (said["file"]["sha256"], said["file"]["reason"]) == (None, "file_too_large")
+    assert verified(pipeline, upload_id)["source"] == "match"
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=BODY.replace(b"u5@x", b"v5@x"))
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["source"], [one["n"] for one in found["chunks"]]) == ("differs", "changed", [2])
+
+
+def test_the_digest_of_rows_does_not_depend_on_settings_of_the_session_or_their_order(pipeline: Pipeline) -> None:
+    fields = [
+        {"name": "at", "type": "datetime"},
+        {"name": "for", "type": "duration"},
+        {"name": "much", "type": "number"},
+    ]
+    pipeline.dataset({"fields": fields}, "mixed")
+    upload_id = pipeline.run(b"at,for,much\n2024-02-03T04:05:06Z,P1DT2H,1.5\n2024-02-03T04:05:07Z,P1M,0.1\n", "mixed")[
+        "id"
+    ]
+    pipeline.attest()
+    (row,) = pipeline.sql("SELECT dataset, number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    pipeline.sql(f"CREATE TABLE shuffled AS SELECT * FROM data.d_{row['dataset']}")
+    pipeline.sql(f"TRUNCATE data.d_{row['dataset']}")
+    pipeline.sql(f"INSERT INTO data.d_{row['dataset']} SELECT * FROM shuffled ORDER BY _row DESC")
+    pipeline.sql("DROP TABLE shuffled")
+    number, spans = _first_chunk(pipeline, upload_id)
+    table = Table(row["dataset"], 1, read_schema({"fields": fields}))
+    with psycopg.connect(pipeline.url) as other:
+        for setting in ("datestyle = German", "intervalstyle = postgres_verbose", "extra_float_digits = -3"):
+            other.execute(f"SET {setting}".encode())
+        other.execute("SET timezone = 'Asia/Tokyo'")
+        (seen,) = digests.look(other, table, table.schema.names, number, spans)
+    assert (seen.rows, seen.digest) == (2, spans[0].table_digest)

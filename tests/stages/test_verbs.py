@@ -214,6 +214,7 @@ _DOORS: Final[Mapping[Verb, Callable[[Stories, str], tuple[str, str, Any]]]] = {
     "delete": lambda stories, upload_id: ("DELETE", "", None),
     **{verb: lambda stories, upload_id, verb=verb: ("POST", f"/{verb}", {}) for verb in ("cancel", "pause", "resume")},
     **{verb: lambda stories, upload_id, verb=verb: ("POST", f"/{verb}", {}) for verb in ("confirm", "redrive")},
+    "verify": lambda stories, upload_id: ("POST", "/verify", {}),
 }
 SETTINGS: Final[Mapping[State, tuple[Callable[[Stories], str], ...]]] = {
     **{state: (getattr(Stories, state),) for state in TRANSITIONS},
