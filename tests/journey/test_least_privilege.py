@@ -30,6 +30,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         assert sorted(codes) == ["duplicate_in_file", "width_mismatch"]
         checked = account.ended(account.start(b"id,name\n9001,Ada\n9001,Again\n", max_errors=1))
         assert (checked["state"], checked["loaded"], checked["rejected"]) == ("completed_with_errors", 1, 1)
+        _sealed(account, upload["id"])
         _corrected(account, upload["id"])
         _in_parts(account)
         _as_a_piece(account, body)
@@ -41,6 +42,25 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _by_key(account)
         _kept_long_enough(account, checked["id"])
         assert account.cloud.sweep()["uploads_seen"] == 0
+
+
+def _sealed(account: Account, upload_id: str) -> None:
+    """A receipt; file and table that match it, rows that do not; and a file that is not there any more."""
+    said = account.rowmill.get_receipt(upload_id)["receipt"]
+    assert (said["counts"]["loaded"], said["counts"]["rejected"], said["table"]["rows"]) == (2500, 2, 2500)
+    assert [one["n"] for one in account.rowmill.iterate_receipts(upload_id)] == [1]
+    assert len(account.rowmill.receipt_keys()["keys"]) == 1
+    assert account.rowmill.verify(upload_id)["result"] == "match"
+    (dataset,) = account.cloud.sql("SELECT dataset FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]
+    account.cloud.sql(f"UPDATE data.d_{dataset} SET name = 'edited' WHERE id = 7")
+    found = account.rowmill.verify(upload_id)
+    assert (found["result"], found["source"], found["rows"] and found["rows"]["edited"]) == ("differs", "match", 1)
+    account.cloud.sql(f"UPDATE data.d_{dataset} SET name = 'name 7' WHERE id = 7")
+    s3, bucket = account.cloud.client("s3"), "rowmill-local-000000000000-uploads"
+    lost = account.ended(account.start(b"id,name\n60000,Ada\n"))["id"]
+    account.rowmill.get_receipt(lost)
+    s3.delete_object(Bucket=bucket, Key=f"uploads/{account.tenant}/{lost}/source")
+    assert account.rowmill.verify(lost)["source"] == "gone"
 
 
 def _told(account: Account) -> None:

@@ -1,0 +1,145 @@
+"""A receipt held against a file, without the network: what is genuine, and what differs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rowmill_client import offline
+from rowmill_client.errors import Unusable
+
+from chalicelib import seals
+import itertools
+
+BODY = b"email,name\n" + b"".join(b"u%d@x.org,U\n" % n for n in range(6))
+CUTS = (11, 34, 58, len(BODY))
+
+
+def said(body: bytes = BODY, **changed: Any) -> dict[str, Any]:
+    lines = [
+        [n, start, end, hashlib.sha256(body[start:end]).hexdigest()]
+        for n, (start, end) in enumerate(itertools.pairwise(CUTS), 1)
+    ]
+    return {
+        "upload_id": "upl_1",
+        "n": 1,
+        "file": {"size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "reason": None},
+        "text": None,
+        "chunks": {"columns": ["n", "byte_start", "byte_end", "sha256"], "items": lines},
+    } | changed
+
+
+def check(folder: Path, told: dict[str, Any], body: bytes, keys: dict[str, Any] | None = None) -> offline.OfflineResult:
+    """What holding this file against this receipt comes to."""
+    receipt, file = folder / "receipt.json", folder / "file.csv"
+    receipt.write_text(json.dumps(told))
+    file.write_bytes(body)
+    return offline.check(receipt, file, seals.keys() if keys is None else keys)
+
+
+def sealed(told: dict[str, Any]) -> dict[str, Any]:
+    return {"receipt": told, "jws": seals.seal(json.dumps(told).encode())}
+
+
+def test_the_file_that_a_receipt_is_of_matches_it(tmp_path: Path) -> None:
+    found = check(tmp_path, sealed(said()), BODY)
+    assert (found["result"], found["problems"], found["chunks"]) == ("match", [], [])
+    assert (found["size"], found["sha256"]) == (len(BODY), hashlib.sha256(BODY).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("body", "chunks"),
+    [
+        (BODY.replace(b"u3@", b"v3@"), [2]),
+        (BODY.replace(b"name", b"nome"), []),
+        (BODY[:-1], [3]),
+        (BODY + b"u6@x.org,U\n", []),
+        (b"", [1, 2, 3]),
+    ],
+)
+def test_any_other_file_differs_and_is_told_by_its_chunks(tmp_path: Path, body: bytes, chunks: list[int]) -> None:
+    found = check(tmp_path, sealed(said()), body)
+    assert (found["result"], found["chunks"], found["size"]) == ("differs", chunks, len(body))
+
+
+def test_a_file_that_text_was_made_of_is_compared_as_a_whole(tmp_path: Path) -> None:
+    told = said(text={"size": 999})
+    assert check(tmp_path, sealed(told), BODY)["chunks"] is None
+    assert check(tmp_path, sealed(told), BODY + b"x")["result"] == "differs"
+
+
+def test_without_a_digest_of_the_whole_file_its_chunks_tell(tmp_path: Path) -> None:
+    told = said(file={"size": len(BODY), "sha256": None, "reason": "file_too_large"})
+    assert check(tmp_path, sealed(told), BODY)["result"] == "match"
+    assert check(tmp_path, sealed(told), BODY.replace(b"u3@", b"v3@"))["chunks"] == [2]
+    nothing = told | {"chunks": told["chunks"] | {"items": None}}
+    assert check(tmp_path, sealed(nothing), BODY)["result"] == "differs"
+
+
+def _with_payload(told: dict[str, Any]) -> dict[str, Any]:
+    head, _, signature = sealed(said())["jws"].split(".")
+    payload = base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
+    return {"receipt": told, "jws": f"{head}.{payload}.{signature}"}
+
+
+def _with_header(**changed: str) -> dict[str, Any]:
+    head, payload, signature = sealed(said())["jws"].split(".")
+    header = json.loads(base64.urlsafe_b64decode(head + "==")) | changed
+    spelled = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    return {"jws": f"{spelled}.{payload}.{signature}"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        _with_payload(said(n=2)),
+        _with_header(alg="none"),
+        _with_header(typ="JWT"),
+        _with_header(kid="another"),
+        sealed(said()) | {"receipt": said(n=2)},
+        {"jws": ""},
+        {"jws": "a.b"},
+        {"jws": "!.!.!"},
+        {"jws": "e30.e30.e30"},
+        {"jws": sealed(said())["jws"] + "A"},
+    ],
+    ids=["payload", "alg", "typ", "kid", "copy", "empty", "short", "signs", "bare", "longer"],
+)
+def test_what_was_changed_or_made_up_is_not_genuine(tmp_path: Path, told: dict[str, Any]) -> None:
+    with pytest.raises(offline.NotGenuine):
+        check(tmp_path, told, BODY)
+
+
+def test_another_key_of_the_same_name_does_not_open_it(tmp_path: Path) -> None:
+    (key,) = seals.keys()["keys"]
+    other = key | {"x": seals.public_key("somebody else")}
+    with pytest.raises(offline.NotGenuine):
+        check(tmp_path, sealed(said()), BODY, {"keys": [other]})
+    assert check(tmp_path, sealed(said()), BODY, {"keys": [other | {"kid": "x"}, key]})["result"] == "match"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"jws": 1}', "\xff"])
+def test_what_is_no_receipt_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "receipt.json").write_bytes(text.encode("latin-1"))
+    (tmp_path / "file.csv").write_bytes(BODY)
+    with pytest.raises(Unusable):
+        offline.check(tmp_path / "receipt.json", tmp_path / "file.csv", seals.keys())
+
+
+def test_a_key_that_no_longer_signs_opens_what_it_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib.settings import settings
+
+    told, first = sealed(said()), settings().receipt_keys
+    with monkeypatch.context() as patch:
+        patch.setenv("RECEIPT_SECRET", "the next one")
+        patch.setenv("RECEIPT_KEYS", f"{seals.public_key('the next one')},{first}")
+        settings.cache_clear()
+        assert seals.is_ours(told["jws"])
+        assert check(tmp_path, told, BODY)["result"] == check(tmp_path, sealed(said()), BODY)["result"] == "match"
+        kids = [one["kid"] for one in seals.keys()["keys"]]
+        assert json.loads(base64.urlsafe_b64decode(told["jws"].split(".")[0] + "=="))["kid"] == kids[1]
+    settings.cache_clear()
