@@ -5,10 +5,15 @@ What should be there comes from the oracle. A problem is a sentence; no sentence
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bench.campaign import oracle
 from bench.campaign.files import SCHEMAS, Shape
@@ -24,6 +29,7 @@ INVARIANTS = {
     "I6": "chunks cover the file, queues are drained",
     "I7": "no other tenant touched",
     "I8": "nothing stuck",
+    "I9": "each end has a receipt that is signed, adds up and names the one before",
 }
 COUNTS = ("loaded", "updated", "skipped", "rejected")
 TERMINAL = ("completed", "completed_with_errors", "failed", "canceled")
@@ -41,6 +47,7 @@ def audit(scene: Scene) -> dict[str, list[str]]:
         problems["I4"] += _shown(seen)
         problems["I5"] += _announced(seen)
         problems["I6"] += _covered(seen)
+        problems["I9"] += _sealed(seen, scene.keys)
     for shape, uploads in shapes.items():
         problems["I1"] += _loaded_once(scene, shape, uploads)
     problems["I6"] += [f"{now} messages left in {queue}" for queue, (now, _) in scene.left.items()]
@@ -108,6 +115,63 @@ def _announced(seen: Seen) -> Iterator[str]:
         yield f"{seen.name}: events {[event for event, _ in seen.events]} for generation {generation}"
     elif dict(seen.events)[wanted[-1]] != seen.ledger["state"]:
         yield f"{seen.name}: the event says {dict(seen.events)[wanted[-1]]}, the upload is {seen.ledger['state']}"
+
+
+def _sealed(seen: Seen, keys: Mapping[str, str]) -> Iterator[str]:
+    """The receipts of an upload, read without Rowmill's own code; the newest is of the end that it has."""
+    before = None
+    for n, receipt in enumerate(seen.receipts, 1):
+        said = _opened(receipt["jws"], keys)
+        if said is None:
+            yield f"{seen.name}: receipt {n} is not signed by a key of the service"
+            return
+        if said["supersedes"] != before or said["n"] != n:
+            yield f"{seen.name}: receipt {n} supersedes {said['supersedes']}, not {before}"
+        before = {"n": n, "sha256": hashlib.sha256(receipt["jws"].encode()).hexdigest()}
+        yield from _receipt_adds_up(seen, said)
+    if (
+        seen.ledger["finished_at"] is None
+        or seen.ledger.get("receipted_at") != seen.ledger["finished_at"]
+        or not before
+    ):
+        yield f"{seen.name} has no receipt of its end"
+        return
+    wanted = {count: seen.total(count) for count in COUNTS} | {"unprocessed": seen.unprocessed}
+    if said["counts"] != wanted:
+        yield f"{seen.name}: the receipt says {_difference(said['counts'], wanted)}"
+    digest = hashlib.sha256(seen.sent.data).hexdigest()
+    if said["file"]["sha256"] not in ((digest, None) if seen.sent.upload.fate == "replace" else (digest,)):
+        yield f"{seen.name}: the receipt is of another file"
+
+
+def _receipt_adds_up(seen: Seen, said: Mapping[str, Any]) -> Iterator[str]:
+    lines = [dict(zip(said["chunks"]["columns"], line, strict=True)) for line in said["chunks"]["items"]]
+    corrected = said["settled"] or {}
+    for count in COUNTS:
+        total = sum(line[count] for line in lines) + corrected.get(count, 0)
+        if total != said["counts"][count]:
+            yield f"{seen.name}: receipt {said['n']} says {count} {said['counts'][count]}, its chunks {total}"
+    if said["records"] != sum(said["counts"].values()):
+        yield f"{seen.name}: receipt {said['n']} accounts for {sum(said['counts'].values())} of {said['records']}"
+
+
+def _opened(jws: str, keys: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a receipt says, if one of these keys has signed it."""
+    head, payload, signature = jws.split(".")
+    key = keys.get(json.loads(_decoded(head))["kid"])
+    try:
+        if key is not None:
+            public = Ed25519PublicKey.from_public_bytes(_decoded(key))
+            public.verify(_decoded(signature), f"{head}.{payload}".encode())
+            said: dict[str, Any] = json.loads(_decoded(payload))
+            return said
+    except InvalidSignature:
+        pass
+    return None
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _covered(seen: Seen) -> Iterator[str]:

@@ -147,6 +147,8 @@ class Seed:
             if self.plan.hides:
                 self.done[STAYS_HIDDEN] += self.rig.forget_hidden()
             self.done["stale messages after the end"] += self.deeds.repeat_chunks() and self.deeds.repeat_events()
+            if not eventually(self.is_sealed, BOUND_SECONDS, pause=0.2):
+                self.stuck.append(f"without a receipt {BOUND_SECONDS:.0f} s after that: {self.states()}")
             eventually(lambda: not self.rig.waiting(), LATE_SECONDS, pause=0.3)
 
     @contextlib.contextmanager
@@ -178,6 +180,13 @@ class Seed:
                 self.account.name,
             )
         self.rig.sql(
+            "UPDATE rowmill.upload SET receipt_asked_at = now() - interval '30 seconds'"
+            " WHERE tenant = %s AND receipted_at IS DISTINCT FROM finished_at"
+            f" AND coalesce(receipt_asked_at, finished_at) < now() - interval '{SILENT_SECONDS} seconds'"
+            " AND coalesce(receipt_asked_at, finished_at) > now() - interval '25 seconds'",
+            self.account.name,
+        )
+        self.rig.sql(
             "UPDATE rowmill.announcement SET created_at = created_at - interval '30 seconds'"
             " WHERE tenant = %s AND closed IS NULL AND created_at > now() - interval '25 seconds'",
             self.account.name,
@@ -190,6 +199,11 @@ class Seed:
             return False
         items = self.items()
         return all(ended and shown and items[name]["state"] == state for name, state, ended, shown in ledger)
+
+    def is_sealed(self) -> bool:
+        """Every upload has the receipt of its end."""
+        left = "SELECT number FROM rowmill.upload WHERE upload_id = ANY(%s) AND receipted_at IS DISTINCT FROM finished_at"
+        return not self.rig.sql(left, [each.upload_id for each in self.sent])
 
     def ledger(self) -> list[tuple[Any, ...]]:
         return self.rig.sql(
@@ -215,6 +229,7 @@ class Seed:
         quiet = eventually(self.is_quiet, LATE_SECONDS)
         with self.rig.connect() as db:
             scene = look(db, self.account.name, self.sent, self.items())
+        scene.keys = {key["kid"]: key["x"] for key in self.account.rowmill.receipt_keys()["keys"]}
         scene.left = {} if quiet else self.rig.waiting()
         return scene
 

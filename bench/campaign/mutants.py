@@ -141,6 +141,17 @@ MUTANTS = (
         _upserts,
     ),
     Mutant(
+        "a-receipt-without-settle",
+        (
+            Change(
+                "chalicelib/attest.py",
+                "digests.settled(db, upload.number, upload.reading) or None",
+                "None",
+            ),
+        ),
+        lambda plan: True,
+    ),
+    Mutant(
         "plan-made-anew",
         (
             Change(

@@ -152,6 +152,13 @@ MESSAGES = (
     Kind("slow chunk", "load:copied", 15, "delay", seconds=SLOW_SECONDS),
     Kind("slow split", "split:SendMessageBatch", 3, "delay", seconds=SLOW_SECONDS),
 )
+RECEIPTS = (
+    Kind("kill receipt at a statement", "receipt:statement", 12, "kill"),
+    Kind("ambiguous COMMIT (receipt)", "receipt:commit", 2, "cut after"),
+    Kind("cut a statement (receipt)", "receipt:statement", 12, "cut"),
+    Kind("S3 body cut (receipt)", "receipt:GetObject", 2, "cut within"),
+    Kind("message of a receipt lost", "notify:SendMessage", 2, "lose message"),
+)
 
 
 def draw(seed: int) -> Plan:
@@ -163,6 +170,7 @@ def draw(seed: int) -> Plan:
         *_sample(random, SERVICES, 3),
         *_sample(random, MESSAGES, 2),
         *_sample(random, SERVER, random.choice((0, 0, 1))),
+        *_sample(Random(-1 - seed), RECEIPTS, 1),  # by itself: what else a seed draws is as it was
     )
     uploads = _uploads(random)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))

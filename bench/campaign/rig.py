@@ -34,7 +34,7 @@ CHUNKS, OTHER_CHUNKS = "0:4194304:60,8:4194304:40", "0:4194304:45"  # the second
 VISIBILITY_SECONDS = 3
 HIDDEN_SECONDS = 720  # as the deployed queues have it, nearly: nothing comes back while a seed runs
 CONNECTIONS = 60  # few, so that they can run out
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "undeliverable")
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "receipt", "undeliverable")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 STRIKE = {
     "version": "0",

@@ -38,6 +38,7 @@ class Seen:
     rejects: dict[int, tuple[int, list[str], bytes]]
     events: list[tuple[str, str]]
     item: dict[str, Any]
+    receipts: list[dict[str, Any]]
 
     @property
     def number(self) -> int:
@@ -71,6 +72,7 @@ class Scene:
     tables: dict[Shape, dict[Row, Cells]] = field(default_factory=dict)
     copies: dict[Shape, int] = field(default_factory=dict)  # rows beyond the first of a `_row`
     left: dict[str, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)  # that sign receipts, in base64url by their ids
 
 
 def look(db: psycopg.Connection[Any], tenant: str, sent: Sequence[Sent], items: Mapping[str, dict[str, Any]]) -> Scene:
@@ -98,7 +100,8 @@ def _look_at(db: psycopg.Connection[Any], sent: Sent, ledger: dict[str, Any], it
         )
     }
     events = db.execute("SELECT event_id, kind FROM rowmill.outbox WHERE upload = %s", (number,)).fetchall()
-    return Seen(sent, ledger, chunks, rejects, events, item)
+    receipts = _dicts(db, "SELECT * FROM rowmill.receipt WHERE upload = %s ORDER BY n", number)
+    return Seen(sent, ledger, chunks, rejects, events, item, receipts)
 
 
 def _rows(db: psycopg.Connection[Any], dataset: int, shape: Shape) -> tuple[dict[Row, Cells], int]:

@@ -81,6 +81,16 @@ def _lose_a_chunk(scene: Scene) -> None:
     scene.uploads[0].chunks.pop(0)
 
 
+def _lose_a_receipt(scene: Scene) -> None:
+    scene.uploads[0].receipts.clear()
+
+
+def _forge_a_receipt(scene: Scene) -> None:
+    """The same, signed by somebody else."""
+    receipt = scene.uploads[0].receipts[0]
+    receipt["jws"] = receipt["jws"][:-86] + "A" * 86
+
+
 @pytest.mark.parametrize(
     ("harm", "broken"),
     [
@@ -91,6 +101,8 @@ def _lose_a_chunk(scene: Scene) -> None:
         (_show_an_older_state, "I4"),
         (_announce_twice, "I5"),
         (_lose_a_chunk, "I6"),
+        (_lose_a_receipt, "I9"),
+        (_forge_a_receipt, "I9"),
     ],
 )
 def test_the_audit_names_the_invariant_that_is_broken(scene: Scene, harm: Callable[[Scene], None], broken: str) -> None:

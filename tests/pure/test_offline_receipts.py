@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from rowmill_client import offline
 from rowmill_client.errors import Unusable
 
 from chalicelib import seals
-import itertools
 
 BODY = b"email,name\n" + b"".join(b"u%d@x.org,U\n" % n for n in range(6))
 CUTS = (11, 34, 58, len(BODY))
