@@ -119,21 +119,19 @@ def _announced(seen: Seen) -> Iterator[str]:
 
 def _sealed(seen: Seen, keys: Mapping[str, str]) -> Iterator[str]:
     """The receipts of an upload, read without Rowmill's own code; the newest is of the end that it has."""
-    before = None
+    before, said = None, dict[str, Any]()
     for n, receipt in enumerate(seen.receipts, 1):
-        said = _opened(receipt["jws"], keys)
-        if said is None:
+        opened = _opened(receipt["jws"], keys)
+        if opened is None:
             yield f"{seen.name}: receipt {n} is not signed by a key of the service"
             return
+        said = opened
         if said["supersedes"] != before or said["n"] != n:
             yield f"{seen.name}: receipt {n} supersedes {said['supersedes']}, not {before}"
         before = {"n": n, "sha256": hashlib.sha256(receipt["jws"].encode()).hexdigest()}
         yield from _receipt_adds_up(seen, said)
-    if (
-        seen.ledger["finished_at"] is None
-        or seen.ledger.get("receipted_at") != seen.ledger["finished_at"]
-        or not before
-    ):
+    ended = seen.ledger["finished_at"]
+    if not said or ended is None or seen.ledger.get("receipted_at") != ended:
         yield f"{seen.name} has no receipt of its end"
         return
     wanted = {count: seen.total(count) for count in COUNTS} | {"unprocessed": seen.unprocessed}

@@ -202,7 +202,9 @@ class Seed:
 
     def is_sealed(self) -> bool:
         """Every upload has the receipt of its end."""
-        left = "SELECT number FROM rowmill.upload WHERE upload_id = ANY(%s) AND receipted_at IS DISTINCT FROM finished_at"
+        left = (
+            "SELECT number FROM rowmill.upload WHERE upload_id = ANY(%s) AND receipted_at IS DISTINCT FROM finished_at"
+        )
         return not self.rig.sql(left, [each.upload_id for each in self.sent])
 
     def ledger(self) -> list[tuple[Any, ...]]:

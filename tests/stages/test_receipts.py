@@ -19,6 +19,7 @@ from chalicelib.paging import Asked
 from chalicelib.postgres import connection, digests
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
+from infra.deploy import receipt_keys
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 
 HEADER = b"email,name,age\n"
@@ -377,3 +378,18 @@ def test_the_digest_of_rows_does_not_depend_on_settings_of_the_session_or_their_
         other.execute("SET timezone = 'Asia/Tokyo'")
         (seen,) = digests.look(other, table, table.schema.names, number, spans)
     assert (seen.rows, seen.digest) == (2, spans[0].table_digest)
+
+
+def test_a_deploy_keeps_the_key_and_a_rotated_one_leaves_nothing_but_its_public_half(pipeline: Pipeline) -> None:
+    ssm = boto3.client("ssm")
+    first = receipt_keys(ssm, "dev")
+    assert receipt_keys(ssm, "dev") == first
+    assert first["ReceiptKeys"] == seals.public_key(first["ReceiptSecret"])
+    second = receipt_keys(ssm, "dev", rotate=True)
+    assert second["ReceiptSecret"] != first["ReceiptSecret"]
+    assert second["ReceiptKeys"] == f"{seals.public_key(second['ReceiptSecret'])},{first['ReceiptKeys']}"
+    assert receipt_keys(ssm, "dev") == second
+    third = receipt_keys(ssm, "dev", rotate=True)["ReceiptKeys"].split(",")
+    assert third[1:] == second["ReceiptKeys"].split(",")
+    kept = [one["Value"] for one in ssm.get_parameters_by_path(Path="/rowmill/dev")["Parameters"]]
+    assert first["ReceiptSecret"] not in kept
