@@ -89,6 +89,9 @@ def _read_table(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
     while spans := digests.batch(db, upload.number, upload.reading, done):
         try:
             with db.transaction():
+                ledger.lock_upload(db, upload.number, shared=True)  # a redrive waits for the batch, or is seen
+                if not proofs.is_wanted(db, proof):
+                    return True
                 seen = digests.look(db, table, told["fields"], upload.number, spans)
                 digests.keep(db, upload.number, upload.reading, seen)
                 told["rows"] += sum(one.rows for one in seen)

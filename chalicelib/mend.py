@@ -247,8 +247,11 @@ def _resend_events() -> int:
 def _resend_receipts() -> int:
     """Have those uploads read that are still without the receipt of their end, or without an answer to `verify`."""
     due = proofs.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for tenant, number in due:
-        sqs.send_all(settings().receipt_queue, [{"receipt": number}], tenant)
+        groups[tenant].append({"receipt": number})
+    for tenant, bodies in groups.items():
+        sqs.send_all(settings().receipt_queue, bodies, tenant)
     return len(due)
 
 

@@ -175,21 +175,19 @@ def issue(connection: Connection, proof: Proof, receipt: Receipt) -> None:
     drop(connection, proof.upload, "receipt")
 
 
-def ask(connection: Connection, number: Number) -> bool:
-    """Have file and table compared with the receipt, unless that is under way; False if the upload is not over."""
-    asked = connection.execute(
+def ask(connection: Connection, number: Number) -> None:
+    """Have file and table of an upload that is over compared with its receipt, unless that is under way."""
+    connection.execute(
         """
         INSERT INTO rowmill.proof AS p (upload, kind, ended_at)
         SELECT number, 'verify', finished_at FROM rowmill.upload WHERE number = %s AND finished_at IS NOT NULL
         ON CONFLICT (upload, kind) DO UPDATE
-        SET ended_at = excluded.ended_at, chunks_done = CASE WHEN p.finished_at IS NULL THEN p.chunks_done ELSE 0 END,
-            asked_at = CASE WHEN p.finished_at IS NULL THEN p.asked_at ELSE clock_timestamp() END,
-            begun_at = CASE WHEN p.finished_at IS NULL THEN p.begun_at END,
-            found = CASE WHEN p.finished_at IS NULL THEN p.found ELSE '{}' END, finished_at = NULL, sent_at = NULL
+        SET ended_at = excluded.ended_at, asked_at = clock_timestamp(), begun_at = NULL, finished_at = NULL,
+            sent_at = NULL, chunks_done = 0, found = '{}'
+        WHERE p.finished_at IS NOT NULL OR p.ended_at <> excluded.ended_at
         """,
         (number,),
     )
-    return asked.rowcount == 1
 
 
 def comparison(connection: Connection, number: Number) -> dict[str, Any] | None:
