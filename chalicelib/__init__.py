@@ -10,6 +10,8 @@ The journey, and the file that is each step:
 5. report   the status projection, chunks, rejects
 6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
 7. notify   tell webhooks, e-mail and a topic of the end
+8. attest   seal what the upload came to in a receipt; compare file and table with it later
+   receipts answers with both
 
 accounts, apikeys and callers hold logins and who asks, catalog datasets and their rows, sharing who else uses them;
 edge is where HTTP and SQS end.

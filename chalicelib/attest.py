@@ -1,4 +1,4 @@
-"""Step 6: what an upload came to, sealed. After its end the file is read once and the table a batch at a time; counts,
+"""Step 8: what an upload came to, sealed. After its end the file is read once and the table a batch at a time; counts,
 digests of both and the receipt before this one become a receipt that anybody can check.
 
 Later the same reading tells whether file and table are still so. Both are jobs: killed anywhere, they go on from the
