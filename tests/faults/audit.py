@@ -68,7 +68,7 @@ def result(deliveries: Deliveries, upload_id: str, dataset: str = "contacts") ->
 def sealed(deliveries: Deliveries, number: int) -> str:
     """What an upload's newest receipt says of its end, once it holds: signed, added up, a link of a whole chain."""
     chain = deliveries.sql("SELECT * FROM rowmill.receipt WHERE upload = %s ORDER BY n", number)
-    before = None
+    before, said = None, dict[str, Any]()
     for n, one in enumerate(chain, 1):
         said = json.loads(seals.opened(one["jws"]))
         assert seals.is_ours(one["jws"])
@@ -76,6 +76,8 @@ def sealed(deliveries: Deliveries, number: int) -> str:
         assert (said["n"], said["supersedes"]) == (n, before)
         before = {"n": n, "sha256": bytes(one["sha256"]).hex()}
         adds_up(said)
+    if not said:
+        return ""
     table = said["table"] and {name: said["table"][name] for name in ("rows", "digest", "fields")}
     return json.dumps([said["state"], said["records"], said["counts"], said["file"]["sha256"], table])
 
