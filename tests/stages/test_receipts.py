@@ -10,8 +10,10 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
+from chalice.test import Client
 
-from chalicelib import attest, catalog, receipts, report, seals, settle, table_rows
+from app import app
+from chalicelib import accounts, attest, catalog, receipts, report, seals, settle, table_rows
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS
@@ -20,6 +22,7 @@ from chalicelib.postgres import connection, digests
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 from infra.deploy import receipt_keys
+from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 
 HEADER = b"email,name,age\n"
@@ -426,3 +429,40 @@ def test_a_redrive_or_a_deletion_in_the_middle_of_a_reading_leaves_no_receipt_of
     pipeline.delete(upload_id)
     pipeline.attest()
     assert pipeline.sql("SELECT 1 FROM rowmill.receipt UNION ALL SELECT 1 FROM rowmill.proof") == []
+
+
+def test_receipts_over_http_wait_are_tagged_and_refuse_what_cannot_be(pipeline: Pipeline) -> None:
+    session = accounts.signup({"username": "sealed", "password": "correct horse"})
+    pipeline.tenant = session["tenant_id"]
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+
+    def ask(method: str, path: str, **headers: str) -> Any:
+        url = f"/v1/uploads/{upload_id}/{path}"
+        given = {"Authorization": f"Bearer {session['access']}", "Content-Type": "application/json", **headers}
+        answer = Client(app).http.request(method, url, headers=given, body=b"{}" if method == "POST" else b"")
+        held.answer(method, url, answer.status_code, answer.headers, answer.body)
+        return answer
+
+    waiting = ask("GET", "receipt")
+    assert (waiting.status_code, waiting.json_body, waiting.headers["Retry-After"]) == (
+        202,
+        {"status": "processing"},
+        "1",
+    )
+    assert ask("GET", "verification").json_body["code"] == "not_verified"
+    begun = ask("POST", "verify")
+    assert (begun.status_code, begun.json_body["state"], begun.json_body["result"]) == (202, "pending", None)
+    assert ask("GET", "verification").headers["Retry-After"] == "1"
+    pipeline.attest()
+    found = ask("GET", "receipt")
+    assert (found.status_code, found.json_body["receipt"]["records"]) == (200, 10)
+    assert ask("GET", "receipt", **{"If-None-Match": found.headers["ETag"]}).status_code == 304
+    assert ask("GET", "receipt?n=1").json_body == found.json_body
+    assert [ask("GET", f"receipt?n={n}").status_code for n in ("2", "0", "x", "99999999999")] == [404, 400, 400, 400]
+    (link,) = ask("GET", "receipts").json_body["items"]
+    assert link["sha256"] == hashlib.sha256(found.json_body["jws"].encode()).hexdigest()
+    told = ask("GET", "verification")
+    assert (told.json_body["result"], "Retry-After" in told.headers) == ("match", False)
+    keys = Client(app).http.get("/.well-known/rowmill-receipt-keys.json")
+    assert (keys.status_code, keys.json_body) == (200, seals.keys())
