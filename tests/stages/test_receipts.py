@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 from typing import Any
 
 import boto3
@@ -18,7 +19,7 @@ from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS
 from chalicelib.paging import Asked
-from chalicelib.postgres import connection, digests
+from chalicelib.postgres import connection, digests, ledger, proofs
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 from infra.deploy import receipt_keys
@@ -398,6 +399,14 @@ def test_a_deploy_keeps_the_key_and_a_rotated_one_leaves_nothing_but_its_public_
     assert first["ReceiptSecret"] not in kept
 
 
+def in_hand(number: Any) -> tuple[ledger.Upload, proofs.Proof]:
+    """An upload and what is to be read of it, as a worker has them that was just told."""
+    upload, proof = ledger.find(connection.connection(), number), proofs.take(connection.connection(), number)
+    assert upload is not None
+    assert proof is not None
+    return upload, proof
+
+
 def test_a_redrive_or_a_deletion_in_the_middle_of_a_reading_leaves_no_receipt_of_an_end_that_is_none(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,13 +424,20 @@ def test_a_redrive_or_a_deletion_in_the_middle_of_a_reading_leaves_no_receipt_of
     for _ in range(2):
         (message,) = pipeline.messages("receipt")
         attest.work(message, deadline=0.0)
+    upload, proof = in_hand(dead["upload"])
     pipeline.redrive(upload_id)
+    attest._make(upload, proof, deadline=0.0)  # by whoever had begun with it
     pipeline.attest()
     assert pipeline.sql("SELECT 1 FROM rowmill.receipt") == []
     pipeline.load(pipeline.messages())
     pipeline.attest()
     said = receipt(pipeline, upload_id)
     assert (said["n"], said["generation"], said["state"], said["table"]["rows"]) == (1, 2, "completed", 10)
+    other = pipeline.run(HEADER + b"other@x.org,O,1\n")["id"]
+    upload, proof = in_hand(upload.number + 1)
+    pipeline.delete(other)
+    attest._make(upload, proof, deadline=time.monotonic() + 60)
+    assert len(pipeline.sql("SELECT 1 FROM rowmill.receipt")) == 1
     adds_up(said)
     receipts.verify(pipeline.tenant, upload_id)
     (message,) = pipeline.messages("receipt")
