@@ -338,7 +338,7 @@ def list_receipts(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/verify", methods=["POST"])
 def verify_upload(upload_id: str) -> Response:
-    return edge.answer(202, receipts.verify(edge.tenant(app), upload_id))
+    return edge.answer(202, receipts.verify(edge.tenant(app), upload_id, edge.asker(app)))
 
 
 @app.route("/v1/uploads/{upload_id}/verification", methods=["GET"])

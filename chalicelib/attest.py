@@ -23,10 +23,11 @@ from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS, Number, rfc3339
 from chalicelib.logs import about
-from chalicelib.postgres import digests, handmade, ledger, locks, projection, proofs
+from chalicelib.postgres import digests, handmade, ledger, locks, projection, proofs, timeline
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.proofs import Proof, Receipt
 from chalicelib.postgres.tables import Table
+from chalicelib.postgres.timeline import NOBODY
 from chalicelib.settings import settings
 
 FORMAT: Final = 1  # of what a receipt says; members may be added without another
@@ -128,6 +129,7 @@ def _sign(upload: ledger.Upload, proof: Proof) -> bool:
         jws = seals.seal(json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode())
         n = before.n + 1 if before else 1
         digest = hashlib.sha256(jws.encode()).digest()
+        timeline.note(db, upload.upload_id, "receipt", NOBODY, {"n": n, "sha256": digest.hex()})
         proofs.issue(db, proof, Receipt(n, seen["generation"], seen["state"], issued_at, digest, jws))
     return True
 

@@ -11,8 +11,9 @@ from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL, VERBS, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import proofs
+from chalicelib.postgres import proofs, timeline
 from chalicelib.postgres.connection import connection
+from chalicelib.postgres.timeline import NOBODY, Asker
 from chalicelib.settings import settings
 
 ROWS: Final = ("expected", "found", "missing", "edited", "changed_by_hand")
@@ -65,7 +66,7 @@ def _shown(receipt: Mapping[str, Any]) -> dict[str, Any]:
     return {**receipt, "issued_at": rfc3339(receipt["issued_at"])}
 
 
-def verify(tenant: str, upload_id: str) -> dict[str, Any]:
+def verify(tenant: str, upload_id: str, by: Asker = NOBODY) -> dict[str, Any]:
     """Have file and table compared with the newest receipt; one comparison at a time, which a repeat finds.
 
     Raises Refused `upload_not_found` (404), `state_conflict` (409), `receipt_not_found` (404).
@@ -78,7 +79,10 @@ def verify(tenant: str, upload_id: str) -> dict[str, Any]:
         raise Refused("state_conflict", detail, status=409)
     if standing.is_made and not standing.newest:
         raise _NONE
-    proofs.ask(connection(), standing.number)
+    db = connection()
+    with db.transaction():
+        if proofs.ask(db, standing.number):
+            timeline.note(db, upload_id, "verify", by)
     # If this is lost now, the sweep sends for it.
     sqs.send(settings().receipt_queue, {"receipt": standing.number})
     return verification(tenant, upload_id)

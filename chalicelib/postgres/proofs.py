@@ -175,9 +175,10 @@ def issue(connection: Connection, proof: Proof, receipt: Receipt) -> None:
     drop(connection, proof.upload, "receipt")
 
 
-def ask(connection: Connection, number: Number) -> None:
-    """Have file and table of an upload that is over compared with its receipt, unless that is under way."""
-    connection.execute(
+def ask(connection: Connection, number: Number) -> bool:
+    """Have file and table of an upload that is over compared with its receipt, unless that is under way: whether it is
+    the first to ask."""
+    asked = connection.execute(
         """
         INSERT INTO rowmill.proof AS p (upload, kind, ended_at)
         SELECT number, 'verify', finished_at FROM rowmill.upload WHERE number = %s AND finished_at IS NOT NULL
@@ -188,6 +189,7 @@ def ask(connection: Connection, number: Number) -> None:
         """,
         (number,),
     )
+    return asked.rowcount == 1
 
 
 def comparison(connection: Connection, number: Number) -> dict[str, Any] | None:

@@ -470,6 +470,7 @@ def test_receipts_over_http_wait_are_tagged_and_refuse_what_cannot_be(pipeline: 
     begun = ask("POST", "verify")
     assert (begun.status_code, begun.json_body["state"], begun.json_body["result"]) == (202, "pending", None)
     assert ask("GET", "verification").headers["Retry-After"] == "1"
+    assert ask("POST", "verify").status_code == 202
     pipeline.attest()
     found = ask("GET", "receipt")
     assert (found.status_code, found.json_body["receipt"]["records"]) == (200, 10)
@@ -478,6 +479,9 @@ def test_receipts_over_http_wait_are_tagged_and_refuse_what_cannot_be(pipeline: 
     assert [ask("GET", f"receipt?n={n}").status_code for n in ("2", "0", "x", "99999999999")] == [404, 400, 400, 400]
     (link,) = ask("GET", "receipts").json_body["items"]
     assert link["sha256"] == hashlib.sha256(found.json_body["jws"].encode()).hexdigest()
+    events = [one for one in ask("GET", "events").json_body["items"] if one["event"] in ("verify", "receipt")]
+    assert [(one["event"], one["by"]) for one in events] == [("verify", session["user_id"]), ("receipt", None)]
+    assert events[1]["details"] == {"n": 1, "sha256": link["sha256"]}
     told = ask("GET", "verification")
     assert (told.json_body["result"], "Retry-After" in told.headers) == ("match", False)
     keys = Client(app).http.get("/.well-known/rowmill-receipt-keys.json")
