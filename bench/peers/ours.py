@@ -146,6 +146,8 @@ def usd_of(upload: Upload) -> float:
 def check(account: Account, dataset: str, file: File, upload: Upload) -> None:
     """What the status says and what is in the table are what the file holds."""
     account.check_rows(dataset, file)
+    # It is made behind the end, and would take its time from whatever is measured next.
+    account.rowmill.get_receipt(upload["id"], timeout=WAIT_SECONDS)
     found = (upload["rows_total"], upload["loaded"], upload["rejected"])
     if found != (file.rows, file.good, file.rows - file.good):
         raise Failed(f"{file.path.name}: total, loaded, rejected {found}, and {file.good} rows of the file are good")
