@@ -160,10 +160,11 @@ READS = {
     "Settle": "settle",
     "Bury": "dead",
     "Notify": "notify",
+    "Receipt": "receipt",
 }  # function and its queue
 NONSENSE = ("nonsense", "[]", "{}", '{"upload": "x", "chunk": []}', '{"Records": []}')
 CHUNK = '{"upload": 1, "chunk": 1}'
-DELIVERY = '{"delivery": 1}'
+OTHERS = {"Notify": '{"delivery": 1}', "Receipt": '{"receipt": 1}'}  # what they are told instead
 
 
 def _delivery(queue: str, body: str) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def test_a_message_that_names_nothing_is_let_go(runtime: Runtime, function: str)
 def test_a_message_that_meets_no_database_is_put_off(runtime: Runtime, function: str) -> None:
     """By a delayed copy in its queue; the message itself is done with."""
     before = _put_off(runtime, READS[function])
-    answers = runtime.call(function, _delivery(READS[function], DELIVERY if function == "Notify" else CHUNK))
+    answers = runtime.call(function, _delivery(READS[function], OTHERS.get(function, CHUNK)))
     assert answers == [{"returned": {"batchItemFailures": []}}]
     assert _put_off(runtime, READS[function]) == before + 1
 
