@@ -26,7 +26,7 @@ from infra.package import package
 
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 HEAVY = {"cfnlint", "hypothesis", "moto", "numpy", "pandas", "polars", "pyarrow", "pydantic", "rich", "typer"}
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify")
+QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "receipt")
 # In units of what boto3 and Chalice alone cost. CPU time moves by a quarter from run to run on a shared host (1.5
 # to 2.0 seen), so its ceiling only stops what is gross; the count of modules does not move at all.
 IMPORT_CEILING = 3.0
