@@ -33,8 +33,8 @@ MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs
 def finish(number: Number | None) -> Number | None:
     """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs.
 
-    An upload that is to be canceled ends as soon as no chunk of it is being committed; of one that is being undone it is
-    seen to that somebody is at it.
+    An upload that is to be canceled ends as soon as no chunk of it is being committed. One that is being undone is sent
+    for, unless somebody is at it.
     """
     if number is None:
         return number

@@ -288,7 +288,7 @@ def _remove_repeats(connection: Connection, names: Names) -> array[int]:
 
 
 def _update_others(connection: Connection, names: Names) -> array[int]:
-    """Upsert's update: rows of others take the staged values, which leave staging; what they were is kept."""
+    """Upsert's update: rows of others take the staged values, which leave staging; they are kept."""
     (key,) = names.keys
     # Locking the rows in key order first is what keeps two uploads with the same keys from a deadlock.
     connection.execute(
@@ -308,7 +308,8 @@ def _update_others(connection: Connection, names: Names) -> array[int]:
                 UPDATE {table} t SET ({columns}) = ROW({values}) FROM {staging} s
                 WHERE {same} AND NOT ({own}) RETURNING {old}, new._row AS _row_after
             ), kept AS (
-                INSERT INTO {before} ({columns}, _row_by, _row_after) SELECT {columns}, {upload}, _row_after FROM updated
+                INSERT INTO {before} ({columns}, _row_by, _row_after)
+                SELECT {columns}, {upload}, _row_after FROM updated
             )
             DELETE FROM {staging} s USING updated WHERE s._row = updated._row_after RETURNING s._row
             """,
