@@ -163,7 +163,7 @@ class Undo:
         """Rows of other datasets refer to them: what is to be removed stays."""
         for referrer in self._referrers:
             self._leave(
-                "SELECT _row, 'referenced', NULL, {key} FROM {table} r WHERE _row BETWEEN {low} AND {high} AND {refers}"
+                "SELECT _row, 'referenced', NULL::integer, {key} FROM {table} r WHERE _row BETWEEN {low} AND {high} AND {refers}"
                 " AND NOT EXISTS (SELECT FROM {before} b WHERE b._row_after = r._row)",
                 refers=refers(referrer, "r"),
             )
@@ -209,7 +209,7 @@ class Undo:
             why = "taken" if isinstance(error, psycopg.errors.UniqueViolation) else "refused"
         if low == high:
             self._leave(
-                "SELECT {own}::bigint, {why}, NULL, {key} FROM {before} r WHERE _row_after = {own}",
+                "SELECT {own}::bigint, {why}, NULL::integer, {key} FROM {before} r WHERE _row_after = {own}",
                 own=sql.Literal(low),
                 why=sql.Literal(why),
             )
