@@ -163,8 +163,8 @@ class Undo:
         """Rows of other datasets refer to them: what is to be removed stays."""
         for referrer in self._referrers:
             self._leave(
-                "SELECT _row, 'referenced', NULL::integer, {key} FROM {table} r WHERE _row BETWEEN {low} AND {high} AND {refers}"
-                " AND NOT EXISTS (SELECT FROM {before} b WHERE b._row_after = r._row)",
+                "SELECT _row, 'referenced', NULL::integer, {key} FROM {table} r WHERE _row BETWEEN {low} AND {high}"
+                " AND {refers} AND NOT EXISTS (SELECT FROM {before} b WHERE b._row_after = r._row)",
                 refers=refers(referrer, "r"),
             )
 
