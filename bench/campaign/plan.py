@@ -36,7 +36,11 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`undo` are the faults that strike while an upload is reverted. `skew` is how many hours each function's clock is off. `hides`: messages of killed workers do not come back."""
+    """A seed's files and faults.
+
+    `undo` are the faults that strike while an upload is reverted. `skew` is how many hours each function's clock is
+    off. `hides`: messages of killed workers do not come back.
+    """
 
     seed: int
     uploads: tuple[Upload, ...]
