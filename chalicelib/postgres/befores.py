@@ -52,6 +52,9 @@ class Undo:
         # In key order, as upserts do. Whoever wrote over one of them meanwhile is seen below, whoever comes now waits.
         self._run("SELECT FROM {table} WHERE _row BETWEEN {low} AND {high} ORDER BY {order} FOR UPDATE")
         above = self._undo_covered() if forced else Undone(0, 0, 0)
+        # Both sides of each join below are a stretch. Without statistics the planner takes one for a row or two, and
+        # would look for each in blocks of the other, as `_row` has no B-tree.
+        self._run("SET LOCAL enable_nestloop = off")
         self._leave_covered()
         self._leave_referred()
         restored = self._halving(self._restore, self._low, self._high)
@@ -73,7 +76,8 @@ class Undo:
         )
         self._run(
             "UPDATE {before} x SET ({columns}) = ROW({values}) FROM {before} b"
-            " WHERE x._row BETWEEN {low} AND {high} AND b._row_after = x._row",
+            " WHERE x._row BETWEEN {low} AND {high} AND b._row_after BETWEEN {low} AND {high}"
+            " AND b._row_after = x._row",
             values=identifiers([*self._table.schema.shown_names, "_row"], "b"),
         )
         # What is left of them was inserted: nothing is below, as if whoever wrote over them had inserted it.
@@ -164,7 +168,8 @@ class Undo:
         for referrer in self._referrers:
             self._leave(
                 "SELECT _row, 'referenced', NULL::integer, {key} FROM {table} r WHERE _row BETWEEN {low} AND {high}"
-                " AND {refers} AND NOT EXISTS (SELECT FROM {before} b WHERE b._row_after = r._row)",
+                " AND {refers} AND NOT EXISTS (SELECT FROM {before} b"
+                " WHERE b._row_after BETWEEN {low} AND {high} AND b._row_after = r._row)",
                 refers=refers(referrer, "r"),
             )
 
