@@ -33,6 +33,7 @@ from chalicelib import (
     split,
     table_rows,
     templates,
+    undo,
     webhooks,
 )
 from chalicelib.journey import Number
@@ -295,6 +296,17 @@ def cancel_upload(upload_id: str) -> Response:
     return answered(upload_id, control.cancel(edge.tenant(app), upload_id, edge.asker(app)))
 
 
+@app.route("/v1/uploads/{upload_id}/revert", methods=["POST"])
+def revert_upload(upload_id: str) -> Response:
+    forced = edge.body(app).get("force", False)
+    return answered(upload_id, control.revert(edge.tenant(app), upload_id, edge.asker(app), forced=forced))
+
+
+@app.route("/v1/uploads/{upload_id}/conflicts", methods=["GET"])
+def list_conflicts(upload_id: str) -> Response:
+    return edge.page(app, report.conflicts(edge.tenant(app), upload_id, edge.query(app)))
+
+
 @app.route("/v1/uploads/{upload_id}", methods=["DELETE"])
 def delete_upload(upload_id: str) -> Response:
     parent_id = control.delete(edge.tenant(app), upload_id, edge.asker(app))
@@ -427,7 +439,7 @@ def load_low(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(queue=here.settle_queue, batch_size=1, name="settle")
 def settle_upload(event: SQSEvent) -> dict[str, Any]:
-    return edge.each(event, lambda message: onward(settle.contested(message)))
+    return edge.each(event, lambda message: onward(undo.rows(message) or settle.contested(message)))
 
 
 @app.on_sqs_message(queue=here.dead_queue, batch_size=1, name="bury")

@@ -7,6 +7,7 @@ The journey, and the file that is each step:
 2. split    S3 says the object is there: detect the dialect, plan once, cut into chunks, fan them out
 3. load     one chunk, one transaction: rows, rejects, counts and the proof that they are there
 4. settle   when every chunk is in: replay rows that contested a key, then one terminal state
+   undo     takes an upload that is over out of the table again
 5. report   the status projection, chunks, rejects
 6. mend     bury chunks out of attempts; sweep up whatever a crash left half-said
 7. notify   tell webhooks, e-mail and a topic of the end

@@ -13,7 +13,18 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
-from chalicelib.postgres import announcements, ledger, manifest, passes, pauses, people, removals, timeline
+from chalicelib.postgres import (
+    announcements,
+    keeping,
+    ledger,
+    manifest,
+    passes,
+    pauses,
+    people,
+    removals,
+    reverts,
+    timeline,
+)
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.timeline import NOBODY, Asker
 
@@ -23,6 +34,7 @@ _OTHERWISE: Final[Mapping[Verb, str]] = {
     "resume": "there is nothing to resume",
     "confirm": "there is nothing to confirm",
     "redrive": "no part of it was given up",
+    "revert": "only what is over can be undone",
     "delete": "cancel it first, or let it end",
 }
 
@@ -200,8 +212,40 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
     if upload.plan and people.keep_open(db, upload.dataset) != upload.plan["dataset_version"]:
         detail = "The dataset's schema has changed since; upload what is missing anew."
         raise Refused("dataset_changed", detail, status=409)
+    _keep_writing(upload)
+
+
+def _keep_writing(upload: ledger.Upload) -> None:
     if upload.dataset_is_gone:
         raise Refused("role_forbids", "The dataset may not be written to any more.", status=403)
+
+
+def revert(tenant: str, upload_id: str, by: Asker = NOBODY, *, forced: bool = False) -> Number:
+    """Begin to undo the upload: remove the rows it inserted, restore those it wrote over. Its number.
+
+    Asked again while that is under way, or of an upload that is undone, it changes nothing. Raises Refused
+    `upload_not_found` (404), `state_conflict` (409), `role_forbids` (403) if the dataset may not be written to any
+    more, `befores_expired` (409) if what rows were before is kept no longer.
+    """
+    _, number, state = _asked("revert", tenant, upload_id)
+    db = connection()
+    upload = ledger.find(db, number) if number else None
+    if number is None or upload is None:
+        raise Refused("state_conflict", f"The upload is {state}: nothing of it was loaded.", status=409)
+    if state in ("reverting", "reverted"):
+        return number
+    if keeping.has_expired(db, number):
+        detail = "What its rows were before is kept no longer; see the upload's expires_at."
+        raise Refused("befores_expired", detail, status=409)
+    with db.transaction():
+        people.keep_open(db, upload.dataset)
+        _keep_writing(upload)
+        ledger.lock_upload(db, number, shared=False)
+        events.keep(db, number)
+        timeline.note(db, upload_id, "revert", by, {"force": forced})
+        if not reverts.begin(db, number, forced=forced):
+            raise _conflict("revert", "under way again")
+    return number
 
 
 def delete(tenant: str, upload_id: str, by: Asker = NOBODY) -> str | None:

@@ -27,6 +27,8 @@ State = Literal[
     "failed",
     "canceled",
     "expired",
+    "reverting",
+    "reverted",
 ]
 Mode = Literal["insert", "skip", "upsert"]
 Tier = Literal["high", "medium", "low"]
@@ -55,14 +57,18 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "needs_review": ("splitting", "canceling", "canceled"),  # confirm begins the pass that loads
     # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
     "canceling": ("canceled", "completed", "completed_with_errors", "failed"),
-    "completed": (),
-    "completed_with_errors": ("processing",),  # redrive
-    "failed": ("processing", "scanning"),  # redrive
-    "canceled": (),
+    "completed": ("reverting",),  # revert
+    "completed_with_errors": ("processing", "reverting"),  # redrive, revert
+    "failed": ("processing", "scanning", "reverting"),  # redrive, revert
+    "canceled": ("reverting",),  # revert
     "expired": (),
+    "reverting": ("reverted", "failed"),
+    "reverted": (),
 }
 # What a client may ask of an upload, and in which states. Asked again of what is so already, it changes nothing.
-Verb = Literal["parts", "complete", "cancel", "pause", "resume", "confirm", "redrive", "retry", "delete", "verify"]
+Verb = Literal[
+    "parts", "complete", "cancel", "pause", "resume", "confirm", "redrive", "retry", "revert", "delete", "verify"
+]
 VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "parts": ("awaiting_upload",),
     "complete": tuple(state for state in TRANSITIONS if state != "expired"),  # once the file is there it is done
@@ -75,10 +81,13 @@ VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "confirm": ("needs_review",),
     "redrive": ("completed_with_errors", "failed"),  # of which something was given up
     "retry": ("completed_with_errors", "failed", "canceled"),  # of which rows were rejected
-    "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired"),
+    "revert": ("completed", "completed_with_errors", "failed", "canceled", "reverting", "reverted"),
+    "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"),
     "verify": ("completed", "completed_with_errors", "failed", "canceled"),  # of which there was a file
 }
-TERMINAL: Final[frozenset[State]] = frozenset(("completed", "completed_with_errors", "failed", "canceled", "expired"))
+TERMINAL: Final[frozenset[State]] = frozenset(
+    ("completed", "completed_with_errors", "failed", "canceled", "expired", "reverted")
+)
 AT_REST: Final[frozenset[State]] = TERMINAL | {"needs_review"}  # nothing moves by itself
 LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may begin
 COMMITTING: Final[tuple[State, ...]] = (*LOADING, "paused")  # those in hand may commit
@@ -98,11 +107,14 @@ STATUS: Final[Mapping[State, str]] = {
     "failed": "failed",
     "canceled": "canceled",
     "expired": "failed",
+    "reverting": "processing",
+    "reverted": "canceled",
 }
 
 _UPLOAD_ID: Final = re.compile(r"upl_[0-9A-Z]{26}").fullmatch
 ABOVE_ALL_IDS: Final = "upl_~"  # sorts after every upload id
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")  # what becomes of a record
+UNDONE: Final = ("reverted_rows", "restored_rows", "conflicts")  # what becomes of rows when an upload is undone
 RECORD_BITS: Final = 32
 HANDMADE: Final = Number(2**31 - 1)  # the upload that rows made one by one are of: no file ever has this number
 MAX_ATTEMPTS: Final = 4  # the first and three retries

@@ -69,8 +69,8 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id, chunk=message.get("chunk"))
-    if upload.state == "paused":
-        return upload.number  # it is sent again when the upload is resumed
+    if upload.state in ("paused", "reverting"):
+        return upload.number  # it is sent again when the upload is resumed, and an undo is sent for again
     key = manifest.named(upload.number, message)
     if key is not None:
         _bury_chunk(upload, key)

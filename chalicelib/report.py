@@ -18,6 +18,7 @@ from chalicelib.journey import (
     RETENTION,
     STATUS,
     TERMINAL,
+    UNDONE,
     Number,
     Retention,
     is_upload_id,
@@ -25,7 +26,7 @@ from chalicelib.journey import (
     rfc3339,
 )
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import fates, handmade, ledger, manifest, projection, retries, tables, timeline
+from chalicelib.postgres import fates, handmade, ledger, manifest, projection, retries, reverts, tables, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -72,7 +73,8 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         **{name: seen[name] for name in COUNTS},
         "rows_visible": seen["rows_visible"],
         "valid": seen["valid"],
-        "percent": 100.0 if over or not total else round(min(99.9, 100 * seen["bytes_done"] / total), 1),
+        **{name: seen[name] for name in UNDONE},
+        "percent": 100.0 if over or not total else round(min(99.9, 100 * _share_done(seen)), 1),
         "chunks_total": seen["chunks_total"],
         "chunks_done": seen["chunks_done"],
         "tier": plan.get("tier"),
@@ -96,6 +98,13 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _share_done(seen: Mapping[str, Any]) -> float:
+    """Of the bytes that are to be loaded, or of the chunks that are to be undone."""
+    if seen["state"] == "reverting":
+        return float(seen["chunks_undone"] / max(1, seen["chunks_total"] or 0))
+    return float(seen["bytes_done"] / seen["bytes_total"])
+
+
 def _retention(options: Mapping[str, Any]) -> Retention:
     return RETENTION[options.get("retention", "standard")]
 
@@ -112,6 +121,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "rows_total": None,
     **dict.fromkeys(COUNTS, 0),
     "rows_visible": 0,
+    **dict.fromkeys(UNDONE, 0),
     "valid": 0,
     "percent": 0.0,
     "chunks_total": None,
@@ -193,6 +203,14 @@ def events(tenant: str, upload_id: str, asked: Asked) -> Page:
     return fill(found, asked.limit, dict, lambda event: event["id"])
 
 
+def conflicts(tenant: str, upload_id: str, asked: Asked) -> Page:
+    """Rows of an upload that was undone which were left as they are, in file order."""
+    number = _number(tenant, upload_id)
+    after = decode(asked.cursor, int, -1)
+    found = [] if number is None else reverts.list_conflicts(connection(), number, after, asked.limit + 1)
+    return fill(found, asked.limit, dict, lambda conflict: conflict["row"])
+
+
 def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
     """What became of one record, by its place in the file. Raises Refused `record_not_found` (404).
 
@@ -234,10 +252,14 @@ def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     """What a record that is in has come to. docs/rejects.md says where a mode cannot tell two ends apart, and why."""
     upload = ledger.find(connection(), number)
     assert upload is not None
-    if upload.mode == "insert":
-        return "loaded"
     table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    if not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n)):
+    undone = upload.state in ("reverting", "reverted")
+    if upload.mode == "insert" and not undone:
+        return "loaded"
+    is_there = not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n))
+    if undone and not is_there:
+        return "reverted"
+    if is_there:
         if upload.mode == "skip" or not chunk.updated:
             return "loaded"
         return "written" if chunk.loaded else "updated"

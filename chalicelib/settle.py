@@ -33,22 +33,29 @@ MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs
 def finish(number: Number | None) -> Number | None:
     """End the upload if every chunk is in and nothing is contested; otherwise see to it that settling runs.
 
-    An upload that is to be canceled ends as soon as no chunk of it is being committed.
+    An upload that is to be canceled ends as soon as no chunk of it is being committed. One that is being undone is sent
+    for, unless somebody is at it.
     """
     if number is None:
         return number
     standing = ledger.standing(connection(), number)
-    if standing.is_canceling:
+    if standing.is_reverting:
+        _send_for_settler(number)  # who undoes uploads, too
+    elif standing.is_canceling:
         _cancel(connection(), number)
     elif standing.is_over_budget:
         ledger.stop(connection(), number, TOO_MANY_ERRORS)
     elif standing.is_all_in and standing.has_contested:
-        if ledger.wants_settler(connection(), number, ASK_AGAIN_SECONDS):
-            sqs.send(settings().settle_queue, {"upload": number})
-            ledger.note_settler_sent_for(connection(), number)
+        _send_for_settler(number)
     elif standing.is_all_in:
         _end(connection(), number)
     return number
+
+
+def _send_for_settler(number: Number) -> None:
+    if ledger.wants_settler(connection(), number, ASK_AGAIN_SECONDS):
+        sqs.send(settings().settle_queue, {"upload": number})
+        ledger.note_settler_sent_for(connection(), number)
 
 
 def _end(db: Connection, number: Number) -> None:

@@ -32,7 +32,7 @@ INVARIANTS = {
     "I9": "each end has a receipt that is signed, adds up and names the one before",
 }
 COUNTS = ("loaded", "updated", "skipped", "rejected")
-TERMINAL = ("completed", "completed_with_errors", "failed", "canceled")
+TERMINAL = ("completed", "completed_with_errors", "failed", "canceled", "reverted")
 MOST = 5  # differences that a problem spells out
 
 
@@ -77,6 +77,8 @@ def _ended(seen: Seen) -> Iterator[str]:
         yield f"{seen.name} is completed with chunks {in_doubt[:MOST]} not loaded or rows rejected"
     if state == "completed_with_errors" and clean and not seen.total("rejected"):
         yield f"{seen.name} is completed_with_errors without an error"
+    if (state == "reverted") != seen.sent.upload.undone:
+        yield f"{seen.name} is {state}, and was {'' if seen.sent.upload.undone else 'not '}to be undone"
     late = [chunk["n"] for chunk in seen.chunks if chunk["state"] == "loaded" and _is_late(chunk, seen)]
     if late:
         yield f"{seen.name}: chunks {late[:MOST]} were committed after the end"
@@ -207,10 +209,12 @@ def _loaded_once(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterato
 
 
 def _as_expected(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> Iterator[str]:
-    """Uploads one after the other: rows, rejects and counts are all determined."""
+    """Uploads one after the other: rows, rejects and counts are all determined. As if the undone had never been."""
     in_order = [(seen.number, seen.sent.upload.mode, seen.sent.data) for seen in uploads]
     expected = oracle.expect(SCHEMAS[shape], in_order)
-    yield from _compare_rows(shape, scene.tables.get(shape, {}), expected.rows)
+    undone = {seen.number for seen in uploads if seen.sent.upload.undone}
+    left = oracle.expect(SCHEMAS[shape], [one for one in in_order if one[0] not in undone]) if undone else expected
+    yield from _compare_rows(shape, scene.tables.get(shape, {}), left.rows)
     for seen in uploads:
         yield from _compare_rejects(seen, expected)
         counts = {count: seen.total(count) for count in COUNTS}
@@ -284,6 +288,7 @@ def _loaded_as_counted(scene: Scene, shape: Shape, uploads: Sequence[Seen]) -> I
     upserts = any(seen.sent.upload.mode == "upsert" for seen in uploads)
     for seen in uploads:
         counted = seen.total("loaded") + (seen.total("updated") if upserts else 0)
+        counted = 0 if seen.sent.upload.undone else counted
         if found[seen.number] > counted or (found[seen.number] < counted and not upserts):
             yield f"{seen.name}: {found[seen.number]} rows in the table, {counted} counted"
         values = {r.place: oracle.check(r, SCHEMAS[shape])[0] for r in oracle.read(seen.sent.data)}

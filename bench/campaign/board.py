@@ -50,6 +50,11 @@ class Board:
         self.last_hit = time.monotonic()
         self.armed = list(faults)
 
+    def aim(self, faults: Iterable[Fault]) -> None:
+        """Begin to count from nothing once more; what has hit before stays noted."""
+        self.seen.clear()
+        self.armed = list(faults)
+
     def disarm(self) -> None:
         """Nothing strikes from now on; what has hit stays noted."""
         self.armed = []

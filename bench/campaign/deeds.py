@@ -69,6 +69,13 @@ class Deeds:
             self.rig.send("intake", self.account.event(each.upload_id))
         return bool(self.sent)
 
+    def revert(self, sent: Sent) -> bool:
+        """Ask twice, and send for it once more than needs be."""
+        number = self.rig.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", sent.upload_id)[0][0]
+        asked = [self._is_asked(sent, "revert") for _ in range(2)]
+        self.rig.send("settle", {"upload": number})
+        return asked == [True, True]
+
     def pause(self) -> bool:
         """Pause every upload that can be, whatever else strikes meanwhile, and have them resumed a moment later."""
         paused = [each for each in self.sent if self._is_asked(each, "pause")]

@@ -123,6 +123,18 @@ class Seed:
                 list(pool.map(self.send, [each for each in uploads if each.event != "lost"]))
             eventually(self.is_over, FAULT_SECONDS - (time.monotonic() - began))
             self.cure()
+            self.undo()
+
+    def undo(self) -> None:
+        """Have uploads that are over undone, and asked for twice, under faults of their own."""
+        undone = [each for each in self.sent if each.upload.undone]
+        if not undone:
+            return
+        eventually(self.is_over, BOUND_SECONDS)
+        self.rig.board.aim(self.plan.undo)
+        for each in undone:
+            self.done["revert"] += self.deeds.revert(each)
+        eventually(self.is_over, FAULT_SECONDS)
 
     def cure(self) -> None:
         """When the poisoned chunks have been given up, take the poison away and have them tried again, under fire."""

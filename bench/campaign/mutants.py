@@ -50,6 +50,15 @@ def _upserts(plan: Plan) -> bool:
     return rivals == 1 and any(upload.mode == "upsert" and upload.wave for upload in plan.uploads)
 
 
+def _undoes_an_upsert(plan: Plan) -> bool:
+    """Over rows that were there before."""
+    old = {upload.recipe.shape for upload in plan.uploads if not upload.wave}
+    return any(
+        upload.undone and upload.mode == "upsert" and not upload.fate and upload.recipe.shape in old
+        for upload in plan.uploads
+    )
+
+
 MUTANTS = (
     Mutant(
         "mark-done-after-commit",
@@ -162,6 +171,17 @@ MUTANTS = (
             ),
         ),
         strikes("redeploy split"),
+    ),
+    Mutant(
+        "undo-forgets-updated-rows",
+        (
+            Change(
+                "chalicelib/postgres/befores.py",
+                "        restored = self._halving(self._restore, self._low, self._high)\n",
+                "        restored = 0\n",
+            ),
+        ),
+        _undoes_an_upsert,
     ),
     Mutant(
         "wait-for-what-is-in-hand",

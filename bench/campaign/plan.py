@@ -23,7 +23,7 @@ class Upload:
 
     `event` is what becomes of S3's notification. Fates: while chunks run, somebody cancels it or replaces the
     object; or its first chunk is poisoned (kills whoever reads it, or comes garbled) until it has been given up
-    and is redriven.
+    and is redriven. `undone`: when it is over it is reverted, under fire.
     """
 
     recipe: Recipe
@@ -31,17 +31,23 @@ class Upload:
     wave: int
     event: Event = "once"
     fate: Fate = ""
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`skew` is how many hours each function's clock is off. `hides`: messages of killed workers do not come back."""
+    """A seed's files and faults.
+
+    `undo` are the faults that strike while an upload is reverted. `skew` is how many hours each function's clock is
+    off. `hides`: messages of killed workers do not come back.
+    """
 
     seed: int
     uploads: tuple[Upload, ...]
     faults: tuple[Fault, ...]
     skew: tuple[tuple[str, int], ...] = ()
     hides: bool = False
+    undo: tuple[Fault, ...] = ()
 
     @property
     def kinds(self) -> list[str]:
@@ -51,7 +57,8 @@ class Plan:
         fated = [DEEDS[fate] for fate in fates if fate in DEEDS]
         poisons = [kind for fate in fates if fate in POISONS for kind in (f"poison: {fate}", "redrive")]
         standing = [STAYS_HIDDEN] * self.hides + ["clock skew"] * bool(self.skew)
-        return [fault.kind for fault in self.faults] + events + fated + poisons + standing
+        undone = [kind for kind in ["revert", *(fault.kind for fault in self.undo)] if self.undo]
+        return [fault.kind for fault in self.faults] + events + fated + poisons + standing + undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,18 @@ RECEIPTS = (
 )
 
 
+UNDO = (
+    Kind("kill undo at a statement", "settle:statement", 80, "kill"),
+    Kind("kill undo at a statement", "settle:statement", 80, "kill"),
+    Kind("kill undo before COMMIT", "settle:commit", 8, "kill"),
+    Kind("kill undo after COMMIT", "settle:commit", 8, "kill after"),
+    Kind("ambiguous COMMIT (undo)", "settle:commit", 8, "cut after"),
+    Kind("cut a statement (undo)", "settle:statement", 80, "cut"),
+    Kind("undo message lost", "api:SendMessage", 1, "lose message"),
+    Kind("chunk messages repeated in an undo", "settle:commit", 6, "repeat chunks"),
+)
+
+
 def draw(seed: int) -> Plan:
     """The plan of a seed; the same for ever, as long as this file is."""
     random = Random(seed)
@@ -174,7 +193,20 @@ def draw(seed: int) -> Plan:
     )
     uploads = _uploads(random)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
-    return Plan(seed, uploads, faults, skew if random.random() < 0.3 else (), hides=random.random() < 0.4)
+    plan = Plan(seed, uploads, faults, skew if random.random() < 0.3 else (), hides=random.random() < 0.4)
+    return _with_undo(plan, Random(f"undo {seed}"))
+
+
+def _with_undo(plan: Plan, random: Random) -> Plan:
+    """In one seed of two an upload is undone: one that is the last into its dataset, and has no rival there."""
+    shapes = [each.recipe.shape for each in plan.uploads if each.wave]
+    able = [place for place, each in enumerate(plan.uploads) if each.wave and shapes.count(each.recipe.shape) == 1]
+    if not able or random.random() < 0.5:
+        return plan
+    upserts = [place for place in able if plan.uploads[place].mode == "upsert"]  # which have more to be undone
+    chosen, uploads = random.choice(upserts or able), list(plan.uploads)
+    uploads[chosen] = replace(uploads[chosen], undone=True)
+    return replace(plan, uploads=tuple(uploads), undo=tuple(_sample(random, UNDO, 3)))
 
 
 def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:

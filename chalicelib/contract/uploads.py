@@ -194,6 +194,15 @@ _ASKED: Final[dict[str, Schema]] = {
         },
         description="Of an upload that makes its dataset: what this is to be, instead of what was found.",
     ),
+    "Revert": closed(
+        {
+            "force": {
+                "type": "boolean",
+                "default": False,
+                "description": "Undo rows, too, that were edited or that other uploads wrote over since.",
+            }
+        }
+    ),
 }
 
 # What is answered
@@ -218,6 +227,9 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "rejected": COUNT,
     "unprocessed": COUNT,
     "rows_visible": {**COUNT, "description": "Of its rows those that are in the dataset's table by now, to be read."},
+    "reverted_rows": {**COUNT, "description": "Rows that undoing the upload has removed."},
+    "restored_rows": {**COUNT, "description": "Rows that are what they were before the upload wrote over them."},
+    "conflicts": {**COUNT, "description": "Rows that undoing has left as they are; `/conflicts` names them."},
     "valid": {**COUNT, "description": "Rows that a check found good."},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
     "chunks_total": nullable(COUNT),
@@ -343,7 +355,8 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "event": {
                 "type": "string",
                 "description": "created, stored, scanned, chunk_dead; state, when one was entered;"
-                " or what was asked: cancel, confirm, redrive, retry, verify; receipt; files_expired. More may come.",
+                " or what was asked: cancel, confirm, redrive, retry, revert, verify; receipt; files_expired."
+                " More may come.",
             },
             "state": {"type": ["string", "null"], "enum": [*STATUS, None]},
             "by": {"type": ["string", "null"], "description": "Who asked: a user's id, or an API key's."},
@@ -353,6 +366,16 @@ _ANSWERED: Final[dict[str, Schema]] = {
         description="Something that happened to an upload.",
     ),
     "EventPage": page_of("Event"),
+    "Conflict": shown(
+        {
+            "row": {"type": "integer", "minimum": 1, "description": "The record of the file that brought it."},
+            "why": {"type": "string", "enum": ["edited", "replaced", "referenced", "taken", "refused"]},
+            "by": {"type": ["string", "null"], "description": "The tenant's upload that wrote over it."},
+            "key": {**nullable(ANYTHING), "description": "Its key, if the dataset has one."},
+        },
+        description="A row of an upload that was left as it is when this was undone.",
+    ),
+    "ConflictPage": page_of("Conflict"),
     "CellError": shown({"column": {"type": ["string", "null"]}, "code": TEXT, "detail": TEXT}),
     "Reject": shown(
         {
@@ -393,7 +416,16 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "state": {"type": "string", "enum": ["pending", "processing", "success", "failed", "unprocessed"]},
             "outcome": {
                 "type": ["string", "null"],
-                "enum": ["loaded", "updated", "written", "skipped", "replaced", "skipped_or_replaced", None],
+                "enum": [
+                    "loaded",
+                    "updated",
+                    "written",
+                    "skipped",
+                    "replaced",
+                    "skipped_or_replaced",
+                    "reverted",
+                    None,
+                ],
             },
             "line": nullable(COUNT),
             "errors": listed(ref("CellError")),
@@ -647,5 +679,32 @@ OPERATIONS: Final = (
             _FILES_EXPIRED,
             Error(409, "dataset_changed", "The dataset's schema has changed since; upload what is missing anew."),
         ),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/revert",
+        "revert_upload",
+        _TAG,
+        "Undo an upload that is over",
+        _ACCEPTED,
+        "Removes the rows it inserted and restores those it wrote over. What was changed since is left, unless forced."
+        " May be repeated.",
+        body=Body(ref("Revert"), {"force": False}, required=False),
+        errors=(
+            UPLOAD_NOT_FOUND,
+            _CONFLICT,
+            Error(409, "befores_expired", "What its rows were before is kept no longer."),
+        ),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/conflicts",
+        "list_conflicts",
+        _TAG,
+        "The rows that undoing an upload has left as they are",
+        paged("ConflictPage", "A page, in file order; empty of an upload that was not undone."),
+        headers={"If-None-Match": IF_NONE_MATCH},
+        query=PAGED,
+        errors=(UPLOAD_NOT_FOUND,),
     ),
 )

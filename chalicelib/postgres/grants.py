@@ -48,7 +48,7 @@ def _stop_writing(connection: Connection, dataset: int, tenant: str) -> None:
     """Cancel what the tenant is loading into the dataset. What is announced and not opened yet fails when it is."""
     connection.execute(
         "INSERT INTO rowmill.cancel (upload_id) SELECT upload_id FROM rowmill.upload"
-        " WHERE dataset = %s AND tenant = %s AND finished_at IS NULL ON CONFLICT DO NOTHING",
+        " WHERE dataset = %s AND tenant = %s AND finished_at IS NULL AND state <> 'reverting' ON CONFLICT DO NOTHING",
         (dataset, tenant),
     )
 

@@ -67,7 +67,9 @@ def update(
     sets = [
         sql.SQL("{} = {}").format(sql.Identifier(name), _literal(table, name, value)) for name, value in values.items()
     ]
-    sets.append(sql.SQL("_row = CASE WHEN _row >= {} THEN _row ELSE {} END").format(_LOWEST, _NEW))
+    taken = _keep_before(connection, table, key)
+    if taken is not None:
+        sets.append(sql.SQL("_row = {}").format(taken))
     told = [_told(alias, watched) for alias in ("old", "new")]
     row = connection.execute(
         sql.SQL("UPDATE {} SET {} WHERE {} RETURNING {}, old._row, {}, {}").format(
@@ -82,6 +84,7 @@ def update(
 
 def delete(connection: Connection, table: Table, key: Mapping[str, Value], watched: Sequence[str]) -> tuple[Value, ...]:
     """Delete the row of this key, which is there and held; what the watched fields held, as text."""
+    _keep_before(connection, table, key)
     row = connection.execute(
         sql.SQL("DELETE FROM {} WHERE {} RETURNING _row, {}").format(
             table.name, _has(table, key), _told("old", watched)
@@ -90,6 +93,25 @@ def delete(connection: Connection, table: Table, key: Mapping[str, Value], watch
     assert row is not None
     _take_over(connection, row[0])
     return tuple(row[1])
+
+
+def _keep_before(connection: Connection, table: Table, key: Mapping[str, Value]) -> int | None:
+    """Keep an upload's row as it is for an undo, before it is changed or deleted; the lineage it has from then on."""
+    row = connection.execute(
+        sql.SQL(
+            "INSERT INTO {before} ({columns}, _row_by, _row_after) SELECT {columns}, {by}, {new} FROM {table}"
+            " WHERE {has} AND _row < {lowest} RETURNING _row_after"
+        ).format(
+            before=table.before,
+            columns=table.all_columns,
+            by=sql.Literal(HANDMADE),
+            new=_NEW,
+            table=table.name,
+            has=_has(table, key),
+            lowest=_LOWEST,
+        )
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def taken_over(connection: Connection, upload: int) -> int:

@@ -343,6 +343,7 @@ def mark_clashes(connection: Connection, number: int) -> None:
 class Standing:
     """What may be due for an upload that is under way. `is_over_budget`: a check has rejected too many rows already."""
 
+    is_reverting: bool
     is_canceling: bool
     is_over_budget: bool
     is_all_in: bool
@@ -354,7 +355,8 @@ def standing(connection: Connection, number: int) -> Standing:
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         found = cursor.execute(
             """
-            SELECT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id) AS is_canceling,
+            SELECT state = 'reverting' AS is_reverting,
+                   EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id) AS is_canceling,
                    pass = 'check' AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
                        SELECT coalesce(sum(rejected), 0) FROM rowmill.chunk c
                        WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')) AS is_over_budget,
@@ -366,7 +368,7 @@ def standing(connection: Connection, number: int) -> Standing:
             """,
             (list(LOADING), number),
         ).fetchone()
-    return found or Standing(False, False, False, False)
+    return found or Standing(False, False, False, False, False)
 
 
 def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> bool:
@@ -376,7 +378,8 @@ def ask_to_cancel(connection: Connection, tenant: str, upload_id: str) -> bool:
         INSERT INTO rowmill.cancel (upload_id)
         SELECT upload_id FROM rowmill.announcement a WHERE tenant = %s AND upload_id = %s
            AND NOT EXISTS (SELECT FROM rowmill.upload u
-                           WHERE u.upload_id = a.upload_id AND u.finished_at IS NOT NULL)
+                           WHERE u.upload_id = a.upload_id
+                              AND (u.finished_at IS NOT NULL OR u.state = 'reverting'))
         ON CONFLICT DO NOTHING
         """,
         (tenant, upload_id),
@@ -397,6 +400,7 @@ def reopen(connection: Connection, number: Number) -> bool:
             settle_asked_at = NULL, settle_attempts = 0
         WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
           AND error ->> 'code' IS DISTINCT FROM 'too_many_errors'
+          AND NOT EXISTS (SELECT FROM rowmill.revert r WHERE r.upload = u.number)  -- that is undone in part
           AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
           AND (
             error ->> 'code' = 'split_failed'
@@ -419,11 +423,12 @@ def newest_opened(connection: Connection) -> datetime | None:
 
 
 def may_be_overwritten(connection: Connection, number: int) -> bool:
-    """Whether a later upload has replaced rows of this one's dataset."""
+    """Whether a later upload has replaced rows of this one's dataset, or an undo has taken some away."""
     row = connection.execute(
         """
         SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.upload later USING (dataset)
-                       WHERE u.number = %s AND later.number <> u.number AND later.mode = 'upsert')
+                       WHERE u.number = %s AND (later.number <> u.number AND later.mode = 'upsert' OR EXISTS (
+                           SELECT FROM rowmill.revert r WHERE r.upload = later.number)))
         """,
         (number,),
     ).fetchone()
@@ -431,9 +436,14 @@ def may_be_overwritten(connection: Connection, number: int) -> bool:
 
 
 def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> None:
-    """End an upload that cannot go on as failed: no chunk loads after this, what is queued is unprocessed."""
+    """End an upload that cannot go on as failed: no chunk loads after this, what is queued is unprocessed.
+
+    One that is being undone was over before: it goes on.
+    """
     with connection.transaction():
         lock_upload(connection, number, shared=False)
+        if standing(connection, number).is_reverting:
+            return
         manifest.cancel_queued(connection, number)
         end(connection, number, "failed", manifest.records_seen(connection, number), error)
 

@@ -1,7 +1,7 @@
 """Advisory locks: who is at work on what. A connection's locks go with it, however it ends.
 
 Nothing rests on them but who waits for whom, and what the sweep takes for abandoned: rows are guarded by claims. The
-one exception is `hold_target`.
+exceptions are `hold_target` and `hold_undo`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ RENDER: Final = 4
 TARGET: Final = 5
 SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's ETag
 REPEAT: Final = 7
+UNDO: Final = 8
 PROOF: Final = 12
 
 Key = tuple[int, ...]
@@ -57,10 +58,18 @@ def proof(number: int) -> Key:
 def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:
     """Keep rows of a dataset from going (`shared`: whoever refers to them), or from being referred to, until the end.
 
-    The one lock here that something rests on: between the look at a target and the row that refers to it.
+    Something rests on it: between the look at a target and the row that refers to it.
     """
     name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     connection.execute(f"SELECT {name}(%s, %s)", (TARGET, dataset))
+
+
+def hold_undo(connection: Connection, dataset: int) -> None:
+    """Be the only one who undoes rows of a dataset until the transaction ends.
+
+    Something rests on this one, too: two who unlink versions of the same row at once would miss each other's.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (UNDO, dataset))
 
 
 def try_repeat(connection: Connection, key: bytes) -> bool:

@@ -115,6 +115,13 @@ def get_dataset(connection: Connection, tenant: str, name: str, needs: Role = "r
     return found
 
 
+def numbered(connection: Connection, number: int) -> Dataset:
+    """The dataset of this number, which there is."""
+    row = connection.execute(f"{_DATASET}, 'owner' FROM rowmill.dataset d WHERE number = %s", (number,)).fetchone()
+    assert row is not None
+    return _catalogued(row).dataset
+
+
 def hold_dataset(connection: Connection, tenant: str, name: str) -> None:
     """Let nobody else change the dataset, or look whether they may, until the transaction ends."""
     connection.execute(

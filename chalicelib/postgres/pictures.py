@@ -68,6 +68,15 @@ def abandon(connection: Connection, dataset: int, row_id: int | None = None) -> 
     )
 
 
+def abandon_all(connection: Connection, dataset: int, rows: Sequence[int]) -> None:
+    """The pictures of these rows are gone."""
+    connection.execute(
+        "UPDATE rowmill.picture SET state = 'gone', changed_at = now()"
+        " WHERE dataset = %s AND row_id = ANY(%s) AND state <> 'gone'",
+        (dataset, list(rows)),
+    )
+
+
 def shown(connection: Connection, dataset: int, rows: Sequence[int]) -> dict[int, Picture]:
     """The pictures that these rows show, by row."""
     with connection.cursor(row_factory=class_row(Picture)) as cursor:

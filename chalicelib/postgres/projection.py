@@ -89,17 +89,21 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    CASE WHEN u.finished_at IS NULL
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
                         THEN 'canceling' ELSE u.state END AS state,
+                   coalesce(r.chunks, 0) AS chunks_undone, coalesce(r.reverted_rows, 0) AS reverted_rows,
+                   coalesce(r.restored_rows, 0) AS restored_rows, coalesce(r.conflicts, 0) AS conflicts,
                    (SELECT epoch FROM rowmill.epoch) AS epoch,
                    coalesce((u.piece ->> 'size')::bigint, u.bytes_total) AS bytes_total,
                    u.plan, u.stored_at, u.split_at, u.finished_at,
                    c.chunks_done, c.bytes_done, c.updated, c.skipped, c.rejected, c.first_started_at, c.contested,
                    CASE u.pass WHEN 'load' THEN c.loaded ELSE 0 END AS loaded,
-                   CASE u.pass WHEN 'load' THEN c.loaded + c.updated ELSE 0 END AS rows_visible,
+                   CASE u.pass WHEN 'load' THEN greatest(0, c.loaded + c.updated
+                       - coalesce(r.reverted_rows + r.restored_rows, 0)) ELSE 0 END AS rows_visible,
                    CASE u.pass WHEN 'load' THEN c.first_visible_at END AS first_visible_at,
-                   CASE WHEN u.pass = 'check' AND u.finished_at IS NULL THEN c.loaded ELSE 0 END AS valid,
+                   CASE WHEN u.pass = 'check' AND u.finished_at IS NULL AND u.state <> 'reverting'
+                        THEN c.loaded ELSE 0 END AS valid,
                    -- What was only checked when the upload ended has not been processed.
-                   c.given_up + CASE WHEN u.finished_at IS NULL THEN 0 WHEN u.pass = 'check' THEN c.loaded
-                                ELSE c.contested END AS unprocessed,
+                   c.given_up + CASE WHEN u.finished_at IS NULL AND u.state <> 'reverting' THEN 0
+                                WHEN u.pass = 'check' THEN c.loaded ELSE c.contested END AS unprocessed,
                    c.records_done, clock_timestamp() AS seen_at,
                    (SELECT (descriptor ->> 'max_rows_per_second')::float8 FROM rowmill.dataset d
                     WHERE d.number = u.dataset) AS max_rate,
@@ -111,7 +115,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    coalesce(date_part('epoch', coalesce(c.checked_until, c.cut_until) - u.created_at), 0)
                    + CASE WHEN c.passes > 1 THEN date_part('epoch', c.cut_until - c.cut_from) ELSE 0 END AS scan_s,
                    date_part('epoch', coalesce(u.finished_at, clock_timestamp()) - u.created_at) AS lasted_s
-            FROM rowmill.upload u CROSS JOIN LATERAL (
+            FROM rowmill.upload u LEFT JOIN rowmill.revert r ON r.upload = u.number CROSS JOIN LATERAL (
                 SELECT {_SHOWN}, {_PACED}, {_TAKEN}
                 FROM (SELECT *, pass IN ('check', 'load') AS is_cut,
                              pass = ANY(CASE u.pass WHEN 'load' THEN '{{load,settle}}'::text[]
@@ -164,7 +168,8 @@ def is_due(connection: Connection, number: int) -> bool:
 
 def ranked(seen: Mapping[str, Any]) -> int:
     """The rank of a snapshot."""
-    return rank(seen["state"], seen["generation"], seen["chunks_done"], seen["epoch"], seen["reading"], seen["turns"])
+    done = seen["chunks_done"] + seen["chunks_undone"]
+    return rank(seen["state"], seen["generation"], done, seen["epoch"], seen["reading"], seen["turns"])
 
 
 def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:

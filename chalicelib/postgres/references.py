@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -133,6 +134,18 @@ def find_referrers(connection: Connection, tenant: str, dataset: Dataset) -> lis
     return [
         Referrer(other, key) for other in others for key in other.schema.foreign_keys if key.dataset == dataset.name
     ]
+
+
+def refers(referrer: Referrer, alias: LiteralString) -> sql.Composed:
+    """The condition that a row refers to the one that `alias` stands for."""
+    same = [
+        sql.SQL("f.{} = {}").format(sql.Identifier(name), sql.Identifier(alias, target))
+        for name, target in zip(referrer.key.fields, referrer.key.targets, strict=True)
+    ]
+    return sql.SQL("EXISTS (SELECT FROM {} f WHERE {})").format(
+        Table(referrer.dataset.number, referrer.dataset.version, referrer.dataset.schema).name,
+        sql.SQL(" AND ").join(same),
+    )
 
 
 def refuse_if_referred(connection: Connection, referrer: Referrer, values: Mapping[str, Value]) -> None:

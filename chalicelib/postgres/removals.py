@@ -11,14 +11,17 @@ from typing import Final
 
 from psycopg.rows import class_row
 
-from chalicelib.journey import VERBS, Number
+from chalicelib.journey import HANDMADE, VERBS, Number, lineages
 from chalicelib.postgres import ledger, proofs, retries, timeline
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.timeline import Asker
 
 AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be used: what was under way then is in
 MOST_AT_ONCE: Final = 100_000  # rows of a table, about a second
-_OF_THE_FILE: Final = ("reject", "cause", "contested", "fingerprint", "guess", "segment", "key_hash", "profile")
+_OF_THE_FILE: Final = (
+    *("reject", "cause", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
+    "conflict",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def list_due(connection: Connection, most: int) -> list[Removal]:
 def purge(connection: Connection, number: Number) -> bool:
     """Remove what the ledger holds of an upload's file, so much at once; whether nothing is left."""
     retries.forget_failed(connection, number)
-    return all(_empty(connection, table, number) for table in _OF_THE_FILE)
+    return all(_empty(connection, table, number) for table in _OF_THE_FILE) and _empty_before(connection, number)
 
 
 def _empty(connection: Connection, table: str, number: Number) -> bool:
@@ -88,6 +91,25 @@ def _empty(connection: Connection, table: str, number: Number) -> bool:
         f"DELETE FROM rowmill.{table} WHERE ctid = ANY(ARRAY("
         f"SELECT ctid FROM rowmill.{table} WHERE upload = %s LIMIT {MOST_AT_ONCE}))",
         (number,),
+    )
+    return gone.rowcount < MOST_AT_ONCE
+
+
+def _empty_before(connection: Connection, number: Number) -> bool:
+    """What rows were before this upload, or before a hand changed its own: it cannot be undone any more."""
+    row = connection.execute(
+        "SELECT to_regclass(format('data.d_%%s_before', dataset))::text FROM rowmill.upload WHERE number = %s",
+        (number,),
+    ).fetchone()
+    if row is None or row[0] is None:
+        return True
+    low, high = lineages(number)
+    gone = connection.execute(
+        f"DELETE FROM {row[0]} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {0} WHERE _row_after BETWEEN %(low)s AND %(high)s"
+        " UNION ALL SELECT ctid FROM {0} WHERE _row BETWEEN %(low)s AND %(high)s AND _row_by = %(hand)s"
+        " LIMIT %(most)s))".format(row[0]),
+        {"low": low, "high": high, "hand": HANDMADE, "most": MOST_AT_ONCE},
     )
     return gone.rowcount < MOST_AT_ONCE
 

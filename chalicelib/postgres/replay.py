@@ -66,23 +66,38 @@ def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
 
 
 def _upsert_last(connection: Connection, names: Names) -> int:
-    """Of each key the highest line wins, over this upload's loaded row too; how many keys were not there before."""
+    """Of each key the highest line wins, over this upload's loaded row too; how many keys were not there before.
+
+    What rows of others were is kept; what this upload wrote over is known by the row that is there now.
+    """
     (key,) = names.keys
     fields = names.table.schema.names
-    rows = connection.execute(
+    row = connection.execute(
         names.format(
             """
-            INSERT INTO {table} AS t ({columns})
-            SELECT DISTINCT ON ({key}) {columns} FROM {staging} ORDER BY {key}, _row DESC
-            ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({values})
-            WHERE excluded._row > t._row OR NOT ({own})
-            RETURNING old._row IS NULL
+            WITH put AS (
+                INSERT INTO {table} AS t ({columns})
+                SELECT DISTINCT ON ({key}) {columns} FROM {staging} ORDER BY {key}, _row DESC
+                ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({values})
+                WHERE excluded._row > t._row OR NOT ({own})
+                RETURNING {old}, new._row AS _row_after
+            ), kept AS (
+                INSERT INTO {before} ({columns}, _row_by, _row_after)
+                SELECT {columns}, {upload}, _row_after FROM put t WHERE NOT ({own})
+            ), followed AS (
+                UPDATE {before} b SET _row_after = t._row_after FROM put t WHERE b._row_after = t._row AND {own}
+            )
+            SELECT count(*) FROM put WHERE _row IS NULL
             """,
             key=identifiers(key),
             values=identifiers([*fields, "_row"], "excluded"),
+            old=identifiers([*fields, "_row"], "old"),
+            before=names.table.before,
+            upload=sql.Literal(names.upload),
         )
-    )
-    return sum(is_new for (is_new,) in rows)
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Settled:

@@ -217,6 +217,7 @@ class Names:
     def __init__(self, table: Table, upload: int) -> None:
         self.table = table
         self.keys = table.schema.keys
+        self.upload = upload
         self.low, self.high = lineages(upload)
 
     def format(self, statement: LiteralString, **more: sql.Composable) -> sql.Composed:
@@ -287,7 +288,7 @@ def _remove_repeats(connection: Connection, names: Names) -> array[int]:
 
 
 def _update_others(connection: Connection, names: Names) -> array[int]:
-    """Upsert's update: rows of other uploads take the staged values; those leave staging."""
+    """Upsert's update: rows of others take the staged values, which leave staging; they are kept."""
     (key,) = names.keys
     # Locking the rows in key order first is what keeps two uploads with the same keys from a deadlock.
     connection.execute(
@@ -305,11 +306,17 @@ def _update_others(connection: Connection, names: Names) -> array[int]:
             """
             WITH updated AS (
                 UPDATE {table} t SET ({columns}) = ROW({values}) FROM {staging} s
-                WHERE {same} AND NOT ({own}) RETURNING s._row
+                WHERE {same} AND NOT ({own}) RETURNING {old}, new._row AS _row_after
+            ), kept AS (
+                INSERT INTO {before} ({columns}, _row_by, _row_after)
+                SELECT {columns}, {upload}, _row_after FROM updated
             )
-            DELETE FROM {staging} s USING updated WHERE s._row = updated._row RETURNING s._row
+            DELETE FROM {staging} s USING updated WHERE s._row = updated._row_after RETURNING s._row
             """,
             same=names.matches(key),
+            old=identifiers([*names.table.schema.names, "_row"], "old"),
+            before=names.table.before,
+            upload=sql.Literal(names.upload),
             values=identifiers([*names.table.schema.names, "_row"], "s"),
         )
     )

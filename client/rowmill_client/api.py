@@ -21,6 +21,7 @@ from .resources import (
     AT_REST,
     ApiKey,
     Chunk,
+    Conflict,
     Dataset,
     Delivery,
     Descriptor,
@@ -390,6 +391,10 @@ class Rowmill:
         """Have what was given up tried again. The upload, under way again."""
         return self._ask(upload_id, "redrive")
 
+    def revert(self, upload_id: str, *, force: bool = False) -> Upload:
+        """Have an upload that is over undone. `force`: with what was edited or written over since. The upload."""
+        return self._ask(upload_id, "revert", {"force": force})
+
     def _ask(self, upload_id: str, what: str, body: Mapping[str, Any] | None = None) -> Upload:
         answer = self._transport.call("POST", _path("uploads", upload_id, what), body=dict(body or {}), again=True)
         return cast(Upload, document(answer))
@@ -436,6 +441,10 @@ class Rowmill:
     def iterate_events(self, upload_id: str, limit: int | None = None) -> Iterator[Event]:
         """What has happened to an upload, in order."""
         return cast(Iterator[Event], self._items(_path("uploads", upload_id, "events"), {}, limit))
+
+    def iterate_conflicts(self, upload_id: str, limit: int | None = None) -> Iterator[Conflict]:
+        """The rows that undoing the upload has left as they are, in file order."""
+        return cast(Iterator[Conflict], self._items(_path("uploads", upload_id, "conflicts"), {}, limit))
 
     def iterate_rejects(self, upload_id: str, limit: int | None = None) -> Iterator[Reject]:
         """The rows that were not loaded, in file order."""

@@ -274,6 +274,9 @@ class Upload(TypedDict):
     rejected: int
     unprocessed: int
     rows_visible: NotRequired[int]
+    reverted_rows: NotRequired[int]
+    restored_rows: NotRequired[int]
+    conflicts: NotRequired[int]
     valid: NotRequired[int]
     bytes_total: int
     percent: float
@@ -323,6 +326,15 @@ class Event(TypedDict):
     by: str | None
     request_id: str | None
     details: dict[str, Any]
+
+
+class Conflict(TypedDict):
+    """A row that undoing its upload has left as it is: why, the upload that wrote over it, and its key."""
+
+    row: int
+    why: Literal["edited", "replaced", "referenced", "taken", "refused"]
+    by: str | None
+    key: dict[str, Any] | None
 
 
 class CellError(TypedDict):

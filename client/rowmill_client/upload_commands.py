@@ -218,6 +218,30 @@ def redrive(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> N
     _asked(Rowmill.redrive, upload_id, wait, as_json)
 
 
+def revert(
+    upload_id: UploadId,
+    force: Annotated[bool, typer.Option("--force", help="With what was edited or written over since.")] = False,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Undo an upload that is over: rows it inserted go, rows it wrote over are what they were before.
+
+    \b
+    Example: rowmill revert upl_01M80FHFV747N9CXY8YY64K210 --wait
+    """
+    _asked(lambda rowmill, one: rowmill.revert(one, force=force), upload_id, wait, as_json)
+
+
+def conflicts(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> None:
+    """List the rows that undoing an upload has left as they are, and why.
+
+    \b
+    Example: rowmill conflicts upl_01M80FHFV747N9CXY8YY64K210
+    """
+    with connect() as rowmill:
+        output.items(["row", "why", "by", "key"], rowmill.iterate_conflicts(upload_id, limit), as_json)
+
+
 def _asked(ask: Callable[[Rowmill, str], Upload], upload_id: str, wait: bool, as_json: bool) -> None:
     with connect() as rowmill:
         found = ask(rowmill, upload_id)

@@ -18,7 +18,7 @@ from infra.local.place import default_folder
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "points": ["tests/faults/test_points.py", "-k", "split-plain or load-plain or settle-insert or sweep-dead"],
+    "points": ["tests/faults/test_points.py", "-k", "split-plain or load-plain or settle-insert or sweep-dead or undo"],
     "stories": ["tests/faults/test_stories.py"],
     "model": ["tests/faults/test_model.py"],
 }
@@ -79,6 +79,13 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
             "chalicelib/attest.py",
             "digests.settled(db, upload.number, upload.reading) or None",
             "None",
+        )
+    ],
+    "an undo that forgets updated rows": [
+        (
+            "chalicelib/postgres/befores.py",
+            "        restored = self._halving(self._restore, self._low, self._high)\n",
+            "        restored = 0\n",
         )
     ],
     "a dead worker's chunk is not sent again": [

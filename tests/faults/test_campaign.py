@@ -129,7 +129,15 @@ def test_the_oracle_reads_files_as_the_csv_module_does(plan: object) -> None:
 
 def test_of_the_seeds_every_kind_of_harm_is_drawn() -> None:
     kinds = {kind for plan in SOME_PLANS for kind in plan.kinds}
-    assert {"cancel", "redrive", "clock skew", "S3 event lost", "ambiguous COMMIT (load)"} <= kinds
+    assert {
+        "cancel",
+        "redrive",
+        "revert",
+        "kill undo after COMMIT",
+        "clock skew",
+        "S3 event lost",
+        "ambiguous COMMIT (load)",
+    } <= kinds
 
 
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)

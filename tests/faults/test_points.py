@@ -23,7 +23,7 @@ from botocore.exceptions import ConnectionClosedError
 
 from chalicelib import load, receipts
 from chalicelib.errors import Refused
-from tests.faults.audit import Result, audited
+from tests.faults.audit import Result, audited, result
 from tests.faults.conftest import Figures
 from tests.faults.deliveries import TIERS, Deliveries, Message
 from tests.faults.mutants import MUTANTS, ROOT
@@ -92,6 +92,9 @@ CASES = [
     Case("bury", "chunk", PLAIN, DEAD),
     Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
     Case("attest", "verify", PLAIN, CLEAN),
+    Case("undo", "insert", CLASHES, ("reverted", 2, 0, 0, 4, 0), seed=OLD),
+    Case("undo", "upsert", CLASHES, ("reverted", 2, 4, 0, 0, 0), "upsert", seed=OLD, faults=EACH),
+    Case("sweep", "lost-undo", CLASHES, ("reverted", 2, 4, 0, 0, 0), "upsert", seed=OLD),
     Case("sweep", "lost-event", PLAIN, CLEAN),
     Case("sweep", "lost-chunks", PLAIN, CLEAN),
     Case("sweep", "dead-splitter", PLAIN, CLEAN),
@@ -109,7 +112,8 @@ class Bench:
         pipeline = deliveries.pipeline
         pipeline.dataset(case.schema or CONTACTS, mode=case.mode)
         if case.seed:
-            pipeline.run(case.seed)
+            seeded = result(deliveries, pipeline.run(case.seed)["id"]).table
+            self.seeded = [row.split("\t")[1] for row in seeded.splitlines()]
         self.upload_id = pipeline.create(case.body, **case.options)
         deliveries.send("intake", pipeline.event(self.upload_id))
         self.message = getattr(self, f"_to_{case.stage}")()
@@ -176,6 +180,12 @@ class Bench:
         (message,) = self.deliveries.waiting("settle")
         return message
 
+    def _to_undo(self) -> Message:
+        self._to_confirm()
+        self.deliveries.pipeline.ask_revert(self.upload_id)
+        (message,) = self.deliveries.waiting("settle")
+        return message
+
     def _to_bury(self) -> Message:
         """The first chunk, out of attempts and in the dead-letter queue."""
         chunk = self._to_load()
@@ -209,6 +219,8 @@ class Bench:
                 load.chunk(self._to_load().body)
             case "lost-settle":
                 self._to_settle()
+            case "lost-undo":
+                self._to_undo()
             case "unshown-end":
                 self.deliveries.deliver(self._to_load(), "dynamodb.UpdateItem")
         self.deliveries.lose(*self.deliveries.waiting())
@@ -225,6 +237,8 @@ def bench(request: pytest.FixtureRequest, deliveries: Deliveries, monkeypatch: p
 def test_a_crash_at_any_point_of_a_stage_changes_nothing(bench: Bench, figures: Figures) -> None:
     expected = bench.delivered_again(bench.start)
     assert (expected.state, *expected.counts.values()) == bench.case.ends
+    if expected.state == "reverted":
+        assert [row.split("\t")[1] for row in expected.table.splitlines()] == bench.seeded
     tried = {"points": 0, "faults": 0, "states": 0}
     for story, state in _left_behind(bench, tried):
         assert bench.delivered_again(state) == expected, story

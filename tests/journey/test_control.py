@@ -132,3 +132,22 @@ def rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[st
         check=False,
         timeout=60,
     )
+
+
+def test_an_upload_is_undone_by_the_command_line_and_the_first_file_s_rows_are_there_again(account: Account) -> None:
+    account.dataset()
+    account.ended(account.start(people(3000)))
+    before = account.table()
+    with account.cloud.configured("split", ROWMILL_CHUNK_POLICY="0:1000000:500"):
+        upload = account.ended(account.start(people(4000, padding=9), mode="upsert"))
+    assert (upload["loaded"], upload["updated"], upload["chunks_total"]) == (1000, 3000, 8)
+    assert len(account.table()) == 4000
+    assert account.table()[:3000] != before
+    shown = rowmill(account, "revert", upload["id"], "--wait", "--json")
+    undone = json.loads(shown.stdout)
+    assert (shown.returncode, undone["state"], undone["status"]) == (4, "reverted", "canceled")
+    assert (undone["reverted_rows"], undone["restored_rows"], undone["conflicts"]) == (1000, 3000, 0)
+    assert account.table() == before
+    again = account.http.post(f"uploads/{upload['id']}/revert", json={"force": True})
+    assert (again.status_code, again.json()["state"]) == (202, "reverted")
+    assert json.loads(rowmill(account, "conflicts", upload["id"], "--json").stdout) == []

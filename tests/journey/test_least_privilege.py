@@ -37,6 +37,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _in_segments(account)
         _by_hand(account)
         _told(account)
+        _undone(account)
         _deleted(account, upload["id"])
         _books(account)
         _by_key(account)
@@ -61,6 +62,18 @@ def _sealed(account: Account, upload_id: str) -> None:
     account.rowmill.get_receipt(lost)
     s3.delete_object(Bucket=bucket, Key=f"uploads/{account.tenant}/{lost}/source")
     assert account.rowmill.verify(lost)["source"] == "gone"
+
+
+def _undone(account: Account) -> None:
+    """Over rows that were there before."""
+    account.dataset(PEOPLE, "undone")
+    account.ended(account.start(people(20), "undone"))
+    upload = account.ended(account.start(people(30), "undone", mode="upsert"))
+    assert (upload["loaded"], upload["updated"]) == (10, 20)
+    account.rowmill.revert(upload["id"])
+    undone = account.ended(upload["id"])
+    assert (undone["state"], undone["reverted_rows"], undone["restored_rows"]) == ("reverted", 10, 20)
+    assert list(account.rowmill.iterate_conflicts(upload["id"])) == []
 
 
 def _told(account: Account) -> None:

@@ -59,15 +59,23 @@ def test_every_state_can_still_end() -> None:
     assert all(reachable(state) & TERMINAL for state in TRANSITIONS)
 
 
-def test_the_terminal_states_are_the_five_that_the_api_calls_over() -> None:
-    assert {"completed", "completed_with_errors", "failed", "canceled", "expired"} == TERMINAL
+def test_the_terminal_states_are_the_six_that_the_api_calls_over() -> None:
+    assert {"completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"} == TERMINAL
     assert {STATUS[state] for state in TERMINAL} == {"success", "partial", "failed", "canceled"}
     assert {STATUS[state] for state in TRANSITIONS if state not in TERMINAL} == {"pending", "processing"}
 
 
-def test_an_end_is_left_only_by_a_redrive() -> None:
-    assert {state for state in TERMINAL if TRANSITIONS[state]} == {"completed_with_errors", "failed"}
-    assert {after for state in TERMINAL for after in TRANSITIONS[state]} == {"processing", "scanning"}
+def test_an_end_is_left_only_by_a_redrive_or_a_revert() -> None:
+    assert {state for state in TERMINAL if TRANSITIONS[state]} == {
+        *("completed", "completed_with_errors", "failed", "canceled")
+    }
+    assert {after for state in TERMINAL for after in TRANSITIONS[state]} == {"processing", "scanning", "reverting"}
+
+
+def test_what_is_being_undone_comes_to_an_end_and_can_be_asked_again_where_that_failed() -> None:
+    assert set(TRANSITIONS["reverting"]) == {"reverted", "failed"}
+    assert TRANSITIONS["reverted"] == ()
+    assert set(sources("reverting")) == set(VERBS["revert"]) - {"reverting", "reverted"}
 
 
 def test_a_paused_upload_is_left_by_resume_and_cannot_complete() -> None:
@@ -78,7 +86,8 @@ def test_a_paused_upload_is_left_by_resume_and_cannot_complete() -> None:
 def test_verbs_are_asked_of_states_that_there_are() -> None:
     assert set(VERBS) == set(get_args(Verb))
     assert {state for states in VERBS.values() for state in states} <= set(TRANSITIONS)
-    assert set(VERBS["cancel"]) == {state for state in TRANSITIONS if state not in TERMINAL} | {"canceled"}
+    under_way = {state for state in TRANSITIONS if state not in TERMINAL} - {"reverting"}
+    assert set(VERBS["cancel"]) == under_way | {"canceled"}
     assert {state for state in VERBS["delete"] if state not in TERMINAL} == {"awaiting_upload"}
 
 

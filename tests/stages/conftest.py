@@ -36,6 +36,7 @@ from chalicelib import (
     settle,
     split,
     table_rows,
+    undo,
 )
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.contract import OPERATIONS, checks
@@ -203,7 +204,7 @@ class Pipeline:
 
     def settle(self) -> None:
         for message in self.messages("settle"):
-            onward(settle.contested(message))
+            onward(undo.rows(message) or settle.contested(message))
 
     def tell(self) -> None:
         """Tell people until nothing is due; messages that are put off are not waited for."""
@@ -246,6 +247,20 @@ class Pipeline:
     def resume(self, upload_id: str) -> dict[str, Any]:
         report.show(settle.finish(control.resume(self.tenant, upload_id)))
         return self.upload(upload_id)
+
+    def ask_revert(self, upload_id: str, **body: Any) -> dict[str, Any]:
+        asked = taken("/v1/uploads/{upload_id}/revert", body)
+        report.show(settle.finish(control.revert(self.tenant, upload_id, forced=asked.get("force", False))))
+        return self.upload(upload_id)
+
+    def revert(self, upload_id: str, **body: Any) -> dict[str, Any]:
+        """The whole undoing; the upload as the API shows it."""
+        self.ask_revert(upload_id, **body)
+        self.settle()
+        return self.upload(upload_id)
+
+    def conflicts(self, upload_id: str) -> list[dict[str, Any]]:
+        return report.conflicts(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def delete(self, upload_id: str) -> None:
         control.delete(self.tenant, upload_id)

@@ -158,6 +158,17 @@ class Stories:
         self.pipeline.cancel(upload_id)
         return upload_id
 
+    def reverting(self) -> str:
+        """Nobody has come to undo it yet."""
+        upload_id = self.completed_with_errors()
+        self.pipeline.ask_revert(upload_id)
+        return upload_id
+
+    def reverted(self) -> str:
+        upload_id = self.completed_with_errors()
+        self.pipeline.revert(upload_id)
+        return upload_id
+
     def number(self, upload_id: str) -> Any:
         return ledger.number_of(connection.connection(), self.pipeline.tenant, upload_id)
 
@@ -213,7 +224,10 @@ _DOORS: Final[Mapping[Verb, Callable[[Stories, str], tuple[str, str, Any]]]] = {
     "retry": lambda stories, upload_id: ("POST", "/retries", {"size": 10}),
     "delete": lambda stories, upload_id: ("DELETE", "", None),
     **{verb: lambda stories, upload_id, verb=verb: ("POST", f"/{verb}", {}) for verb in ("cancel", "pause", "resume")},
-    **{verb: lambda stories, upload_id, verb=verb: ("POST", f"/{verb}", {}) for verb in ("confirm", "redrive")},
+    **{
+        verb: lambda stories, upload_id, verb=verb: ("POST", f"/{verb}", {})
+        for verb in ("confirm", "redrive", "revert")
+    },
     "verify": lambda stories, upload_id: ("POST", "/verify", {}),
 }
 SETTINGS: Final[Mapping[State, tuple[Callable[[Stories], str], ...]]] = {
@@ -225,7 +239,8 @@ SETTINGS: Final[Mapping[State, tuple[Callable[[Stories], str], ...]]] = {
 LED: Final[Mapping[Verb, Moves]] = {
     "pause": {(before, "paused") for before in sources("paused")},
     "resume": {("paused", after) for after in TRANSITIONS["paused"] if after in LOADING},
-    "redrive": {(before, after) for before in TERMINAL for after in TRANSITIONS[before]},
+    "redrive": {(before, after) for before in TERMINAL for after in TRANSITIONS[before] if after != "reverting"},
+    "revert": {(before, "reverting") for before in sources("reverting")},
     "confirm": {("needs_review", after) for after in TRANSITIONS["needs_review"] if after in LOADING},
     "cancel": {(before, "canceled") for before in sources("canceled")},
 }
@@ -318,11 +333,17 @@ def fate(stories: Stories, verb: Verb, state: State, upload_id: str) -> Any:
     if upload["state"] not in wanted or (upload["rows_total"] is not None and not adds_up(upload)):
         return "it ended wrong", upload
     there = len(stories.pipeline.rows(upload["dataset"]))
+    if upload["state"] == "reverted":
+        return (
+            None if there == 0 and upload["reverted_rows"] == upload["loaded"] else ("it is not undone", there, upload)
+        )
     return None if there == upload["loaded"] else ("rows are lost or doubled", there, upload)
 
 
 def ends(verb: Verb, state: State) -> set[State]:
-    """How an upload of BAD ends that nobody cancels: an end stays, but for a redrive, and all else loads."""
+    """How an upload of BAD ends that nobody cancels: an end stays, but for redrive and revert, and all else loads."""
+    if state == "reverting" or (verb == "revert" and state in VERBS["revert"]):
+        return {"reverted"}
     is_over = state in TERMINAL and not (verb == "redrive" and state in VERBS["redrive"])
     return {state} if is_over else {"canceled"} if state == "canceling" else {"completed_with_errors"}
 

@@ -1,0 +1,95 @@
+"""Step 4 backwards: an upload that is over is undone, a chunk a transaction, until none is left.
+
+Wherever a worker dies, the chunks behind it are undone and noted as such; the next one goes on. The messages are those
+of settling: an upload's number, on the same queue and under the same lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import psycopg
+
+from chalicelib import aws
+from chalicelib.aws import sqs
+from chalicelib.datasets import read_schema
+from chalicelib.errors import Unavailable
+from chalicelib.journey import MAX_ATTEMPTS, Number
+from chalicelib.logs import about
+from chalicelib.postgres import befores, ledger, locks, people, references, reverts
+from chalicelib.postgres.connection import Connection, connection, is_transient
+from chalicelib.postgres.tables import Table
+from chalicelib.settings import settings
+
+WORK_SECONDS: Final = 10  # a message; between two of them the status is shown
+DEADLOCK_TRIES: Final = 5
+
+
+def rows(message: Mapping[str, Any]) -> Number | None:
+    """Undo rows of the upload a message names, and send for the rest; None if it is not being undone."""
+    number = message.get("upload")
+    upload = ledger.find(connection(), number) if type(number) is int else None
+    if upload is None or upload.state != "reverting":
+        return None
+    about(upload.correlation_id, upload_id=upload.upload_id)
+    with locks.alone(connection(), locks.settle(upload.number)) as ours:
+        # Whoever holds the lock keeps its own message until it is done, so this one may go.
+        if ours:
+            _attempt(upload)
+    return upload.number
+
+
+def _attempt(upload: ledger.Upload) -> None:
+    """Undo, and give the fault to whom it belongs, as settling does: the services, or the undoing."""
+    db = connection()
+    if ledger.count_settling(db, upload.number, 1) > MAX_ATTEMPTS:
+        reverts.give_up(db, upload.number)
+        return
+    try:
+        is_over = _work(db, upload)
+    except Exception as error:
+        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+            raise Unavailable("undoing_failed", "Undoing failed; it is tried again.") from error
+        ledger.count_settling(connection(), upload.number, -1)
+        raise
+    if not is_over:
+        sqs.send(settings().settle_queue, {"upload": upload.number})
+        ledger.note_settler_sent_for(db, upload.number)
+
+
+def _work(db: Connection, upload: ledger.Upload) -> bool:
+    """Undo chunks for a while, at least one; whether none is left."""
+    until = time.monotonic() + WORK_SECONDS
+    while _step(db, upload):
+        if time.monotonic() > until:
+            return False
+    return True
+
+
+def _step(db: Connection, upload: ledger.Upload) -> bool:
+    """Undo the next chunk, or end the upload if there is none; whether there was one."""
+    for left in reversed(range(DEADLOCK_TRIES)):
+        try:
+            with db.transaction():
+                return _undo_next(db, upload)
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            if not left:
+                raise
+    return False
+
+
+def _undo_next(db: Connection, upload: ledger.Upload) -> bool:
+    following = reverts.take(db, upload.number)
+    if following is None:
+        return False
+    if following.chunk is None or upload.dataset == 0:
+        reverts.end(db, upload.number)
+        return False
+    table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
+    referrers = references.find_referrers(db, upload.owner, people.numbered(db, upload.dataset))
+    stretch = befores.Undo(db, table, upload.number, following.first_record, following.records, referrers)
+    undone = stretch.do(forced=following.forced)
+    reverts.note(db, upload.number, following.chunk, undone.reverted, undone.restored, undone.conflicts)
+    return True
