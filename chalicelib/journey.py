@@ -83,7 +83,7 @@ VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "retry": ("completed_with_errors", "failed", "canceled"),  # of which rows were rejected
     "revert": ("completed", "completed_with_errors", "failed", "canceled", "reverting", "reverted"),
     "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"),
-    "verify": ("completed", "completed_with_errors", "failed", "canceled"),  # of which there was a file
+    "verify": ("completed", "completed_with_errors", "failed", "canceled", "reverted"),  # of which there was a file
 }
 TERMINAL: Final[frozenset[State]] = frozenset(
     ("completed", "completed_with_errors", "failed", "canceled", "expired", "reverted")

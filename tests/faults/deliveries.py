@@ -53,7 +53,7 @@ class Deliveries:
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """As pipeline.sql, over a connection that stays: to open one takes longer than a crash."""
         cursor = self.db.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.rownumber is not None else []
 
     def send(self, queue: str, body: dict[str, Any]) -> None:
         sqs.send(f"rowmill-local-{queue}", body)

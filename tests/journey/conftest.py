@@ -111,7 +111,7 @@ class Cloud:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.instance.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.rownumber is not None else []
 
     def send(self, queue: str, *bodies: Mapping[str, Any]) -> None:
         queues = self.client("sqs")

@@ -282,7 +282,7 @@ class Pipeline:
         """Look, or tamper, behind the stages' back."""
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as other:
             cursor = other.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.rownumber is not None else []
 
 
 def onward(number: Any) -> None:
