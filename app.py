@@ -300,6 +300,7 @@ def list_causes(upload_id: str) -> Response:
 @app.route("/v1/uploads/{upload_id}/retry", methods=["POST"])
 def retry_causes(upload_id: str) -> Response:
     key, fixes = edge.header(app, "idempotency-key"), edge.causes(app)
+    admit.retriable(edge.tenant(app), upload_id)
     option = triage.option_of(edge.tenant(app), upload_id, fixes)
     item = admit.rerun(edge.tenant(app), upload_id, fixes, option, key, edge.asker(app))
     report.show_retries(edge.tenant(app), upload_id)

@@ -30,21 +30,21 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
 
     Raises Refused, 409 for a parent that has not ended or has rejected nothing.
     """
-    parent = dynamodb.get_upload(tenant, parent_id)
-    seen = _refuse_unfinished(tenant, parent_id, parent)
+    parent, seen = retriable(tenant, parent_id)
     wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
     return create(tenant, wanted, idempotency_key, by, parent_id)
 
 
-def _refuse_unfinished(tenant: str, parent_id: str, parent: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What Postgres says of an upload whose rejects may come back. Raises Refused."""
+def retriable(tenant: str, parent_id: str) -> tuple[dynamodb.Item, Mapping[str, Any]]:
+    """An upload whose rejects may come back: its status item, and what Postgres says of it. Raises Refused."""
+    parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
     retention.refuse_expired(number)
     seen = projection.snapshot(connection(), number) if number else None
     if seen is None or seen["state"] not in VERBS["retry"] or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
-    return seen
+    return parent, seen
 
 
 def rerun(
@@ -62,8 +62,7 @@ def rerun(
     """
     asked = {"fix": sorted(fixes)}
     order = json.dumps({"parent": parent_id, **asked}).encode()
-    parent = dynamodb.get_upload(tenant, parent_id)
-    _refuse_unfinished(tenant, parent_id, parent)
+    parent, _ = retriable(tenant, parent_id)
     if not (idempotency_key and dynamodb.find(tenant, _key_name(idempotency_key))):
         holder = taken.holder(connection(), tenant, parent_id, asked["fix"])
         if holder is not None:

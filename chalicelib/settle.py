@@ -220,7 +220,8 @@ def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> No
 def _reject(db: Connection, upload: ledger.Upload, keys: Mapping[int, str]) -> None:
     """Reject records that were taken before a lower line claimed their key."""
     works = manifest.chunks_of_records(db, upload.number, upload.reading, sorted(keys))
-    lines = {record: taken.line_of(db, upload.number, record) for record in keys} if "fix" in upload.options else {}
+    here = taken.of_records(db, upload.number, sorted(keys)) if "fix" in upload.options else {}
+    lines = {record: line for record, (_, line) in here.items()}
     outcomes.add_rejections(db, upload.number, upload.reading, _repeats(upload, works, keys, lines), remedies.untold)
 
 

@@ -397,8 +397,13 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "errors": listed(ref("CellError")),
             "raw": {"type": "string", "description": "The record as uploaded."},
             "raw_truncated": {"type": "boolean"},
+            "parent_row": {
+                **COUNT,
+                "description": "Of a record read again: its row in the parent, whose `line` is told, too.",
+            },
         },
         "raw_truncated",
+        "parent_row",
     ),
     "RejectPage": page_of("Reject"),
     "Download": shown({"url": TEXT, "expires_at": MOMENT}, description="Fetch it without the token."),

@@ -183,6 +183,16 @@ def places(connection: Connection, number: int, first: int, count: int) -> tuple
     return [record for record, _ in rows], [line for _, line in rows]
 
 
-def line_of(connection: Connection, number: int, record: int) -> int:
-    """The line in the parent's file of one record."""
-    return places(connection, number, record, 1)[1][0]
+def of_records(connection: Connection, number: int, records: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Which reject each of these records of an upload is, and its line in the parent's file."""
+    rows = connection.execute(
+        """
+        SELECT r.record, t.records[r.record - t.first_record + 1], t.lines[r.record - t.first_record + 1]
+        FROM unnest(%(records)s::bigint[]) r(record), LATERAL (
+            SELECT first_record, records, lines FROM rowmill.taken
+            WHERE upload = %(upload)s AND first_record <= r.record ORDER BY first_record DESC LIMIT 1) t
+        """,
+        {"upload": number, "records": list(records)},
+        binary=True,
+    )
+    return {record: (origin, line) for record, origin, line in rows}

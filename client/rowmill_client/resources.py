@@ -383,6 +383,45 @@ class Summary(TypedDict):
     causes_total: int
 
 
+class ColumnSample(Sample):
+    """A row that a cause has rejected, and the column at fault."""
+
+    column: str | None
+
+
+class Proof(TypedDict):
+    """How many records a fix was tried on, and how many it mends."""
+
+    sample: int
+    mended: int
+
+
+class CommonCause(TypedDict):
+    """Why many rows were rejected, across columns. `fix` are the options that mend it, if that is proved."""
+
+    id: str
+    cause: str
+    codes: list[str]
+    columns: list[str]
+    columns_total: int
+    rejects: int
+    alone: int
+    first_line: int
+    last_line: int
+    samples: list[ColumnSample]
+    fix: dict[str, Any] | None
+    proved: Proof | None
+    unfixed: str | None
+
+
+class Causes(TypedDict):
+    """The few causes behind all rejects; `causes_total` counts those, too, that are not told."""
+
+    rejected: int
+    causes: list[CommonCause]
+    causes_total: int
+
+
 class Record(TypedDict):
     """What became of one record of a file. `outcome` is set for success, `line` and `errors` for failed."""
 
