@@ -352,6 +352,7 @@ class Reject(TypedDict):
     line: int
     raw: str
     errors: list[CellError]
+    parent_row: NotRequired[int]  # of a record that is read again; `line` is the parent's, too
 
 
 class Sample(TypedDict):
