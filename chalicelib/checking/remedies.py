@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from chalicelib.cells import PLAIN, Conventions, DateOrder, Field
@@ -43,6 +44,7 @@ _ALONE: Final = frozenset(  # codes whose details say no more, or the same other
 Tags = tuple[str, ...]
 
 
+@lru_cache(maxsize=1024)
 def plain_tag(code: str, cause: str) -> str:
     """What an error is called that nothing is known to mend."""
     if code in _ALONE:
@@ -50,9 +52,15 @@ def plain_tag(code: str, cause: str) -> str:
     return f"{code}:{_NOT_WORD.sub('_', cause.lower()).strip('_')[:60]}"
 
 
-def untold(code: str, column: str | None, cause: str, value: str | None) -> tuple[Tags, set[str]]:
+def untold(code: str, column: str | None, cause: str, value: str | None) -> tuple[Tags, tuple[str, ...]]:
     """The tags of an error that no option of a file can mend, and what it is counted under."""
-    return (), {plain_tag(code, cause)}
+    return (), (plain_tag(code, cause),)
+
+
+@lru_cache(maxsize=1024)
+def _counted(tags: Tags) -> tuple[str, ...]:
+    families = {tag.partition(":")[0] for tag in tags}
+    return (*families, *(tag for tag in tags if not tag.startswith("null:")))
 
 
 class Tagger:
@@ -65,12 +73,10 @@ class Tagger:
         self._others: dict[str, list[tuple[str, Column]]] = {}
         self._known: dict[tuple[str, str], Tags] = {}
 
-    def __call__(self, code: str, column: str | None, cause: str, value: str | None) -> tuple[Tags, set[str]]:
+    def __call__(self, code: str, column: str | None, cause: str, value: str | None) -> tuple[Tags, tuple[str, ...]]:
         """An error's tags, and what a record with it is counted under: each of them, and their family."""
         tags = self.tags(column, value)
-        if not tags:
-            return untold(code, column, cause, value)
-        return tags, {tag.partition(":")[0] for tag in tags} | {tag for tag in tags if not tag.startswith("null:")}
+        return (tags, _counted(tags)) if tags else untold(code, column, cause, value)
 
     def tags(self, name: str | None, value: str | None) -> Tags:
         """How this value of a field could be read: (`date:dmy`, `date:mdy`). None: in no way that is known."""

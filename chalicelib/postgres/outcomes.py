@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ _VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')
 
 Tags = tuple[str, ...]
 # Code, column, reason and value of an error -> how the value could be read after all, and what to count it under.
-Remedies = Callable[[str, str | None, str, str | None], tuple[Tags, set[str]]]
+Remedies = Callable[[str, str | None, str, str | None], tuple[Tags, Collection[str]]]
 
 
 def add_rejections(
@@ -75,25 +75,29 @@ class Tally:
 
 
 Causes = dict[tuple[str, str | None, str, Tags], Tally]  # by code, column, what errors have in common, and remedies
-Counts = dict[str, tuple[int, int]]  # by tag: records with such an error, and those without any other
+Counts = dict[str, list[int]]  # by tag: records with such an error, and those without any other
 
 
 def _tally(causes: Causes, counts: Counts, one: Rejection, remedies: Remedies) -> None:
     """Count a rejection, the next in file order: once for each of its causes, and of its remedies."""
-    found = {_cause(error): _value(error) for error in one.errors[:MOST_ERRORS]}
-    every: list[set[str]] = []
-    for (code, column, cause), value in found.items():
+    every: list[Collection[str]] = []
+    for (code, column, cause), value in {_cause(error): _value(error) for error in one.errors[:MOST_ERRORS]}.items():
         tags, counted = remedies(code, column, cause, value[1:-1] if value else None)
-        seen = causes.setdefault((code, column, cause, tags), Tally(one.line))
+        seen = causes.get((code, column, cause, tags))
+        if seen is None:
+            seen = causes[code, column, cause, tags] = Tally(one.line)
         seen.rejects += 1
         seen.last_line = one.line
         if len(seen.samples) < SAMPLES:
             seen.samples.append({"row": one.record, "line": one.line, "value": value})
         every.append(counted)
-    alone = set.intersection(*every)
-    for tag in set.union(*every):
-        rejects, only = counts.get(tag, (0, 0))
-        counts[tag] = rejects + 1, only + (tag in alone)
+    alone = every[0] if len(every) == 1 else set(every[0]).intersection(*every[1:])
+    for tag in every[0] if len(every) == 1 else set().union(*every):
+        count = counts.get(tag)
+        if count is None:
+            count = counts[tag] = [0, 0]
+        count[0] += 1
+        count[1] += tag in alone
 
 
 def _cause(error: CellError) -> tuple[str, str | None, str]:
