@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -192,7 +192,7 @@ def merged_guesses(connection: Connection, number: int) -> list[int]:
 
 def list_rejects(
     connection: Connection, number: int, after: int, limit: int | None, most_raw: int
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Rejected records in file order, those after `after`, read as they are used.
 
     Of a record, at most `most_raw` + 1 bytes: a batch of the longest that may be would not fit a worker.
