@@ -1,7 +1,8 @@
 """Rejects that are read again: their causes, a sample of them, and which of them an upload has taken up.
 
 A reject is taken up by one upload at a time: what this one rejects in turn is corrected from there. Who has ended
-without a look at some of them (canceled, or deleted) holds no more of them than it has looked at; who was reverted, none.
+without a look at some of them (canceled, or deleted) holds no more of them than it has looked at; who was reverted
+holds none.
 """
 
 from __future__ import annotations

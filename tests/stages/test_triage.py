@@ -313,3 +313,12 @@ def test_a_file_that_is_no_order_of_ours_reads_nothing_again(pipeline: Pipeline)
     key = f"uploads/{pipeline.tenant}/{child}/source"
     boto3.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=b'{"parent": "upl_X", "fix": ["x"]}')
     assert go(pipeline, child)["loaded"] == 30
+
+
+def test_what_a_reverted_retry_had_brought_in_may_be_read_again(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = retried(pipeline, parent, "dates_day_first")["id"]
+    assert pipeline.revert(child)["state"] == "reverted"
+    assert sums(pipeline.upload(parent)) == (90, 0, 90)
+    assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
