@@ -33,6 +33,7 @@ from chalicelib import (
     split,
     table_rows,
     templates,
+    triage,
     undo,
     webhooks,
 )
@@ -289,6 +290,21 @@ def retry_upload(upload_id: str) -> Response:
     item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.asker(app))
     report.show_retries(edge.tenant(app), upload_id)
     return edge.created(report.resource(item) | {"upload": ticket})
+
+
+@app.route("/v1/uploads/{upload_id}/causes", methods=["GET"])
+def list_causes(upload_id: str) -> Response:
+    return edge.answer(200, triage.listing(edge.tenant(app), upload_id))
+
+
+@app.route("/v1/uploads/{upload_id}/retry", methods=["POST"])
+def retry_causes(upload_id: str) -> Response:
+    key, fixes = edge.header(app, "idempotency-key"), edge.causes(app)
+    admit.retriable(edge.tenant(app), upload_id)
+    option = triage.option_of(edge.tenant(app), upload_id, fixes)
+    item = admit.rerun(edge.tenant(app), upload_id, fixes, option, key, edge.asker(app))
+    report.show_retries(edge.tenant(app), upload_id)
+    return edge.created(report.resource(item))
 
 
 @app.route("/v1/uploads/{upload_id}/cancel", methods=["POST"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, UploadId, object_key, rfc3339
-from chalicelib.postgres import announcements, doubles, ledger, people, projection, webhooks
+from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, Tenant, UploadId, object_key, rfc3339
+from chalicelib.postgres import announcements, doubles, ledger, people, projection, taken, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
@@ -30,6 +30,13 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
 
     Raises Refused, 409 for a parent that has not ended or has rejected nothing.
     """
+    parent, seen = retriable(tenant, parent_id)
+    wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
+    return create(tenant, wanted, idempotency_key, by, parent_id)
+
+
+def retriable(tenant: str, parent_id: str) -> tuple[dynamodb.Item, Mapping[str, Any]]:
+    """An upload whose rejects may come back: its status item, and what Postgres says of it. Raises Refused."""
     parent = dynamodb.get_upload(tenant, parent_id)
     number = ledger.number_of(connection(), tenant, parent_id)
     retention.refuse_expired(number)
@@ -37,8 +44,41 @@ def retry(tenant: str, parent_id: str, body: dict[str, Any], idempotency_key: st
     if seen is None or seen["state"] not in VERBS["retry"] or not seen["rejected"]:
         state = parent["state"] if seen is None else seen["state"]
         raise Refused("state_conflict", f"The upload is {state}: no rejected rows wait to be corrected.", status=409)
-    wanted = body | {"dataset": parent["dataset"], "options": _inherited(parent, seen["plan"], body.get("options", {}))}
-    return create(tenant, wanted, idempotency_key, by, parent_id)
+    return parent, seen
+
+
+def rerun(
+    tenant: str,
+    parent_id: str,
+    fixes: Sequence[str],
+    option: Mapping[str, Any],
+    idempotency_key: str | None,
+    by: Asker,
+) -> dict[str, Any]:
+    """A new upload that reads again what `option` mends of another one's rejects; its status item.
+
+    Its file is an order that we put there ourselves: what it is to read, the splitter finds in Postgres. Raises
+    Refused, as `retry`, and `state_conflict` (409) naming an upload that has taken these records up already.
+    """
+    asked = {"fix": sorted(fixes)}
+    order = json.dumps({"parent": parent_id, **asked}).encode()
+    parent, _ = retriable(tenant, parent_id)
+    if not (idempotency_key and dynamodb.find(tenant, _key_name(idempotency_key))):
+        holder = taken.holder(connection(), tenant, parent_id, asked["fix"])
+        if holder is not None:
+            raise Refused("state_conflict", f"{holder} has taken these records up.", status=409)
+    wanted = {
+        "dataset": parent["dataset"],
+        "filename": parent["filename"],
+        "size": len(order),
+        "content_type": "application/json",
+        "options": {"mode": parent["mode"], **_kept_as(parent, {}), "dialect": option, **asked},
+    }
+    item, _ = create(tenant, wanted, idempotency_key, by, parent_id)
+    key = object_key(Tenant(tenant), UploadId(item["upload_id"]))
+    if item["state"] == "awaiting_upload" and not s3.has_arrived(key):
+        s3.write(key, "application/json", [order])
+    return item
 
 
 def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,7 +259,9 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["validate_only"] = True
     if options.get("on_duplicate_file") == "reject":
         further["on_duplicate_file"] = "reject"
-    return further | _given(options, "sheet", "max_errors", "max_error_percent", "on_drift", "notify", "retention")
+    return further | _given(
+        options, "sheet", "max_errors", "max_error_percent", "on_drift", "notify", "retention", "fix"
+    )
 
 
 def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -234,11 +276,15 @@ def _idempotency(
         return None
     return {
         "tenant": tenant,
-        "upload_id": "key#" + hashlib.sha256(key.encode()).hexdigest(),
+        "upload_id": _key_name(key),
         "body": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
         "made": upload_id,
         "expires_at": int(now.timestamp()) + dynamodb.KEPT_SECONDS,
     }
+
+
+def _key_name(key: str) -> str:
+    return "key#" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def _replayed(tenant: str, key: Mapping[str, Any] | None) -> dict[str, Any]:

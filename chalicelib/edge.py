@@ -305,6 +305,12 @@ def body(app: Chalice) -> dict[str, Any]:
     return asked
 
 
+def causes(app: Chalice) -> list[str]:
+    """The causes that a request names: one, or a list of them."""
+    named = body(app)["fix"]
+    return [named] if isinstance(named, str) else sorted(set(named))
+
+
 def sent_file(app: Chalice, name: str) -> forms.File | None:
     """A file of the request's form."""
     found: forms.File | None = _request(app).context["rowmill_files"].get(name)

@@ -16,6 +16,7 @@ import psycopg
 
 from chalicelib import aws, rows
 from chalicelib.aws import s3
+from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, ChunkKey, Mode, Number
@@ -33,6 +34,7 @@ from chalicelib.postgres import (
     retries,
     staging,
     tables,
+    taken,
     trial,
 )
 from chalicelib.postgres.connection import Connection, connection, is_transient
@@ -115,6 +117,8 @@ def _fault(error: Exception) -> str:
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
+    if "fix" in upload.options:
+        prepared = prepared.placed(*taken.places(connection(), upload.number, work.first_record, work.records))
     is_whole = work.n == 1 and work.byte_end == upload.text.size
     if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole:
         # Before the transaction, or two chunks that load at once would not see each other's.
@@ -130,7 +134,7 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
 
 def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:
     db = connection()
-    schema, found = prepared.shape.schema, prepared.found
+    shape, schema, found = prepared.shape, prepared.shape.schema, prepared.found
     table = tables.Table(upload.dataset, upload.dataset_version, schema)
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
@@ -149,11 +153,12 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         contested = prepared.contested_places(outcome, held)
         located = prepared.located(array("q", sorted([*faulty.places, *contested])))
         if faulty.places:
-            outcomes.add_rejections(db, upload.number, work.reading, prepared.rejections(faulty, located))
+            bad = prepared.rejections(faulty, located)
+            outcomes.add_rejections(db, upload.number, work.reading, bad, remedies.Tagger(schema, shape.conventions))
         if contested:
             outcomes.add_contested(db, upload.number, prepared.contested(contested, located))
-        if found.origins and work.reading == "load":
-            retries.add_origins(db, upload.number, work.first_record, found.origins)
+        if prepared.origins and work.reading == "load":
+            retries.add_origins(db, upload.number, work.first_record, prepared.origins)
         counts = _count(work.records, outcome, len(faulty.places), len(contested), upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
         if upload.is_profiled:

@@ -5,7 +5,7 @@ The plan is written before the first chunk. Whoever comes later, and whatever ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -84,6 +84,28 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "segment_bytes": segment,
         "chunk_bytes": _equal_chunks(segment or left, rule.bytes),
         "chunk_records": _paced_records(upload, rows, _most_records(rule, len(look.columns))),
+        "estimated_rows": rows,
+        "tier": queue,
+    }
+
+
+def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """The plan of records that another upload has rejected: as that one's, `parent`, but for what is said otherwise.
+
+    Nothing is detected: the records have no header, and their columns are where they were.
+    """
+    queue, size = tier(rows), upload.text.size
+    rule = _chunk_rule(queue)
+    segment = _segment_bytes(size, size)
+    return {
+        **parent,
+        "dialect": parent["dialect"] | upload.dialect,
+        "shown": {**parent.get("shown", {}), **upload.dialect},
+        "data_start": 0,
+        "first_line": 1,
+        "segment_bytes": segment,
+        "chunk_bytes": _equal_chunks(segment or size, rule.bytes),
+        "chunk_records": _paced_records(upload, rows, _most_records(rule, parent["width"])),
         "estimated_rows": rows,
         "tier": queue,
     }

@@ -6,7 +6,7 @@ import hashlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import merge
 from itertools import repeat
@@ -60,6 +60,12 @@ class Prepared:
     shape: rows.Shape
     found: rows.Rows
     guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
+    origins: Sequence[int] = ()  # of a retry: which record of its parent each record was
+    lines: Sequence[int] = ()  # of records that are read again: where each stands in the parent's file
+
+    def placed(self, origins: Sequence[int], lines: Sequence[int]) -> Prepared:
+        """The chunk, of records that another upload rejected and that stand in its file."""
+        return replace(self, origins=origins, lines=lines)
 
     @cached_property
     def sha256(self) -> bytes:
@@ -140,7 +146,8 @@ class Prepared:
     def _record(self, located: Located, place: int) -> tuple[int, bytes]:
         """The line of the file where a record begins, and its bytes."""
         start, end, lines = located.at(place)
-        return self.work.first_line + lines, self.text.plain(self.data[start:end])
+        line = self.lines[place] if self.lines else self.work.first_line + lines
+        return line, self.text.plain(self.data[start:end])
 
     @property
     def _first(self) -> int:
@@ -154,7 +161,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     first = lineage(upload.number, work.first_record) if upload.dataset else None
     found = rows.read(upload.text.plain(data), shape, work.records, first)
     guesses = [] if upload.dataset else inference.guess(found.checked.columns, shape.conventions)
-    return Prepared(data, upload.text, work, shape, found, guesses)
+    return Prepared(data, upload.text, work, shape, found, guesses, found.origins)
 
 
 def _shape(upload: ledger.Upload) -> rows.Shape:

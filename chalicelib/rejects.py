@@ -7,6 +7,7 @@ are made while the client waits; for many it is told to ask again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from chalicelib.formats import sheet, workbook
 from chalicelib.formats.sheet import MAX_RAW_BYTES, Sheet
 from chalicelib.journey import TERMINAL, UPLOAD_SECONDS, Number, rejects_key, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, locks, outcomes, projection
+from chalicelib.postgres import ledger, locks, outcomes, projection, taken
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -44,8 +45,14 @@ def page(tenant: str, upload_id: str, asked: Asked) -> Page:
     after = decode(asked.cursor, int, 0)
     if number is None:
         return Page([], None)
-    found = outcomes.list_rejects(connection(), number, after, asked.limit + 1, MAX_RAW_BYTES)
-    return fill(found, asked.limit, _shown, lambda reject: reject["record"])
+    # Closed before anything else is asked: a page may end before the cursor does, within its transaction.
+    with closing(outcomes.list_rejects(connection(), number, after, asked.limit + 1, MAX_RAW_BYTES)) as found:
+        page = fill(found, asked.limit, _shown, lambda reject: reject["record"])
+    here = taken.of_records(connection(), number, [one["row"] for one in page.items])
+    for one in page.items:
+        if one["row"] in here:
+            one["parent_row"] = here[one["row"]][0]
+    return page
 
 
 def _shown(row: Row) -> dict[str, Any]:

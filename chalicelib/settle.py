@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from chalicelib import aws, formats, inference
 from chalicelib.aws import s3, sqs
+from chalicelib.checking import remedies
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats import Dialect
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
 from chalicelib.logs import about
-from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, profiles, projection, trial
+from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, profiles, projection, taken, trial
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
@@ -219,17 +220,23 @@ def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> No
 def _reject(db: Connection, upload: ledger.Upload, keys: Mapping[int, str]) -> None:
     """Reject records that were taken before a lower line claimed their key."""
     works = manifest.chunks_of_records(db, upload.number, upload.reading, sorted(keys))
-    outcomes.add_rejections(db, upload.number, upload.reading, _repeats(upload, works, keys))
+    here = taken.of_records(db, upload.number, sorted(keys)) if "fix" in upload.options else {}
+    lines = {record: line for record, (_, line) in here.items()}
+    outcomes.add_rejections(db, upload.number, upload.reading, _repeats(upload, works, keys, lines), remedies.untold)
 
 
 def _repeats(
-    upload: ledger.Upload, works: Sequence[tuple[manifest.Work, list[int]]], keys: Mapping[int, str]
+    upload: ledger.Upload,
+    works: Sequence[tuple[manifest.Work, list[int]]],
+    keys: Mapping[int, str],
+    known: Mapping[int, int],
 ) -> Iterator[Rejection]:
-    """The rejections of these records, read from the file again."""
+    """The rejections of these records, read from the file again; `known` are lines that are those of another file."""
     dialect = Dialect.from_options((upload.plan or {})["dialect"])
     for work, records in works:
         data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
         spans = formats.locate(data, dialect, [record - work.first_record for record in records])
         for record, (start, end, lines) in zip(records, spans, strict=True):
             error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
-            yield Rejection(record, work.first_line + lines, (error,), upload.text.plain(data[start:end]))
+            line = known.get(record, work.first_line + lines)
+            yield Rejection(record, line, (error,), upload.text.plain(data[start:end]))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, normalise, planning
+from chalicelib import ahead, aws, chunking, normalise, planning, rerun
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Refused
@@ -149,6 +149,9 @@ def _planned(
     """
     if upload.plan:
         return upload, upload.plan, b""
+    if "fix" in upload.options:
+        again = rerun.ready(upload, deadline)
+        return None if again is None else (again[0], ledger.keep_plan(connection(), upload.number, again[1]), b"")
     if sample is None or upload.piece:
         sample = planning.sample(upload.text)
     ready = normalise.ready(upload, sample, deadline)

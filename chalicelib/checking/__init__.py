@@ -32,6 +32,7 @@ __all__ = [
     "Value",
     "blame",
     "check",
+    "column_of",
     "columns_of",
     "judged",
     "quoted",
@@ -98,12 +99,13 @@ class Column:
 @lru_cache(maxsize=4)  # few: a worker meets schemas of many tenants
 def columns_of(schema: Schema, conventions: Conventions) -> tuple[Column, ...]:
     """The columns of a schema's fields in a file with these conventions."""
+    return tuple(column_of(schema, spec, conventions) for spec in schema.fields)
+
+
+def column_of(schema: Schema, spec: Field, conventions: Conventions) -> Column:
+    """The column of one field of a schema."""
     missing = schema.missing_values if conventions.null_values is None else conventions.null_values
-    return tuple(_column_of(spec, missing, reading(spec, conventions)) for spec in schema.fields)
-
-
-def _column_of(spec: Field, missing: tuple[str, ...], here: Reading) -> Column:
-    own = missing if spec.missing_values is None else spec.missing_values
+    own, here = missing if spec.missing_values is None else spec.missing_values, reading(spec, conventions)
     return Column(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
 
 

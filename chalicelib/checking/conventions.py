@@ -68,7 +68,7 @@ def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[s
     fields = list(zip(schema.fields, columns, strict=True))
     spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if _is_open_number(f)}
     dated = {f: _seen(f, column, schema, fixed) for f, column in fields if _is_open_date(f)}
-    numbers = _decide(spelt, list(_spellings(declared)))
+    numbers = _decide(spelt, list(spellings(declared)))
     dates = _decide(dated, list(_orders(declared)))
     decided = replace(
         fixed,
@@ -105,7 +105,7 @@ def _shapes(cells: Counter[str]) -> Counter[str]:
     return shapes
 
 
-def _spellings(declared: Mapping[str, Any]) -> Iterator[Conventions]:
+def spellings(declared: Mapping[str, Any]) -> Iterator[Conventions]:
     """The ways of writing numbers that what is declared leaves open."""
     for decimal in [declared["decimal_char"] or "."] if "decimal_char" in declared else list(_GROUPS):
         groups = (declared["group_char"],) if "group_char" in declared else _GROUPS.get(decimal, (None,))
@@ -152,7 +152,7 @@ def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions
     rivals = [
         place
         for place, values in enumerate(read_as)
-        if _conflict(candidates[best], candidates[place]) and _is_rival(read_as[best], values, plain=best == 0)
+        if conflict(candidates[best], candidates[place]) and _is_rival(read_as[best], values, plain=best == 0)
     ]
     taken = 0 if rivals else best
     others = sorted({best, *rivals} - {taken}) if rivals else []
@@ -164,7 +164,7 @@ def _read_as(seen: Mapping[Field, Counter[str]], conventions: Conventions) -> It
         yield from map(reading(field, conventions).read, cells)
 
 
-def _conflict(one: Conventions, other: Conventions) -> bool:
+def conflict(one: Conventions, other: Conventions) -> bool:
     """Whether some text could be read by both and mean two things: 01/02/2024, or 1,234."""
     if {one.date_order, other.date_order} == {"dmy", "mdy"}:
         return True

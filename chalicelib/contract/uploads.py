@@ -167,6 +167,19 @@ _ASKED: Final[dict[str, Schema]] = {
         {"dataset": {"type": "string", "description": "The dataset's name."}, **_FILE}, "dataset", "size"
     ),
     "NewRetry": closed(_FILE, "size", description="The corrected rows, for the first upload's dataset."),
+    "Fixes": closed(
+        {
+            "fix": {
+                "anyOf": [
+                    {"type": "string", "minLength": 1, "maxLength": 200},
+                    {"type": "array", "items": {"type": "string", "maxLength": 200}, "minItems": 1, "maxItems": 20},
+                ],
+                "title": "the id of a cause, or a list of them",
+            }
+        },
+        "fix",
+        description="The causes whose fixes are to be applied, all at once.",
+    ),
     "WantedParts": closed(
         {
             "parts": listed(
@@ -384,8 +397,13 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "errors": listed(ref("CellError")),
             "raw": {"type": "string", "description": "The record as uploaded."},
             "raw_truncated": {"type": "boolean"},
+            "parent_row": {
+                **COUNT,
+                "description": "Of a record read again: its row in the parent, whose `line` is told, too.",
+            },
         },
         "raw_truncated",
+        "parent_row",
     ),
     "RejectPage": page_of("Reject"),
     "Download": shown({"url": TEXT, "expires_at": MOMENT}, description="Fetch it without the token."),
@@ -409,6 +427,43 @@ _ANSWERED: Final[dict[str, Schema]] = {
             ),
             "causes_total": COUNT,
         }
+    ),
+    "Causes": shown(
+        {
+            "rejected": COUNT,
+            "causes": listed(ref("Cause")),
+            "causes_total": COUNT,
+        }
+    ),
+    "Cause": shown(
+        {
+            "id": {"type": "string", "description": "As `fix` of a retry names it."},
+            "cause": TEXT,
+            "codes": listed(TEXT),
+            "columns": listed(TEXT, description="The first hundred."),
+            "columns_total": COUNT,
+            "rejects": {**COUNT, "description": "Records that have it, however many of their cells."},
+            "alone": {**COUNT, "description": "Of these, records that have no other cause."},
+            "first_line": COUNT,
+            "last_line": COUNT,
+            "samples": listed(
+                shown(
+                    {
+                        "column": {"type": ["string", "null"]},
+                        "row": COUNT,
+                        "line": COUNT,
+                        "value": {"type": ["string", "null"]},
+                    }
+                )
+            ),
+            "fix": {**nullable(ANYTHING), "description": "The options of an upload that mend it, as they were proved."},
+            "proved": {
+                **nullable(shown({"sample": COUNT, "mended": COUNT})),
+                "description": "How many records the fix was tried on, and how many of them it mends.",
+            },
+            "unfixed": {"type": ["string", "null"], "description": "Why an option that was thought of is no fix."},
+        },
+        description="Why many rows were rejected, across columns.",
     ),
     "Record": shown(
         {
@@ -615,6 +670,35 @@ OPERATIONS: Final = (
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("NewRetry"), _FILE_EXAMPLE, codes=_CODES),
         errors=(UPLOAD_NOT_FOUND, _CONFLICT, _FILES_EXPIRED, *_ADMISSION),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/causes",
+        "list_causes",
+        _REJECTS,
+        "The few causes behind all rejects, and what mends them",
+        {200: Answer("The most frequent causes, across columns.", ref("Causes"))},
+        errors=(UPLOAD_NOT_FOUND, _FILES_EXPIRED),
+    ),
+    Operation(
+        "POST",
+        _ONE + "/retry",
+        "retry_causes",
+        _REJECTS,
+        "Read again what a fix mends",
+        {201: Answer("A new upload of those records; no file is awaited.", ref("Upload"), ("Location",))},
+        "Of the rejects only those that the fixes leave right in every cell, and whose other cells stay what they were."
+        " A reject is taken up by one upload: what this one rejects in turn is retried from there.",
+        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
+        body=Body(ref("Fixes"), {"fix": "dates_day_first"}),
+        errors=(
+            UPLOAD_NOT_FOUND,
+            _CONFLICT,
+            _FILES_EXPIRED,
+            *_ADMISSION,
+            Error(409, "cause_unfixed", "No option is proved to mend a cause, or two of them contradict each other."),
+            Error(422, "cause_unknown", "The upload has no such cause."),
+        ),
     ),
     Operation(
         "POST",

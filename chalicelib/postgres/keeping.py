@@ -124,6 +124,7 @@ def forget(connection: Connection, due: Due) -> None:
         connection.execute("DELETE FROM rowmill.chunk WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.origin WHERE upload = %s", (due.number,))
         proofs.forget(connection, due.number)
+        connection.execute("DELETE FROM rowmill.taken WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.event WHERE upload_id = %s", (due.upload_id,))
         connection.execute(
             "UPDATE rowmill.upload SET forgotten_at = clock_timestamp() WHERE number = %s", (due.number,)

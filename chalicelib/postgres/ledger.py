@@ -306,6 +306,18 @@ def is_scanning(connection: Connection, number: int) -> bool:
     return seen.rowcount == 1
 
 
+def is_to_be_read(connection: Connection, number: int) -> bool:
+    """As `is_scanning`, without a sign: within a transaction that is long it would keep others from the upload."""
+    row = connection.execute(
+        """
+        SELECT state = 'scanning' AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+        FROM rowmill.upload u WHERE number = %s
+        """,
+        (number,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total: int, rows_total: int) -> None:
     """The scan is over: the totals, written last, let the upload finish."""
     connection.execute(

@@ -21,6 +21,7 @@ SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's E
 REPEAT: Final = 7
 UNDO: Final = 8
 PROOF: Final = 12
+TAKE: Final = 19  # whoever takes up rejects of an upload
 
 Key = tuple[int, ...]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,23 +22,39 @@ _QUOTED_VALUE: Final = re.compile(r'(".*") (.*)', re.DOTALL).fullmatch
 _VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')
 
 
-def add_rejections(connection: Connection, number: int, reading: Pass, rejections: Iterable[Rejection]) -> None:
+Tags = tuple[str, ...]
+# Code, column, reason and value of an error -> how the value could be read after all, and what to count it under.
+Remedies = Callable[[str, str | None, str, str | None], tuple[Tags, Collection[str]]]
+
+
+def add_rejections(
+    connection: Connection,
+    number: int,
+    reading: Pass,
+    rejections: Iterable[Rejection],
+    remedies: Remedies,
+) -> None:
     """Keep rejected records with their reasons, as they come; nothing may be asked of the connection meanwhile.
 
     Of a record's errors the first MOST_ERRORS are kept and counted; of the others it is told how many there are.
+    `remedies` is one of checking.remedies.
     """
     causes: Causes = {}
+    counts: Counts = {}
     columns = "(upload, pass, record, line, errors, raw)"
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.reject {columns} FROM STDIN") as copy:
         for one in rejections:
             errors = [{"column": e.column, "code": e.code, "detail": e.detail} for e in _told(one.errors)]
             copy.write_row((number, reading, one.record, one.line, Jsonb(errors), one.raw))
-            _tally(causes, one)
-    columns = "(upload, pass, code, field, cause, rejects, first_line, last_line, samples)"
+            _tally(causes, counts, one, remedies)
+    columns = "(upload, pass, code, field, cause, tags, rejects, first_line, last_line, samples)"
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.cause {columns} FROM STDIN") as copy:
-        for (code, column, cause), seen in causes.items():
+        for (code, column, cause, tags), seen in causes.items():
             told = (seen.rejects, seen.first_line, seen.last_line, Jsonb(seen.samples))
-            copy.write_row((number, reading, code, column, cause, *told))
+            copy.write_row((number, reading, code, column, cause, list(tags), *told))
+    with connection.cursor() as cursor, cursor.copy("COPY rowmill.remedy FROM STDIN") as copy:
+        for tag, (rejects, alone) in counts.items():
+            copy.write_row((number, reading, tag, rejects, alone))
 
 
 def _told(errors: Sequence[CellError]) -> Sequence[CellError]:
@@ -58,17 +74,30 @@ class Tally:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
 
-Causes = dict[tuple[str, str | None, str], Tally]  # by code, column and what the errors have in common
+Causes = dict[tuple[str, str | None, str, Tags], Tally]  # by code, column, what errors have in common, and remedies
+Counts = dict[str, list[int]]  # by tag: records with such an error, and those without any other
 
 
-def _tally(causes: Causes, one: Rejection) -> None:
-    """Count a rejection, the next in file order: once for each of its causes."""
-    for cause, value in {_cause(error): _value(error) for error in one.errors[:MOST_ERRORS]}.items():
-        seen = causes.setdefault(cause, Tally(one.line))
+def _tally(causes: Causes, counts: Counts, one: Rejection, remedies: Remedies) -> None:
+    """Count a rejection, the next in file order: once for each of its causes, and of its remedies."""
+    every: list[Collection[str]] = []
+    for (code, column, cause), value in {_cause(error): _value(error) for error in one.errors[:MOST_ERRORS]}.items():
+        tags, counted = remedies(code, column, cause, value[1:-1] if value else None)
+        seen = causes.get((code, column, cause, tags))
+        if seen is None:
+            seen = causes[code, column, cause, tags] = Tally(one.line)
         seen.rejects += 1
         seen.last_line = one.line
         if len(seen.samples) < SAMPLES:
             seen.samples.append({"row": one.record, "line": one.line, "value": value})
+        every.append(counted)
+    alone = every[0] if len(every) == 1 else set(every[0]).intersection(*every[1:])
+    for tag in every[0] if len(every) == 1 else set().union(*every):
+        count = counts.get(tag)
+        if count is None:
+            count = counts[tag] = [0, 0]
+        count[0] += 1
+        count[1] += tag in alone
 
 
 def _cause(error: CellError) -> tuple[str, str | None, str]:
@@ -163,7 +192,7 @@ def merged_guesses(connection: Connection, number: int) -> list[int]:
 
 def list_rejects(
     connection: Connection, number: int, after: int, limit: int | None, most_raw: int
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Rejected records in file order, those after `after`, read as they are used.
 
     Of a record, at most `most_raw` + 1 bytes: a batch of the longest that may be would not fit a worker.

@@ -19,7 +19,7 @@ from chalicelib.postgres.timeline import Asker
 AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be used: what was under way then is in
 MOST_AT_ONCE: Final = 100_000  # rows of a table, about a second
 _OF_THE_FILE: Final = (
-    *("reject", "cause", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
+    *("reject", "cause", "remedy", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
     "conflict",
 )
 

@@ -57,7 +57,7 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
     row = connection.execute(
         """
         WITH child AS (
-            SELECT a.upload_id, u.number, u.plan -> 'own' -> '_row' IS NOT NULL AS names,
+            SELECT a.upload_id, u.number, (u.plan -> 'own' -> '_row' IS NOT NULL OR u.options ? 'fix') AS names,
                    u.finished_at IS NOT NULL AND u.state <> 'reverted' AS over, a.deleted_at IS NOT NULL AS gone
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ->> 'parent_id' = %(parent)s AND a.item ? 'parent_id' AND a.tenant = %(tenant)s)

@@ -20,6 +20,7 @@ from .errors import ApiError, StillRunning, Unusable
 from .resources import (
     AT_REST,
     ApiKey,
+    Causes,
     Chunk,
     Conflict,
     Dataset,
@@ -287,6 +288,13 @@ class Rowmill:
         """Announce the corrected rejects of an upload: its rejects file, or one with the dataset's columns."""
         return self._announce(_path("uploads", upload_id, "retries"), path, {}, options, idempotency_key)
 
+    def retry_causes(self, upload_id: str, fixes: Sequence[str], idempotency_key: str | None = None) -> Upload:
+        """Read again, from the stored file, the rejects that the fixes of these causes mend. The new upload."""
+        return cast(
+            Upload,
+            document(self._make(_path("uploads", upload_id, "retry"), {"fix": list(fixes)}, idempotency_key)),
+        )
+
     def _announce(
         self,
         door: str,
@@ -453,6 +461,10 @@ class Rowmill:
     def rejects_summary(self, upload_id: str) -> Summary:
         """What is wrong with the rows that were not loaded, the most frequent causes first."""
         return cast(Summary, self._get(_path("uploads", upload_id, "rejects", "summary")))
+
+    def causes(self, upload_id: str) -> Causes:
+        """The few causes behind all rejects, across columns, and for each the options that are proved to mend it."""
+        return cast(Causes, self._get(_path("uploads", upload_id, "causes")))
 
     def download_rejects(
         self, upload_id: str, form: str, sink: Callable[[bytes], object], timeout: float | None = None

@@ -1,11 +1,12 @@
-"""`rowmill rejects`, `retry` and `row`: what was not loaded and why, and the corrected rows sent back."""
+"""`rowmill rejects`, `causes`, `retry` and `row`: what was not loaded and why, and how it comes in after all."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -14,9 +15,10 @@ from .errors import Unusable
 from .options import nest
 from .parameters import Json, KeyMode, Limit, UploadId, connect
 from .progress import watching
-from .resources import CellError, Reject, Sample, Summary
+from .resources import CellError, CommonCause, Reject, Sample, Summary
 from .upload_commands import NoWait, Options, ended, followed, sent
 
+MOST_COLUMNS: Final = 5  # of a cause that a line tells
 Form = Literal["table", "json", "csv", "xlsx"]
 
 
@@ -79,6 +81,33 @@ def _samples(samples: Sequence[Sample]) -> str:
     return "; ".join(f"line {one['line']}" + (f" {one['value']}" if one["value"] else "") for one in samples)
 
 
+def causes(upload_id: UploadId, as_json: Json = False) -> None:
+    """List the few causes behind the rejects of an upload, and what mends each.
+
+    \b
+    Example: rowmill causes upl_01M80FHFV747N9CXY8YY64K210
+    """
+    with connect() as rowmill:
+        found = rowmill.causes(upload_id)
+    if as_json:
+        output.json_document(found)
+        return
+    columns = ["rejects", "alone", "id", "cause", "columns", "fix", "mended", "samples"]
+    output.table(columns, map(_told_cause, found["causes"]))
+    if found["causes_total"] > len(found["causes"]):
+        output.note(f"and {found['causes_total'] - len(found['causes'])} causes of fewer rows")
+    if any(one["fix"] for one in found["causes"]):
+        output.note(f"to have them read again: rowmill retry {upload_id} --fix ID")
+
+
+def _told_cause(one: CommonCause) -> list[object]:
+    columns = ", ".join(one["columns"][:MOST_COLUMNS]) + (", …" if one["columns_total"] > MOST_COLUMNS else "")
+    fix = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (one["fix"] or {}).items())
+    proof = one["proved"]
+    mended = f"{proof['mended']} of {proof['sample']}" if proof else None
+    return [one["rejects"], one["alone"], one["id"], one["cause"], columns, fix, mended, _samples(one["samples"][:3])]
+
+
 def _download(upload_id: str, form: str, to: Path | None) -> None:
     to = None if to == Path("-") else to
     if to is None and form == "xlsx" and sys.stdout.isatty():
@@ -89,18 +118,34 @@ def _download(upload_id: str, form: str, to: Path | None) -> None:
 
 def retry(
     upload_id: UploadId,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The rejects file, corrected, or the rows alone.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="The rejects file, corrected, or the rows alone.")
+    ] = None,
     *,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAUSE", help="Instead of a file: read again what this mends; repeatable."),
+    ] = None,
     mode: KeyMode = None,
     option: Options = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Send the corrected rejects of an upload, and wait until every row is loaded or rejected.
+    """Send the corrected rejects of an upload, or have them read again by the fix of a cause, and wait for the end.
 
     \b
     Example: rowmill retry upl_01M80FHFV747N9CXY8YY64K210 corrected.csv
+             rowmill retry upl_01M80FHFV747N9CXY8YY64K210 --fix dates_day_first
     """
+    if bool(file) == bool(fix):
+        raise Unusable("give either a file of corrected rows or --fix")
+    if file is None:
+        if mode or option:
+            raise Unusable("--fix has the options that mend the cause: no --mode or --option with it")
+        with connect() as rowmill, watching() as display:
+            final = followed(rowmill, display, rowmill.retry_causes(upload_id, fix or [])["id"], no_wait)
+        ended(final, no_wait, as_json)
+        return
     options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
     path = Path(file)
     with connect() as rowmill, watching() as display:

@@ -352,6 +352,7 @@ class Reject(TypedDict):
     line: int
     raw: str
     errors: list[CellError]
+    parent_row: NotRequired[int]  # of a record that is read again; `line` is the parent's, too
 
 
 class Sample(TypedDict):
@@ -380,6 +381,45 @@ class Summary(TypedDict):
 
     rejected: int
     causes: list[Cause]
+    causes_total: int
+
+
+class ColumnSample(Sample):
+    """A row that a cause has rejected, and the column at fault."""
+
+    column: str | None
+
+
+class Proof(TypedDict):
+    """How many records a fix was tried on, and how many it mends."""
+
+    sample: int
+    mended: int
+
+
+class CommonCause(TypedDict):
+    """Why many rows were rejected, across columns. `fix` are the options that mend it, if that is proved."""
+
+    id: str
+    cause: str
+    codes: list[str]
+    columns: list[str]
+    columns_total: int
+    rejects: int
+    alone: int
+    first_line: int
+    last_line: int
+    samples: list[ColumnSample]
+    fix: dict[str, Any] | None
+    proved: Proof | None
+    unfixed: str | None
+
+
+class Causes(TypedDict):
+    """The few causes behind all rejects; `causes_total` counts those, too, that are not told."""
+
+    rejected: int
+    causes: list[CommonCause]
     causes_total: int
 
 

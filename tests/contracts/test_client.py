@@ -60,6 +60,7 @@ REJECTS = [
         ],
     }
 ]
+ANNOUNCED = {"dataset", "filename", "size", "content_type", "checksum", "options"}
 SUMMARY = {
     "rejected": 3,
     "causes": [
@@ -72,6 +73,28 @@ SUMMARY = {
             "first_line": 3,
             "last_line": 9,
             "samples": [{"row": 2, "line": 3, "value": '"\x1b[31m"'}, {"row": 3, "line": 4, "value": None}],
+        }
+    ],
+    "causes_total": 2,
+}
+
+CAUSES = {
+    "rejected": 9,
+    "causes": [
+        {
+            "id": "dates_day_first",
+            "cause": "dates are day-first (31/12/2024)",
+            "codes": ["type_invalid"],
+            "columns": ["sold", "paid"],
+            "columns_total": 2,
+            "rejects": 8,
+            "alone": 7,
+            "first_line": 3,
+            "last_line": 9,
+            "samples": [{"column": "sold", "row": 2, "line": 3, "value": '"31/12/2023"'}],
+            "fix": {"dialect.date_order": "dmy"},
+            "proved": {"sample": 8, "mended": 8},
+            "unfixed": None,
         }
     ],
     "causes_total": 2,
@@ -272,6 +295,10 @@ class Door(BaseHTTPRequestHandler):
                 self.answer(200, failed)
             case "POST", "uploads", parent, "retries":
                 self.create({**body, "dataset": f"of {parent}"})
+            case "POST", "uploads", parent, "retry":
+                self.create({**dict.fromkeys(ANNOUNCED), "size": 1, "dataset": f"of {parent}", "options": body})
+            case "GET", "uploads", _, "causes":
+                self.answer(200, CAUSES)
             case _:
                 self.answer(404, problem(404, "not_found", "There is no such thing."))
 
@@ -336,7 +363,7 @@ class Door(BaseHTTPRequestHandler):
         self.answer(201, self.server.by_key[key])
 
     def made(self, body: dict[str, Any]) -> dict[str, Any]:
-        assert set(body) == {"dataset", "filename", "size", "content_type", "checksum", "options"}
+        assert set(body) == ANNOUNCED
         upload_id = f"upl_{len(self.server.uploads) + 1}"
         resource = {
             "id": upload_id,
@@ -1185,6 +1212,26 @@ def test_corrected_rows_are_sent_to_the_upload_that_rejected_them(cloud: Cloud, 
     assert json.loads(done.stdout)["options"] == {"mode": "skip"}
     assert cloud.objects["upl_1"] == b"_row,isbn\n2,x\n"
     assert ("POST", "/api/v1/uploads/upl_7/retries") in cloud.requests
+
+
+def test_causes_are_told_with_what_mends_them(rowmill: Shell) -> None:
+    shown = rowmill("causes", "upl_1")
+    assert shown.stdout == (
+        "rejects\talone\tid\tcause\tcolumns\tfix\tmended\tsamples\n"
+        "8\t7\tdates_day_first\tdates are day-first (31/12/2024)\tsold, paid\t"
+        'dialect.date_order="dmy"\t8 of 8\tline 3 "31/12/2023"\n'
+    )
+    assert "and 1 causes of fewer rows" in shown.stderr
+    assert json.loads(rowmill("causes", "upl_1", "--json").stdout) == CAUSES
+
+
+def test_a_fix_needs_no_file_and_takes_no_option(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    done = rowmill("retry", "upl_7", "--fix", "dates_day_first", "--fix", "null_words", "--no-wait", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["options"]) == (0, {"fix": ["dates_day_first", "null_words"]})
+    assert ("POST", "/api/v1/uploads/upl_7/retry") in cloud.requests
+    (tmp_path / "bad.csv").write_bytes(b"_row,isbn\n2,x\n")
+    for words in ([str(tmp_path / "bad.csv"), "--fix", "x"], [], ["--fix", "x", "--mode", "skip"]):
+        assert rowmill("retry", "upl_7", *words).exit_code == 2
 
 
 def test_one_record_is_told_with_its_causes(rowmill: Shell) -> None:

@@ -21,6 +21,7 @@ TESTS = {
     "points": ["tests/faults/test_points.py", "-k", "split-plain or load-plain or settle-insert or sweep-dead or undo"],
     "stories": ["tests/faults/test_stories.py"],
     "model": ["tests/faults/test_model.py"],
+    "triage": ["tests/stages/test_triage.py", "-k", "once or looked_at or where_no_other"],
 }
 MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "nothing": [],  # or all red would prove nothing
@@ -93,6 +94,16 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
             "chalicelib/postgres/repair.py",
             "WHEN started_at IS NOT NULL THEN true",
             "WHEN started_at IS NOT NULL THEN false",
+        )
+    ],
+    "two retries take up one reject": [
+        ("chalicelib/postgres/taken.py", "c.number = t.upload WHERE c.holds", "c.number = t.upload WHERE false")
+    ],
+    "a fix changes cells that were right": [
+        (
+            "chalicelib/checking/remedies.py",
+            'if "changed" in fates.values():\n        return False',
+            'if "changed" in fates.values():\n        return True',
         )
     ],
 }

@@ -32,6 +32,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         assert (checked["state"], checked["loaded"], checked["rejected"]) == ("completed_with_errors", 1, 1)
         _sealed(account, upload["id"])
         _corrected(account, upload["id"])
+        _read_again(account)
         _in_parts(account)
         _as_a_piece(account, body)
         _in_segments(account)
@@ -199,6 +200,16 @@ def _corrected(account: Account, upload_id: str) -> None:
     account.rowmill.send_file(child, path)
     assert account.ended(child["id"])["loaded"] == 1
     assert account.rowmill.get_upload(upload_id)["rejected_open"] == 1
+
+
+def _read_again(account: Account) -> None:
+    """Rejects by what would mend them, and the records that it mends."""
+    account.dataset({"fields": [{"name": "day", "type": "date"}]}, "days")
+    file = account.file(b"day\n31/12/2023\n2023-12-30\n", "days.csv")
+    parent = account.rowmill.upload(file, "days", {"dialect": {"date_order": None}})
+    (cause,) = account.rowmill.causes(parent["id"])["causes"]
+    child = account.rowmill.retry_causes(parent["id"], [cause["id"]])
+    assert account.ended(child["id"])["loaded"] == 1
 
 
 def _in_parts(account: Account) -> None:

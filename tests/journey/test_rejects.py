@@ -88,3 +88,36 @@ def test_many_bad_rows_become_a_file_while_the_client_waits(account: Account) ->
     fetched = io.BytesIO()
     account.rowmill.download_rejects(upload["id"], "csv", fetched.write, timeout=30)
     assert fetched.getvalue().count(b"\r\n") == 12_001
+
+
+def test_what_one_option_mends_is_read_again_from_the_stored_file(account: Account) -> None:
+    account.dataset(ROWS, "rows")
+    environment = {"ROWMILL_API": account.cloud.instance.api_url, "ROWMILL_TOKEN": account.token}
+    good = b"".join(b"%d,N,2024-01-01\n" % n for n in range(1, 20_001))
+    bad = b"".join(b"%d,N,%02d/12/2023\n" % (n, n % 31 + 1) for n in range(20_001, 20_301))
+    file = account.file(b"id,name,since\n" + good + bad + b"1,N,31/12/2023\nx,N,2024-01-01\n")
+
+    def rowmill(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, words, env=environment)
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    parent = json.loads(rowmill("upload", str(file), "--dataset", "rows", "--json", code=3))
+    found = json.loads(rowmill("causes", parent["id"], "--json"))["causes"]
+    assert [(one["id"], one["rejects"], one["fix"]) for one in found] == [
+        ("dates_day_first", 301, {"dialect.date_order": "dmy"}),
+        ("type_invalid:is_not_an_integer_of_64_bits", 1, None),
+    ]
+    assert rowmill("causes", parent["id"]).startswith("rejects\talone\tid\tcause")
+    child = json.loads(rowmill("retry", parent["id"], "--fix", "dates_day_first", "--json", code=3))
+    assert (child["loaded"], child["rejected"], child["options"]["fix"]) == (300, 1, ["dates_day_first"])
+    (clash,) = account.rowmill.iterate_rejects(child["id"])
+    assert (clash["parent_row"], clash["line"], clash["errors"][0]["code"]) == (20_301, 20_302, "duplicate_in_db")
+    after = account.rowmill.get_upload(parent["id"])
+    assert (after["resolved"], after["rejected_open"], after["children"]) == (300, 2, [child["id"]])
+    assert adds_up(child)
+    assert len(account.table("rows")) == 20_300
+    again = account.http.post(f"/uploads/{parent['id']}/retry", json={"fix": "dates_day_first"})
+    assert (again.status_code, again.json()["code"]) == (409, "state_conflict")
+    for asked, status in (({"fix": "no"}, 422), ({"fix": []}, 422), ({}, 422), ({"fix": 7}, 422)):
+        assert account.http.post(f"/uploads/{parent['id']}/retry", json=asked).status_code == status

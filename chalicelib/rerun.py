@@ -1,0 +1,128 @@
+"""Step 2 for rejects that are read again by other conventions: their records become a piece, as they stood in the file.
+
+Each record is proved: one that would not be right in every cell, or in which a cell that was right would become
+another, is left out. Which were taken up is committed together with the piece, under a lock of the parent.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ulid import ULID
+
+from chalicelib import formats, planning
+from chalicelib.aws import s3
+from chalicelib.checking import conventions, remedies
+from chalicelib.datasets import Schema, read_schema
+from chalicelib.errors import NotYet, Refused
+from chalicelib.formats import Dialect, correction
+from chalicelib.formats.transcoded import UTF_8
+from chalicelib.journey import piece_key
+from chalicelib.postgres import ledger, taken
+from chalicelib.postgres.connection import Connection, connection
+
+BUSY_SECONDS: Final = 5
+
+
+class Records:
+    """Records of an upload as they stand in its file, and what other conventions make of their cells."""
+
+    def __init__(self, plan: Mapping[str, Any], schema: Schema, other: Mapping[str, Any]) -> None:
+        self._dialect = Dialect.from_options(plan["dialect"])
+        self._width, self._nameless, self._own = plan["width"], plan.get("nameless", 0), plan.get("own", {})
+        old, new = conventions.read(plan["dialect"]), conventions.read({**plan["dialect"], **other})
+        self._trial = remedies.Trial(schema, plan["positions"], old, new)
+
+    def fates(self, raws: Sequence[bytes]) -> list[dict[str, remedies.Fate] | None]:
+        """Of each record what becomes of its cells; None of one whose cells cannot be told."""
+        rows = formats.fitted(self._read(raws), self._width, self._dialect, self._nameless)
+        bad = correction.take_back(rows, self._own)[1] if self._own else {}
+        good = [place for place, row in enumerate(rows) if len(row) == self._width and place not in bad]
+        found: list[dict[str, remedies.Fate] | None] = [None] * len(raws)
+        for place, fates in zip(good, self._trial.fates([rows[place] for place in good]), strict=True):
+            found[place] = fates
+        return found
+
+    def _read(self, raws: Sequence[bytes]) -> list[list[str]]:
+        """The cells of each: at once, unless a quote that is never closed swallows what follows."""
+        found = list(formats.records(b"\n".join(raws), self._dialect))
+        if len(found) == len(raws):
+            return found
+        return [one[0] if len(one := list(formats.records(raw, self._dialect))) == 1 else [] for raw in raws]
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What has been taken up so far."""
+
+    count: int = 0
+    held: Sequence[int] = field(default_factory=list)
+
+
+def ready(upload: ledger.Upload, deadline: float) -> tuple[ledger.Upload, dict[str, Any]] | None:
+    """The upload with its records as a text, and its plan; None if it has ended meanwhile. Raises Refused.
+
+    A repeat finds the piece, or makes it anew.
+    """
+    db = connection()
+    number = taken.parent_of(db, upload.upload_id)
+    parent = ledger.find(db, number) if number else None
+    if parent is None or parent.plan is None:
+        raise Refused("rejects_gone", "The rejects that were to be read again are not there any more.")
+    if upload.dataset_version != parent.plan["dataset_version"] or upload.dataset != parent.dataset:
+        raise Refused("dataset_changed", "The dataset's schema has changed since; upload what is missing anew.")
+    if upload.piece is None:
+        piece = _made(db, upload, parent, deadline)
+        if piece is None:
+            return None
+        upload = replace(upload, piece=piece)
+    return upload, planning.again(upload, parent.plan, (upload.piece or {})["origin"]["records"])
+
+
+def _made(db: Connection, upload: ledger.Upload, parent: ledger.Upload, deadline: float) -> dict[str, Any] | None:
+    key = piece_key(upload.tenant, upload.upload_id, str(ULID()))
+    with db.transaction():
+        if not taken.try_hold(db, parent.number):
+            raise NotYet("rejects_busy", "Others of these rejects are being taken up.", retry_after=BUSY_SECONDS)
+        if not ledger.is_to_be_read(db, upload.number):
+            return None
+        seen = _Taken(held=taken.list_held(db, parent.number, upload.number))
+        blocks = _blocks(db, upload, parent, seen, deadline)
+        etag, size = s3.write(key, "text/csv; charset=utf-8", blocks)
+        if not seen.count:
+            raise Refused("nothing_to_retry", "No record is left that this would mend: others have taken them up.")
+        piece = {"key": key, "etag": etag, "size": size, "dialect": {**upload.dialect, "encoding": UTF_8}}
+        return ledger.keep_piece(db, upload.number, {**piece, "origin": {"records": seen.count}})
+
+
+def _blocks(
+    db: Connection, upload: ledger.Upload, parent: ledger.Upload, seen: _Taken, deadline: float
+) -> Iterator[bytes]:
+    """The records that are mended, a line end behind each, while it is noted which they are."""
+    records = Records(parent.plan or {}, read_schema(parent.descriptor), upload.dialect)
+    for batch in taken.list_again(db, parent.number):
+        if time.monotonic() >= deadline:
+            raise Refused("unpacking_too_long", "The rejects cannot be read again in the time that a function has.")
+        # The cursor sees what there was when it was opened; who empties the rejects has said so before.
+        if not seen.count and not taken.is_kept(db, parent.number):
+            raise Refused("rejects_gone", "The rejects that were to be read again are not there any more.")
+        raws = [bytes(one["raw"]) for one in batch]
+        mended = [
+            (one, raw)
+            for one, raw, fates in zip(batch, raws, records.fates(raws), strict=True)
+            if fates and remedies.is_mended(fates) and not _is_held(seen.held, one["record"])
+        ]
+        if mended:
+            places = [one["record"] for one, _ in mended], [one["line"] for one, _ in mended]
+            taken.take(db, upload.number, seen.count + 1, *places)
+            seen.count += len(mended)
+            yield b"".join(raw + b"\n" for _, raw in mended)
+
+
+def _is_held(held: Sequence[int], record: int) -> bool:
+    place = bisect_left(held, record)
+    return place < len(held) and held[place] == record

@@ -1,0 +1,324 @@
+"""Rejects by the few causes behind them, and records that are read again by what was proved to mend them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import boto3
+import pytest
+
+from chalicelib import admit, rejects, report, triage
+from chalicelib.errors import Refused
+from chalicelib.postgres import ledger, taken
+from chalicelib.postgres.timeline import Asker
+from chalicelib.settings import settings
+from tests.stages.conftest import Pipeline, cut_into
+
+SALES: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "sold", "type": "date"},
+        {"name": "paid", "type": "date"},
+        {"name": "price", "type": "number"},
+        {"name": "tax", "type": "number"},
+        {"name": "note", "type": "string"},
+    ]
+}
+HEAD = b"id,sold,paid,price,tax,note\n"
+GOOD = b"".join(b"%d,2024-01-%02d,2024-02-01,1.5,2.5,fine\n" % (n, n % 28 + 1) for n in range(1, 9001))
+
+
+def causes(pipeline: Pipeline, upload_id: str) -> dict[str, dict[str, Any]]:
+    return {one["id"]: one for one in triage.listing(pipeline.tenant, upload_id)["causes"]}
+
+
+def begin(pipeline: Pipeline, parent: str, *fixes: str, key: str | None = None) -> str:
+    """Ask for what these fixes mend; the new upload's id."""
+    option = triage.option_of(pipeline.tenant, parent, fixes)
+    item = admit.rerun(pipeline.tenant, parent, fixes, option, key, Asker("", "request-3"))
+    report.show_retries(pipeline.tenant, parent)
+    return str(item["upload_id"])
+
+
+def go(pipeline: Pipeline, upload_id: str) -> dict[str, Any]:
+    """The rest of its journey."""
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    pipeline.settle()
+    return pipeline.upload(upload_id)
+
+
+def retried(pipeline: Pipeline, parent: str, *fixes: str) -> dict[str, Any]:
+    return go(pipeline, begin(pipeline, parent, *fixes))
+
+
+def sums(upload: dict[str, Any]) -> tuple[int, int, int]:
+    return upload["rejected"], upload["resolved"], upload["rejected_open"]
+
+
+def sales(count: int, seed: int = 7) -> bytes:
+    """Behind many good rows so many bad ones: day-first dates, decimal commas, and ids that are missing."""
+    chance = random.Random(seed)
+    lines = []
+    for n in range(count):
+        day, month = chance.randint(1, 28), chance.randint(1, 12)
+        match n % 10:
+            case 0 | 1 | 2 | 3 | 4:
+                lines.append(f"{n},{day:02}/{month:02}/2023,{month:02}.{day % 12 + 1:02}.2023,1.5,2.5,a")
+            case 5 | 6 | 7:
+                lines.append(f'{n},2024-01-01,2024-01-01,"1.{day:03},5","{day},25",b')
+            case _:
+                lines.append(",2024-01-01,2024-01-01,1.5,2.5,c")
+    return HEAD + GOOD + "\n".join(lines).encode() + b"\n"
+
+
+def test_ten_thousand_rejects_come_down_to_three_causes_of_which_two_are_mended(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    parent = pipeline.run(sales(10_000), name)
+    assert (parent["loaded"], parent["rejected"]) == (9000, 10_000)
+    found = causes(pipeline, parent["id"])
+    assert {one: (cause["rejects"], cause["alone"], cause["columns"]) for one, cause in found.items()} == {
+        "dates_day_first": (5000, 5000, ["sold", "paid"]),
+        "numbers_decimal_comma_groups_point": (3000, 3000, ["price", "tax"]),
+        "required_missing": (2000, 2000, ["id"]),
+    }
+    assert found["dates_day_first"]["fix"] == {"dialect.date_order": "dmy"}
+    assert found["numbers_decimal_comma_groups_point"]["fix"] == {
+        "dialect.decimal_char": ",",
+        "dialect.group_char": ".",
+    }
+    assert (found["required_missing"]["fix"], found["required_missing"]["proved"]) == (None, None)
+    proof = found["dates_day_first"]["proved"]
+    assert proof["sample"] == proof["mended"] > 100
+    assert [one["row"] for one in found["dates_day_first"]["samples"]] == [9001, 9001, 9002, 9002, 9003]
+    dates = retried(pipeline, parent["id"], "dates_day_first")
+    numbers = retried(pipeline, parent["id"], "numbers_decimal_comma_groups_point")
+    assert [(one["state"], one["loaded"], one["rejected"]) for one in (dates, numbers)] == [
+        ("completed", 5000, 0),
+        ("completed", 3000, 0),
+    ]
+    assert sums(pipeline.upload(parent["id"])) == (10_000, 8000, 2000)
+    table = pipeline.sql(f"SELECT count(*), min(sold)::text, max(price)::text FROM data.d_{number(pipeline, name)}")
+    assert (table[0]["count"], table[0]["max"]) == (17_000, "1028.5")
+
+
+def number(pipeline: Pipeline, name: str) -> int:
+    return int(pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = %s", name)[0]["number"])
+
+
+def prices(pipeline: Pipeline, lines: str, **options: Any) -> dict[str, Any]:
+    """An upload of these records behind enough good ones that nothing is detected of how they are spelt."""
+    name = pipeline.dataset(SALES, "sales")
+    return pipeline.run(HEAD + GOOD + lines.encode(), name, **options)
+
+
+def test_dates_in_two_orders_are_a_cause_without_a_fix(pipeline: Pipeline) -> None:
+    mixed = "1,31/12/2023,2024-01-01,1,2,a\n" * 60 + "1,12/31/2023,2024-01-01,1,2,a\n" * 3
+    parent = prices(pipeline, mixed)["id"]
+    found = causes(pipeline, parent)
+    assert {one: (cause["rejects"], cause["fix"]) for one, cause in found.items()} == {"dates_mixed": (63, None)}
+    assert "contradict" in found["dates_mixed"]["unfixed"]
+    for names, code in ((["dates_mixed"], "cause_unfixed"), (["dates_day_first"], "cause_unknown")):
+        with pytest.raises(Refused) as refused:
+            begin(pipeline, parent, *names)
+        assert refused.value.code == code
+
+
+def test_what_can_be_read_in_two_ways_is_a_cause_without_a_fix(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, '1,01/02/2023,03/04/2023,"1,234","2,345",a\n' * 20)["id"]
+    found = causes(pipeline, parent)
+    assert {one: (cause["rejects"], cause["fix"]) for one, cause in found.items()} == {
+        "dates_ambiguous": (20, None),
+        "numbers_ambiguous": (20, None),
+    }
+
+
+def test_dates_against_the_order_that_the_rest_was_read_by_are_no_proof(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, "1,12/31/2023,2024-01-01,1,2,a\n" * 20, dialect={"date_order": "dmy"})["id"]
+    assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [("dates_mixed", None)]
+
+
+def test_words_for_nothing_become_null_only_where_no_other_cell_becomes_null_with_them(pipeline: Pipeline) -> None:
+    lines = "1,N/A,2024-01-01,-,2,a\n" * 95 + "1,N/A,2024-01-01,1,2,-\n" * 5 + "N/A,2024-01-01,2024-01-01,1,2,b\n"
+    parent = prices(pipeline, lines)
+    found = causes(pipeline, parent["id"])
+    nulls = found["null_words"]
+    assert (nulls["rejects"], nulls["columns"], nulls["fix"]) == (
+        100,
+        ["sold", "price"],
+        {"dialect.null_values": ["", "N/A", "-"]},
+    )
+    assert nulls["proved"]["mended"] < nulls["proved"]["sample"]
+    child = retried(pipeline, parent["id"], "null_words")
+    assert (child["loaded"], child["rejected"]) == (95, 0)
+    assert sums(pipeline.upload(parent["id"])) == (101, 95, 6)
+
+
+def test_an_option_that_changes_right_cells_is_not_offered(pipeline: Pipeline) -> None:
+    """A tax of 2.500 would become two thousand five hundred."""
+    parent = prices(pipeline, '1,2024-01-01,2024-01-01,"1.234,5",2.500,a\n' * 30)["id"]
+    (cause,) = causes(pipeline, parent).values()
+    assert (cause["fix"], cause["proved"]) == (None, {"sample": 30, "mended": 0})
+    assert "changes cells" in cause["unfixed"]
+
+
+BOTH = (
+    '1,31/12/2023,2024-01-01,"1,50",2,both\n' * 20
+    + "1,30/12/2023,2024-01-01,1,2,dates\n" * 30
+    + '1,2024-01-01,2024-01-01,"1,50",2,numbers\n' * 40
+)
+
+
+def test_records_with_two_causes_take_both_fixes(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    found = causes(pipeline, parent)
+    assert {one: (cause["rejects"], cause["alone"]) for one, cause in found.items()} == {
+        "numbers_decimal_comma": (60, 40),
+        "dates_day_first": (50, 30),
+    }
+    assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
+    assert retried(pipeline, parent, "dates_day_first", "numbers_decimal_comma")["loaded"] == 60
+    assert sums(pipeline.upload(parent)) == (90, 90, 0)
+    table = f"data.d_{number(pipeline, 'sales')}"
+    counted = pipeline.sql(f"SELECT note, count(*) AS n FROM {table} WHERE note <> 'fine' GROUP BY note ORDER BY note")
+    assert [(one["note"], one["n"]) for one in counted] == [("both", 20), ("dates", 30), ("numbers", 40)]
+    last = retried(pipeline, parent, "numbers_decimal_comma")
+    assert (last["state"], last["error"]["code"]) == ("failed", "nothing_to_retry")
+
+
+def test_a_reject_is_read_again_once(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    first = begin(pipeline, parent, "dates_day_first", key="key-1")
+    assert begin(pipeline, parent, "dates_day_first", key="key-1") == first
+    with pytest.raises(Refused) as refused:
+        begin(pipeline, parent, "dates_day_first")
+    assert (refused.value.code, refused.value.status) == ("state_conflict", 409)
+    assert first in refused.value.detail
+    pipeline.split(first)
+    second = begin(pipeline, parent, "dates_day_first", "numbers_decimal_comma")
+    pipeline.split(second)
+    pipeline.load(pipeline.messages() * 2)
+    assert [pipeline.upload(one)["loaded"] for one in (first, second)] == [30, 60]
+    assert sums(pipeline.upload(parent)) == (90, 90, 0)
+
+
+def test_two_requests_at_once_take_up_each_reject_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    monkeypatch.setattr(taken, "holder", lambda *_: None)  # as it is before the other one is announced
+    first, second = (begin(pipeline, parent, "dates_day_first") for _ in range(2))
+    assert (go(pipeline, first)["loaded"], go(pipeline, second)["state"]) == (30, "failed")
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+def test_what_a_canceled_retry_has_not_looked_at_may_be_read_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    cut_into(monkeypatch, 10)
+    child = begin(pipeline, parent, "dates_day_first")
+    pipeline.split(child)
+    pipeline.load(pipeline.messages()[:1])
+    assert (pipeline.cancel(child)["state"], pipeline.upload(child)["loaded"]) == ("canceled", 10)
+    pipeline.messages()
+    assert retried(pipeline, parent, "dates_day_first")["loaded"] == 20
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+def test_a_splitter_that_dies_with_the_records_written_takes_up_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "keep_piece", die)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.split(child)
+    assert pipeline.sql("SELECT count(*) AS n FROM rowmill.taken")[0]["n"] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "keep_plan", die)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.split(child)
+    assert (go(pipeline, child)["loaded"], sums(pipeline.upload(parent))) == (30, (90, 30, 60))
+
+
+def test_what_clashes_when_it_is_read_again_tells_its_place_in_the_first_file(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "day", "type": "date"}]
+    name = pipeline.dataset({"fields": fields, "primaryKey": "id"}, "days")
+    good = b"".join(b"%d,2024-01-01\n" % n for n in range(100, 20_000))
+    bad = b"1,31/12/2023\n100,30/12/2023\nx,y\n2,29/12/2023\n2,28/12/2023\n"
+    parent = pipeline.run(b"id,day\n" + good + bad, name)
+    cut_into(monkeypatch, 1)
+    child = retried(pipeline, parent["id"], "dates_day_first")
+    assert (child["loaded"], child["rejected"], child["rows_total"]) == (2, 2, 4)
+    found = [
+        (one["row"], one["parent_row"], one["line"], one["errors"][0]["code"]) for one in pipeline.rejects(child["id"])
+    ]
+    assert found == [(2, 19_902, 19_903, "duplicate_in_db"), (4, 19_905, 19_906, "duplicate_in_file")]
+    assert sums(pipeline.upload(parent["id"])) == (5, 2, 3)
+
+
+def test_a_retry_that_is_deleted_holds_what_it_has_brought_in(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = retried(pipeline, parent, "dates_day_first")["id"]
+    pipeline.delete(child)
+    pipeline.sweep()
+    assert retried(pipeline, parent, "dates_day_first")["error"]["code"] == "nothing_to_retry"
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+def test_rejects_of_a_changed_dataset_are_not_read_again(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+    pipeline.dataset({"fields": [*SALES["fields"], {"name": "more", "type": "string"}]}, "sales")
+    after = go(pipeline, child)
+    assert (after["state"], after["error"]["code"]) == ("failed", "dataset_changed")
+    assert {one["fix"] for one in causes(pipeline, parent).values()} == {None}
+
+
+def test_only_what_has_ended_is_read_again_and_only_by_its_owner(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    running = pipeline.create(HEAD + BOTH.encode(), name)
+    pipeline.split(running)
+    clean = pipeline.run(HEAD + GOOD, name)["id"]
+    for upload_id in (running, clean):
+        with pytest.raises(Refused) as refused:
+            admit.retriable(pipeline.tenant, upload_id)
+        assert (refused.value.code, refused.value.status) == ("state_conflict", 409)
+    assert causes(pipeline, clean) == {}
+    with pytest.raises(Refused) as refused:
+        triage.listing("ten_other", clean)
+    assert refused.value.status == 404
+
+
+def test_the_summary_by_column_is_what_it_was(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, "1,31/12/2023,N/A,1,2,a\n1,soon,01/02/2023,1,2,a\n")["id"]
+    told = rejects.summary(pipeline.tenant, parent)["causes"]
+    assert [(one["column"], one["rows"], [s["value"] for s in one["samples"]]) for one in told] == [
+        ("paid", 2, ['"N/A"', '"01/02/2023"']),
+        ("sold", 2, ['"31/12/2023"', '"soon"']),
+    ]
+
+
+def test_a_file_that_is_no_order_of_ours_reads_nothing_again(pipeline: Pipeline) -> None:
+    """Which upload's rejects, and by which fix, is in the ledger; what lies in the storage is not believed."""
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+    key = f"uploads/{pipeline.tenant}/{child}/source"
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=b'{"parent": "upl_X", "fix": ["x"]}')
+    assert go(pipeline, child)["loaded"] == 30
+
+
+def test_what_a_reverted_retry_had_brought_in_may_be_read_again(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = retried(pipeline, parent, "dates_day_first")["id"]
+    assert pipeline.revert(child)["state"] == "reverted"
+    assert sums(pipeline.upload(parent)) == (90, 0, 90)
+    assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
