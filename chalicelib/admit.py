@@ -239,6 +239,7 @@ def _read_inferring(dataset: str, found: people.Catalogued | None, options: Mapp
         "max_error_percent",
         "on_duplicate_file",
         "on_drift",
+        "on_error",
     }
     if unfit := sorted(options.keys() & unfit_at_all):
         raise _invalid(f"options.{unfit[0]}", "does not go with infer")
@@ -259,6 +260,8 @@ def _further(options: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
         further["validate_only"] = True
     if options.get("on_duplicate_file") == "reject":
         further["on_duplicate_file"] = "reject"
+    if options.get("on_error") == "abort":
+        further["on_error"] = "abort"
     return further | _given(
         options, "sheet", "max_errors", "max_error_percent", "on_drift", "notify", "retention", "fix"
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
-from chalicelib import aws, rows
+from chalicelib import aws, publishing, rows
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
@@ -32,6 +32,7 @@ from chalicelib.postgres import (
     profiles,
     references,
     retries,
+    stages,
     staging,
     tables,
     taken,
@@ -120,7 +121,7 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     if "fix" in upload.options:
         prepared = prepared.placed(*taken.places(connection(), upload.number, work.first_record, work.records))
     is_whole = work.n == 1 and work.byte_end == upload.text.size
-    if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole:
+    if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole and not upload.is_staged:
         # Before the transaction, or two chunks that load at once would not see each other's.
         prepared.leave_hashes(connection())
     for left in reversed(range(DEADLOCK_TRIES)):
@@ -147,6 +148,9 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             outcomes.add_guess(db, upload.number, work.n, prepared.guesses)
         elif work.reading == "check":
             outcome = trial.check(db, table, upload.number, upload.mode, partial(found.text, orphans))
+        elif upload.is_staged:
+            stage = publishing.stage_of(upload)
+            outcome = stages.keep(db, stage, partial(found.text, orphans), prepared.longest_key)
         else:
             outcome, held = _place(db, table, upload, prepared, orphans.keys())
         faulty = prepared.faulty(outcome, upload.mode, orphans)
@@ -159,11 +163,13 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             outcomes.add_contested(db, upload.number, prepared.contested(contested, located))
         if prepared.origins and work.reading == "load":
             retries.add_origins(db, upload.number, work.first_record, prepared.origins)
-        counts = _count(work.records, outcome, len(faulty.places), len(contested), upload.mode)
+        # What is staged waits to be settled as what is contested does.
+        waiting = work.records - len(faulty.places) if upload.is_staged else len(contested)
+        counts = _count(work.records, outcome, len(faulty.places), waiting, upload.mode)
         manifest.record_loaded(db, work.key, counts, prepared.sha256)
         if upload.is_profiled:
             profiles.add(db, upload.number, work.n, prepared.profile)
-        if work.reading == "load":
+        if work.reading == "load" and not upload.is_staged:
             changes.note(db, upload.dataset)
 
 

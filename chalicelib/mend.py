@@ -40,6 +40,7 @@ from chalicelib.postgres import (
     repair,
     repeats,
     sessions,
+    stages,
     throttle,
 )
 from chalicelib.postgres.announcements import Announced
@@ -115,6 +116,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
         "uploads_removed": retention.remove_deleted,  # after what may put an item back
+        "stages_dropped": lambda: stages.drop_idle(connection()),
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),
         "sessions_forgotten": lambda: sessions.forget_expired(connection()),
         "deliveries_forgotten": lambda: deliveries.forget(connection(), DELIVERIES_KEPT_DAYS, MOST_PER_SWEEP),

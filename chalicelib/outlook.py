@@ -53,15 +53,18 @@ def eta(said: Mapping[str, float] | None, now: datetime) -> dict[str, str] | Non
 def _by_its_own(seen: Mapping[str, Any]) -> Forecast | None:
     at_once = (seen["paced_s"] + seen["begun_s"]) / seen["paced_for_s"]
     pace = Pace(seen["paced"], seen["paced_s"], seen["paced_squares"], seen["paced_bytes"], at_once)
-    return forecast(pace, _bytes_left(seen), Begun(seen["begun"], seen["begun_s"]), _settling_s(seen))
+    return forecast(
+        pace, seen["bytes_total"] - seen["bytes_done"], Begun(seen["begun"], seen["begun_s"]), _settling_s(seen)
+    )
 
 
 def _by_others(seen: Mapping[str, Any]) -> tuple[int, Forecast | None]:
     """How many chunks wait before its first one, and what is left by the pace of its tier."""
     look, tier = tiers.look(connection(), seen["number"]), seen["plan"]["tier"]
     before = look.before.get(seen["number"], tiers.Before(0, 0))
+    left = seen["bytes_total"] - seen["bytes_done"]
     pace = observe(look.spans.get(tier, ()), look.now)
-    return before.chunks, forecast(pace, before.bytes + _bytes_left(seen), look.begun(tier), borrowed=True)
+    return before.chunks, forecast(pace, before.bytes + left, look.begun(tier), borrowed=True)
 
 
 def _throttled(seen: Mapping[str, Any], said: Forecast | None) -> Forecast | None:
@@ -71,12 +74,6 @@ def _throttled(seen: Mapping[str, Any], said: Forecast | None) -> Forecast | Non
         return said
     seconds = max(1.0, (rows - seen["records_done"]) / seen["max_rate"])
     return said if said is not None and said.seconds > seconds else Forecast(seconds, PACED_SPREAD)
-
-
-def _bytes_left(seen: Mapping[str, Any]) -> int:
-    """What is still to be read; of an upload within a budget all of it once more, to load what was checked."""
-    is_read_twice = seen["reading"] == "check" and not seen["options"].keys() & {"validate_only", "infer"}
-    return int(seen["bytes_total"] * (2 if is_read_twice else 1) - seen["bytes_done"])
 
 
 def _settling_s(seen: Mapping[str, Any]) -> float:

@@ -18,7 +18,7 @@ from chalicelib.datasets import read_schema
 from chalicelib.drift import Column
 from chalicelib.formats import Dialect
 from chalicelib.journey import CellError, Mode, Rejection, lineage
-from chalicelib.postgres import hashes, ledger, manifest, outcomes, staging
+from chalicelib.postgres import hashes, ledger, manifest, outcomes, stages, staging
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 
@@ -94,6 +94,13 @@ class Prepared:
     def repeated(self, db: Connection) -> Sequence[int]:
         """Good rows whose key may be that of a row before them, or of another chunk: their indexes."""
         return self._hashes.repeated(hashes.of_others(db, self.work.key)) if self._hashes else ()
+
+    @property
+    def longest_key(self) -> int:
+        """No index of the table has more bytes of a good row than so many."""
+        longest = [max(map(len, filter(None, column)), default=0) for column in self.found.checked.columns]
+        schema = self.shape.schema
+        return max((4 * sum(longest[i] for i in schema.positions(key)) for key in stages.indexed(schema)), default=0)
 
     def faulty(self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]) -> Faulty:
         """Records that do not load; `orphans` are good rows that a foreign key keeps out, by index."""

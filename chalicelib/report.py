@@ -262,7 +262,7 @@ def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     if is_there:
         if upload.mode == "skip" or not chunk.updated:
             return "loaded"
-        return "written" if chunk.loaded else "updated"
+        return "written" if chunk.loaded or upload.is_staged else "updated"
     if upload.mode == "upsert":
         return "replaced"
     is_certain = not upload.dataset_is_gone and not (

@@ -5,28 +5,32 @@ Every load, the splitter, bury and sweep call `finish`; nobody has to be the las
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, formats, inference
-from chalicelib.aws import s3, sqs
-from chalicelib.checking import remedies
+from chalicelib import aws, inference, publishing
+from chalicelib.aws import sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.formats import Dialect
-from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, Rejection, State
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, State
 from chalicelib.logs import about
-from chalicelib.postgres import changes, ledger, locks, manifest, outcomes, passes, profiles, projection, taken, trial
+from chalicelib.postgres import (
+    changes,
+    ledger,
+    locks,
+    manifest,
+    outcomes,
+    passes,
+    profiles,
+    projection,
+    stages,
+    trial,
+)
 from chalicelib.postgres.connection import Connection, connection, is_transient
 from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
-TOO_MANY_ERRORS: Final = {
-    "code": "too_many_errors",
-    "detail": "More rows are rejected than the upload allows; nothing of it is loaded.",
-}
 ASK_AGAIN_SECONDS: Final = 25  # longer than a delayed copy is under way
 MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 
@@ -45,7 +49,7 @@ def finish(number: Number | None) -> Number | None:
     elif standing.is_canceling:
         _cancel(connection(), number)
     elif standing.is_over_budget:
-        ledger.stop(connection(), number, TOO_MANY_ERRORS)
+        ledger.stop(connection(), number, publishing.TOO_MANY_ERRORS)
     elif standing.is_all_in and standing.has_contested:
         _send_for_settler(number)
     elif standing.is_all_in:
@@ -67,7 +71,7 @@ def _end(db: Connection, number: Number) -> None:
         standing = ledger.standing(db, number)
         if seen is None or not standing.is_all_in or standing.has_contested:
             return
-        is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not _is_over_budget(seen)
+        is_passed = seen["reading"] == "check" and not seen["unprocessed"] and not publishing.forbidden(seen)
         is_unlike = "on_drift" in seen["options"] and _is_unlike(db, number)
         loads = is_passed and _pass(db, seen, is_unlike=is_unlike)
         if not is_passed:
@@ -108,13 +112,6 @@ def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_over_budget(seen: Mapping[str, Any]) -> bool:
-    """Of the check alone: what the load finds besides, because others loaded the same keys meanwhile, is only told."""
-    most, percent = (seen["options"].get(name, math.inf) for name in ("max_errors", "max_error_percent"))
-    rejected, total = seen["rejected"], seen["rows_total"]
-    return bool(seen["reading"] == "check" and rejected and (rejected > most or 100 * rejected > percent * total))
-
-
 def _cancel(db: Connection, number: Number) -> None:
     """Draw the end of a canceled upload, unless a chunk is in flight: its worker, or the sweep, comes by later."""
     with db.transaction():
@@ -123,14 +120,15 @@ def _cancel(db: Connection, number: Number) -> None:
             seen = manifest.records_seen(db, number)
             ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
             outcomes.forget_check(db, number)
+            stages.drop(db, number)
 
 
 def _verdict(
     seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]
 ) -> tuple[State, int | None, dict[str, Any] | None]:
     """The terminal state that the counts amount to, and why it is not a clean one."""
-    if _is_over_budget(seen):
-        return "failed", None, TOO_MANY_ERRORS
+    if error := publishing.forbidden(seen):
+        return "failed", None, error
     given_up = seen["unprocessed"] + seen["contested"]
     if not given_up:
         return ("completed_with_errors" if seen["rejected"] else "completed"), None, None
@@ -139,7 +137,8 @@ def _verdict(
         "detail": f"{given_up} records could not be processed.",
         "errors": [_explained(chunk) for chunk in dead],
     }
-    arrived = seen["reading"] == "load" and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
+    shows_parts = seen["reading"] == "load" and not ledger.is_all_or_nothing(seen["options"])
+    arrived = shows_parts and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
     return ("completed_with_errors" if arrived else "failed"), None, error
 
 
@@ -176,7 +175,10 @@ def _attempt(upload: ledger.Upload) -> None:
         ledger.stop(connection(), upload.number, ledger.SETTLE_FAILED)
         return
     try:
-        _settle(connection(), upload)
+        if upload.is_staged:
+            publishing.conclude(connection(), upload, looks_first=attempts > 1)
+        else:
+            _settle(connection(), upload)
     except Refused as refused:
         ledger.stop(connection(), upload.number, {"code": refused.code, "detail": refused.detail})
     except Exception as error:
@@ -202,8 +204,7 @@ def _replay(db: Connection, upload: ledger.Upload) -> None:
         return
     settled = replay(db, Table(upload.dataset, upload.dataset_version, schema), upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
-        displaced = {row & ((1 << RECORD_BITS) - 1): key for row, key in settled.displaced}
-        _reject(db, upload, displaced)
+        publishing.reject(db, upload, _repeats((row & ((1 << RECORD_BITS) - 1), key) for row, key in settled.displaced))
     manifest.record_settled(db, upload.number, "load", settled.counts)
     changes.note(db, upload.dataset)
 
@@ -212,31 +213,11 @@ def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> No
     """What settling is for a check: rows that were found good by themselves, and repeat the key of a lower line."""
     lost = 0
     for losers in trial.losers(db, schema, upload.number):
-        _reject(db, upload, dict(losers))
+        publishing.reject(db, upload, _repeats(losers))
         lost += len(losers)
     manifest.record_settled(db, upload.number, "check", manifest.Counts(loaded=-lost, rejected=lost))
 
 
-def _reject(db: Connection, upload: ledger.Upload, keys: Mapping[int, str]) -> None:
-    """Reject records that were taken before a lower line claimed their key."""
-    works = manifest.chunks_of_records(db, upload.number, upload.reading, sorted(keys))
-    here = taken.of_records(db, upload.number, sorted(keys)) if "fix" in upload.options else {}
-    lines = {record: line for record, (_, line) in here.items()}
-    outcomes.add_rejections(db, upload.number, upload.reading, _repeats(upload, works, keys, lines), remedies.untold)
-
-
-def _repeats(
-    upload: ledger.Upload,
-    works: Sequence[tuple[manifest.Work, list[int]]],
-    keys: Mapping[int, str],
-    known: Mapping[int, int],
-) -> Iterator[Rejection]:
-    """The rejections of these records, read from the file again; `known` are lines that are those of another file."""
-    dialect = Dialect.from_options((upload.plan or {})["dialect"])
-    for work, records in works:
-        data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
-        spans = formats.locate(data, dialect, [record - work.first_record for record in records])
-        for record, (start, end, lines) in zip(records, spans, strict=True):
-            error = CellError(keys[record], IN_FILE, DETAILS[IN_FILE])
-            line = known.get(record, work.first_line + lines)
-            yield Rejection(record, line, (error,), upload.text.plain(data[start:end]))
+def _repeats(keys: Iterable[tuple[int, str]]) -> dict[int, CellError]:
+    """Records that were taken before a lower line claimed their key."""
+    return {record: CellError(key, IN_FILE, DETAILS[IN_FILE]) for record, key in keys}

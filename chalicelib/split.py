@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, normalise, planning, rerun
+from chalicelib import ahead, aws, chunking, normalise, planning, publishing, rerun
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk, Number, object_key
 from chalicelib.logs import about
-from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments
+from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
 from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.1
@@ -119,6 +119,8 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
     if planned is None:
         return
     upload, plan, begin = planned
+    if upload.is_staged:
+        stages.make(db, publishing.stage_of(upload))
     if upload.plan:  # else it has no chunks yet
         ledger.begin_splitting(db, upload.number)
         send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))

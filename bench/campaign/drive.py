@@ -43,6 +43,7 @@ def run(rig: Rig, plan: Plan, bystanders: Callable[[], str]) -> tuple[Result, Sc
         scene = seed.run()
     problems = audit(scene)
     problems["I8"] += seed.stuck
+    problems["I10"] += sorted(seed.parts)
     if bystanders() != before:
         problems["I7"].append("another tenant's tables have changed")
     result = Result(
@@ -70,6 +71,7 @@ class Seed:
     account: Tenant
     sent: list[Sent] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
     recovery: float = 0.0
 
@@ -171,6 +173,7 @@ class Seed:
         def strike() -> None:
             while not over.wait(STRIKE_SECONDS):
                 self.grow_older()
+                self.look_for_parts()
                 with contextlib.suppress(ClientError, BotoCoreError):
                     self.rig.sweep()
 
@@ -203,6 +206,21 @@ class Seed:
             " WHERE tenant = %s AND closed IS NULL AND created_at > now() - interval '25 seconds'",
             self.account.name,
         )
+
+    def look_for_parts(self) -> None:
+        """Rows of an upload that is to be whole and is under way: each look is one statement, so one moment."""
+        whole = [each.upload_id for each in list(self.sent) if each.upload.whole]
+        open_ = self.rig.sql(
+            "SELECT number, dataset FROM rowmill.upload WHERE upload_id = ANY(%s) AND finished_at IS NULL", whole
+        )
+        for number, dataset in open_:
+            seen = self.rig.sql(
+                f"SELECT count(*) FROM data.d_{int(dataset)} JOIN rowmill.upload u ON u.number = _row >> 32"
+                " WHERE u.number = %s AND u.finished_at IS NULL",
+                number,
+            )
+            if seen[0][0]:
+                self.parts.add(f"upload {number} shows {seen[0][0]} rows while it is under way")
 
     def is_over(self) -> bool:
         """Every upload has ended, and its end is shown."""

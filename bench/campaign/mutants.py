@@ -59,6 +59,11 @@ def _undoes_an_upsert(plan: Plan) -> bool:
     )
 
 
+def _publishes(plan: Plan) -> bool:
+    """Whatever end is struck is a publication's."""
+    return all(upload.whole == "budget" for upload in plan.uploads if upload.wave)
+
+
 MUTANTS = (
     Mutant(
         "mark-done-after-commit",
@@ -182,6 +187,18 @@ MUTANTS = (
             ),
         ),
         _undoes_an_upsert,
+    ),
+    Mutant(
+        "publish-in-two-transactions",
+        (
+            Change(
+                "chalicelib/publishing.py",
+                "            publish.publish(db, stage, upload.mode, lost)\n",
+                "            publish.publish(db, stage, upload.mode, lost)\n"
+                "            db.execute('COMMIT AND CHAIN')\n            db.execute('SELECT 1').fetchone()\n",
+            ),
+        ),
+        lambda plan: _publishes(plan) and strikes("before the end is drawn")(plan),
     ),
     Mutant(
         "wait-for-what-is-in-hand",

@@ -11,6 +11,8 @@ from bench.campaign.files import Recipe, Shape
 
 Event = Literal["once", "twice", "lost"]
 Fate = Literal["", "cancel", "replace", "kill", "garble"]
+Whole = Literal["", "abort", "budget"]
+WHOLE: dict[Whole, dict[str, object]] = {"": {}, "abort": {"on_error": "abort"}, "budget": {"max_errors": 10_000}}
 DEEDS: dict[Fate, str] = {"cancel": "cancel", "replace": "object replaced"}
 POISONS: tuple[Fate, ...] = ("kill", "garble")
 STAYS_HIDDEN = "message in hand stays hidden"
@@ -24,6 +26,7 @@ class Upload:
     `event` is what becomes of S3's notification. Fates: while chunks run, somebody cancels it or replaces the
     object; or its first chunk is poisoned (kills whoever reads it, or comes garbled) until it has been given up
     and is redriven. `undone`: when it is over it is reverted, under fire.
+    and is redriven. `whole`: all rows at once or none, for any reject or within a budget that no file passes.
     """
 
     recipe: Recipe
@@ -32,6 +35,12 @@ class Upload:
     event: Event = "once"
     fate: Fate = ""
     undone: bool = False
+    whole: Whole = ""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """As they are announced."""
+        return {"mode": self.mode, **WHOLE[self.whole]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +242,13 @@ def _uploads(random: Random) -> tuple[Upload, ...]:
         fates: tuple[Fate, ...] = ("", "", "", "", "cancel", "replace", "garble", "kill")
         chosen = random.choice(able)
         uploads[chosen] = replace(uploads[chosen], fate=random.choice(fates))
-    return tuple(uploads)
+    return tuple(replace(each, whole=_whole(random, each)) for each in uploads)
+
+
+def _whole(random: Random, upload: Upload) -> Whole:
+    # What was given up of a file with rejects is not tried again where one of them is one too many.
+    drawn: Whole = random.choice(("", "", "", "budget", "budget", "abort"))
+    return "" if not upload.wave or (upload.fate and drawn == "abort") else drawn
 
 
 def _event(random: Random) -> Event:

@@ -45,7 +45,7 @@ class Tenant:
     def announce(self, upload: Upload, data: bytes) -> Any:
         """Create the upload."""
         path = self._file(data)
-        return self.rowmill.create_upload(path, upload.recipe.shape, {"mode": upload.mode})
+        return self.rowmill.create_upload(path, upload.recipe.shape, upload.options)
 
     def store(self, upload: Upload, created: Any, data: bytes) -> None:
         """Send the file, with S3's event as the plan has it."""

@@ -119,6 +119,12 @@ _OPTIONS: Final = closed(
             "enum": ["warn", "hold", None],
             "description": "Where columns are unlike those of the uploads before: say so, or wait to be confirmed.",
         },
+        "on_error": {
+            "type": "string",
+            "enum": ["continue", "abort"],
+            "default": "continue",
+            "description": "abort: all rows show themselves at once at the end, or none if one is rejected.",
+        },
         "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
         "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
         "notify": closed(

@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from chalicelib.journey import RECORD_BITS, lineage
+from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
 from chalicelib.postgres.tables import Table
@@ -82,9 +83,15 @@ def rejects(connection: Connection, number: int, first: int, last: int, most_raw
 
 
 def contested(connection: Connection, number: int, first: int, last: int) -> set[int]:
-    """Those of the records that wait to be settled."""
+    """Those of the records that wait to be settled: of an upload that is to be whole all that are not rejected."""
     rows = connection.execute(
-        "SELECT record FROM rowmill.contested WHERE upload = %s AND record BETWEEN %s AND %s", (number, first, last)
+        f"""
+        SELECT record FROM rowmill.contested
+        WHERE upload = %(upload)s AND record BETWEEN %(first)s AND %(last)s
+        UNION SELECT generate_series(%(first)s::bigint, %(last)s::bigint)
+        FROM rowmill.upload u WHERE number = %(upload)s AND {ledger.HIDDEN}
+        """,
+        {"upload": number, "first": first, "last": last},
     )
     return {row[0] for row in rows}
 

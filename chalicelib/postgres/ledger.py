@@ -89,12 +89,26 @@ class Upload:
         """Whether the pass that it is in tells what its columns are like."""
         return "on_drift" in self.options and (self.reading == "check") == self.is_checked_first
 
+    @property
+    def is_staged(self) -> bool:
+        """Whether rows that this pass has loaded are in nobody's sight until its end publishes them, all at once."""
+        return self.reading == "load" and is_all_or_nothing(self.options)
+
 
 def is_checked_first(options: Mapping[str, Any]) -> bool:
-    """Whether uploads with these options are read twice: for somebody to look at, or to keep to a budget."""
-    waits = options.get("on_drift") == "hold"
-    return waits or bool(options.keys() & {"validate_only", "infer", "max_errors", "max_error_percent"})
+    """Whether uploads with these options are read twice, so that somebody looks at what was found."""
+    return options.get("on_drift") == "hold" or bool(options.keys() & {"validate_only", "infer"})
 
+
+def is_all_or_nothing(options: Mapping[str, Any]) -> bool:
+    """Whether no row of uploads with these options is to be seen before all are, as some rejects forbid each."""
+    return options.get("on_error") == "abort" or bool(options.keys() & {"max_errors", "max_error_percent"})
+
+
+# The same of a row `u`; `HIDDEN`: of the pass that loads, nothing is in the table, and perhaps never will be.
+WHOLE: Final = "(u.options @> '{\"on_error\": \"abort\"}' OR u.options ?| array['max_errors', 'max_error_percent'])"
+_SHOWN: Final = "'completed', 'completed_with_errors', 'reverting', 'reverted'"
+HIDDEN: Final = f"({WHOLE} AND u.pass = 'load' AND u.state NOT IN ({_SHOWN}))"
 
 _SELECT_UPLOAD: Final = """
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
@@ -353,7 +367,7 @@ def mark_clashes(connection: Connection, number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What may be due for an upload that is under way. `is_over_budget`: a check has rejected too many rows already."""
+    """What may be due for an upload that is under way. `is_over_budget`: it has rejected too many rows to go on."""
 
     is_reverting: bool
     is_canceling: bool
@@ -369,13 +383,19 @@ def standing(connection: Connection, number: int) -> Standing:
             """
             SELECT state = 'reverting' AS is_reverting,
                    EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id) AS is_canceling,
-                   pass = 'check' AND options ? 'max_errors' AND (options ->> 'max_errors')::bigint < (
+                   options ? 'max_errors' AND options ->> 'on_error' IS DISTINCT FROM 'abort'
+                       AND (options ->> 'max_errors')::bigint < (
                        SELECT coalesce(sum(rejected), 0) FROM rowmill.chunk c
-                       WHERE c.upload = u.number AND c.pass IN ('check', 'settle_check')) AS is_over_budget,
+                       WHERE c.upload = u.number AND c.pass IN (u.pass, CASE u.pass WHEN 'load' THEN 'settle'
+                                                                        ELSE 'settle_check' END)) AS is_over_budget,
                    state = ANY(%s) AND chunks_total IS NOT NULL AND NOT EXISTS (
                        SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in,
                    EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
-                       OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number) AS has_contested
+                       OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)
+                       -- What was given up is missing, so nothing of the others is published.
+                       OR EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number) AND NOT EXISTS (
+                           SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = 'load'
+                           AND c.state <> 'loaded') AS has_contested
             FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL
             """,
             (list(LOADING), number),
@@ -411,7 +431,7 @@ def reopen(connection: Connection, number: Number) -> bool:
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0
         WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
-          AND error ->> 'code' IS DISTINCT FROM 'too_many_errors'
+          AND coalesce(error ->> 'code', '') NOT IN ('too_many_errors', 'rows_rejected')
           AND NOT EXISTS (SELECT FROM rowmill.revert r WHERE r.upload = u.number)  -- that is undone in part
           AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
           AND (
@@ -419,6 +439,7 @@ def reopen(connection: Connection, number: Number) -> bool:
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))
                 OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
+                OR EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number)
                 OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)))
         """,
         (number,),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 
 from chalicelib.journey import Number, rank
+from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection
 
 PACED: Final = timedelta(minutes=5)  # chunks begun since then tell how fast loading is now
@@ -99,8 +100,10 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    CASE u.pass WHEN 'load' THEN greatest(0, c.loaded + c.updated
                        - coalesce(r.reverted_rows + r.restored_rows, 0)) ELSE 0 END AS rows_visible,
                    CASE u.pass WHEN 'load' THEN c.first_visible_at END AS first_visible_at,
-                   CASE WHEN u.pass = 'check' AND u.finished_at IS NULL AND u.state <> 'reverting'
-                        THEN c.loaded ELSE 0 END AS valid,
+                   CASE WHEN u.finished_at IS NOT NULL OR u.state = 'reverting' THEN 0
+                        WHEN u.pass = 'check' THEN c.loaded
+                        -- They load all at once, or never.
+                        WHEN {ledger.WHOLE} THEN c.contested ELSE 0 END AS valid,
                    -- What was only checked when the upload ended has not been processed.
                    c.given_up + CASE WHEN u.finished_at IS NULL AND u.state <> 'reverting' THEN 0
                                 WHEN u.pass = 'check' THEN c.loaded ELSE c.contested END AS unprocessed,

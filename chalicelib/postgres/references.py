@@ -75,25 +75,34 @@ def find_orphans(
         missing = set(_missing(connection, tenant, schema, key, wanted)) if wanted else set()
         for index, row in enumerate(rows) if missing else ():
             if row in missing:
-                orphans.setdefault(index, []).append(_error(key, row))
+                orphans.setdefault(index, []).append(refers_to_nothing(key, ", ".join(map(str, row))))
     return orphans
 
 
-def _error(key: ForeignKey, row: Sequence[Value]) -> CellError:
-    detail = f"{quoted(', '.join(map(str, row)))} is not in dataset {quoted(key.dataset)} ({', '.join(key.targets)})"
+def refers_to_nothing(key: ForeignKey, value: str) -> CellError:
+    """What is said of a row that refers to nothing."""
+    detail = f"{quoted(value)} is not in dataset {quoted(key.dataset)} ({', '.join(key.targets)})"
     return CellError(", ".join(key.fields), MISSING, detail)
+
+
+def target_of(connection: Connection, tenant: str, key: ForeignKey) -> Table:
+    """What a key refers to. What is found in it from now on is there until the caller's transaction ends.
+
+    Raises Refused if it is gone.
+    """
+    found = people.find_dataset(connection, tenant, key.dataset)
+    if found is None:
+        raise Refused("reference_missing", "A dataset that this one refers to is gone.")
+    target = Table(found.dataset.number, found.dataset.version, found.dataset.schema)
+    locks.hold_target(connection, target.number, shared=True)
+    return target
 
 
 def _missing(
     connection: Connection, tenant: str, schema: Schema, key: ForeignKey, wanted: Sequence[tuple[Value, ...]]
 ) -> Iterator[tuple[Value, ...]]:
     """Those of the wanted keys that no row of the target has. Raises Refused if the target is gone."""
-    found = people.find_dataset(connection, tenant, key.dataset)
-    if found is None:
-        raise Refused("reference_missing", "A dataset that this one refers to is gone.")
-    target = Table(found.dataset.number, found.dataset.version, found.dataset.schema)
-    # What is found now is there until the rows that refer to it are.
-    locks.hold_target(connection, target.number, shared=True)
+    target = target_of(connection, tenant, key)
     aliases = [sql.Identifier(f"v{place}") for place in range(len(key.fields))]
     # As literals: beside parameters, a % in a column's name would be taken for a placeholder.
     arrays = [

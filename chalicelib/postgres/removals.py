@@ -20,7 +20,7 @@ AGAIN_SECONDS: Final = 3600  # after the last moment at which a form could be us
 MOST_AT_ONCE: Final = 100_000  # rows of a table, about a second
 _OF_THE_FILE: Final = (
     *("reject", "cause", "remedy", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
-    "conflict",
+    *("conflict", "lost"),
 )
 
 

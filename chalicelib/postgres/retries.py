@@ -8,6 +8,7 @@ from typing import Final
 
 import psycopg
 
+from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection
 
 MOST_SECONDS: Final = 10  # three million records of retries; whoever shows an end has other ends to show
@@ -55,10 +56,11 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
     a retry that was deleted has brought in is counted as before.
     """
     row = connection.execute(
-        """
+        f"""
         WITH child AS (
             SELECT a.upload_id, u.number, (u.plan -> 'own' -> '_row' IS NOT NULL OR u.options ? 'fix') AS names,
-                   u.finished_at IS NOT NULL AND u.state <> 'reverted' AS over, a.deleted_at IS NOT NULL AS gone
+                   u.finished_at IS NOT NULL AND NOT {ledger.HIDDEN} AND u.state <> 'reverted' AS over,
+                   a.deleted_at IS NOT NULL AS gone
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ->> 'parent_id' = %(parent)s AND a.item ? 'parent_id' AND a.tenant = %(tenant)s)
         SELECT array(SELECT upload_id FROM child WHERE NOT gone ORDER BY upload_id),

@@ -48,11 +48,13 @@ Rows = Callable[[], Iterable[bytes]]
 Put = Callable[[Iterable[bytes]], Outcome]
 
 
-def copy(connection: Connection, table: Table, rows: Iterable[bytes]) -> Literal["in", "clash", "refused"]:
-    """All rows into the table, inside the caller's transaction; none if a key clashes or one is refused."""
+def copy(
+    connection: Connection, table: Table, rows: Iterable[bytes], target: sql.Identifier | None = None
+) -> Literal["in", "clash", "refused"]:
+    """All rows into the table, or into `target`, inside the caller's transaction; none if one clashes or is refused."""
     try:
         with connection.transaction():
-            _copy(connection, table.name, table, rows)
+            _copy(connection, target or table.name, table, rows)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
@@ -164,18 +166,19 @@ def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: It
             copy.write(piece)
 
 
-def _order(table: Table) -> sql.Composed:
+def order(table: Table) -> sql.Composed:
     """The first key, by which all workers insert, and of rows with the same one the lowest line first."""
     return identifiers([*(table.schema.keys[0] if table.schema.keys else ()), "_row"])
 
 
 def stage(connection: Connection, table: Table, rows: Iterable[bytes]) -> None:
     """Fill staging with these rows and no others, to be joined with the table."""
-    _fill(connection, table, rows)
+    fill(connection, table, rows)
     _analyze(connection, table)
 
 
-def _fill(connection: Connection, table: Table, rows: Iterable[bytes]) -> None:
+def fill(connection: Connection, table: Table, rows: Iterable[bytes]) -> None:
+    """Fill staging with these rows and no others."""
     connection.execute(sql.SQL("TRUNCATE {}").format(table.staging))
     _copy(connection, table.staging, table, rows)
 
@@ -193,7 +196,7 @@ def _put(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
     """
     outcome = Outcome()
     names = Names(table, upload)
-    _fill(connection, table, rows)
+    fill(connection, table, rows)
     if mode != "upsert" and not _insert(connection, names):
         return outcome
     _analyze(connection, table)
@@ -334,7 +337,7 @@ def _insert(connection: Connection, names: Names) -> int:
             )
             DELETE FROM {staging} s USING inserted WHERE s._row = inserted._row
             """,
-            order=_order(names.table),
+            order=order(names.table),
         )
     )
     row = connection.execute(names.format("SELECT count(*) FROM {staging}")).fetchone()

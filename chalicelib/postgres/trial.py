@@ -37,20 +37,21 @@ def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: s
     """What a load of these rows would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
     outcome = Outcome()
     staging.make_staging(connection, table)
-    _make_twin(connection, table)
+    make_twin(connection, table)
     staging.place(connection, table, partial(_try, connection, table, upload, mode), rows, outcome)
     return outcome
 
 
-def _twin(table: Table) -> sql.Identifier:
+def twin(table: Table) -> sql.Identifier:
+    """A temporary twin with the table's keys and rules."""
     return sql.Identifier("pg_temp", f"twin_{table.number}_{table.version}")
 
 
-def _make_twin(connection: Connection, table: Table) -> None:
-    # As staging, but with the keys and rules of the table.
+def make_twin(connection: Connection, table: Table) -> None:
+    """Make the twin, as staging is made."""
     connection.execute(
         sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {} INCLUDING ALL) ON COMMIT DELETE ROWS").format(
-            _twin(table), table.name
+            twin(table), table.name
         )
     )
 
@@ -66,7 +67,7 @@ def _try(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
         for place, key in enumerate(names.keys):
             _keep_prints(connection, names, upload, place, key)
     connection.execute(
-        names.format("INSERT INTO {twin} SELECT * FROM {staging} ON CONFLICT DO NOTHING", twin=_twin(table))
+        names.format("INSERT INTO {twin} SELECT * FROM {staging} ON CONFLICT DO NOTHING", twin=twin(table))
     )
     return outcome
 

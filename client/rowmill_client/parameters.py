@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Stop after so many; all 
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=completion.datasets)]
 UploadId = Annotated[
     str, typer.Argument(metavar="UPLOAD", help="The upload's id (upl_…).", autocompletion=completion.uploads)
+]
+OnError = Annotated[
+    Literal["continue", "abort"] | None,
+    typer.Option(help="abort: all rows load at once at the end, or none if one is rejected."),
 ]
 KeyMode = Annotated[Mode | None, typer.Option(help="What to do with a key that is there already.")]
 

@@ -14,7 +14,7 @@ from . import completion, output
 from .api import Rowmill
 from .errors import RowmillError, Unusable
 from .options import nest
-from .parameters import Json, KeyMode, Limit, UploadId, connect
+from .parameters import Json, KeyMode, Limit, OnError, UploadId, connect
 from .progress import Display, watching
 from .resources import Descriptor, Upload
 
@@ -42,6 +42,7 @@ def upload(
         typer.Option(metavar="UPLOAD", help="Send the rest of this upload's file.", autocompletion=completion.uploads),
     ] = None,
     mode: KeyMode = None,
+    on_error: OnError = None,
     option: Options = None,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Say what would be rejected and load nothing, until `confirm`.")
@@ -63,11 +64,13 @@ def upload(
     if (dataset is None) == (resume is None):
         raise Unusable("give either --dataset, for a new upload, or --resume")
     makes = create or create_text
-    if resume is not None and (mode or option or validate_only or makes):
+    if resume is not None and (mode or on_error or option or validate_only or makes):
         raise Unusable("options and flags are for new uploads; one that is resumed keeps its own")
-    if (create and create_text) or (makes and (validate_only or no_wait or mode)):
-        raise Unusable("--create and --create-text go neither together nor with --validate-only, --mode, --no-wait")
-    flags = {"validate_only=true": validate_only, "infer=true": makes, f"mode={mode}": mode}
+    if (create and create_text) or (makes and (validate_only or no_wait or mode or on_error)):
+        others = "--validate-only, --mode, --on-error, --no-wait"
+        raise Unusable(f"--create and --create-text go neither together nor with {others}")
+    flags = {"validate_only=true": validate_only, "infer=true": makes}
+    flags |= {f"mode={mode}": bool(mode), f"on_error={on_error}": bool(on_error)}
     options = nest([*(option or []), *(flag for flag, is_given in flags.items() if is_given)])
     with connect() as rowmill, watching() as display:
         if resume is None:

@@ -589,6 +589,7 @@ def test_a_check_ends_as_its_load_would(cloud: Cloud, rowmill: Shell, books: Pat
         ("--create", "--create-text"),
         ("--create", "--validate-only"),
         ("--create-text", "--mode", "skip"),
+        ("--create", "--on-error", "abort"),
         ("--create", "--no-wait"),
     ],
 )

@@ -131,6 +131,7 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
     done = sum(upload[name] for name in COUNTS[:-1])
     assert done + upload["contested"] <= upload["records"] <= records
     assert upload["told"] == upload["generation"] - (not over)
+    assert not rows or not upload["whole"] or upload["state"].startswith("completed")
     if over:
         assert "queued" not in states
         assert done + upload["unprocessed"] == upload["records"] == upload["rows_total"]
@@ -140,6 +141,7 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
 
 _LEDGER = """
     SELECT u.number, u.state, u.mode, u.dataset, u.generation, u.rows_total, c.*,
+           u.options ->> 'on_error' = 'abort' OR u.options ?| '{max_errors,max_error_percent}' AS whole,
            (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told,
            (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number AND r.pass = u.pass) AS rejects,
            (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk

@@ -18,7 +18,11 @@ from infra.local.place import default_folder
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "points": ["tests/faults/test_points.py", "-k", "split-plain or load-plain or settle-insert or sweep-dead or undo"],
+    "points": [
+        "tests/faults/test_points.py",
+        "-k",
+        "split-plain or load-plain or settle-insert or settle-publish or sweep-dead or undo",
+    ],
     "stories": ["tests/faults/test_stories.py"],
     "model": ["tests/faults/test_model.py"],
     "triage": ["tests/stages/test_triage.py", "-k", "once or looked_at or where_no_other"],
@@ -87,6 +91,13 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
             "chalicelib/postgres/befores.py",
             "        restored = self._halving(self._restore, self._low, self._high)\n",
             "        restored = 0\n",
+        )
+    ],
+    "a publish in two transactions": [
+        (
+            "chalicelib/publishing.py",
+            "            publish.publish(db, stage, upload.mode, lost)\n",
+            '            publish.publish(db, stage, upload.mode, lost)\n            db.execute("COMMIT AND CHAIN")\n',
         )
     ],
     "a dead worker's chunk is not sent again": [

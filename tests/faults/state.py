@@ -28,6 +28,7 @@ class State:
     """One moment. `print` tells states apart by what is in them; of points in time, only their order in a row."""
 
     tables: dict[str, bytes]
+    stages: dict[str, str]  # tables of uploads, and the datasets' that they are like
     sequences: list[dict[str, Any]]
     queues: dict[str, list[Any]]
     items: Any
@@ -50,7 +51,7 @@ def take(deliveries: Deliveries) -> State:
         "rowmill",
     )
     queues = {queue: list(box(queue)._messages) for queue in QUEUES}
-    return State(tables, sequences, queues, copy.deepcopy(items), "\n".join(shown))
+    return State(tables, _stages(deliveries), sequences, queues, copy.deepcopy(items), "\n".join(shown))
 
 
 def put_back(deliveries: Deliveries, state: State) -> None:
@@ -58,6 +59,7 @@ def put_back(deliveries: Deliveries, state: State) -> None:
     with deliveries.db.transaction(), deliveries.db.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # parents and children in any order
         cursor.execute("SET LOCAL synchronous_commit = off")
+        _restore_stages(deliveries, state)
         for table, rows in state.tables.items():
             cursor.execute(f"DELETE FROM {table}")
             if rows:
@@ -70,10 +72,23 @@ def put_back(deliveries: Deliveries, state: State) -> None:
     status_table().items = copy.deepcopy(state.items)
 
 
+def _stages(deliveries: Deliveries) -> dict[str, str]:
+    found = deliveries.sql("SELECT upload, dataset FROM rowmill.staged s JOIN rowmill.upload u ON u.number = s.upload")
+    return {f"stage.u_{row['upload']}": f"data.d_{row['dataset']}" for row in found}
+
+
+def _restore_stages(deliveries: Deliveries, state: State) -> None:
+    there = [name for name in _tables(deliveries) if name.startswith("stage.")]
+    for name in set(there) - state.stages.keys():
+        deliveries.sql(f"DROP TABLE {name}")
+    for name in state.stages.keys() - set(there):
+        deliveries.sql(f"CREATE TABLE {name} (LIKE {state.stages[name]} INCLUDING CONSTRAINTS INCLUDING IDENTITY)")
+
+
 def _tables(deliveries: Deliveries) -> list[str]:
     found = deliveries.sql(
         "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
-        " WHERE schemaname IN ('rowmill', 'data') AND NOT tablename = ANY(%s) ORDER BY 1",
+        " WHERE schemaname IN ('rowmill', 'data', 'stage') AND NOT tablename = ANY(%s) ORDER BY 1",
         list(_NEVER_CHANGE),
     )
     return [row["name"] for row in found]

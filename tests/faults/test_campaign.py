@@ -44,7 +44,7 @@ def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: Tenant,
 @pytest.fixture(scope="module")
 def scene(rig: Rig) -> Scene:
     """What a seed without a fault leaves."""
-    uploads = tuple(replace(each, event="once", fate="") for each in draw(6).uploads[:2])
+    uploads = tuple(replace(each, event="once", fate="", whole="") for each in draw(6).uploads[:2])
     with tenant(rig) as account:
         return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=(), hides=False), account).run()
 
@@ -77,6 +77,12 @@ def _announce_twice(scene: Scene) -> None:
     scene.uploads[0].events.append((f"evt_{scene.uploads[0].sent.upload_id[4:]}_2", "completed"))
 
 
+def _show_a_part(scene: Scene) -> None:
+    seen = scene.uploads[0]
+    seen.sent = replace(seen.sent, upload=replace(seen.sent.upload, whole="budget"))
+    seen.ledger["state"] = "failed"
+
+
 def _lose_a_chunk(scene: Scene) -> None:
     scene.uploads[0].chunks.pop(0)
 
@@ -103,6 +109,7 @@ def _forge_a_receipt(scene: Scene) -> None:
         (_lose_a_chunk, "I6"),
         (_lose_a_receipt, "I9"),
         (_forge_a_receipt, "I9"),
+        (_show_a_part, "I10"),
     ],
 )
 def test_the_audit_names_the_invariant_that_is_broken(scene: Scene, harm: Callable[[Scene], None], broken: str) -> None:

@@ -42,6 +42,7 @@ BAD = 7  # the record that Rowmill rejects
 STORIES = int(os.environ.get("ROWMILL_MODEL", "0"))
 QUICK = os.environ.get("ROWMILL_MODEL_QUICK") == "1"  # do not look for a shorter story that fails too
 PLACE = st.integers(0, 11)
+OPTIONS = st.sampled_from(({}, {"on_error": "abort"}, {"max_errors": len(KEYS)}))
 POINT = st.one_of(st.just(0), st.integers(1, 50))
 FAULT = st.sampled_from(("killed", "unsent", "unanswered"))
 Met = set[tuple[Any, ...]]
@@ -75,18 +76,18 @@ class Journeys(RuleBasedStateMachine):
 
         return prepared
 
-    @initialize(mode=st.sampled_from(MODES))
-    def begin(self, mode: str) -> None:
+    @initialize(mode=st.sampled_from(MODES), options=OPTIONS)
+    def begin(self, mode: str, options: dict[str, Any]) -> None:
         self.mode = mode
-        self.announce()
+        self.announce(options)
 
     @precondition(lambda self: len(self.uploads) < 2)
-    @rule()
-    def announce(self) -> None:
+    @rule(options=OPTIONS)
+    def announce(self, options: dict[str, Any]) -> None:
         """Another file, and S3's event of it."""
         rows = [f"{key}{len(self.uploads)},N,{'x' if place == BAD else place}" for place, key in enumerate(KEYS, 1)]
         body = "\n".join(["email,name,age", *rows]).encode()
-        self.uploads.append(self.pipeline.create(body, self.mode))
+        self.uploads.append(self.pipeline.create(body, self.mode, **options))
         self.event(-1)
 
     @rule(place=PLACE)

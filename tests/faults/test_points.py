@@ -70,6 +70,11 @@ SKIPS = ("completed", 2, 0, 4, 0, 0)
 UPSERTS = ("completed", 2, 4, 0, 0, 0)
 DEAD = ("completed_with_errors", 3, 0, 0, 0, 3)
 
+NOTHING = ("failed", 0, 0, 0, 3, 1)
+NONE_OF_SIX = ("failed", 0, 0, 0, 4, 2)
+
+ABORT = {"on_error": "abort"}
+BUDGET = {"max_errors": 4}
 CHECK = {"validate_only": True}  # and confirmed, when it waits for that
 
 CASES = [
@@ -89,6 +94,14 @@ CASES = [
     Case("settle", "check", CLASHES, REJECTS, seed=OLD, options=CHECK),
     Case("confirm", "plain", PLAIN, CLEAN, options=CHECK, faults=EACH),
     Case("split", "confirmed", PLAIN, CLEAN, options=CHECK),
+    Case("split", "staged", PLAIN, CLEAN, options=ABORT),
+    Case("load", "staged", PLAIN, CLEAN, options=ABORT),
+    Case("load", "staged-bad", BAD, NOTHING, options=ABORT),
+    Case("settle", "publish", PLAIN, CLEAN, options=ABORT, faults=EACH, depth=2),
+    Case("settle", "publish-insert", CLASHES, REJECTS, seed=OLD, options=BUDGET),
+    Case("settle", "publish-upsert", CLASHES, UPSERTS, "upsert", seed=OLD, options=BUDGET),
+    Case("settle", "refuse", CLASHES, NONE_OF_SIX, seed=OLD, options=ABORT),
+    Case("sweep", "lost-publish", PLAIN, CLEAN, options=ABORT),
     Case("bury", "chunk", PLAIN, DEAD),
     Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
     Case("attest", "verify", PLAIN, CLEAN),
@@ -217,7 +230,7 @@ class Bench:
                 self.deliveries.deliver(self._to_split(), "sqs.SendMessageBatch")
             case "missed-finish":
                 load.chunk(self._to_load().body)
-            case "lost-settle":
+            case "lost-settle" | "lost-publish":
                 self._to_settle()
             case "lost-undo":
                 self._to_undo()

@@ -5,12 +5,18 @@ Each worker is caught inside its transaction by a trigger, so that it dies where
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
+from collections.abc import Iterator
+
+import psycopg
 
 from tests.journey.conftest import Account, eventually, people
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # rows are copied, nothing is committed
+PUBLISHES = ("INSERT", "NEW.pass = 'settle'")  # all rows are in the table, nothing of that is committed
 SECOND_CUT = ("INSERT", "NEW.first_record > 1")  # the first chunk is out, the rest of the file is not
 
 
@@ -46,6 +52,57 @@ def test_a_database_that_crashes_and_recovers_while_chunks_load_loses_and_double
         # Losing a backend without a goodbye makes PostgreSQL end all others and recover from its log.
         os.kill(backend, signal.SIGKILL)
     _is_whole(account, upload_id, 6000)
+
+
+@contextlib.contextmanager
+def _counted(account: Account) -> Iterator[set[int]]:
+    """How many rows the tenant's view shows, asked again and again meanwhile."""
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.is_set():
+            with contextlib.suppress(psycopg.OperationalError):
+                seen.add(account.cloud.sql(f'SELECT count(*) FROM "{account.tenant}".people')[0][0])
+
+    reader = threading.Thread(target=count)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        reader.join()
+
+
+def test_a_settler_that_is_killed_while_it_publishes_leaves_it_to_postgres(account: Account) -> None:
+    account.dataset()
+    with _counted(account) as seen:
+        with account.cloud.held(*PUBLISHES):
+            upload_id = account.start(people(9000), on_error="abort")
+            (backend,) = eventually(account.cloud.blocked)
+            assert account.cloud.kill_worker(backend)
+            account.cloud.sweep()
+            assert account.rowmill.get_upload(upload_id)["state"] in ("queued", "processing")
+            assert not account.cloud.is_gone(backend)
+            assert account.table() == []
+        eventually(lambda: account.cloud.is_gone(backend))
+        assert len(account.table()) == 9000
+        account.cloud.sweep()  # nobody else is left to show it
+        _is_whole(account, upload_id, 9000)
+        eventually(lambda: 9000 in seen)
+    assert seen == {0, 9000}
+
+
+def test_a_database_that_crashes_while_it_publishes_has_all_or_nothing(account: Account) -> None:
+    account.dataset()
+    with _counted(account) as seen:
+        with account.cloud.held(*PUBLISHES):
+            upload_id = account.start(people(9000), on_error="abort")
+            (backend,) = eventually(account.cloud.blocked)
+            os.kill(backend, signal.SIGKILL)
+        _is_whole(account, upload_id, 9000)
+        eventually(lambda: 9000 in seen)
+    assert seen == {0, 9000}
 
 
 def _later(account: Account, upload_id: str) -> None:

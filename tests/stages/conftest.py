@@ -81,7 +81,7 @@ def taken(path: str, body: dict[str, Any]) -> dict[str, Any]:
 _DROP_LEFT_OVER = """
     DO $$ DECLARE left_over text; BEGIN
         FOR left_over IN SELECT format('TABLE %s', oid::regclass) FROM pg_class
-                WHERE relnamespace = 'data'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+                WHERE relnamespace IN ('data'::regnamespace, 'stage'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition
             UNION ALL SELECT format('SCHEMA %I', nspname) FROM pg_namespace WHERE nspname LIKE 'ten\\_%'
         LOOP EXECUTE 'DROP ' || left_over || ' CASCADE'; END LOOP;
     END $$

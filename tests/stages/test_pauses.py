@@ -206,7 +206,7 @@ def test_what_the_queues_gave_up_of_a_paused_upload_spends_no_attempt(pipeline: 
 
 def test_a_check_is_paused_as_a_load_is(pipeline: Pipeline) -> None:
     pipeline.dataset()
-    upload_id = pipeline.create(BODY, max_errors=1)
+    upload_id = pipeline.create(BODY, validate_only=True)
     pipeline.split(upload_id)
     checks = pipeline.messages()
     pipeline.load(checks[:2])
@@ -215,6 +215,7 @@ def test_a_check_is_paused_as_a_load_is(pipeline: Pipeline) -> None:
     pipeline.resume(upload_id)
     pipeline.load(pipeline.messages())
     pipeline.settle()
+    pipeline.confirm(upload_id)
     for message in pipeline.messages("intake"):
         pipeline.go_on(message)
     pipeline.load(pipeline.messages())

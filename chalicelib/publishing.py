@@ -1,0 +1,178 @@
+"""The end of an upload whose rows are staged: all of them show themselves in one transaction, or none ever does.
+
+A settler may be gone at any moment. What it has found out is in rowmill.lost, what of that is told is marked there, and
+the publication itself is Postgres' to finish once it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from chalicelib import formats
+from chalicelib.aws import s3
+from chalicelib.checking import remedies
+from chalicelib.datasets import read_schema
+from chalicelib.errors import Unavailable
+from chalicelib.formats import Dialect
+from chalicelib.journey import CellError, Rejection
+from chalicelib.postgres import (
+    changes,
+    ledger,
+    manifest,
+    outcomes,
+    profiles,
+    projection,
+    publish,
+    references,
+    stages,
+    taken,
+)
+from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.publish import Lost
+from chalicelib.postgres.replay import DETAILS
+from chalicelib.postgres.stages import Stage
+
+LOST_AT_ONCE: Final = 20_000  # records that are told in one transaction; their numbers are in memory
+TRIES: Final = 3  # other uploads may take a key between the look and the publication
+TOO_MANY_ERRORS: Final[dict[str, Any]] = {
+    "code": "too_many_errors",
+    "detail": "More rows are rejected than the upload allows; nothing of it is loaded.",
+}
+ROWS_REJECTED: Final[dict[str, Any]] = {
+    "code": "rows_rejected",
+    "detail": "Rows are rejected, and on_error is abort: nothing of the upload is loaded.",
+}
+
+
+def forbidden(seen: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Why an upload may load nothing, by what it has rejected and what its options allow; None if it may."""
+    options, rejected = seen["options"], seen["rejected"]
+    budgets = [options[name] for name in ("max_errors", "max_error_percent") if name in options]
+    if not rejected:
+        return None
+    if not budgets:
+        return ROWS_REJECTED if options.get("on_error") == "abort" else None
+    most, percent = (options.get(name, math.inf) for name in ("max_errors", "max_error_percent"))
+    return TOO_MANY_ERRORS if rejected > most or 100 * rejected > percent * seen["rows_total"] else None
+
+
+def stage_of(upload: ledger.Upload) -> Stage:
+    """Where its rows are until then."""
+    return Stage(upload.dataset, upload.dataset_version, read_schema(upload.descriptor), upload.number)
+
+
+def conclude(db: Connection, upload: ledger.Upload, *, looks_first: bool) -> None:
+    """Publish the upload's rows, or end it without one if too many are rejected. Hold its settling lock.
+
+    `looks_first`: search for clashes before trying. A file without any, most often, is published for the cost of that.
+    """
+    stage = stage_of(upload)
+    for _ in range(TRIES):
+        _tell_lost(db, upload)
+        if looks_first or _is_doomed(db, upload):
+            _look(db, upload, stage)
+        if _publish(db, upload, stage):
+            return
+        _tell_lost(db, upload)
+        looks_first = True
+    raise Unavailable("settle_again", "Other uploads took keys while this one was being published.")
+
+
+def _is_doomed(db: Connection, upload: ledger.Upload) -> bool:
+    """It is to end without a row; all that a load would reject is to be listed even so."""
+    seen = projection.snapshot(db, upload.number)
+    return bool(seen and forbidden(seen))
+
+
+def _look(db: Connection, upload: ledger.Upload, stage: Stage) -> None:
+    """Reject what a load of these rows would reject for its key. What is known already is not found again."""
+    if upload.mode == "insert" and _is_due(db, upload):
+        with publish.unattended(db):
+            publish.find_clashes(db, stage)
+        _tell_lost(db, upload)
+
+
+def _is_due(db: Connection, upload: ledger.Upload) -> bool:
+    standing = ledger.standing(db, upload.number)
+    return standing.is_all_in and standing.has_contested and not standing.is_canceling
+
+
+def _publish(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
+    """End the upload, one way or the other; False if rows turn out to be lost, which are to be told first."""
+    try:
+        with publish.unattended(db):
+            ledger.lock_upload(db, upload.number, shared=False)
+            seen = projection.snapshot(db, upload.number)
+            if seen is None or not _is_due(db, upload):
+                return True
+            if upload.is_profiled:
+                profiles.judge(db, upload.number, upload.dataset, stage.schema)
+            if error := forbidden(seen):
+                ledger.end(db, upload.number, "failed", None, error)
+                stages.drop(db, upload.number)
+                return True
+            publish.find_orphans(db, upload.owner, stage)
+            staged, lost, untold = publish.count(db, stage)
+            if untold:
+                return False
+            if staged - lost != seen["contested"]:
+                raise RuntimeError(f"{staged} rows are staged and {lost} lost, where {seen['contested']} wait")
+            publish.publish(db, stage, upload.mode, lost)
+            changes.note(db, upload.dataset)
+            ledger.end(db, upload.number, "completed_with_errors" if seen["rejected"] else "completed", None, None)
+            stages.drop(db, upload.number)
+    except psycopg.errors.UniqueViolation:
+        return False
+    return True
+
+
+def _tell_lost(db: Connection, upload: ledger.Upload) -> None:
+    """Put rows that are lost among the rejects, so many at once: a settler after this one goes on from there."""
+    while lost := publish.list_untold(db, upload.number, LOST_AT_ONCE):
+        with db.transaction():
+            ledger.lock_upload(db, upload.number, shared=False)
+            if not _is_due(db, upload):
+                return
+            reject(db, upload, {one.record: _error(upload, one) for one in lost})
+            publish.mark_told(db, upload.number, lost)
+            counts = manifest.Counts(rejected=len(lost), contested=-len(lost))
+            manifest.record_settled(db, upload.number, "load", counts)
+
+
+def _error(upload: ledger.Upload, lost: Lost) -> CellError:
+    if lost.code != references.MISSING:
+        return CellError(lost.key, lost.code, DETAILS[lost.code])
+    keys = read_schema(upload.descriptor).foreign_keys
+    return next(
+        references.refers_to_nothing(key, lost.value or "") for key in keys if ", ".join(key.fields) == lost.key
+    )
+
+
+def reject(db: Connection, upload: ledger.Upload, errors: Mapping[int, CellError]) -> None:
+    """Reject records that chunks took for good, by number; what they were is read from the file again."""
+    works = manifest.chunks_of_records(db, upload.number, upload.reading, sorted(errors))
+    here = taken.of_records(db, upload.number, sorted(errors)) if "fix" in upload.options else {}
+    lines = {record: line for record, (_, line) in here.items()}
+    found = _rejections(upload, works, errors, lines)
+    outcomes.add_rejections(db, upload.number, upload.reading, found, remedies.untold)
+
+
+def _rejections(
+    upload: ledger.Upload,
+    works: Sequence[tuple[manifest.Work, list[int]]],
+    errors: Mapping[int, CellError],
+    known: Mapping[int, int],
+) -> Iterator[Rejection]:
+    """`known` are lines that are those of another file."""
+    dialect = Dialect.from_options((upload.plan or {})["dialect"])
+    for work, records in works:
+        data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
+        spans = formats.locate(data, dialect, [record - work.first_record for record in records])
+        for record, (start, end, lines) in zip(records, spans, strict=True):
+            raw = upload.text.plain(data[start:end])
+            line = known.get(record, work.first_line + lines)
+            yield Rejection(record, line, (errors[record],), raw)

@@ -1,0 +1,300 @@
+"""Uploads whose rows show themselves all at once or never."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import pytest
+
+from chalicelib import report, settle
+from chalicelib.errors import Refused
+from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward, poison
+from tests.stages.test_journey_in_process import adds_up
+from tests.stages.test_keys import TWO_KEYS
+from tests.stages.test_retries import corrected, retry
+
+HEADER = b"email,name,age\n"
+CLEAN = HEADER + b"".join(b"u%d@x.org,U,%d\n" % (n, n) for n in range(8))
+# c is in the table already.
+CLASHES = HEADER + b"a@x.org,A1,1\nc@x.org,C2,2\na@x.org,A3,3\nb@x.org,B4,4\na@x.org,A5,5\nb@x.org,B6,6\n"
+OLD = HEADER + b"c@x.org,Old,0\n"
+
+
+def stages(pipeline: Pipeline) -> list[str]:
+    """The stages that are there, as tables and on record."""
+    found = pipeline.sql(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'stage'::regnamespace AND relkind = 'r'"
+        " UNION ALL SELECT upload::text FROM rowmill.staged UNION ALL SELECT record::text FROM rowmill.lost"
+    )
+    return [row["relname"] for row in found]
+
+
+def test_nothing_is_seen_before_all_is(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort")
+    pipeline.split(upload_id)
+    for message in pipeline.messages():
+        pipeline.load([message])
+        assert pipeline.rows() == []
+    pipeline.sql("UPDATE rowmill.upload SET projected_at = '-infinity'")
+    pipeline.sweep()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["valid"]) == ("processing", 0, 8)
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["valid"]) == ("completed", 8, 0)
+    assert [row["age"] for row in pipeline.rows()] == list(range(8))
+    assert adds_up(upload) and upload["options"]["on_error"] == "abort"
+    assert stages(pipeline) == []
+
+
+@pytest.mark.parametrize("bad", [b",Bad,1\n", b"u0@x.org,Twice,1\n", b"c@x.org,There,1\n", b"x@x.org,Bad,old\n"])
+def test_one_reject_keeps_all_rows_out(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, bad: bytes) -> None:
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    pipeline.run(OLD)
+    upload = pipeline.run(CLEAN + bad, on_error="abort")
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "rows_rejected")
+    assert (upload["loaded"], upload["rejected"], upload["unprocessed"]) == (0, 1, 8)
+    assert adds_up(upload)
+    assert [one["row"] for one in pipeline.rejects(upload["id"])] == [9]
+    assert [row["name"] for row in pipeline.rows()] == ["Old"]
+    assert stages(pipeline) == []
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+@pytest.mark.parametrize("name", ["one key", "two keys"])
+def test_what_comes_of_a_file_is_what_comes_of_it_otherwise(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, mode: str, name: str
+) -> None:
+    if (mode, name) == ("upsert", "two keys"):
+        return
+    cut_into(monkeypatch, 3)
+    schema, old, body = {
+        "one key": (CONTACTS, OLD, CLASHES + b",Null,\n"),
+        "two keys": (
+            TWO_KEYS,
+            b"id,email,note\n9,y,old\n",
+            b"id,email,note\n1,a,one\n1,b,two\n2,b,three\n3,a,four\n2,c,five\n9,z,six\n,z,seven\n",
+        ),
+    }[name]
+    found = []
+    for dataset, options in (("usual", {}), ("staged", {"max_errors": 99})):
+        pipeline.dataset(schema, dataset, mode)
+        pipeline.run(old, dataset)
+        upload = pipeline.run(body, dataset, **options)
+        counts = {name: upload[name] for name in ("state", "loaded", "updated", "skipped", "rejected", "unprocessed")}
+        rows = [{k: v for k, v in row.items() if k != "_row"} for row in pipeline.rows(dataset)]
+        found.append((counts, pipeline.rejects(upload["id"]), rows))
+        assert adds_up(upload)
+    assert found[0] == found[1]
+    assert stages(pipeline) == []
+
+
+def failed_at_first(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, **options: object) -> str:
+    """An upload of three chunks of which the second was given up."""
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, **options)
+    pipeline.split(upload_id)
+    with monkeypatch.context() as patch:
+        poison(patch, 4)
+        for message in pipeline.messages():
+            for _ in range(4):
+                with suppress(Exception):
+                    pipeline.load([message])
+    return upload_id
+
+
+def test_an_upload_that_lacks_a_chunk_shows_no_row_until_it_is_redriven(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = failed_at_first(pipeline, monkeypatch, on_error="abort")
+    pipeline.sweep()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "records_unprocessed")
+    assert (upload["loaded"], upload["unprocessed"], pipeline.rows()) == (0, 8, [])
+    assert len(stages(pipeline)) == 2
+    pipeline.redrive(upload_id)
+    (message,) = pipeline.messages()  # those that were in are in still
+    pipeline.load([message])
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", 8, 8)
+    assert stages(pipeline) == []
+
+
+def test_an_upload_that_failed_for_its_rejects_is_not_redriven(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(CLEAN + b",Bad,1\n", on_error="abort")
+    with pytest.raises(Refused) as refused:
+        pipeline.redrive(upload["id"])
+    assert (refused.value.code, refused.value.status) == ("state_conflict", 409)
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete", "expire"])
+def test_a_stage_goes_with_its_upload(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    if end == "cancel":
+        cut_into(monkeypatch, 3)
+        pipeline.dataset()
+        upload_id = pipeline.create(CLEAN, on_error="abort")
+        pipeline.split(upload_id)
+        pipeline.load(pipeline.messages()[:2])
+        assert pipeline.cancel(upload_id)["state"] == "canceled"
+    else:
+        upload_id = failed_at_first(pipeline, monkeypatch, on_error="abort")
+        assert len(stages(pipeline)) == 2
+        if end == "delete":
+            pipeline.delete(upload_id)
+        else:
+            pipeline.sql("UPDATE rowmill.upload SET finished_at = now() - interval '31 days'")
+        pipeline.sweep()
+        pipeline.sweep()
+    assert (stages(pipeline), pipeline.rows()) == ([], [])
+
+
+def test_a_stage_that_a_crash_left_behind_is_dropped_by_the_sweep(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(CLEAN, on_error="abort")
+    (row,) = pipeline.sql("SELECT number, dataset FROM rowmill.upload WHERE upload_id = %s", upload["id"])
+    pipeline.sql(f"CREATE TABLE stage.u_{row['number']} (LIKE data.d_{row['dataset']})")
+    pipeline.sql("INSERT INTO rowmill.staged (upload) VALUES (%s)", row["number"])
+    assert pipeline.sweep()["stages_dropped"] == 1
+    assert stages(pipeline) == []
+
+
+def test_a_paused_upload_is_published_when_it_is_resumed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    pipeline.pause(upload_id)
+    pipeline.settle()
+    assert (pipeline.upload(upload_id)["state"], pipeline.rows()) == ("paused", [])
+    pipeline.resume(upload_id)
+    pipeline.sql("UPDATE rowmill.upload SET settle_asked_at = NULL")
+    pipeline.sweep()
+    pipeline.settle()
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+def test_a_key_that_is_taken_while_it_publishes_is_told(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an upload that is in between: after the rows were staged, and before they are published."""
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    (message,) = pipeline.messages("settle")
+    pipeline.run(HEADER + b"u3@x.org,First,0\n")
+    onward(settle.contested(message))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"], upload["rejected"]) == ("failed", "rows_rejected", 1)
+    (reject,) = pipeline.rejects(upload_id)
+    assert (reject["row"], reject["errors"][0]["code"]) == (4, "duplicate_in_db")
+    assert len(pipeline.rows()) == 1
+
+
+def test_a_row_whose_target_goes_before_it_is_published_is_rejected(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    pipeline.run(HEADER + b"a@x.org,A,1\nb@x.org,B,2\n")
+    fields = [{"name": "n", "type": "integer"}, {"name": "who", "type": "string"}]
+    keys = [{"fields": "who", "reference": {"resource": "contacts", "fields": "email"}}]
+    pipeline.dataset({"fields": fields, "foreignKeys": keys}, "visits")
+    upload_id = pipeline.create(b"n,who\n1,a@x.org\n2,b@x.org\n3,\n", "visits", max_errors=1)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    pipeline.sql(f"DELETE FROM data.d_{number_of(pipeline, 'contacts')} WHERE email = 'b@x.org'")
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2, 1)
+    (reject,) = pipeline.rejects(upload_id)
+    assert reject["errors"] == [
+        {"column": "who", "code": "foreign_key_missing", "detail": '"b@x.org" is not in dataset "contacts" (email)'}
+    ]
+
+
+def number_of(pipeline: Pipeline, name: str) -> int:
+    (row,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE tenant = %s AND name = %s", pipeline.tenant, name)
+    number: int = row["number"]
+    return number
+
+
+@pytest.mark.parametrize("length", [300, 4500])
+def test_keys_that_no_index_takes_are_found_before_anything_is_published(pipeline: Pipeline, length: int) -> None:
+    long = os.urandom(length).hex().encode()
+    pipeline.dataset()
+    upload = pipeline.run(HEADER + b"a@x.org,A,1\n" + long + b",B,2\nc@x.org,C,3\n", max_errors=1)
+    refused = length > 300
+    assert (upload["loaded"], upload["rejected"]) == ((2, 1) if refused else (3, 0))
+    assert [one["errors"][0]["code"] for one in pipeline.rejects(upload["id"])] == ["db_rejected"] * refused
+
+
+@pytest.mark.parametrize(
+    "more", [{"partition_by": {"field": "email", "hash": 3}}, {"identity": "id"}], ids=["partitions", "identity"]
+)
+def test_tables_of_every_kind_are_published_into(pipeline: Pipeline, more: dict[str, object]) -> None:
+    fields = [{k: v for k, v in field.items() if k != "constraints"} for field in CONTACTS["fields"]]
+    pipeline.dataset({"fields": fields, **more})
+    upload = pipeline.run(CLEAN, on_error="abort")
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", 8, 8)
+    assert "id" not in more.values() or [row["id"] for row in pipeline.rows()] == list(range(1, 9))
+
+
+def test_a_file_without_a_record_is_published_too(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(HEADER, on_error="abort")
+    assert (upload["state"], upload["rows_total"], stages(pipeline)) == ("completed", 0, [])
+
+
+def test_a_record_is_in_when_all_are(pipeline: Pipeline) -> None:
+    pipeline.dataset(mode="upsert")
+    upload_id = pipeline.create(CLEAN + b",Bad,1\n", max_errors=1)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert report.record(pipeline.tenant, upload_id, "1")["state"] == "processing"
+    pipeline.settle()
+    first = report.record(pipeline.tenant, upload_id, "1")
+    assert (first["state"], first["outcome"]) == ("success", "written")
+    assert report.record(pipeline.tenant, upload_id, "9")["state"] == "failed"
+    failed = pipeline.run(CLEAN + b",Bad,1\n", on_error="abort")
+    assert report.record(pipeline.tenant, failed["id"], "1")["state"] == "unprocessed"
+    assert report.record(pipeline.tenant, failed["id"], "9")["state"] == "failed"
+
+
+def test_a_retry_that_fails_resolves_no_reject(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    parent = pipeline.run(HEADER + b",Bad,1\n,Bad,2\n")
+    body = corrected(pipeline, parent["id"], lambda rows: rows[0].update(email="a@x.org"))
+    child = retry(pipeline, parent["id"], body, on_error="abort")
+    assert (child["state"], child["rejected"]) == ("failed", 1)
+    assert pipeline.upload(parent["id"])["resolved"] == 0
+    child = retry(pipeline, parent["id"], body, max_errors=1)
+    assert (child["state"], pipeline.upload(parent["id"])["resolved"]) == ("completed_with_errors", 1)
+
+
+def test_what_is_visible_is_nothing_or_all(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort", on_drift="warn")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    pipeline.sql("UPDATE rowmill.upload SET projected_at = '-infinity'")
+    pipeline.sweep()
+    assert pipeline.upload(upload_id)["rows_visible"] == 0
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["rows_visible"], upload["drift"]["compared_with"]) == (8, 0)
+    later = pipeline.run(HEADER + b"".join(b"w%d@x.org,,\n" % n for n in range(8)), on_error="abort", on_drift="warn")
+    assert (later["state"], later["drift"]["compared_with"]) == ("completed", 1)
+
+
+def test_what_was_published_can_be_undone(pipeline: Pipeline) -> None:
+    pipeline.dataset(mode="upsert")
+    pipeline.run(OLD)
+    upload = pipeline.run(CLEAN + b"c@x.org,New,9\n", on_error="abort")
+    assert (upload["loaded"], upload["updated"]) == (8, 1)
+    pipeline.revert(upload["id"])
+    assert pipeline.upload(upload["id"])["state"] == "reverted"
+    assert [row["name"] for row in pipeline.rows()] == ["Old"]
