@@ -211,12 +211,14 @@ class Seed:
         """Rows of an upload that is to be whole and is under way: each look is one statement, so one moment."""
         whole = [each.upload_id for each in list(self.sent) if each.upload.whole]
         open_ = self.rig.sql(
-            "SELECT number, dataset FROM rowmill.upload WHERE upload_id = ANY(%s) AND finished_at IS NULL", whole
+            "SELECT number, dataset FROM rowmill.upload"
+            " WHERE upload_id = ANY(%s) AND finished_at IS NULL AND state <> 'reverting'",
+            whole,
         )
         for number, dataset in open_:
             seen = self.rig.sql(
                 f"SELECT count(*) FROM data.d_{int(dataset)} JOIN rowmill.upload u ON u.number = _row >> 32"
-                " WHERE u.number = %s AND u.finished_at IS NULL",
+                " WHERE u.number = %s AND u.finished_at IS NULL AND u.state <> 'reverting'",
                 number,
             )
             if seen[0][0]:

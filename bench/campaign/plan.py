@@ -214,7 +214,8 @@ def _with_undo(plan: Plan, random: Random) -> Plan:
         return plan
     upserts = [place for place in able if plan.uploads[place].mode == "upsert"]  # which have more to be undone
     chosen, uploads = random.choice(upserts or able), list(plan.uploads)
-    uploads[chosen] = replace(uploads[chosen], undone=True)
+    whole = uploads[chosen].whole
+    uploads[chosen] = replace(uploads[chosen], undone=True, whole="" if whole == "abort" else whole)  # there is nothing
     return replace(plan, uploads=tuple(uploads), undo=tuple(_sample(random, UNDO, 3)))
 
 

@@ -131,7 +131,7 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
     done = sum(upload[name] for name in COUNTS[:-1])
     assert done + upload["contested"] <= upload["records"] <= records
     assert upload["told"] == upload["generation"] - (not over)
-    assert not rows or not upload["whole"] or upload["state"].startswith("completed")
+    assert not rows or not upload["whole"] or upload["state"].startswith(("completed", "revert"))
     if over:
         assert "queued" not in states
         assert done + upload["unprocessed"] == upload["records"] == upload["rows_total"]

@@ -44,7 +44,7 @@ def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: Tenant,
 @pytest.fixture(scope="module")
 def scene(rig: Rig) -> Scene:
     """What a seed without a fault leaves."""
-    uploads = tuple(replace(each, event="once", fate="", whole="") for each in draw(6).uploads[:2])
+    uploads = tuple(replace(each, event="once", fate="", whole="", undone=False) for each in draw(6).uploads[:2])
     with tenant(rig) as account:
         return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=(), hides=False), account).run()
 
