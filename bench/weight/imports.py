@@ -91,7 +91,7 @@ STARTS: Final[Mapping[str, str]] = {
     "api": "import app, jwt",
     "split": "import app; app.split.aws.warm()",
     **dict.fromkeys(("load_high", "load_medium", "load_low"), "import app; app.load.rows.warm(); app.load.aws.warm()"),
-    **dict.fromkeys(("settle", "bury", "notify", "sweep", "doctor", "render", "define"), "import app"),
+    **dict.fromkeys(("settle", "bury", "notify", "receipt", "sweep", "doctor", "render", "define"), "import app"),
 }
 Spent = tuple[float, float, float, float]  # wall and processor seconds, MB that it added, MB of the process
 

@@ -147,9 +147,10 @@ def drop(connection: Connection, number: Number, kind: Kind) -> None:
 
 def forget(connection: Connection, number: Number) -> None:
     """Nothing is shown of the upload any more, its receipts included."""
+    # The upload before what is of it, as whoever issues a receipt does: the other way round they wait for each other.
+    connection.execute("UPDATE rowmill.upload SET receipted_at = finished_at WHERE number = %s", (number,))
     connection.execute("DELETE FROM rowmill.receipt WHERE upload = %s", (number,))
     connection.execute("DELETE FROM rowmill.proof WHERE upload = %s", (number,))
-    connection.execute("UPDATE rowmill.upload SET receipted_at = finished_at WHERE number = %s", (number,))
 
 
 def is_wanted(connection: Connection, proof: Proof) -> bool:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -19,7 +20,7 @@ from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS
 from chalicelib.paging import Asked
-from chalicelib.postgres import connection, digests, ledger, proofs
+from chalicelib.postgres import connection, digests, keeping, ledger, proofs
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 from infra.deploy import receipt_keys
@@ -445,6 +446,31 @@ def test_a_redrive_or_a_deletion_in_the_middle_of_a_reading_leaves_no_receipt_of
     pipeline.delete(upload_id)
     pipeline.attest()
     assert pipeline.sql("SELECT 1 FROM rowmill.receipt UNION ALL SELECT 1 FROM rowmill.proof") == []
+
+
+def test_an_upload_may_be_forgotten_while_somebody_seals_what_it_came_to(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    number = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]["number"]
+    proofs.ask(connection.connection(), number)
+    due = keeping.Due(number, pipeline.tenant, upload_id)
+
+    def forget() -> None:
+        try:
+            keeping.forget(connection.connection(), due)
+        finally:
+            connection.close()
+
+    with psycopg.connect(settings().database_url) as sealing, ThreadPoolExecutor(1) as elsewhere:
+        sealing.execute("UPDATE rowmill.upload SET receipted_at = finished_at WHERE number = %s", (number,))
+        forgetting = elsewhere.submit(forget)
+        while not pipeline.sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not forgetting.done()
+            time.sleep(0.01)
+        proofs.drop(sealing, number, "verify")
+        sealing.commit()
+        forgetting.result()
+    assert pipeline.sql("SELECT 1 FROM rowmill.proof WHERE upload = %s", number) == []
 
 
 def test_receipts_over_http_wait_are_tagged_and_refuse_what_cannot_be(pipeline: Pipeline) -> None:
