@@ -61,7 +61,8 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
             columns[place] = column.gather(places)  # one after another, so that never two of all are held
     # A Series is read as a sequence is, by place and in turn.
     checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
-    return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first))
+    step = rows_a_piece(records, len(data))
+    return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first, step))
 
 
 def _cells(data: bytes, dialect: Dialect, width: int, records: int) -> pl.DataFrame | None:
@@ -150,14 +151,13 @@ def _unsure(cells: pl.Series, column: Column) -> set[str]:
 
 
 def _text(
-    columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, left_out: Collection[int]
+    columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, step: int, left_out: Collection[int]
 ) -> Iterator[bytes]:
-    """The good rows as Postgres copies them (Rows.text)."""
+    """The good rows as Postgres copies them (Rows.text), so many at once."""
     if len(left_out) == len(lineage):
         return
     kept = ~pl.int_range(len(lineage), eager=True).is_in(list(left_out)) if left_out else None
     frame = _escaped(columns, schema).with_columns(lineage.alias("_row"))
-    step = rows_a_piece(frame.height, int(frame.estimated_size()))
     pieces = _in_order(frame, kept, step, _order(columns, schema, kept)) if schema.keys else _pieces(frame, kept, step)
     for piece in pieces:
         out = BytesIO()
