@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 
@@ -38,10 +38,8 @@ from chalicelib.postgres import (
     taken,
     trial,
 )
-from chalicelib.postgres.connection import Connection, connection, is_transient
+from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks
 from chalicelib.prepared import Prepared, prepare
-
-DEADLOCK_TRIES: Final = 5
 
 
 def chunk(message: Mapping[str, Any]) -> Number | None:
@@ -124,13 +122,7 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole and not upload.is_staged:
         # Before the transaction, or two chunks that load at once would not see each other's.
         prepared.leave_hashes(connection())
-    for left in reversed(range(DEADLOCK_TRIES)):
-        try:
-            _commit(upload, work, prepared)
-            return
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            if not left:
-                raise
+    past_deadlocks(partial(_commit, upload, work, prepared))
 
 
 def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:

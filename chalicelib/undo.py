@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-import psycopg
-
 from chalicelib import aws
 from chalicelib.aws import sqs
 from chalicelib.datasets import read_schema
@@ -19,12 +17,11 @@ from chalicelib.errors import Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, Number
 from chalicelib.logs import about
 from chalicelib.postgres import befores, ledger, locks, people, references, reverts
-from chalicelib.postgres.connection import Connection, connection, is_transient
+from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
 WORK_SECONDS: Final = 10  # a message; between two of them the status is shown
-DEADLOCK_TRIES: Final = 5
 
 
 def rows(message: Mapping[str, Any]) -> Number | None:
@@ -70,14 +67,12 @@ def _work(db: Connection, upload: ledger.Upload) -> bool:
 
 def _step(db: Connection, upload: ledger.Upload) -> bool:
     """Undo the next chunk, or end the upload if there is none; whether there was one."""
-    for left in reversed(range(DEADLOCK_TRIES)):
-        try:
-            with db.transaction():
-                return _undo_next(db, upload)
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            if not left:
-                raise
-    return False
+
+    def undo() -> bool:
+        with db.transaction():
+            return _undo_next(db, upload)
+
+    return past_deadlocks(undo)
 
 
 def _undo_next(db: Connection, upload: ledger.Upload) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -13,6 +15,9 @@ from chalicelib.errors import Unavailable
 from chalicelib.settings import settings
 
 Connection = psycopg.Connection[TupleRow]
+Done = TypeVar("Done")
+
+DEADLOCK_TRIES: Final = 5
 
 # Statements of a load run inside a 30 s function; a lock that waits longer is better retried.
 _OPTIONS: Final = (
@@ -85,6 +90,14 @@ def refusal(error: psycopg.Error) -> str:
     if not is_row_fault(error):
         raise error
     return f"{error.diag.message_primary or 'refused'} (SQLSTATE {error.sqlstate})"
+
+
+def past_deadlocks(work: Callable[[], Done]) -> Done:
+    """What `work`, a transaction, answers; it is done again if others hold each what the other needs."""
+    for _ in range(DEADLOCK_TRIES - 1):
+        with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            return work()
+    return work()
 
 
 def is_transient(error: BaseException) -> bool:

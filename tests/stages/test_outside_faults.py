@@ -37,6 +37,24 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 10)
 
 
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+def test_a_chunk_that_was_in_the_way_of_others_is_loaded_again_at_once(pipeline: Pipeline, sqlstate: str) -> None:
+    _, messages = pipeline.begin(BODY)
+    ((number,),) = [tuple(row.values()) for row in pipeline.sql("SELECT max(number) FROM rowmill.dataset")]
+    pipeline.sql("DROP SEQUENCE IF EXISTS public.tries")
+    pipeline.sql("CREATE SEQUENCE public.tries")  # a rollback does not set it back
+    pipeline.sql(
+        "CREATE OR REPLACE FUNCTION public.fail_twice() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN IF nextval('public.tries') < 3 THEN RAISE 'not now' USING ERRCODE = '{sqlstate}'; END IF;"
+        " RETURN NEW; END $$"
+    )
+    pipeline.sql(
+        f"CREATE TRIGGER fail BEFORE INSERT ON data.d_{number} FOR EACH ROW EXECUTE FUNCTION public.fail_twice()"
+    )
+    pipeline.load(messages[:1])
+    assert len(pipeline.rows()) == ROWS / 2
+
+
 @pytest.mark.parametrize("sqlstate", PASSING)
 def test_a_fault_of_the_database_puts_the_chunk_off_and_spends_no_attempt(pipeline: Pipeline, sqlstate: str) -> None:
     upload_id, messages = pipeline.begin(BODY)
