@@ -6,7 +6,7 @@ Nothing here decides anew: it sends again, or ends what can no longer go on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -237,24 +237,26 @@ def _resend_events() -> int:
     """Have told what nobody has told yet, and tried again what is due and too far off for a delayed message."""
     events = outbox.take_unsent(connection(), LOST_SECONDS, MOST_PER_SWEEP)
     due = deliveries.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for name, found in (("event", events), ("delivery", due)):
-        for tenant, which in found:
-            groups[tenant].append({name: which})
-    for tenant, bodies in groups.items():
-        sqs.send_all(settings().notify_queue, bodies, tenant or "nobody")
+    told = (
+        (tenant, {name: which}) for name, found in (("event", events), ("delivery", due)) for tenant, which in found
+    )
+    _send_by_tenant(settings().notify_queue, told)
     return len(events) + len(due)
 
 
 def _resend_receipts() -> int:
     """Have those uploads read that are still without the receipt of their end, or without an answer to `verify`."""
     due = proofs.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for tenant, number in due:
-        groups[tenant].append({"receipt": number})
-    for tenant, bodies in groups.items():
-        sqs.send_all(settings().receipt_queue, bodies, tenant)
+    _send_by_tenant(settings().receipt_queue, ((tenant, {"receipt": number}) for tenant, number in due))
     return len(due)
+
+
+def _send_by_tenant(queue: str, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for tenant, body in messages:
+        groups[tenant].append(body)
+    for tenant, bodies in groups.items():
+        sqs.send_all(queue, bodies, tenant or "nobody")
 
 
 def _idle_tiers() -> list[str]:
