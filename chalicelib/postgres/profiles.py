@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
@@ -12,6 +12,8 @@ from chalicelib.datasets import Schema
 from chalicelib.drift import Column
 from chalicelib.journey import Number
 from chalicelib.postgres.connection import Connection
+
+READ_AT_ONCE: Final = 4  # of a wide file each is megabytes
 
 
 def add(connection: Connection, number: Number, n: int, profile: Sequence[Column]) -> None:
@@ -41,14 +43,19 @@ def judge(connection: Connection, number: Number, dataset: int, schema: Schema) 
     return found
 
 
-def _profiles(connection: Connection, number: Number) -> list[Sequence[Column]]:
-    """What was added up before, and what chunks have left since."""
-    rows = connection.execute(
-        "SELECT profile FROM rowmill.upload WHERE number = %s AND profile IS NOT NULL"
-        " UNION ALL SELECT body FROM rowmill.profile WHERE upload = %s",
-        (number, number),
-    )
-    return [drift.from_json([_without_name(column) for column in body]) for (body,) in rows]
+def _profiles(connection: Connection, number: Number) -> Iterator[Sequence[Column]]:
+    """What was added up before, and what chunks have left since: a few at once, as a large file has thousands."""
+    before = connection.execute(
+        "SELECT profile FROM rowmill.upload WHERE number = %s AND profile IS NOT NULL", (number,)
+    ).fetchall()
+    yield from (drift.from_json([_without_name(column) for column in body]) for (body,) in before)
+    after = 0
+    while bodies := connection.execute(
+        "SELECT n, body FROM rowmill.profile WHERE upload = %s AND n > %s ORDER BY n LIMIT %s",
+        (number, after, READ_AT_ONCE),
+    ).fetchall():
+        yield from (drift.from_json(body) for _, body in bodies)
+        after = bodies[-1][0]
 
 
 def _before(connection: Connection, number: Number, dataset: int) -> list[dict[str, Column]]:

@@ -99,7 +99,7 @@ def test_what_nobody_let_in_is_no_example_for_others(pipeline: Pipeline) -> None
 
 
 def test_a_chunk_that_comes_twice_counts_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_into(monkeypatch, 60)
+    cut_into(monkeypatch, 30)  # more chunks than are read at once
     pipeline.dataset(ORDERS, "orders")
     upload_id = pipeline.create(orders(), "orders", on_drift="warn")
     pipeline.split(upload_id)
