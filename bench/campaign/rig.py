@@ -132,8 +132,9 @@ class Rig:
             self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
     def forget_hidden(self) -> int:
-        """Purge what is still in somebody's hand; how many messages that were."""
+        """Purge what is still in somebody's hand, and hide no more; how many messages that were."""
         hidden = 0
+        self.hide_messages(VISIBILITY_SECONDS)
         for url in self.queues.values():
             name = "ApproximateNumberOfMessagesNotVisible"
             asked = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
@@ -233,6 +234,7 @@ def _prepare(rig: Rig) -> None:
     for queue in QUEUES:
         url = rig.client("sqs").get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
         rig.queues[queue] = url
+    rig.hide_messages(VISIBILITY_SECONDS)  # of everything that is sent: the first seed may meet what was sent before it
     for function in rig.client("lambda").list_functions()["Functions"]:
         _point_at_proxies(rig, function)
     rig.set_clocks({})

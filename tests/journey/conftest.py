@@ -40,19 +40,20 @@ HOLD = 20_26  # the advisory lock that stops workers at a moment
 Seen = TypeVar("Seen")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def contract() -> Iterator[None]:
-    """Every answer of the API to every client here is held to its contract."""
-    with pytest.MonkeyPatch.context() as patch:
-        send = httpx.Client.send
+@pytest.fixture(autouse=True)
+def contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer of the API to every client here is held to its contract.
 
-        def sent(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
-            found = send(client, request, **options)
-            held.response(found)
-            return found
+    A test at a time: the campaign, which may run in between, kills what answers.
+    """
+    send = httpx.Client.send
 
-        patch.setattr(httpx.Client, "send", sent)
-        yield
+    def sent(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        found = send(client, request, **options)
+        held.response(found)
+        return found
+
+    monkeypatch.setattr(httpx.Client, "send", sent)
 
 
 @pytest.fixture(scope="session")
