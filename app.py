@@ -36,7 +36,9 @@ from chalicelib import (
     triage,
     undo,
     webhooks,
+    webpage,
 )
+from chalicelib.aws import s3
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -59,6 +61,16 @@ def openapi() -> Response:
 @app.route("/docs", methods=["GET"])
 def manual() -> Response:
     return edge.manual(app)
+
+
+@app.route("/", methods=["GET"])
+def page() -> Response:
+    return edge.webpage(app, s3.origins())
+
+
+@app.route("/assets/{asset}", methods=["GET"])
+def page_file(asset: str) -> Response:
+    return edge.asset(app, webpage.asset(asset))
 
 
 @app.route("/.well-known/rowmill-receipt-keys.json", methods=["GET"])

@@ -10,7 +10,7 @@ import json
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -28,6 +28,7 @@ from chalice.app import (
 )
 
 from chalicelib import accounts, aws, callers, conditional, cookies, forms, quota, roles, strict_json, tokens
+from chalicelib import webpage as web
 from chalicelib.aws import sqs
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
 from chalicelib.journey import TERMINAL
@@ -449,6 +450,19 @@ def manual(app: Chalice) -> Response:
 
     guarded: Headers = {"Content-Security-Policy": manual.POLICY, "Referrer-Policy": "no-referrer"}
     return _published(app, manual.page(), {"Content-Type": "text/html; charset=utf-8", **guarded})
+
+
+def webpage(app: Chalice, storage: Iterable[str]) -> Response:
+    """The page for people, which may send to no place but this API and where files are stored; asked for each time."""
+    guarded: Headers = {"Content-Security-Policy": web.policy(storage), "Referrer-Policy": "no-referrer"}
+    kept: Headers = {"Cache-Control": "no-cache", "Content-Type": "text/html; charset=utf-8"}
+    return _published(app, web.index(), {**kept, **guarded})
+
+
+def asset(app: Chalice, found: web.Asset) -> Response:
+    """A file of the page: what its name means never changes."""
+    kept: Headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return _published(app, found.text, {**kept, "Content-Type": f"{found.media}; charset=utf-8"})
 
 
 def _published(app: Chalice, text: str, headers: Headers) -> Response:

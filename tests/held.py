@@ -23,7 +23,7 @@ DEPLOYED = "/_user_request_"  # what stands before a path of the embedded cloud'
 def answer(method: str, path: str, status: int, headers: Mapping[str, str], body: str | bytes) -> None:
     """Fail unless the contract has this answer to a request. What no route takes is not ours to hold."""
     # A slash at the end is the gateway's to take away.
-    operation = _asked(method, path.partition("?")[0].rstrip("/"))
+    operation = _asked(method, path.partition("?")[0].rstrip("/") or "/")
     if operation is not None:
         faults = list(_faults(operation, status, {k.lower(): v for k, v in headers.items()}, body))
         assert not faults, f"{method} {path} answered {status}, which the contract has otherwise: {faults}"

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import chain, takewhile
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -195,6 +195,14 @@ def open_multiparts(begun_before: datetime) -> Iterator[tuple[str, str]]:
         for found in page.get("Uploads", []):
             if found["Initiated"] < begun_before:
                 yield found["Key"], found["UploadId"]
+
+
+@cache
+def origins() -> frozenset[str]:
+    """Where forms, parts and downloads are, as browsers name it: AWS signs forms for another host than the rest."""
+    form = _public().generate_presigned_post(settings().bucket, "any")["url"]
+    url = _public().generate_presigned_url("get_object", Params={"Bucket": settings().bucket, "Key": "any"})
+    return frozenset(f"{one.scheme}://{one.netloc}" for one in map(urlsplit, (form, url)))
 
 
 @cache

@@ -121,7 +121,7 @@ def _content(body: Body, media: str) -> dict[str, Any]:
 def _answer(one: Answer) -> dict[str, Any]:
     headers = {"headers": _headers(one.headers)} if one.headers else {}
     schema = one.schema if one.schema is not None else {"type": "string"} if one.media != "application/json" else None
-    content = {"content": {one.media: {"schema": schema}}} if schema else {}
+    content = {"content": {media: {"schema": schema} for media in (one.media, *one.others)}} if schema else {}
     return {"description": one.about, **headers, **content}
 
 

@@ -10,6 +10,7 @@ from chalicelib.contract.words import (
     IF_NONE_MATCH,
     MOMENT,
     Answer,
+    Error,
     Operation,
     Schema,
     ref,
@@ -76,6 +77,35 @@ OPERATIONS: Final = (
             304: unchanged("Cache-Control", "Content-Security-Policy"),
         },
         headers={"If-None-Match": IF_NONE_MATCH},
+        is_open=True,
+    ),
+    Operation(
+        "GET",
+        "/",
+        "page",
+        _SERVICE,
+        "The page for people",
+        {
+            200: Answer(
+                "HTML; without a build of it, how to get one.", None, (*_KEPT, "Content-Security-Policy"), "text/html"
+            ),
+            304: unchanged("Cache-Control", "Content-Security-Policy"),
+        },
+        headers={"If-None-Match": IF_NONE_MATCH},
+        is_open=True,
+    ),
+    Operation(
+        "GET",
+        "/assets/{asset}",
+        "asset",
+        _SERVICE,
+        "A file of the page",
+        {
+            200: Answer("Its text.", None, _KEPT, "text/javascript", ("text/css", "image/svg+xml")),
+            304: unchanged("Cache-Control"),
+        },
+        headers={"If-None-Match": IF_NONE_MATCH},
+        errors=(Error(404, "asset_not_found", "The page has no such file."),),
         is_open=True,
     ),
 )

@@ -52,11 +52,12 @@ PATH: Final[Mapping[str, Parameter]] = {
     "username": Parameter({"type": "string", "minLength": 1}, "An account's name, escaped as a row's key is."),
     "template": Parameter({"type": "string", "minLength": 1}, "A template's name."),
     "book_id": Parameter({"type": "integer", "minimum": 1}, "A book's number."),
+    "asset": Parameter({"type": "string", "minLength": 1}, "A file of the page, as its index names it."),
     "n": Parameter({"type": "integer", "minimum": 1}, "The record's place in the file, from 1."),
 }
 HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "How long it may be kept.",
-    "Content-Security-Policy": "No script, nothing from elsewhere.",
+    "Content-Security-Policy": "What it may run and fetch: nothing from elsewhere.",
     "ETag": "The answer's version, for If-None-Match.",
     "Link": 'The next page: `<?…>; rel="next"`. Not there on the last one.',
     "Location": "Where the new resource is.",

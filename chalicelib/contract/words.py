@@ -66,6 +66,7 @@ class Answer:
     schema: Schema | None = None
     headers: tuple[str, ...] = ()
     media: str = JSON
+    others: tuple[str, ...] = ()  # media types that it may be of, too
 
 
 @dataclass(frozen=True, slots=True, eq=False)

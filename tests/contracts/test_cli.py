@@ -36,11 +36,13 @@ WITHOUT = {
     "healthz": ("for what watches the service", ""),
     "openapi": ("for tools that read OpenAPI", ""),
     "docs": ("for browsers", ""),
+    "page": ("for browsers", ""),
+    "asset": ("for browsers", ""),
     "refresh": ("every command does it by itself when its token has run out", "refresh"),
     **{
         one.name: ("for clients of the book API; commands ask the general route", "")
         for one in OPERATIONS.values()
-        if not one.path.startswith(("/v1/", "/healthz", "/docs", "/.well-known"))
+        if one.path != "/" and not one.path.startswith(("/v1/", "/healthz", "/docs", "/assets", "/.well-known"))
     },
 }
 UPLOAD = "upl_01M80FHFV747N9CXY8YY64K210"

@@ -1,0 +1,63 @@
+/**
+ * A request to the API, which lies where the page does, and how it may fail: `Problem`, what the API refuses, and
+ * `Offline`, nobody answered. `online` tells the latter of the whole page.
+ */
+import { signal } from "@preact/signals";
+import type { components } from "./contract";
+
+type Details = components["schemas"]["Problem"];
+
+/** Whether the last request was answered, by whomever. */
+export const online = signal(true);
+
+/** RFC 9457: a refusal with its stable code. `fields` has what is wrong by the place that is named. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly errors: NonNullable<Details["errors"]>;
+  readonly retryAfter: number | null;
+
+  constructor(status: number, details: Partial<Details>, retryAfter: number | null) {
+    super(details.detail ?? `The API answered ${status}.`);
+    this.status = status;
+    this.code = details.code ?? "unknown";
+    this.errors = details.errors ?? [];
+    this.retryAfter = retryAfter;
+  }
+
+  get fields(): Record<string, string> {
+    return Object.fromEntries(this.errors.flatMap((one) => (one.column ? [[one.column, one.detail]] : [])));
+  }
+}
+
+/** Nobody answered: the network is gone, or the service is. */
+export class Offline extends Error {
+  constructor() {
+    super("The service cannot be reached.");
+  }
+}
+
+/** The answer, also a refusal. Throws Offline, and AbortError where the caller has given up. */
+export async function send(path: string, request: RequestInit): Promise<Response> {
+  try {
+    const answer = await fetch(new URL(path, document.baseURI), { ...request, credentials: "same-origin" });
+    online.value = true;
+    return answer;
+  } catch (error) {
+    if (request.signal?.aborted) throw error;
+    online.value = false;
+    throw new Offline();
+  }
+}
+
+/** The refusal that an answer is. */
+export async function problemOf(answer: Response): Promise<Problem> {
+  const details = await answer.json().catch(() => ({}));
+  return new Problem(answer.status, details, seconds(answer));
+}
+
+/** How many seconds to wait before asking again, if the answer says so. */
+export function seconds(answer: Response): number | null {
+  const said = Number.parseInt(answer.headers.get("retry-after") ?? "", 10);
+  return Number.isNaN(said) ? null : said;
+}

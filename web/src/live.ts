@@ -1,0 +1,193 @@
+/**
+ * What is on the screen follows what the service knows: `usePoll` one resource, `usePages` a listing. Both ask with the
+ * ETag that they have, as often as the service says, not while nobody looks, and go on by themselves after the
+ * connection was lost; until then `error` is Offline and the last value stays.
+ */
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { type Answer, type Asked, api, ask, type Path } from "./api";
+import { Offline, Problem } from "./http";
+
+const LONGEST = 15; // seconds between tries while nobody answers
+
+export interface Polled<Value> {
+  value: Value | null;
+  error: Problem | Offline | null;
+  /** Ask now: something was done to it. */
+  refresh: () => void;
+}
+
+/** One resource. `every` is how many seconds to wait where the service does not say; null: then it has ended. */
+export function usePoll<P extends Path<"get">>(
+  path: P,
+  asked: Asked<"get", P>,
+  every: number | null = null,
+): Polled<Answer<"get", P>> {
+  const [value, setValue] = useState<Answer<"get", P> | null>(null);
+  const [error, setError] = useState<Problem | Offline | null>(null);
+  const wake = useRef(() => {});
+  const key = JSON.stringify([path, asked]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of what is asked
+  useEffect(() => {
+    setValue(null);
+    setError(null);
+    let etag: string | null = null;
+    return repeat(async (signal) => {
+      const reply = await ask("get", path, { ...asked, etag, signal });
+      if (signal.aborted) return null;
+      etag = reply.etag;
+      if (reply.value !== null) setValue(reply.value as Answer<"get", P>);
+      setError(null);
+      return reply.retryAfter ?? every;
+    }, setError, wake);
+  }, [key, every]);
+  return { value, error, refresh: useCallback(() => wake.current(), []) };
+}
+
+/**
+ * Do it at once and then again after as many seconds as it says (null: when woken), until the answer is called.
+ * A hidden page does not ask, and asks at once when it is shown or the network is back.
+ */
+function repeat(
+  act: (signal: AbortSignal) => Promise<number | null>,
+  failed: (error: Problem | Offline) => void,
+  wake: { current: () => void },
+): () => void {
+  const stop = new AbortController();
+  let timer = 0;
+  let tries = 0;
+  let running = false;
+  let again = false;
+  async function turn(): Promise<void> {
+    clearTimeout(timer);
+    again = running;
+    if (running || document.hidden || stop.signal.aborted) return;
+    running = true;
+    let wait: number | null = null;
+    try {
+      wait = await act(stop.signal);
+      tries = 0;
+    } catch (error) {
+      if (stop.signal.aborted) return;
+      wait = pause(error, tries++);
+      failed(error as Problem | Offline);
+    }
+    running = false;
+    if (again) turn();
+    else if (wait !== null) timer = setTimeout(turn, wait * 1000);
+  }
+  wake.current = turn;
+  addEventListener("online", turn, { signal: stop.signal });
+  document.addEventListener("visibilitychange", turn, { signal: stop.signal });
+  turn();
+  return () => {
+    stop.abort();
+    clearTimeout(timer);
+  };
+}
+
+/** Seconds until the next try, or null: trying again will not help. Throws what is no answer and no lack of one. */
+function pause(error: unknown, tries: number): number | null {
+  if (error instanceof Offline) return Math.min(2 ** tries, LONGEST);
+  if (!(error instanceof Problem)) throw error;
+  return error.retryAfter ?? (error.status >= 500 ? Math.min(2 ** tries, LONGEST) : null);
+}
+
+/** A listing's path, and an item of it. */
+type Listing = { [P in Path<"get">]: Answer<"get", P> extends { items: unknown[]; next_cursor: string | null } ? P : never }[Path<"get">];
+export type Item<P extends Listing> = Answer<"get", P> extends { items: (infer One)[] } ? One : never;
+
+export interface Pages<One> {
+  items: One[];
+  /** There are no further items. */
+  done: boolean;
+  loading: boolean;
+  error: Problem | Offline | null;
+  /** Fetch the next page; does nothing while one is on its way, or none is left. */
+  more: () => void;
+  /** Begin again with the first page. */
+  reload: () => void;
+}
+
+interface Following<One> {
+  /** What tells items apart, for `every`. */
+  key: (item: One) => string;
+  /** Look at the first page every so many seconds: new items come first, changed ones are replaced. */
+  every: number | null;
+}
+
+/** A listing, a page at a time: `more()` when the end of what is there comes into sight. */
+export function usePages<P extends Listing>(
+  path: P,
+  asked: Asked<"get", P>,
+  following?: Following<Item<P>>,
+): Pages<Item<P>> {
+  type Held = { items: Item<P>[]; cursor: string | null; begun: boolean };
+  const [held, setHeld] = useState<Held>({ items: [], cursor: null, begun: false });
+  const [error, setError] = useState<Problem | Offline | null>(null);
+  const [loading, setLoading] = useState(false);
+  const busy = useRef(false);
+  const wake = useRef(() => {});
+  const generation = useRef(0);
+  const asking = JSON.stringify([path, asked]);
+  const { key, every = null } = following ?? {};
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `asking` says all of what is asked
+  useEffect(() => {
+    const mine = ++generation.current;
+    setHeld({ items: [], cursor: null, begun: false });
+    setError(null);
+    setLoading(true);
+    let etag: string | null = null;
+    let first = true;
+    const end = repeat(async (signal) => {
+      const reply = await ask("get", path, { ...asked, etag, signal });
+      if (mine !== generation.current) return null;
+      etag = reply.etag;
+      const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
+      const fresh = first || !key;
+      if (page && fresh) setHeld({ items: page.items, cursor: page.next_cursor, begun: true });
+      else if (page && key) setHeld((old) => ({ ...old, items: merged(old.items, page.items, key) }));
+      first = false;
+      setLoading(false);
+      setError(null);
+      return every;
+    }, (failure) => {
+      setLoading(false);
+      setError(failure);
+    }, wake);
+    return () => {
+      generation.current++;
+      end();
+    };
+  }, [asking, every]);
+
+  async function more(): Promise<void> {
+    if (busy.current || held.cursor === null) return;
+    const mine = generation.current;
+    busy.current = true;
+    setLoading(true);
+    try {
+      const query = { ...asked.query, cursor: held.cursor };
+      const page = (await api.get(path, ...([{ ...asked, query }] as never))) as unknown as {
+        items: Item<P>[];
+        next_cursor: string | null;
+      };
+      if (mine !== generation.current) return;
+      setHeld((old) => ({ items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }));
+    } catch (failure) {
+      if (mine === generation.current) setError(failure as Problem | Offline);
+    } finally {
+      busy.current = false;
+      setLoading(false);
+    }
+  }
+
+  const { items, cursor, begun } = held;
+  return { items, done: begun && cursor === null, loading, error, more, reload: () => wake.current() };
+}
+
+function merged<One>(old: One[], first: One[], key: (item: One) => string): One[] {
+  const fresh = new Map(first.map((one) => [key(one), one]));
+  const known = new Set(old.map(key));
+  return [...first.filter((one) => !known.has(key(one))), ...old.map((one) => fresh.get(key(one)) ?? one)];
+}
