@@ -1,5 +1,7 @@
 import { defineConfig } from "vite";
 
+declare const process: { env: Record<string, string | undefined> };
+
 /** What `npm run dev` passes on: to the API that `source .rowmill/env` names. */
 const api = process.env.ROWMILL_API;
 

@@ -26,19 +26,22 @@ export function usePoll<P extends Path<"get">>(
   const [error, setError] = useState<Problem | Offline | null>(null);
   const wake = useRef(() => {});
   const key = JSON.stringify([path, asked]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of what is asked
   useEffect(() => {
     setValue(null);
     setError(null);
     let etag: string | null = null;
-    return repeat(async (signal) => {
-      const reply = await ask("get", path, { ...asked, etag, signal });
-      if (signal.aborted) return null;
-      etag = reply.etag;
-      if (reply.value !== null) setValue(reply.value as Answer<"get", P>);
-      setError(null);
-      return reply.retryAfter ?? every;
-    }, setError, wake);
+    return repeat(
+      async (signal) => {
+        const reply = await ask("get", path, { ...asked, etag, signal });
+        if (signal.aborted) return null;
+        etag = reply.etag;
+        if (reply.value !== null) setValue(reply.value as Answer<"get", P>);
+        setError(null);
+        return reply.retryAfter ?? every;
+      },
+      setError,
+      wake,
+    );
   }, [key, every]);
   return { value, error, refresh: useCallback(() => wake.current(), []) };
 }
@@ -93,7 +96,9 @@ function pause(error: unknown, tries: number): number | null {
 }
 
 /** A listing's path, and an item of it. */
-type Listing = { [P in Path<"get">]: Answer<"get", P> extends { items: unknown[]; next_cursor: string | null } ? P : never }[Path<"get">];
+type Listing = {
+  [P in Path<"get">]: Answer<"get", P> extends { items: unknown[]; next_cursor: string | null } ? P : never;
+}[Path<"get">];
 export type Item<P extends Listing> = Answer<"get", P> extends { items: (infer One)[] } ? One : never;
 
 export interface Pages<One> {
@@ -131,7 +136,6 @@ export function usePages<P extends Listing>(
   const asking = JSON.stringify([path, asked]);
   const { key, every = null } = following ?? {};
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `asking` says all of what is asked
   useEffect(() => {
     const mine = ++generation.current;
     setHeld({ items: [], cursor: null, begun: false });
@@ -139,22 +143,26 @@ export function usePages<P extends Listing>(
     setLoading(true);
     let etag: string | null = null;
     let first = true;
-    const end = repeat(async (signal) => {
-      const reply = await ask("get", path, { ...asked, etag, signal });
-      if (mine !== generation.current) return null;
-      etag = reply.etag;
-      const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
-      const fresh = first || !key;
-      if (page && fresh) setHeld({ items: page.items, cursor: page.next_cursor, begun: true });
-      else if (page && key) setHeld((old) => ({ ...old, items: merged(old.items, page.items, key) }));
-      first = false;
-      setLoading(false);
-      setError(null);
-      return every;
-    }, (failure) => {
-      setLoading(false);
-      setError(failure);
-    }, wake);
+    const end = repeat(
+      async (signal) => {
+        const reply = await ask("get", path, { ...asked, etag, signal });
+        if (mine !== generation.current) return null;
+        etag = reply.etag;
+        const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
+        const fresh = first || !key;
+        if (page && fresh) setHeld({ items: page.items, cursor: page.next_cursor, begun: true });
+        else if (page && key) setHeld((old) => ({ ...old, items: merged(old.items, page.items, key) }));
+        first = false;
+        setLoading(false);
+        setError(null);
+        return every;
+      },
+      (failure) => {
+        setLoading(false);
+        setError(failure);
+      },
+      wake,
+    );
     return () => {
       generation.current++;
       end();

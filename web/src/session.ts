@@ -65,7 +65,7 @@ function forget(): void {
   user.value = null;
 }
 
-function alone<Result>(act: () => Promise<Result>): Promise<Result> {
+async function alone(act: () => Promise<boolean>): Promise<boolean> {
   // Not there over plain HTTP to another machine, where browsers would not keep our cookies either.
-  return navigator.locks ? navigator.locks.request("rowmill.renewal", act) : act();
+  return navigator.locks ? await navigator.locks.request("rowmill.renewal", act) : act();
 }

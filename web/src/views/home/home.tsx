@@ -1,0 +1,138 @@
+/** What was uploaded, the newest first; a file that is dropped here is the next. */
+import { ago, bytes, count, exactly } from "../../format";
+import type { Item } from "../../live";
+import { usePages } from "../../live";
+import { go, href, route } from "../../router";
+import { Button } from "../../ui/button";
+import { Field } from "../../ui/field";
+import { Failure } from "../../ui/notice";
+import { STATES, State, type UploadState } from "../../ui/state";
+import { type Column, Table } from "../../ui/table";
+
+type Upload = Item<"/v1/uploads">;
+
+const COLUMNS: Column<Upload>[] = [
+  {
+    key: "file",
+    title: "File",
+    width: 11,
+    grow: 3,
+    cell: (one) => (
+      <a class="main" href={href(`/uploads/${one.id}`)} title={one.filename}>
+        {one.filename}
+      </a>
+    ),
+  },
+  { key: "dataset", title: "Dataset", width: 7, grow: 2, wide: true, cell: (one) => one.dataset },
+  { key: "state", title: "State", width: 8, grow: 2, cell: (one) => <State of={one.state} /> },
+  {
+    key: "rows",
+    title: "Rows",
+    width: 6,
+    end: true,
+    wide: true,
+    cell: (one) => (one.rows_total === null ? "–" : count(one.rows_total)),
+  },
+  {
+    key: "rejected",
+    title: "Rejected",
+    width: 6,
+    end: true,
+    wide: true,
+    cell: (one) => (one.rejected ? count(one.rejected) : "–"),
+  },
+  { key: "size", title: "Size", width: 5, end: true, wide: true, cell: (one) => bytes(one.bytes_total) },
+  {
+    key: "when",
+    title: "Started",
+    width: 8,
+    wide: true,
+    end: true,
+    cell: (one) => (
+      <time dateTime={one.created_at} title={exactly(one.created_at)}>
+        {ago(one.created_at)}
+      </time>
+    ),
+  },
+];
+
+export default function Home() {
+  const { query } = route.value;
+  const state = (query.get("state") ?? "") as UploadState | "";
+  const dataset = query.get("dataset") ?? "";
+  const asked = { query: { limit: 200, ...(state && { state }), ...(dataset && { dataset }) } };
+  const { items, done, loading, error, more } = usePages("/v1/uploads", asked, { key: (one) => one.id, every: 5 });
+  const filter = (change: { state?: string; dataset?: string }) => go("/", { state, dataset, ...change }, true);
+  return (
+    <section class="view">
+      <div class="title">
+        <h1>Uploads</h1>
+        <div class="filters">
+          <Field label="State" quiet>
+            <select value={state} onChange={(event) => filter({ state: event.currentTarget.value })}>
+              <option value="">Every state</option>
+              {Object.entries(STATES).map(([name, [words]]) => (
+                <option key={name} value={name}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Datasets value={dataset} onChange={(name) => filter({ dataset: name })} />
+        </div>
+      </div>
+      <Failure error={error} title="The uploads could not be listed." />
+      <Table
+        label="Uploads"
+        rows={items}
+        columns={COLUMNS}
+        id={(one) => one.id}
+        rowHeight={52}
+        onEnd={more}
+        onOpen={(one) => go(`/uploads/${one.id}`)}
+        empty={loading || error ? " " : <Nothing filtered={Boolean(state || dataset)} />}
+      />
+      {items.length > 0 && (
+        <p class="quiet count">
+          {count(items.length)}
+          {done ? "" : "+"} shown
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Datasets({ value, onChange }: { value: string; onChange: (name: string) => void }) {
+  const { items } = usePages("/v1/datasets", { query: { limit: 1000 } });
+  const names = items.map((one) => one.name);
+  return (
+    <Field label="Dataset" quiet>
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        <option value="">Every dataset</option>
+        {value && !names.includes(value) && <option value={value}>{value}</option>}
+        {names.map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </Field>
+  );
+}
+
+function Nothing({ filtered }: { filtered: boolean }) {
+  if (filtered) {
+    return (
+      <>
+        <h2>No such upload</h2>
+        <Button onClick={() => go("/", {}, true)}>Show all of them</Button>
+      </>
+    );
+  }
+  return (
+    <>
+      <h2>No uploads yet</h2>
+      <p class="quiet">They are listed here, the newest first.</p>
+    </>
+  );
+}
