@@ -4,7 +4,13 @@ BIN := .venv/bin
 READY := .venv/ready
 LOCALSTACK := .venv-localstack
 
-.PHONY: help demo test test-localstack check campaign fuzz-api bench bench-peers load up down deploy clean
+# The page wants Node; without it everything else works. What is installed is said by .ready, which npm knows nothing of.
+NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null
+PAGE := chalicelib/web/index.html
+TYPES := web/src/contract.d.ts
+PACKAGES := web/node_modules/.ready
+
+.PHONY: help demo test test-localstack check web page chromium campaign fuzz-api bench bench-peers load up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +20,7 @@ help:
 	@echo "make test   checks and every test this machine can run"
 	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
 	@echo "make check  format, lint, types, import order"
+	@echo "make web    build the page from web/; needs Node 20.19; make up and make test do it by themselves"
 	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
 	@echo "make bench-peers   the load beside psql, pgloader, dlt, Celery and others, briefly; installs those first"
 	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files; POLLERS=500"
@@ -30,7 +37,7 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 demo: $(READY)
 	@$(BIN)/python -m infra.demo
 
-up: $(READY)
+up: $(READY) page
 	@$(BIN)/python -m infra.local up
 
 down: $(READY)
@@ -41,9 +48,36 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@if $(NODE) && $(MAKE) --no-print-directory $(PACKAGES); then \
+		$(MAKE) --no-print-directory $(TYPES) && cd web && npm run --silent check; \
+	else echo "web/ is not checked: that needs Node 20.19 and its packages"; fi
 
-test: check
+test: check page chromium
 	@$(BIN)/python -m pytest -n 2
+
+$(PACKAGES): web/package-lock.json
+	@echo "installing into web/node_modules"
+	@cd web && npm ci --silent && touch node_modules/.ready
+
+web/openapi.json: $(READY) $(wildcard chalicelib/contract/*.py)
+	@$(BIN)/python -c 'from chalicelib.contract.document import text; print(text())' > $@
+
+$(TYPES): web/openapi.json $(PACKAGES)
+	@cd web && npm run --silent types > /dev/null && touch src/contract.d.ts
+
+$(PAGE): $(TYPES) $(shell find web -path web/node_modules -prune -o -type f -print)
+	@cd web && npm run --silent build -- --logLevel warn && touch ../$(PAGE)
+
+web: $(PAGE)
+
+page: $(READY)
+	@if $(NODE) && $(MAKE) --no-print-directory $(PACKAGES); then $(MAKE) --no-print-directory web; \
+	else echo "the page is not built: that needs Node 20.19 and its packages"; fi
+
+chromium:
+	@command -v chromium > /dev/null || [ ! -e $(PAGE) ] || { [ "$$(id -u)" = 0 ] && apt-get -qq update \
+		&& apt-get -qq install -y --no-install-recommends chromium > /dev/null; } \
+		|| echo "no Chromium: the tests of the page are skipped"
 
 fuzz-api: $(READY)
 	@EXAMPLES=$(or $(EXAMPLES),50) SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/journey/test_any_request.py -rP
@@ -76,4 +110,5 @@ test-localstack: $(READY) $(LOCALSTACK)/ready
 	@$(BIN)/python -m pytest tests/localstack/smoke.py
 
 clean: down
+	@rm -rf web/node_modules chalicelib/web $(TYPES) web/openapi.json
 	@rm -rf .venv .venv-peers $(LOCALSTACK) .rowmill

@@ -6,10 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from tests.journey.conftest import Cloud
 
 os.environ.update(
     AWS_ACCESS_KEY_ID="test",
@@ -27,7 +31,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What starts embedded clouds goes to one of the two processes of `make test`, one cloud after the other.
-CLOUDS = ("journey/", "faults/test_campaign.py", "faults/test_many_accounts.py", "contracts/test_embedded_cloud.py")
+CLOUDS = (
+    "journey/",
+    "page/",
+    "faults/test_campaign.py",
+    "faults/test_many_accounts.py",
+    "contracts/test_embedded_cloud.py",
+)
 
 
 class OneCloudAtATime(LoadScopeScheduling):
@@ -55,3 +65,13 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with instance.running(folder, deployed=False) as here:
         migrate(here.database_url)
         yield here.database_url
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One deployed embedded cloud, for the journey's tests and the page's."""
+    from infra.local import instance
+    from tests.journey.conftest import Cloud
+
+    with instance.running(tmp_path_factory.mktemp("journey")) as here:
+        yield Cloud(here)

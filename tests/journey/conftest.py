@@ -23,7 +23,7 @@ import pytest
 from rowmill_client import TERMINAL, Patience, Rowmill, Upload
 
 from bench.campaign.rig import STRIKE
-from infra.local import cloud, instance
+from infra.local import cloud
 from infra.local.processes import caller
 from infra.local.record import Instance
 from tests import held
@@ -54,12 +54,6 @@ def contract(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(httpx.Client, "send", sent)
-
-
-@pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with instance.running(tmp_path_factory.mktemp("journey")) as here:
-        yield Cloud(here)
 
 
 @pytest.fixture

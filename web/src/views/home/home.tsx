@@ -78,7 +78,7 @@ export default function Home() {
               ))}
             </select>
           </Field>
-          <Datasets value={dataset} onChange={(name) => filter({ dataset: name })} />
+          <Datasets value={dataset} seen={items.map((one) => one.dataset)} onChange={(name) => filter({ dataset: name })} />
         </div>
       </div>
       <Failure error={error} title="The uploads could not be listed." />
@@ -102,14 +102,20 @@ export default function Home() {
   );
 }
 
-function Datasets({ value, onChange }: { value: string; onChange: (name: string) => void }) {
+interface Choosing {
+  value: string;
+  /** Names that are on the page already: some may be newer than the list. */
+  seen: string[];
+  onChange: (name: string) => void;
+}
+
+function Datasets({ value, seen, onChange }: Choosing) {
   const { items } = usePages("/v1/datasets", { query: { limit: 1000 } });
-  const names = items.map((one) => one.name);
+  const names = [...new Set([...items.map((one) => one.name), ...seen, value])].filter(Boolean).sort();
   return (
     <Field label="Dataset" quiet>
       <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
         <option value="">Every dataset</option>
-        {value && !names.includes(value) && <option value={value}>{value}</option>}
         {names.map((name) => (
           <option key={name} value={name}>
             {name}

@@ -1,0 +1,143 @@
+"""What is around every view: the way in and out, the list of uploads, what the page is made of."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from chalicelib import webpage
+from tests.journey.conftest import Cloud, people
+from tests.page.conftest import (
+    PASSWORD,
+    PHONE,
+    WIDE,
+    assert_accessible,
+    assert_fits,
+    signed_in,
+    uploaded,
+    visiting,
+)
+
+HOSTILE = '"><img src=x onerror=alert(1)>.csv'
+
+
+def test_signing_up_leads_home_and_out_and_in_again(page: Page) -> None:
+    name = signed_in(page)
+    expect(page.get_by_text("No uploads yet")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Uploads", exact=True)).to_be_visible()
+    page.reload()
+    expect(page.get_by_text(name)).to_be_visible()
+
+
+def test_a_wrong_password_is_told_at_the_form(page: Page) -> None:
+    page.get_by_label("Username").fill("nobody-here")
+    page.get_by_label("Password").fill("not this one")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_a_name_that_is_taken_and_a_short_password_are_told_at_their_fields(page: Page) -> None:
+    name = signed_in(page)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Create an account").click()
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.get_by_label("Username")).to_have_attribute("aria-invalid", "true")
+
+
+def test_two_people_do_not_see_each_others_uploads(page: Page, browser: Browser, deployed: Cloud) -> None:
+    signed_in(page)
+    uploaded(page, people(3), filename="mine.csv")
+    page.reload()
+    expect(page.get_by_role("link", name="mine.csv")).to_be_visible()
+    with visiting(browser, deployed) as other:
+        signed_in(other)
+        expect(other.get_by_text("No uploads yet")).to_be_visible()
+        expect(other.get_by_role("link", name="mine.csv")).to_have_count(0)
+
+
+def test_a_hostile_file_name_is_shown_as_text(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(3), filename=HOSTILE)
+    page.reload()
+    expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+    expect(page.locator("img[src=x]")).to_have_count(0)
+
+
+def test_uploads_are_filtered_by_state_and_dataset(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(3), filename="whole.csv")
+    uploaded(page, people(3) + b"x,y\n", "others", filename="partly.csv")
+    page.get_by_label("State").select_option("completed")
+    expect(page.get_by_role("link", name="whole.csv")).to_be_visible()
+    expect(page.get_by_role("link", name="partly.csv")).to_have_count(0)
+    page.get_by_label("State").select_option("")
+    page.get_by_label("Dataset").select_option("others")
+    expect(page.get_by_role("link", name="partly.csv")).to_be_visible()
+    expect(page.get_by_role("link", name="whole.csv")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_label("Dataset")).to_have_value("others")
+
+
+@pytest.mark.parametrize("viewport", [PHONE, WIDE], ids=["phone", "wide"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_signing_in_and_the_list_are_accessible(browser: Browser, deployed: Cloud, viewport: Any, colours: Any) -> None:
+    with visiting(browser, deployed, viewport=viewport, color_scheme=colours) as page:
+        assert_accessible(page)
+        assert_fits(page)
+        signed_in(page)
+        assert_accessible(page)
+        uploaded(
+            page, people(3) + b"x,y\n", filename="a file with quite a long name, of which a phone shows a part.csv"
+        )
+        page.reload()
+        expect(page.get_by_role("link", name="a file")).to_be_visible()
+        assert_accessible(page)
+        assert_fits(page)
+
+
+def test_the_list_is_gone_through_by_the_keyboard(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(3), filename="first.csv")
+    uploaded(page, people(4), filename="second.csv")
+    page.reload()
+    expect(page.get_by_role("link", name="second.csv")).to_be_visible()
+    page.get_by_role("grid").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("[aria-selected=true]")).to_contain_text("first.csv")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/uploads/upl_"))
+
+
+def test_the_first_load_is_small(page: Page, deployed: Cloud) -> None:
+    """Of all that is fetched until the list of uploads is there, compressed."""
+    fetched: list[str] = []
+    page.on("response", lambda answer: fetched.append(answer.url))
+    page.reload()
+    signed_in(page)
+    ours = {url for url in fetched if "/v1/" not in url.removeprefix(deployed.instance.api_url)}
+    assert len(ours) >= 4
+    assert sum(len(gzip.compress(httpx.get(url).content)) for url in ours) <= 200_000
+
+
+def test_no_script_but_the_pages_own_runs(deployed: Cloud) -> None:
+    answer = httpx.get(f"{deployed.instance.api_url}/")
+    policy = dict(one.split(" ", 1) for one in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert deployed.instance.endpoint in policy["connect-src"] or "127.0.0.1" in policy["connect-src"]
+    assert "<style" not in webpage.index()
