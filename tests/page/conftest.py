@@ -91,6 +91,11 @@ def signed_in(page: Page) -> str:
     return name
 
 
+def go(page: Page, path: str) -> None:
+    """Go to a view, such as `/settings`, as its link does."""
+    page.evaluate("path => { location.hash = path; }", path)
+
+
 def call(page: Page, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """Ask the API as the page does, by its cookies; `path` is such as `v1/uploads`. Fails where that is refused."""
     status, text = page.evaluate(

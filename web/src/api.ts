@@ -61,9 +61,10 @@ export async function ask<M extends Method, P extends Path<M>>(
   let answer = await send(address, request);
   if (answer.status === 401 && (await renew(began))) answer = await send(address, request);
   if (!answer.ok && answer.status !== 304) throw await problemOf(answer);
+  const isEmpty = answer.status === 304 || answer.status === 204; // whatever type a gateway says it is of
   const isJson = answer.headers.get("content-type")?.startsWith("application/json");
   return {
-    value: answer.status !== 304 && isJson ? await answer.json() : null,
+    value: !isEmpty && isJson ? await answer.json() : null,
     status: answer.status,
     etag: answer.headers.get("etag"),
     retryAfter: seconds(answer),
@@ -87,7 +88,10 @@ export function locate(path: string, names: object | undefined, query: object | 
   const filled = path.replace(/\{(\w+)\}/g, (_, name) =>
     encodeURIComponent(String((names as Record<string, unknown>)[name])),
   );
-  const pairs = Object.entries(query ?? {}).flatMap(([name, one]) => (one == null ? [] : [[name, String(one)]]));
+  const { further, ...named } = (query ?? {}) as { further?: object }; // `age.gte` and its like, as `further` has them
+  const pairs = Object.entries({ ...named, ...further }).flatMap(([name, one]) =>
+    one == null ? [] : [[name, String(one)]],
+  );
   const search = new URLSearchParams(pairs).toString();
   return filled.slice(1) + (search ? `?${search}` : "");
 }

@@ -9,6 +9,8 @@ import { Mark } from "./ui/mark";
 
 const PLACES: [href: string, words: string, isHere: (path: string) => boolean][] = [
   ["#/", "Uploads", (path) => path === "/" || path.startsWith("/uploads")],
+  ["#/datasets", "Datasets", (path) => path.startsWith("/datasets")],
+  ["#/settings", "Settings", (path) => path === "/settings"],
 ];
 
 export function Frame({ children }: { children: ComponentChildren }) {

@@ -14,7 +14,12 @@ export interface Params {
 type View = ComponentType<Params>;
 type Entry = [pattern: string, title: string, load: () => Promise<{ default: View }>];
 
-const VIEWS: Entry[] = [["/", "Uploads", () => import("./views/home/home")]];
+const VIEWS: Entry[] = [
+  ["/", "Uploads", () => import("./views/home/home")],
+  ["/datasets", "Datasets", () => import("./views/data/datasets")],
+  ["/datasets/:name", "Rows", () => import("./views/data/rows")],
+  ["/settings", "Settings", () => import("./views/settings/settings")],
+];
 
 const fetched = new Map<string, View>();
 

@@ -15,7 +15,7 @@ export const STATES: Record<UploadState, [words: string, tone: Tone]> = {
   needs_review: ["Needs a look", "mixed"],
   canceling: ["Canceling", "busy"],
   completed: ["Completed", "good"],
-  completed_with_errors: ["Completed, some rejected", "mixed"],
+  completed_with_errors: ["Some rejected", "mixed"],
   failed: ["Failed", "bad"],
   canceled: ["Canceled", "idle"],
   expired: ["Expired", "idle"],

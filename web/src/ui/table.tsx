@@ -32,7 +32,7 @@ interface Props<Row> {
   /** The end of what is here comes into sight. */
   onEnd?: () => void;
   onOpen?: (row: Row, place: number) => void;
-  /** What is shown instead of no rows. */
+  /** What is shown instead of no rows; nothing while it is not known whether there are any. */
   empty?: ComponentChildren;
 }
 
@@ -54,7 +54,14 @@ export function Table<Row>(props: Props<Row>) {
     const watcher = new ResizeObserver(([seen]) => seen && setRoom(Math.ceil(seen.contentRect.height / rowHeight) + 1));
     if (box.current) watcher.observe(box.current);
     return () => watcher.disconnect();
-  }, [rowHeight]);
+  }, [rowHeight, rows.length > 0]);
+  useLayoutEffect(() => {
+    // Another list begins at its top, wherever this one was.
+    if (rows.length) return;
+    setFirst(0);
+    setActive(0);
+    if (box.current) box.current.scrollTop = 0;
+  }, [rows.length]);
   useEffect(() => {
     if (rows.length && last >= rows.length) onEnd?.();
   }, [last, rows.length]);

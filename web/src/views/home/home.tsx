@@ -78,7 +78,11 @@ export default function Home() {
               ))}
             </select>
           </Field>
-          <Datasets value={dataset} seen={items.map((one) => one.dataset)} onChange={(name) => filter({ dataset: name })} />
+          <Datasets
+            value={dataset}
+            seen={items.map((one) => one.dataset)}
+            onChange={(name) => filter({ dataset: name })}
+          />
         </div>
       </div>
       <Failure error={error} title="The uploads could not be listed." />
@@ -90,7 +94,7 @@ export default function Home() {
         rowHeight={52}
         onEnd={more}
         onOpen={(one) => go(`/uploads/${one.id}`)}
-        empty={loading || error ? " " : <Nothing filtered={Boolean(state || dataset)} />}
+        empty={loading || error ? null : <Nothing filtered={Boolean(state || dataset)} />}
       />
       {items.length > 0 && (
         <p class="quiet count">

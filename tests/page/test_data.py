@@ -1,0 +1,140 @@
+"""Datasets and their rows, and the settings, as people use them on the page."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journey.conftest import Cloud, people
+from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, go, signed_in, uploaded, visiting
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def png() -> bytes:
+    """A picture of one black pixel."""
+
+    def part(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0\0")) + part(b"IEND", b"")
+
+
+def test_a_book_is_made_given_a_picture_changed_and_deleted(page: Page) -> None:
+    signed_in(page)
+    go(page, "/datasets")
+    page.get_by_role("button", name="Make the dataset books").click()
+    page.get_by_role("button", name="Add a row").click()
+    assert_accessible(page)
+    page.get_by_label("title").fill("Dracula")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_label("author")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("author").fill(HOSTILE)
+    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("row").filter(has_text="Dracula").click()
+    page.get_by_label("Choose a picture").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
+    picture = page.get_by_role("img", name="Of this row")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
+    assert_accessible(page)
+    page.get_by_label("author").fill("Bram Stoker")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("row").filter(has_text="Bram Stoker")).to_be_visible()
+    page.get_by_role("row").filter(has_text="Dracula").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete this row").click()
+    expect(page.get_by_role("heading", name="No rows yet")).to_be_visible()
+
+
+def test_an_email_that_is_none_or_there_already_is_told_at_its_field(page: Page) -> None:
+    signed_in(page)
+    go(page, "/datasets")
+    page.get_by_role("button", name="Make the dataset contacts").click()
+    for email, is_wrong in (("", True), ("no address", True), ("a@example.com", False), ("a@example.com", True)):
+        page.get_by_role("button", name="Add a row").click()
+        page.get_by_label("email").fill(email)
+        page.get_by_role("button", name="Add it").click()
+        if is_wrong:
+            expect(page.get_by_label("email")).to_have_attribute("aria-invalid", "true")
+            expect(page.get_by_role("dialog").get_by_role("alert")).to_have_count(1)
+            page.get_by_role("button", name="Close").click()
+        else:
+            expect(page.get_by_role("row").filter(has_text=email)).to_be_visible()
+
+
+def test_rows_are_paged_sorted_and_filtered(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(900))
+    go(page, "/datasets/people")
+    grid = page.get_by_role("grid")
+    expect(grid.get_by_role("row").nth(1)).to_contain_text("name 1")
+    grid.focus()
+    for _ in range(5):  # each time to the end of what has come
+        page.keyboard.press("End")
+        page.wait_for_timeout(150)
+    expect(grid.get_by_text("name 900", exact=True)).to_be_visible()
+    assert grid.get_by_role("row").count() < 80
+    page.get_by_role("button", name="id").click()
+    page.get_by_role("button", name="id").click()
+    expect(grid.get_by_role("row").nth(1)).to_contain_text("name 900")
+    page.get_by_label("Condition").select_option("lte")
+    page.get_by_label("Value").fill("2")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_text("2 rows")).to_be_visible()
+    page.get_by_label("Value").fill("none")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_a_dataset_is_deleted_once_its_name_is_typed(page: Page) -> None:
+    signed_in(page)
+    call(page, "PUT", "v1/datasets/gone", {"fields": [{"name": HOSTILE}]})
+    go(page, "/datasets/gone")
+    expect(page.get_by_role("heading", name="No rows yet")).to_be_visible()
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_role("button", name="Delete the dataset")).to_be_disabled()
+    page.get_by_label("Type gone").fill("gone")
+    page.get_by_role("button", name="Delete the dataset").click()
+    expect(page.get_by_role("heading", name="No datasets yet")).to_be_visible()
+
+
+def test_webhooks_and_keys_are_made_and_taken_away(page: Page, deployed: Cloud) -> None:
+    signed_in(page)
+    go(page, "/settings")
+    page.get_by_role("button", name="Add a webhook").click()
+    page.get_by_label("Address").fill("http://127.0.0.1:9999/hook")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+    with deployed.configured("api", ROWMILL_WEBHOOK_PRIVATE="1"):
+        page.get_by_role("button", name="Add it").click()
+        expect(page.locator("code.secret")).to_contain_text("whsec_")
+    expect(page.locator("code.secret")).to_contain_text("whsec_")
+    assert_accessible(page)
+    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="Ping http").click()
+    expect(page.get_by_text("webhook.ping")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Delete http").click()
+    expect(page.get_by_text("Nobody is told")).to_be_visible()
+    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name").fill(HOSTILE)
+    page.get_by_role("button", name="Make it").click()
+    expect(page.locator("code.secret")).to_be_visible()
+    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name=f"Delete {HOSTILE}").click()
+    expect(page.get_by_text("No program has a key")).to_be_visible()
+
+
+def test_data_and_settings_are_accessible_on_a_phone_in_the_dark(browser: Browser, deployed: Cloud) -> None:
+    with visiting(browser, deployed, viewport=PHONE, color_scheme="dark") as page:
+        signed_in(page)
+        uploaded(page, people(30))
+        for path, heading in (("/datasets", "Datasets"), ("/datasets/people", "people"), ("/settings", "Settings")):
+            go(page, path)
+            expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+            assert_accessible(page)
+            assert_fits(page)
