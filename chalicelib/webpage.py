@@ -47,9 +47,9 @@ def index(built: Path = BUILT) -> str:
     return file.read_text() if file.exists() else _UNBUILT
 
 
-def asset(name: str) -> Asset:
+def asset(name: str, built: Path = BUILT) -> Asset:
     """Raises Refused `asset_not_found` (404)."""
-    found = assets().get(name)
+    found = assets(built).get(name)
     if found is None:
         raise Refused("asset_not_found", "The page has no such file.", status=404)
     return found
@@ -62,9 +62,9 @@ def assets(built: Path = BUILT) -> Mapping[str, Asset]:
     return {one.name: Asset(one.read_text(), MEDIA[one.suffix]) for one in found if one.suffix in MEDIA}
 
 
-def policy(storage: Iterable[str]) -> str:
+def policy(storage: Iterable[str], built: Path = BUILT) -> str:
     """The Content-Security-Policy: nothing but the page's own files, the API, and the storage that files go to."""
-    if index() is _UNBUILT:
+    if index(built) is _UNBUILT:
         digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
         return f"default-src 'none'; style-src 'sha256-{digest}'; {_NEVER}"
     where = " ".join(["'self'", *sorted(storage)])

@@ -63,6 +63,7 @@ def _describe(found: Instance, state: str) -> None:
     lines = {
         "endpoint": found.endpoint,
         "database": found.database_url,
+        "page": f"{found.api_url}/" if found.api_url else "",
         "api": found.api_url,
         "account": f"{found.username} / {found.password}" if found.username else "",
         "logs": f"{_short(place.cloud_log)} {_short(place.postgres_log)}",

@@ -29,6 +29,7 @@ PROMISED_TARGETS = {
     "load",
     "campaign",
     "fuzz-api",
+    "web",
 }
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|OIDC_[A-Z]+|DATABASE_URL|(JWT|WEBHOOK|RECEIPT)_SECRET|RECEIPT_KEYS")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
