@@ -9,6 +9,7 @@ import { Mark } from "./ui/mark";
 
 const PLACES: [href: string, words: string, isHere: (path: string) => boolean][] = [
   ["#/", "Uploads", (path) => path === "/" || path.startsWith("/uploads")],
+  ["#/upload", "Upload", (path) => path === "/upload"],
   ["#/datasets", "Datasets", (path) => path.startsWith("/datasets")],
   ["#/settings", "Settings", (path) => path === "/settings"],
 ];

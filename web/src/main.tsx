@@ -16,6 +16,7 @@ type Entry = [pattern: string, title: string, load: () => Promise<{ default: Vie
 
 const VIEWS: Entry[] = [
   ["/", "Uploads", () => import("./views/home/home")],
+  ["/upload", "Upload", () => import("./views/upload/upload")],
   ["/datasets", "Datasets", () => import("./views/data/datasets")],
   ["/datasets/:name", "Rows", () => import("./views/data/rows")],
   ["/settings", "Settings", () => import("./views/settings/settings")],

@@ -1,0 +1,346 @@
+"""Files sent from the page: chosen, described, sent whole or in parts, cut off and gone on with."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
+
+from tests.journey.conftest import PEOPLE, Cloud, people
+from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, ended, signed_in, visiting
+
+PART = 40_000
+LARGE = people(6000, padding=30)  # seven parts
+CONTACTS = b"email,name,phone\nada@example.org,Ada Lovelace,+44 20 7946 0001\ngrace@example.org,Grace Hopper,\n"
+PARTS = re.compile(r"partNumber=(\d+)")
+# What a browser gives of a dropped file: a handle, here of a file in its own storage, kept where the page keeps it.
+HANDED = """async (text) => {
+    const root = await navigator.storage.getDirectory();
+    const handle = await root.getFileHandle("people.csv", { create: true });
+    const stream = await handle.createWritable();
+    await stream.write(text);
+    await stream.close();
+    const done = (request) => new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });
+    const database = await done(indexedDB.open("rowmill", 1));
+    const store = database.transaction("uploads", "readwrite").objectStore("uploads");
+    const [kept] = await done(store.getAll());
+    await done(store.put({ ...kept, handle }));
+    database.close();
+}"""
+EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+
+
+def payload(body: bytes, name: str = "people.csv") -> FilePayload:
+    return {"name": name, "mimeType": "text/csv", "buffer": body}
+
+
+def choose(page: Page, *files: FilePayload) -> None:
+    """Go to where files are sent from, and choose these."""
+    page.evaluate("location.hash = '#/upload'")
+    page.get_by_label("Choose files").set_input_files(files)
+
+
+def send(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Upload")).click()
+
+
+def followed(page: Page) -> str:
+    """The upload whose view the page has gone to."""
+    expect(page).to_have_url(re.compile(r"#/uploads/upl_\w{26}$"))
+    return page.url.rsplit("/", 1)[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts_of_40_kb(deployed: Cloud) -> Iterator[None]:
+    with deployed.in_parts_above(PART):
+        yield
+
+
+@pytest.fixture
+def owner(page: Page) -> Page:
+    """Somebody who is signed in and has a dataset `people`."""
+    signed_in(page)
+    call(page, "PUT", "v1/datasets/people", PEOPLE)
+    return page
+
+
+def test_a_new_account_has_its_contacts_loaded_in_three_clicks(page: Page) -> None:
+    signed_in(page)
+    page.get_by_role("link", name="Upload", exact=True).first.click()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("Choose files").click()
+    chooser.value.set_files([payload(CONTACTS, "contacts.csv")])
+    expect(page.get_by_label("Dataset")).to_have_value("template contacts")
+    send(page)
+    upload = call(page, "GET", f"v1/uploads/{ended(page, followed(page))}")
+    assert (upload["state"], upload["loaded"], upload["dataset"]) == ("completed", 2, "contacts")
+    assert len(call(page, "GET", "v1/datasets/contacts/rows")["items"]) == 2
+
+
+def test_a_file_makes_a_dataset_that_is_looked_over_first(page: Page) -> None:
+    signed_in(page)
+    choose(page, payload(b"id;plz;since\n1;10115;2024-01-31\n2;20095;2024-02-29\n", "Orte 2024.csv"))
+    expect(page.get_by_label("Its name")).to_have_value("orte_2024")
+    send(page)
+    expect(page.get_by_role("heading", name="orte_2024")).to_be_visible()
+    expect(page.get_by_label("Between cells")).to_contain_text("found: semicolon")
+    expect(page.get_by_label("Type of plz")).to_have_value("integer")
+    expect(page.get_by_role("cell", name="2024-02-29")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_label("Type of plz").select_option("text")
+    page.get_by_label("since: Required").uncheck()
+    page.get_by_label("id: Key").check()
+    page.get_by_label("Rows of later files").select_option("upsert")
+    page.get_by_role("button", name="Make the dataset and load").click()
+    assert call(page, "GET", f"v1/uploads/{ended(page, followed(page))}")["loaded"] == 2
+    made = call(page, "GET", "v1/datasets/orte_2024")
+    fields = {field["name"]: field for field in made["schema"]["fields"]}
+    assert (made["mode"], made["schema"]["primaryKey"], fields["plz"]["type"]) == ("upsert", ["id"], "string")
+    assert "required" not in fields["since"].get("constraints", {})
+    assert fields["plz"]["constraints"] == {"required": True}
+
+
+def test_a_file_that_was_read_wrong_is_sent_and_read_again(page: Page) -> None:
+    signed_in(page)
+    choose(page, payload("name;stadt;preis\nJürgen;Köln;1,50\n".encode("latin-1"), "orte.csv"))
+    send(page)
+    expect(page.get_by_role("heading", name="orte", exact=True)).to_be_visible()
+    page.get_by_label("Encoding").select_option("latin-1")
+    page.get_by_label("Decimals after").select_option("a comma: 1,5")
+    expect(page.get_by_role("button", name="Make the dataset and load")).to_be_disabled()
+    page.get_by_role("button", name="Send and read it again").click()
+    expect(page.get_by_label("Encoding")).to_contain_text("found: latin-1")
+    expect(page.get_by_label("Type of preis")).to_have_value("number")
+    expect(page.get_by_role("cell", name="Köln")).to_be_visible()
+
+
+def test_columns_with_other_names_are_matched_by_hand_and_offered_what_they_are_like(owner: Page) -> None:
+    choose(owner, payload(b"ID,full name,note\n1,Ada,x\n", "other.csv"))
+    owner.get_by_label("Dataset").select_option("dataset people")
+    send(owner)
+    expect(owner.get_by_text("Choose its field, or leave the column out.")).to_have_count(2)
+    expect(owner.get_by_text("full name is like name")).to_be_visible()
+    assert_accessible(owner)
+    owner.get_by_role("button", name="Match it").click()
+    owner.get_by_label("note").select_option("Leave this column out")
+    send(owner)
+    upload = call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")
+    assert (upload["state"], upload["loaded"]) == ("completed", 1)
+    assert [one["field"] for one in upload["mapping"]] == ["id", "name", None]
+
+
+def test_options_are_sent_as_they_are_chosen(owner: Page) -> None:
+    choose(owner, payload(people(3)))
+    owner.get_by_text("Options", exact=True).click()
+    owner.get_by_label("Rows that are there already").select_option("upsert")
+    owner.get_by_label("Only check").check()
+    owner.get_by_label("All or nothing").check()
+    owner.get_by_label("Most rejected rows").fill("5")
+    owner.get_by_label("Refuse a file that was sent before").uncheck()
+    owner.get_by_label("Between cells").select_option("comma ,")
+    send(owner)
+    upload = call(owner, "GET", f"v1/uploads/{followed(owner)}")
+    assert upload["mode"] == "upsert"
+    wanted = {"validate_only": True, "on_error": "abort", "max_errors": 5, "dialect": {"delimiter": ","}}
+    assert upload["options"].items() >= wanted.items()
+    assert "on_duplicate_file" not in upload["options"]
+
+
+def test_the_same_file_is_told_and_sent_again_if_somebody_insists(owner: Page) -> None:
+    choose(owner, payload(people(2)))
+    send(owner)
+    first = ended(owner, followed(owner))
+    choose(owner, payload(people(2)))
+    send(owner)
+    expect(owner.get_by_role("link", name="To the earlier upload")).to_have_attribute("href", f"#/uploads/{first}")
+    owner.get_by_role("button", name="Send anyway").click()
+    assert followed(owner) != first
+
+
+def test_several_files_are_sent_in_turn_each_with_its_progress(owner: Page) -> None:
+    owner.evaluate("location.hash = '#/upload'")
+    dropped = owner.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const [name, text] of Object.entries(files)) transfer.items.add(new File([text], name));
+            return transfer;
+        }""",
+        {"one.csv": "id,name\n1,Ada\n2,Bob\n", "two.csv": "id,name\n7,Eve\n", "3.csv": "id,name\n8,Joe\n"},
+    )
+    owner.get_by_role("group", name="Files to send").dispatch_event("drop", {"dataTransfer": dropped})
+    owner.get_by_role("button", name="Leave out 3.csv").click()
+    send(owner)
+    expect(owner.get_by_role("progressbar", name="two.csv")).to_have_attribute("aria-valuenow", "14")
+    links = owner.get_by_role("link", name=re.compile("^Follow"))
+    expect(links).to_have_count(2)
+    for place in range(2):
+        address = links.nth(place).get_attribute("href") or ""
+        assert call(owner, "GET", f"v1/uploads/{ended(owner, address.rsplit('/', 1)[1])}")["state"] == "completed"
+
+
+def test_a_file_in_parts_is_paused_and_after_a_reload_gone_on_with_from_where_it_was(owner: Page) -> None:
+    put: list[int] = []
+
+    def some(route: Route) -> None:
+        put.append(number(route))
+        if number(route) <= 3:
+            route.continue_()
+        else:
+            route.abort("connectionfailed")
+
+    owner.route(PARTS, some)
+    choose(owner, payload(LARGE))
+    send(owner)
+    expect(owner.get_by_role("progressbar", name="people.csv")).to_have_attribute(
+        "aria-valuenow", re.compile(r"^1[2-9]\d{4}")
+    )
+    owner.get_by_role("button", name="Pause people.csv").click()
+    expect(owner.get_by_role("button", name="Resume people.csv")).to_be_visible()
+    owner.unroute(PARTS)
+
+    owner.reload()
+    expect(owner.get_by_role("heading", name="Not sent to the end")).to_be_visible()
+    owner.get_by_role("button", name="Go on with people.csv").click()
+    owner.get_by_label("Choose people.csv").set_input_files([payload(LARGE[:-1] + b"x")])
+    expect(owner.get_by_text("This is not the file that was being sent")).to_be_visible()
+    put.clear()
+    owner.on(
+        "request", lambda request: put.extend(int(n) for n in PARTS.findall(request.url) if request.method == "PUT")
+    )
+    owner.get_by_label("Choose people.csv").set_input_files([payload(LARGE, "renamed.csv")])
+    upload = call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")
+    assert (upload["state"], upload["loaded"]) == ("completed", 6000)
+    assert sorted(put) == [4, 5, 6, 7]
+
+
+def test_a_file_that_the_browser_can_open_by_itself_is_not_chosen_again(owner: Page) -> None:
+    owner.route(PARTS, lambda route: route.abort("connectionfailed"))
+    choose(owner, payload(LARGE))
+    send(owner)
+    expect(owner.locator(".waits")).to_be_visible()
+    owner.reload()
+    owner.unroute(PARTS)
+    owner.evaluate(HANDED, LARGE.decode())
+    owner.get_by_role("button", name="Go on with people.csv").click()
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+
+
+def test_whoever_signs_in_next_sees_no_file_of_the_one_before(owner: Page) -> None:
+    owner.route(PARTS, lambda route: route.abort("connectionfailed"))
+    choose(owner, payload(LARGE))
+    send(owner)
+    expect(owner.locator(".waits")).to_be_visible()
+    owner.get_by_role("button", name="Sign out").click()
+    signed_in(owner)
+    owner.evaluate("location.hash = '#/upload'")
+    expect(owner.get_by_text("Choose files")).to_be_visible()
+    expect(owner.get_by_text("people.csv")).to_have_count(0)
+
+
+def test_a_pause_is_over_when_somebody_says_so(owner: Page) -> None:
+    owner.route(PARTS, lambda route: None)
+    choose(owner, payload(LARGE))
+    with owner.expect_request(PARTS):
+        send(owner)
+    owner.get_by_role("button", name="Pause people.csv").click()
+    owner.unroute(PARTS)
+    owner.get_by_role("button", name="Resume people.csv").click()
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+
+
+def test_a_network_that_breaks_in_the_middle_of_a_part_is_waited_for(owner: Page) -> None:
+    def cut(route: Route) -> None:
+        if number(route) == 5:
+            owner.context.set_offline(True)
+            route.abort("connectionfailed")
+        else:
+            route.continue_()
+
+    owner.route(PARTS, cut)
+    choose(owner, payload(LARGE))
+    send(owner)
+    expect(owner.locator(".waits")).to_have_text("The connection is lost. Sending goes on by itself.")
+    owner.unroute(PARTS)
+    owner.context.set_offline(False)
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+
+
+def test_parts_whose_address_has_run_out_are_given_a_fresh_one(owner: Page) -> None:
+    refused: set[int] = set()
+
+    def once(route: Route) -> None:
+        if number(route) in refused:
+            route.continue_()
+            return
+        refused.add(number(route))
+        headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/xml"}
+        route.fulfill(status=403, body=EXPIRED, headers=headers)
+
+    owner.route(PARTS, once)
+    choose(owner, payload(LARGE))
+    send(owner)
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+    assert refused == set(range(1, 8))
+
+
+def test_an_upload_that_has_itself_expired_says_so_and_is_sent_anew(owner: Page, deployed: Cloud) -> None:
+    owner.route(PARTS, lambda route: None)
+    choose(owner, payload(LARGE))
+    with owner.expect_request(PARTS):
+        send(owner)
+    owner.get_by_role("button", name="Pause people.csv").click()
+    owner.unroute(PARTS)
+    late(owner, deployed)
+    owner.get_by_role("button", name="Resume people.csv").click()
+    expect(owner.locator(".wrong")).to_contain_text("The upload has expired")
+    owner.get_by_role("button", name="Try again people.csv").click()
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+
+
+def late(page: Page, deployed: Cloud) -> None:
+    """Have the time be over in which the newest upload of this account takes its file."""
+    upload_id = call(page, "GET", "v1/uploads")["items"][0]["id"]
+    tables = deployed.client("dynamodb")
+    [table] = [name for name in tables.list_tables()["TableNames"] if "upload" in name]
+    found = tables.scan(
+        TableName=table, FilterExpression="upload_id = :id", ExpressionAttributeValues={":id": {"S": upload_id}}
+    )
+    tables.update_item(
+        TableName=table,
+        Key={name: found["Items"][0][name] for name in ("tenant", "upload_id")},
+        UpdateExpression="SET closes_at = :then",
+        ExpressionAttributeValues={":then": {"N": str(int(time.time()) - 10)}},
+    )
+
+
+def test_what_is_given_up_is_canceled_and_goes_from_the_list(owner: Page) -> None:
+    created = call(owner, "POST", "v1/uploads", {"dataset": "people", "filename": "cut.csv", "size": len(LARGE)})
+    owner.evaluate("location.hash = '#/upload'")
+    owner.get_by_role("button", name="Give up cut.csv").click()
+    expect(owner.get_by_text("cut.csv")).to_have_count(0)
+    assert call(owner, "GET", f"v1/uploads/{created['id']}")["state"] == "canceled"
+
+
+def test_hostile_names_are_text_and_a_phone_and_a_keyboard_are_enough(browser: Browser, deployed: Cloud) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    with visiting(browser, deployed, viewport=PHONE, color_scheme="dark") as page:
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        signed_in(page)
+        choose(page, payload(f"{evil},b\n{evil},2\n".encode(), f"{evil}.csv"))
+        expect(page.get_by_text(f"{evil}.csv")).to_be_visible()
+        assert_accessible(page)
+        assert_fits(page)
+        page.get_by_role("button", name="Upload", exact=True).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("cell", name=evil)).to_be_visible()
+        assert_accessible(page)
+        assert_fits(page)
+        assert page.locator("img[onerror]").count() == 0
+
+
+def number(route: Route) -> int:
+    """Of the part that is put."""
+    return int(PARTS.findall(route.request.url)[0])
