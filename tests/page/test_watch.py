@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.journey.conftest import PEOPLE, Cloud, eventually, people
 from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, visiting
 
-ANY_CHUNK = ("UPDATE", "NEW.state = 'loaded'")  # where a loader is about to commit a chunk
+COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # where a loader is about to commit a chunk
+MANY = people(6000, padding=2000)  # several chunks, so that the file is split before any of them is in
 HOSTILE = '"><img src=x onerror=alert(1)>.csv'
 
 
@@ -41,15 +42,15 @@ def press(page: Page, name: str) -> None:
 def test_an_upload_is_followed_to_its_end_without_a_reload(page: Page, deployed: Cloud) -> None:
     signed_in(page)
     page.evaluate("window.stays = true")
-    with deployed.held(*ANY_CHUNK):
-        upload_id = started(page, people(500))
+    with deployed.held(*COMMITS):
+        upload_id = started(page, MANY)
         eventually(deployed.blocked)
         expect(page.get_by_role("progressbar")).to_be_visible()
         expect(page.get_by_text("Rows visible")).to_be_visible()
         expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
         expect(page.get_by_role("button", name="Delete", exact=True)).to_have_count(0)
     state(page, "Completed")
-    expect(page.get_by_label("500 rows: 500 in, 0 rejected, 0 unprocessed")).to_be_visible()
+    expect(page.get_by_label("6,000 rows: 6,000 in, 0 rejected, 0 unprocessed")).to_be_visible()
     expect(page.locator("[data-announcer]")).to_contain_text("Completed")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
     assert page.evaluate("window.stays") and ended(page, upload_id)
@@ -57,8 +58,8 @@ def test_an_upload_is_followed_to_its_end_without_a_reload(page: Page, deployed:
 
 def test_an_upload_is_paused_and_resumed(page: Page, deployed: Cloud) -> None:
     signed_in(page)
-    with deployed.held(*ANY_CHUNK):
-        started(page, people(500))
+    with deployed.held(*COMMITS):
+        started(page, MANY)
         eventually(deployed.blocked)
         press(page, "Pause")
         state(page, "Paused")
@@ -69,8 +70,8 @@ def test_an_upload_is_paused_and_resumed(page: Page, deployed: Cloud) -> None:
 
 def test_to_cancel_is_asked_twice(page: Page, deployed: Cloud) -> None:
     signed_in(page)
-    with deployed.held(*ANY_CHUNK):
-        started(page, people(500))
+    with deployed.held(*COMMITS):
+        started(page, MANY)
         eventually(deployed.blocked)
         press(page, "Cancel")
         press(page, "Let it go on")
@@ -82,8 +83,8 @@ def test_to_cancel_is_asked_twice(page: Page, deployed: Cloud) -> None:
 
 def test_a_lost_connection_is_told_and_what_was_known_stays(page: Page, deployed: Cloud) -> None:
     signed_in(page)
-    with deployed.held(*ANY_CHUNK):
-        started(page, people(500))
+    with deployed.held(*COMMITS):
+        started(page, MANY)
         eventually(deployed.blocked)
         expect(page.get_by_role("progressbar")).to_be_visible()
         page.context.set_offline(True)
@@ -138,8 +139,8 @@ def test_what_is_under_way_is_accessible_and_hostile_names_are_text(
 ) -> None:
     with visiting(browser, deployed, viewport=viewport, color_scheme=colours) as page:
         signed_in(page)
-        with deployed.held(*ANY_CHUNK):
-            started(page, people(500), filename=HOSTILE)
+        with deployed.held(*COMMITS):
+            started(page, MANY, filename=HOSTILE)
             eventually(deployed.blocked)
             expect(page.get_by_role("slider", name="Chunks")).to_be_visible()
             expect(page.get_by_role("heading", name=HOSTILE)).to_be_visible()

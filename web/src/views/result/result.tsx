@@ -92,7 +92,7 @@ function Sets({ upload }: { upload: Upload }) {
       <ul class="sum">
         {sets.map(([look, name, rows], place) => (
           <li key={look}>
-            {place > 0 && <span class="sign">+</span>}
+            {place > 0 && <span class="plus">+</span>}
             <span>
               <strong>{count(rows)}</strong>
               <span>
@@ -108,7 +108,7 @@ function Sets({ upload }: { upload: Upload }) {
           </li>
         ))}
         <li>
-          <span class="sign">=</span>
+          <span class="plus">=</span>
           <span>
             <strong>{count(total)}</strong>
             <span>rows</span>

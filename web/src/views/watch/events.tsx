@@ -1,14 +1,16 @@
 /** What has happened to an upload, the newest first. */
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Schema } from "../../api";
-import { ago, bytes, count, exactly } from "../../format";
+import { ago, bytes, count, counted, exactly } from "../../format";
 import { usePages } from "../../live";
+import { Button } from "../../ui/button";
 import { Failure } from "../../ui/notice";
 import { STATES, type UploadState } from "../../ui/state";
 import type { Upload } from "./verbs";
 
 type Event = Schema<"Event">;
 
+const SHOWN = 20; // of the timeline, unless more are asked for
 const WORDS: Record<string, string> = {
   created: "Announced",
   stored: "The file is stored",
@@ -29,6 +31,7 @@ const WORDS: Record<string, string> = {
 export function Events({ upload }: { upload: Upload }) {
   const asked = { path: { upload_id: upload.id }, query: { limit: 1000 } };
   const { items, error, more, done, reload } = usePages("/v1/uploads/{upload_id}/events", asked);
+  const [all, setAll] = useState(false);
   useEffect(reload, [upload.state, upload.children.length]);
   useEffect(() => {
     if (!done) more();
@@ -40,15 +43,23 @@ export function Events({ upload }: { upload: Upload }) {
       </summary>
       <Failure error={error} title="The timeline could not be fetched." />
       <ol>
-        {items.toReversed().map((one) => (
-          <li key={one.id} class={one.event === "chunk_dead" || one.state === "failed" ? "bad" : undefined}>
-            <time dateTime={one.at} title={exactly(one.at)}>
-              {ago(one.at)}
-            </time>
-            <span>{told(one)}</span>
-          </li>
-        ))}
+        {items
+          .slice(all ? 0 : -SHOWN)
+          .reverse()
+          .map((one) => (
+            <li key={one.id} class={one.event === "chunk_dead" || one.state === "failed" ? "bad" : undefined}>
+              <time dateTime={one.at} title={exactly(one.at)}>
+                {ago(one.at)}
+              </time>
+              <span>{told(one)}</span>
+            </li>
+          ))}
       </ol>
+      {!all && items.length > SHOWN && (
+        <Button small onClick={() => setAll(true)}>
+          Show all {count(items.length)}
+        </Button>
+      )}
     </details>
   );
 }
@@ -61,10 +72,10 @@ function told(event: Event): string {
       : (WORDS[event.event] ?? event.event);
   const further = [
     typeof known.bytes === "number" && bytes(known.bytes),
-    typeof known.rows === "number" && `${count(known.rows)} rows`,
-    typeof known.chunks === "number" && `${count(known.chunks)} chunks`,
+    typeof known.rows === "number" && counted(known.rows, "row"),
+    typeof known.chunks === "number" && counted(known.chunks, "chunk"),
     typeof known.chunk === "number" && `chunk ${count(known.chunk)}`,
-    typeof known.attempts === "number" && `${count(known.attempts)} attempts`,
+    typeof known.attempts === "number" && counted(known.attempts, "attempt"),
     typeof known.fault === "string" && known.fault,
     typeof known.code === "string" && known.code,
   ].filter(Boolean);
