@@ -21,7 +21,7 @@ from tests.page.conftest import (
     uploaded,
     visiting,
 )
-from tests.page.test_watch import press, shot, show, state
+from tests.page.test_watch import press, show, state
 
 SALES = {
     "fields": [
@@ -70,7 +70,6 @@ def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Pa
     expect(cause.get_by_text('dialect.date_order = "dmy"')).to_be_visible()
     expect(cause.get_by_label("Samples").get_by_role("listitem").first).to_contain_text("/01/2024")
     assert_accessible(page)
-    shot(page, "causes")
     cause.get_by_role("button", name="Apply the fix").click()
     expect(page.get_by_role("link", name="an earlier upload")).to_be_visible()
     state(page, "Completed")
@@ -89,7 +88,6 @@ def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     page.get_by_label("id", exact=True).fill("2")
     page.get_by_label("name", exact=True).fill(odd)
     assert_accessible(page)
-    shot(page, "editor")
     press(page, "Keep, and the next")
     expect(page.get_by_role("dialog")).to_contain_text("Line 4")
     page.get_by_label("id", exact=True).fill("3")
@@ -170,4 +168,3 @@ def test_the_result_is_accessible_and_fits(browser: Browser, deployed: Cloud, vi
         expect(page.get_by_role("button", name="Download the receipt")).to_be_visible()
         assert_accessible(page)
         assert_fits(page)
-        shot(page, f"result-{colours}")

@@ -147,8 +147,3 @@ def test_what_is_under_way_is_accessible_and_hostile_names_are_text(
             expect(page.locator("img[src=x]")).to_have_count(0)
             assert_accessible(page)
             assert_fits(page)
-            shot(page, f"watch-{colours}")
-
-
-def shot(page: Page, name: str) -> None:
-    page.screenshot(path=f"/tmp/s/r5/{name}.png", full_page=True)

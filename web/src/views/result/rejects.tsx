@@ -45,11 +45,11 @@ export function Rejects({ upload }: { upload: Upload }) {
   }
 
   const list: Column<Reject>[] = [
-    { key: "line", title: "Line", width: 4, grow: 0, end: true, cell: (one) => count(one.line) },
+    { key: "line", title: "Line", width: 3, grow: 0, end: true, cell: (one) => count(one.line) },
     {
       key: "why",
       title: "Reason",
-      width: 12,
+      width: 8,
       grow: 2,
       cell: (one) => <Reason reject={one} edited={edits.has(one.row)} />,
     },
@@ -57,7 +57,7 @@ export function Rejects({ upload }: { upload: Upload }) {
     {
       key: "act",
       title: ready ? "Correct" : "Look",
-      width: 5,
+      width: 4,
       grow: 0,
       cell: (one, place) => (
         <button
