@@ -80,7 +80,7 @@ def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Pa
 
 def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     signed_in(page)
-    odd = "'=1, \"two\""  # an apostrophe that must stay, a comma, marks
+    odd = '\'=1, "two"'  # an apostrophe that must stay, a comma, marks
     upload_id = uploaded(page, b"id,name\n1,one\nx,two\ny,three\nz,four\n")
     show(page, upload_id)
     page.get_by_role("button", name="Correct line 3").click()
@@ -108,13 +108,13 @@ def test_the_bad_cell_is_marked_in_the_row(page: Page) -> None:
     expect(page.get_by_role("grid", name="Rejected rows")).to_contain_text("is not an integer")
 
 
-@pytest.mark.parametrize("format", ["CSV", "XLSX"])
-def test_rejected_rows_are_downloaded(page: Page, format: str) -> None:
+@pytest.mark.parametrize("kind", ["CSV", "XLSX"])
+def test_rejected_rows_are_downloaded(page: Page, kind: str) -> None:
     signed_in(page)
     show(page, uploaded(page, people(3) + b"x,y\n"))
     with page.expect_download() as download:
-        press(page, f"Download the rejected rows as {format}")
-    assert download.value.suggested_filename.endswith(format.lower())
+        press(page, f"Download the rejected rows as {kind}")
+    assert download.value.suggested_filename.endswith(kind.lower())
 
 
 def test_hostile_names_headers_and_cells_are_shown_as_text(page: Page) -> None:
