@@ -58,7 +58,7 @@ def test_the_three_sets_add_up_to_the_rows(page: Page) -> None:
     signed_in(page)
     show(page, uploaded(page, people(10) + b"x,y\n,z\n"))
     expect(page.get_by_label("12 rows: 10 in, 2 rejected, 0 unprocessed")).to_be_visible()
-    state(page, "Completed, some rejected")
+    state(page, "Some rejected")
 
 
 def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Page) -> None:

@@ -104,7 +104,7 @@ def test_a_file_that_is_only_checked_says_what_would_be_rejected_and_loads_when_
     expect(page.get_by_role("button", name="Correct line 22")).to_have_count(0)
     assert_accessible(page)
     press(page, "Confirm: load 20 rows")
-    state(page, "Completed, some rejected")
+    state(page, "Some rejected")
     expect(page.get_by_label("21 rows: 20 in, 1 rejected, 0 unprocessed")).to_be_visible()
 
 
