@@ -20,6 +20,7 @@ const VIEWS: Entry[] = [
   ["/datasets", "Datasets", () => import("./views/data/datasets")],
   ["/datasets/:name", "Rows", () => import("./views/data/rows")],
   ["/settings", "Settings", () => import("./views/settings/settings")],
+  ["/uploads/:id", "Upload", () => import("./views/watch/watch")],
 ];
 
 const fetched = new Map<string, View>();

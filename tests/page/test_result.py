@@ -1,0 +1,170 @@
+"""What an upload came to, as the page shows it: the sums, why rows are out, and the ways to bring them in or all out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journey.conftest import Cloud, people
+from tests.page.conftest import (
+    PHONE,
+    WIDE,
+    assert_accessible,
+    assert_fits,
+    call,
+    ended,
+    signed_in,
+    uploaded,
+    visiting,
+)
+from tests.page.test_watch import press, show, state
+
+SALES = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"required": True}},
+        {"name": "sold", "type": "date"},
+        {"name": "note", "type": "string"},
+    ],
+    "primaryKey": "id",
+}
+ISO = {"dialect": {"date_order": None}}  # else a sample would tell
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def days() -> bytes:
+    """ISO dates, then some that are day-first."""
+    iso = "".join(f"{n},2024-01-{n % 28 + 1:02},a\n" for n in range(1, 61))
+    german = "".join(f"{n},{n % 15 + 13}/01/2024,b\n" for n in range(61, 81))
+    return f"id,sold,note\n{iso}{german}".encode()
+
+
+def rows(page: Page, dataset: str = "people") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = call(page, "GET", f"v1/datasets/{dataset}/rows?limit=1000")["items"]
+    return found
+
+
+def child(page: Page, upload_id: str) -> str:
+    """The one correction of an upload, at its end, which the page shows."""
+    expect(page).not_to_have_url(f"#/uploads/{upload_id}")
+    (found,) = call(page, "GET", f"v1/uploads/{upload_id}")["children"]
+    return ended(page, found)
+
+
+def test_the_three_sets_add_up_to_the_rows(page: Page) -> None:
+    signed_in(page)
+    show(page, uploaded(page, people(10) + b"x,y\n,z\n"))
+    expect(page.get_by_label("12 rows: 10 in, 2 rejected, 0 unprocessed")).to_be_visible()
+    state(page, "Some rejected")
+
+
+def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, days(), "sales", SALES, options=ISO)
+    show(page, upload_id)
+    cause = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dates are day-first"))
+    expect(cause.get_by_text("20 rows", exact=True)).to_be_visible()
+    expect(cause.get_by_text('dialect.date_order = "dmy"')).to_be_visible()
+    expect(cause.get_by_label("Samples").get_by_role("listitem").first).to_contain_text("/01/2024")
+    assert_accessible(page)
+    cause.get_by_role("button", name="Apply the fix").click()
+    expect(page.get_by_role("link", name="an earlier upload")).to_be_visible()
+    state(page, "Completed")
+    assert len(rows(page, "sales")) == 80
+    page.get_by_role("link", name="an earlier upload").click()
+    expect(page.get_by_text("20 have come in since, 0 are open")).to_be_visible()
+
+
+def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
+    signed_in(page)
+    odd = '\'=1, "two"'  # an apostrophe that must stay, a comma, marks
+    upload_id = uploaded(page, b"id,name\n1,one\nx,two\ny,three\nz,four\n")
+    show(page, upload_id)
+    page.get_by_role("button", name="Correct line 3").click()
+    expect(page.get_by_label("id", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("id", exact=True).fill("2")
+    page.get_by_label("name", exact=True).fill(odd)
+    assert_accessible(page)
+    press(page, "Keep, and the next")
+    expect(page.get_by_role("dialog")).to_contain_text("Line 4")
+    page.get_by_label("id", exact=True).fill("3")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page.get_by_text("2 rows corrected, not sent yet")).to_be_visible()
+    press(page, "Send 2 rows again")
+    state(page, "Completed")
+    assert [(row["id"], row["name"]) for row in rows(page)] == [(1, "one"), (2, odd), (3, "three")]
+    page.get_by_role("link", name="an earlier upload").click()
+    expect(page.get_by_text("2 have come in since, 1 are open")).to_be_visible()
+
+
+def test_the_bad_cell_is_marked_in_the_row(page: Page) -> None:
+    signed_in(page)
+    show(page, uploaded(page, b'id,name\n1,one\n"x,1","two, too"\n'))
+    expect(page.get_by_role("grid", name="Rejected rows").locator("mark")).to_have_text("x,1")
+    expect(page.get_by_role("grid", name="Rejected rows")).to_contain_text("is not an integer")
+
+
+@pytest.mark.parametrize("kind", ["CSV", "XLSX"])
+def test_rejected_rows_are_downloaded(page: Page, kind: str) -> None:
+    signed_in(page)
+    show(page, uploaded(page, people(3) + b"x,y\n"))
+    with page.expect_download() as download:
+        press(page, f"Download the rejected rows as {kind}")
+    assert download.value.suggested_filename.endswith(kind.lower())
+
+
+def test_hostile_names_headers_and_cells_are_shown_as_text(page: Page) -> None:
+    signed_in(page)
+    schema = {"fields": [{"name": "id", "type": "integer"}, {"name": "note", "type": "string"}]}
+    body = f'id,"{HOSTILE}"\n1,a\n"{HOSTILE}",b\n'.encode()
+    mapping = {HOSTILE: "note"}
+    show(page, uploaded(page, body, "notes", schema, filename=HOSTILE, options={"mapping": mapping}))
+    expect(page.get_by_role("heading", name=HOSTILE)).to_be_visible()
+    expect(page.get_by_label("Samples")).to_contain_text(HOSTILE)
+    page.get_by_role("button", name="Correct line 3").click()
+    expect(page.get_by_label(HOSTILE, exact=True)).to_have_value("b")
+    expect(page.locator("img[src=x]")).to_have_count(0)
+    assert_accessible(page)
+
+
+def test_the_receipt_is_shown_saved_and_compared(page: Page) -> None:
+    signed_in(page)
+    show(page, uploaded(page, people(5)))
+    with page.expect_download() as download:
+        press(page, "Download the receipt")
+    assert json.loads(Path(download.value.path()).read_text())["receipt"]["counts"]["loaded"] == 5
+    press(page, "Compare with file and table")
+    expect(page.get_by_text("File and table are as the receipt says")).to_be_visible()
+    call(page, "PATCH", "v1/datasets/people/rows/3", {"name": "another"})
+    press(page, "Compare with file and table")
+    expect(page.get_by_text("Something is no longer as the receipt says")).to_be_visible()
+    expect(page.get_by_role("table", name="Chunks that differ").get_by_role("row")).to_have_count(2)
+    assert_accessible(page)
+
+
+def test_an_upload_is_undone_and_what_was_changed_since_is_told(page: Page) -> None:
+    signed_in(page)
+    show(page, uploaded(page, people(5)))
+    call(page, "PATCH", "v1/datasets/people/rows/3", {"name": "another"})
+    press(page, "Undo this upload")
+    assert_accessible(page)
+    press(page, "Undo the upload")
+    state(page, "Undone")
+    expect(page.get_by_text("4 rows removed, 0 restored, 1 left as they are.")).to_be_visible()
+    expect(page.get_by_role("grid", name="Rows that were left")).to_contain_text("changed or deleted one by one")
+    assert [row["name"] for row in rows(page)] == ["another"]
+
+
+@pytest.mark.parametrize(("viewport", "colours"), [(PHONE, "light"), (WIDE, "dark")], ids=["phone", "wide"])
+def test_the_result_is_accessible_and_fits(browser: Browser, deployed: Cloud, viewport: Any, colours: Any) -> None:
+    with visiting(browser, deployed, viewport=viewport, color_scheme=colours) as page:
+        signed_in(page)
+        show(page, uploaded(page, days() + b"x,y\n,,\n", "sales", SALES, filename=f"{'long' * 40}.csv", options=ISO))
+        expect(page.get_by_role("heading", name="Why rows were rejected")).to_be_visible()
+        expect(page.get_by_role("button", name="Download the receipt")).to_be_visible()
+        assert_accessible(page)
+        assert_fits(page)

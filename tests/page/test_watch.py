@@ -1,0 +1,149 @@
+"""An upload that is under way, as the page shows it: it follows what workers do, and asks only what is legal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journey.conftest import PEOPLE, Cloud, eventually, people
+from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, visiting
+
+COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # where a loader is about to commit a chunk
+MANY = people(6000, padding=2000)  # several chunks, so that the file is split before any of them is in
+HOSTILE = '"><img src=x onerror=alert(1)>.csv'
+
+
+def started(page: Page, body: bytes, **announced: Any) -> str:
+    """A file that was sent and is under way; the page shows it."""
+    call(page, "PUT", "v1/datasets/people", PEOPLE)
+    wanted = {"dataset": "people", "filename": "a.csv", "size": len(body), "content_type": "text/csv", **announced}
+    created = call(page, "POST", "v1/uploads", wanted)
+    form = created["upload"]
+    httpx.post(form["url"], data=form["fields"], files={"file": body}).raise_for_status()
+    show(page, created["id"])
+    return str(created["id"])
+
+
+def show(page: Page, upload_id: str) -> None:
+    page.evaluate("hash => { location.hash = hash }", f"#/uploads/{upload_id}")
+
+
+def state(page: Page, words: str) -> None:
+    expect(page.locator(".upload .title > .state")).to_have_text(words)
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_an_upload_is_followed_to_its_end_without_a_reload(page: Page, deployed: Cloud) -> None:
+    signed_in(page)
+    page.evaluate("window.stays = true")
+    with deployed.held(*COMMITS):
+        upload_id = started(page, MANY)
+        eventually(deployed.blocked)
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        expect(page.get_by_text("Rows visible")).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
+        expect(page.get_by_role("button", name="Delete", exact=True)).to_have_count(0)
+    state(page, "Completed")
+    expect(page.get_by_label("6,000 rows: 6,000 in, 0 rejected, 0 unprocessed")).to_be_visible()
+    expect(page.locator("[data-announcer]")).to_contain_text("Completed")
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+    assert page.evaluate("window.stays") and ended(page, upload_id)
+
+
+def test_an_upload_is_paused_and_resumed(page: Page, deployed: Cloud) -> None:
+    signed_in(page)
+    with deployed.held(*COMMITS):
+        started(page, MANY)
+        eventually(deployed.blocked)
+        press(page, "Pause")
+        state(page, "Paused")
+        assert_accessible(page)
+    press(page, "Resume")
+    state(page, "Completed")
+
+
+def test_to_cancel_is_asked_twice(page: Page, deployed: Cloud) -> None:
+    signed_in(page)
+    with deployed.held(*COMMITS):
+        started(page, MANY)
+        eventually(deployed.blocked)
+        press(page, "Cancel")
+        press(page, "Let it go on")
+        press(page, "Cancel")
+        press(page, "Cancel the upload")
+        expect(page.locator(".upload .title > .state")).to_have_text("Canceling")
+    expect(page.locator(".upload .title > .state")).to_have_text("Canceled")
+
+
+def test_a_lost_connection_is_told_and_what_was_known_stays(page: Page, deployed: Cloud) -> None:
+    signed_in(page)
+    with deployed.held(*COMMITS):
+        started(page, MANY)
+        eventually(deployed.blocked)
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        page.context.set_offline(True)
+        expect(page.get_by_text("No connection to the service")).to_be_visible()
+        expect(page.get_by_text("when the connection was lost")).to_be_visible()
+        expect(page.get_by_role("progressbar")).to_be_visible()
+    page.context.set_offline(False)
+    state(page, "Completed")
+    expect(page.get_by_text("No connection to the service")).to_have_count(0)
+
+
+def test_a_file_that_is_only_checked_says_what_would_be_rejected_and_loads_when_confirmed(page: Page) -> None:
+    signed_in(page)
+    started(page, people(20) + b"x,y\n", options={"validate_only": True})
+    expect(page.get_by_text("Nothing is loaded yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Why rows would be rejected")).to_be_visible()
+    expect(page.get_by_role("button", name="Correct line 22")).to_have_count(0)
+    assert_accessible(page)
+    press(page, "Confirm: load 20 rows")
+    state(page, "Some rejected")
+    expect(page.get_by_label("21 rows: 20 in, 1 rejected, 0 unprocessed")).to_be_visible()
+
+
+def test_chunks_are_gone_through_by_the_keyboard(page: Page) -> None:
+    signed_in(page)
+    started(page, people(300))
+    state(page, "Completed")
+    page.get_by_role("slider", name="Chunks").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".chunks .told")).to_contain_text("Chunk 1: loaded, 300 records from line 2, 1 attempt")
+
+
+def test_an_upload_is_deleted_once_that_is_confirmed(page: Page) -> None:
+    signed_in(page)
+    started(page, people(3), filename="gone.csv")
+    state(page, "Completed")
+    press(page, "Delete")
+    press(page, "Delete the upload")
+    expect(page.get_by_role("heading", name="Uploads", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="gone.csv")).to_have_count(0)
+
+
+def test_an_upload_that_is_not_ours_is_not_there(page: Page) -> None:
+    signed_in(page)
+    show(page, "upl_01M8HZBVS372KB6X712PE1X0AK")
+    expect(page.get_by_text("There is no such upload")).to_be_visible()
+
+
+@pytest.mark.parametrize(("viewport", "colours"), [(PHONE, "dark"), (WIDE, "light")], ids=["phone", "wide"])
+def test_what_is_under_way_is_accessible_and_hostile_names_are_text(
+    browser: Browser, deployed: Cloud, viewport: Any, colours: Any
+) -> None:
+    with visiting(browser, deployed, viewport=viewport, color_scheme=colours) as page:
+        signed_in(page)
+        with deployed.held(*COMMITS):
+            started(page, MANY, filename=HOSTILE)
+            eventually(deployed.blocked)
+            expect(page.get_by_role("slider", name="Chunks")).to_be_visible()
+            expect(page.get_by_role("heading", name=HOSTILE)).to_be_visible()
+            expect(page.locator("img[src=x]")).to_have_count(0)
+            assert_accessible(page)
+            assert_fits(page)

@@ -1,0 +1,104 @@
+/** One rejected row, cell by cell, each with what is wrong with it; corrected here, kept until all are sent. */
+import { useState } from "preact/hooks";
+import { count } from "../../format";
+import { announce } from "../../ui/announce";
+import { Button } from "../../ui/button";
+import { Dialog } from "../../ui/dialog";
+import { Field } from "../../ui/field";
+import { Notice } from "../../ui/notice";
+import { cells, type FileColumn, type Marks } from "./record";
+import type { Reject } from "./rejects";
+
+interface Props {
+  reject: Reject;
+  columns: FileColumn[];
+  marks: Marks;
+  /** What was corrected before. */
+  held?: string[];
+  editable: boolean;
+  hasNext: boolean;
+  /** null: as it was. */
+  onKeep: (row: number, values: string[] | null) => void;
+  onNext: () => void;
+  onClose: () => void;
+}
+
+export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep, onNext, onClose }: Props) {
+  const found = cells(reject.raw, marks);
+  const before = columns.map((one) => found[one.place] ?? "");
+  const [values, setValues] = useState(held ?? before);
+  const known = new Set(columns.flatMap((one) => [one.field, one.name]));
+  const rest = reject.errors.filter((one) => one.column === null || !known.has(one.column));
+  const may = editable && !reject.raw_truncated && columns.length > 0;
+  const told = (one: FileColumn) =>
+    reject.errors
+      .filter((error) => error.column === one.field || error.column === one.name)
+      .map((error) => error.detail)
+      .join("; ");
+  function keep(): void {
+    onKeep(reject.row, values.some((value, place) => value !== before[place]) || rest.length ? values : null);
+    announce(`Line ${reject.line} is kept as corrected.`);
+    if (hasNext) onNext();
+    else onClose();
+  }
+  return (
+    <Dialog open wide title={`Line ${count(reject.line)}`} onClose={onClose}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is to be reached by the keyboard */}
+      <section class="raw" tabIndex={0} aria-label="The row as it stood in the file">
+        <pre>{reject.raw}</pre>
+      </section>
+      {rest.length > 0 && (
+        <Notice kind="error">
+          <ul>
+            {rest.map((one) => (
+              <li key={`${one.column} ${one.code} ${one.detail}`}>
+                {one.column && <strong>{one.column} </strong>}
+                {one.detail}
+              </li>
+            ))}
+          </ul>
+        </Notice>
+      )}
+      {reject.raw_truncated && <p class="quiet">The row is too long to be shown whole: download it to correct it.</p>}
+      <form
+        class="editor"
+        onSubmit={(event) => {
+          event.preventDefault();
+          keep();
+        }}
+      >
+        <div class="cells">
+          {columns.map((one, place) => (
+            <Field key={one.place} label={one.name} error={told(one) || null}>
+              <input
+                value={values[place]}
+                readOnly={!may}
+                autocomplete="off"
+                spellcheck={false}
+                onInput={(event) => setValues(values.toSpliced(place, 1, event.currentTarget.value))}
+              />
+            </Field>
+          ))}
+        </div>
+        <div class="buttons">
+          {may && (
+            <Button kind="primary" submit>
+              {hasNext ? "Keep, and the next" : "Keep"}
+            </Button>
+          )}
+          {hasNext && <Button onClick={onNext}>{may ? "Skip" : "Next"}</Button>}
+          {held && (
+            <Button
+              onClick={() => {
+                onKeep(reject.row, null);
+                onClose();
+              }}
+            >
+              As it was
+            </Button>
+          )}
+        </div>
+      </form>
+    </Dialog>
+  );
+}

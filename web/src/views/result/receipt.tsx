@@ -1,0 +1,155 @@
+/** The signed statement of what an upload came to, and whether file and table are still as it says. */
+import { useEffect } from "preact/hooks";
+import { api, type Schema } from "../../api";
+import { bytes, count, exactly } from "../../format";
+import { usePoll } from "../../live";
+import { Button } from "../../ui/button";
+import { Failure, Notice } from "../../ui/notice";
+import { Progress } from "../../ui/progress";
+import { Fact } from "../watch/figures";
+import { type Upload, useDeed } from "../watch/verbs";
+
+type Sealed = Schema<"SealedReceipt">;
+type Verification = Schema<"Verification">;
+
+const COMPARED: Upload["state"][] = ["completed", "completed_with_errors", "failed", "canceled"];
+const RESULTS: Record<NonNullable<Verification["result"]>, [kind: "success" | "error" | "warning", words: string]> = {
+  match: ["success", "File and table are as the receipt says"],
+  differs: ["error", "Something is no longer as the receipt says"],
+  source_gone: ["warning", "The file is kept no longer; all else is as the receipt says"],
+};
+
+export function Receipt({ upload }: { upload: Upload }) {
+  const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}/receipt", { path: { upload_id: upload.id } });
+  useEffect(refresh, [upload.state]);
+  const sealed = value && "receipt" in value ? value : null;
+  return (
+    <section class="card receipt">
+      <div class="title">
+        <h2>Receipt</h2>
+        {sealed && <Button onClick={() => save(sealed)}>Download the receipt</Button>}
+      </div>
+      {error && "code" in error && error.code === "receipt_not_found" ? (
+        <p class="quiet">There is none.</p>
+      ) : (
+        <Failure error={error} title="There is no receipt to show." />
+      )}
+      {!sealed && !error && <p class="quiet">It is being made.</p>}
+      {sealed && <Shown sealed={sealed} />}
+      {sealed && COMPARED.includes(upload.state) && <Verify id={upload.id} />}
+    </section>
+  );
+}
+
+function Shown({ sealed }: { sealed: Sealed }) {
+  const { receipt } = sealed;
+  return (
+    <dl class="facts wide">
+      <Fact name="Issued">{exactly(receipt.issued_at)}</Fact>
+      <Fact name="File">
+        {receipt.file.name || "–"} <small>{bytes(receipt.file.size)}</small>
+      </Fact>
+      <Fact name="SHA-256 of the file">
+        {receipt.file.sha256 ? <code>{receipt.file.sha256}</code> : (receipt.file.reason ?? "–")}
+      </Fact>
+      {receipt.table && (
+        <>
+          <Fact name="Rows in the table">{count(receipt.table.rows)}</Fact>
+          <Fact name="Digest of these rows">
+            <code>{receipt.table.digest}</code>
+          </Fact>
+        </>
+      )}
+      {receipt.supersedes && <Fact name="Follows">receipt {count(receipt.supersedes.n)}</Fact>}
+    </dl>
+  );
+}
+
+function save(sealed: Sealed): void {
+  const file = new Blob([JSON.stringify(sealed, null, 2)], { type: "application/json" });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = `receipt-${sealed.receipt.upload_id}.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function Verify({ id }: { id: string }) {
+  const path = { upload_id: id };
+  const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}/verification", { path });
+  const { busy, error: refused, act } = useDeed(refresh);
+  const running = value !== null && value.state !== "completed";
+  const unasked = error && "code" in error && error.code === "not_verified";
+  return (
+    <div class="verify">
+      <div class="title">
+        <h3>Still so?</h3>
+        <Button
+          busy={busy !== null || running}
+          onClick={() => act("verify", () => api.post("/v1/uploads/{upload_id}/verify", { path }))}
+        >
+          {running ? "Comparing" : "Compare with file and table"}
+        </Button>
+      </div>
+      {!unasked && <Failure error={error} title="The comparison could not be fetched." />}
+      <Failure error={refused} title="The comparison was not begun." />
+      {running && <Progress value={value.chunks_done} max={value.chunks_total} label="Compared" />}
+      {value?.result && <Found found={value} result={value.result} />}
+    </div>
+  );
+}
+
+function Found({ found, result }: { found: Verification; result: keyof typeof RESULTS }) {
+  const [kind, words] = RESULTS[result];
+  const { rows } = found;
+  const told = rows && [
+    `${count(rows.found)} of ${count(rows.expected)} rows are there`,
+    rows.missing ? `${count(rows.missing)} missing` : "",
+    rows.edited ? `${count(rows.edited)} with other values` : "",
+    rows.changed_by_hand ? `${count(rows.changed_by_hand)} changed by hand` : "",
+  ];
+  return (
+    <>
+      <Notice kind={kind} title={words}>
+        <p>
+          File: {found.source ?? "–"}, table: {found.table ?? "–"}, counts: {found.ledger ?? "–"}.{" "}
+          {told?.filter(Boolean).join(", ")}
+        </p>
+        {found.finished_at && <p class="quiet">{exactly(found.finished_at)}</p>}
+      </Notice>
+      {found.chunks.length > 0 && (
+        <div class="scrolls">
+          <table class="plain">
+            <caption class="unseen">Chunks that differ</caption>
+            <thead>
+              <tr>
+                <th scope="col">Chunk</th>
+                <th scope="col">Records from</th>
+                <th scope="col">File</th>
+                <th scope="col">Table</th>
+                <th scope="col" class="end">
+                  Missing
+                </th>
+                <th scope="col" class="end">
+                  Other values
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.chunks.map((one) => (
+                <tr key={one.n}>
+                  <th scope="row">{count(one.n)}</th>
+                  <td>{count(one.first_record)}</td>
+                  <td>{one.source ?? "–"}</td>
+                  <td>{one.table ?? "–"}</td>
+                  <td class="end">{one.missing === null ? "–" : count(one.missing)}</td>
+                  <td class="end">{one.edited === null ? "–" : count(one.edited)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}

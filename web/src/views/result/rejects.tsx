@@ -1,0 +1,209 @@
+/** The rejected rows: looked at, corrected in place, downloaded, and sent again as a child upload. */
+import { useState } from "preact/hooks";
+import { api, type Schema } from "../../api";
+import { count, counted } from "../../format";
+import { type Pages, usePages } from "../../live";
+import { go } from "../../router";
+import { announce } from "../../ui/announce";
+import { Button } from "../../ui/button";
+import { Failure } from "../../ui/notice";
+import { type Column, Table } from "../../ui/table";
+import { type Upload, useDeed } from "../watch/verbs";
+import { correctable } from "./causes";
+import { Editor } from "./editor";
+import { cells, columns, corrections, marks } from "./record";
+
+export type Reject = Schema<"Reject">;
+/** Corrected cells by the reject's row, in the order of `columns`. */
+export type Edits = Map<number, string[]>;
+type Ticket = Schema<"CreatedUpload">["upload"];
+
+export function Rejects({ upload }: { upload: Upload }) {
+  const asked = { path: { upload_id: upload.id }, query: { limit: 1000 } };
+  // Without `format` it is a page; the contract has one answer for both.
+  const path = "/v1/uploads/{upload_id}/rejects" as "/v1/uploads/{upload_id}/events";
+  const { items, more, error } = usePages(path, asked) as unknown as Pages<Reject>;
+  const [edits, setEdits] = useState<Edits>(new Map());
+  const [open, setOpen] = useState<number | null>(null);
+  const { busy, error: refused, act } = useDeed(() => {});
+  const ready = correctable(upload);
+  const shown = { at: marks(upload), columns: columns(upload) };
+
+  function keep(row: number, values: string[] | null): void {
+    const next = new Map(edits);
+    if (values) next.set(row, values);
+    else next.delete(row);
+    setEdits(next);
+  }
+  async function resubmit(): Promise<void> {
+    await act("send", async () => {
+      const fields = shown.columns.map((one) => one.field);
+      const id = await send(upload, corrections(fields, edits));
+      announce(`${counted(edits.size, "corrected row")} sent again.`);
+      go(`/uploads/${id}`);
+    });
+  }
+
+  const list: Column<Reject>[] = [
+    { key: "line", title: "Line", width: 3, grow: 0, end: true, cell: (one) => count(one.line) },
+    {
+      key: "why",
+      title: "Reason",
+      width: 8,
+      grow: 2,
+      cell: (one) => <Reason reject={one} edited={edits.has(one.row)} />,
+    },
+    { key: "raw", title: "Row", width: 14, grow: 3, wide: true, cell: (one) => <Raw reject={one} {...shown} /> },
+    {
+      key: "act",
+      title: ready ? "Correct" : "Look",
+      width: 4,
+      grow: 0,
+      cell: (one, place) => (
+        <button
+          type="button"
+          class="link"
+          aria-label={`${ready ? "Correct" : "Look at"} line ${one.line}`}
+          onClick={() => setOpen(place)}
+        >
+          {ready ? "Correct" : "Look"}
+        </button>
+      ),
+    },
+  ];
+  return (
+    <section class="card rejects">
+      <div class="title">
+        <h2>{counted(upload.rejected, "rejected row")}</h2>
+        {ready && <Downloads upload={upload} />}
+      </div>
+      <Failure error={error} title="The rejected rows could not be fetched." />
+      <Failure error={refused} title="The corrected rows were not sent." />
+      <Table
+        label="Rejected rows"
+        rows={items}
+        columns={list}
+        id={(one) => one.row}
+        rowHeight={44}
+        total={upload.rejected}
+        onEnd={more}
+        onOpen={(_, place) => setOpen(place)}
+      />
+      {edits.size > 0 && (
+        <div class="kept" role="status">
+          <span>{counted(edits.size, "row")} corrected, not sent yet</span>
+          <div class="buttons">
+            <Button kind="primary" busy={busy === "send"} onClick={resubmit}>
+              Send {counted(edits.size, "row")} again
+            </Button>
+            <Button onClick={() => setEdits(new Map())}>Forget them</Button>
+          </div>
+        </div>
+      )}
+      {open !== null && items[open] && (
+        <Editor
+          key={items[open].row}
+          reject={items[open]}
+          columns={shown.columns}
+          marks={shown.at}
+          held={edits.get(items[open].row)}
+          editable={ready}
+          hasNext={open + 1 < items.length}
+          onKeep={keep}
+          onNext={() => setOpen(open + 1)}
+          onClose={() => setOpen(null)}
+        />
+      )}
+    </section>
+  );
+}
+
+function Reason({ reject, edited }: { reject: Reject; edited: boolean }) {
+  const [first, ...others] = reject.errors;
+  return (
+    <span title={reject.errors.map((one) => `${one.column ?? "record"}: ${one.detail}`).join("\n")}>
+      {edited && <span class="state good">corrected</span>} {first?.column && <strong>{first.column}</strong>}{" "}
+      {first?.detail}
+      {others.length > 0 && <span class="quiet"> and {counted(others.length, "more", "more")}</span>}
+    </span>
+  );
+}
+
+/** The row as it stood in the file, its bad cells marked. */
+function Raw({
+  reject,
+  at,
+  columns: all,
+}: {
+  reject: Reject;
+  at: ReturnType<typeof marks>;
+  columns: ReturnType<typeof columns>;
+}) {
+  const bad = new Set(reject.errors.map((one) => one.column));
+  const places = new Set(all.filter((one) => bad.has(one.field) || bad.has(one.name)).map((one) => one.place));
+  if (!places.size) return <code>{reject.raw}</code>;
+  return (
+    <code>
+      {cells(reject.raw, at).map((cell, place) => (
+        <>
+          {place > 0 && at.delimiter}
+          {places.has(place) ? <mark>{cell || "\u2423"}</mark> : cell}
+        </>
+      ))}
+    </code>
+  );
+}
+
+function Downloads({ upload }: { upload: Upload }) {
+  const { busy, error, act } = useDeed(() => {});
+  const fetchAs = (format: "csv" | "xlsx") =>
+    act(format, async () => {
+      for (;;) {
+        const path = { upload_id: upload.id };
+        const answer = await api.get("/v1/uploads/{upload_id}/rejects", { path, query: { format } });
+        if ("url" in answer) {
+          location.assign(answer.url); // it says itself that it is to be saved
+          return;
+        }
+        await new Promise((done) => setTimeout(done, 1000));
+      }
+    });
+  return (
+    <>
+      <div class="buttons">
+        <Button small busy={busy === "csv"} onClick={() => fetchAs("csv")} label="Download the rejected rows as CSV">
+          CSV
+        </Button>
+        <Button small busy={busy === "xlsx"} onClick={() => fetchAs("xlsx")} label="Download the rejected rows as XLSX">
+          XLSX
+        </Button>
+      </div>
+      <Failure error={error} title="The file could not be made." />
+    </>
+  );
+}
+
+/** The child upload that the rows are sent to. */
+async function send(parent: Upload, text: string): Promise<string> {
+  const body = new Blob([text], { type: "text/csv" });
+  const created = await api.post("/v1/uploads/{upload_id}/retries", {
+    path: { upload_id: parent.id },
+    body: {
+      filename: `corrections of ${parent.filename}`.slice(0, 1024),
+      size: body.size,
+      content_type: "text/csv",
+      options: { dialect: { delimiter: ",", quote: '"', header: true, encoding: "utf-8" } },
+    },
+  });
+  await post(created.upload, body);
+  return created.id;
+}
+
+async function post(ticket: Ticket, body: Blob): Promise<void> {
+  if (ticket.method !== "POST") throw new Error("corrections of this size are sent as a file");
+  const form = new FormData();
+  for (const [name, value] of Object.entries(ticket.fields)) form.append(name, value);
+  form.append("file", body);
+  const answer = await fetch(ticket.url, { method: "POST", body: form });
+  if (!answer.ok) throw new Error(`the storage has refused them (${answer.status})`);
+}

@@ -1,0 +1,104 @@
+/** One upload: what is under way above, and what it came to below, once it is over. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ago, bytes, exactly } from "../../format";
+import { Offline } from "../../http";
+import { usePoll } from "../../live";
+import type { Params } from "../../main";
+import { href } from "../../router";
+import { announce } from "../../ui/announce";
+import { Failure, Notice } from "../../ui/notice";
+import { STATES, State } from "../../ui/state";
+import { Result } from "../result/result";
+import { Chunks } from "./chunks";
+import { Events } from "./events";
+import { Figures } from "./figures";
+import { Review } from "./review";
+import { type Upload, Verbs } from "./verbs";
+import "./watch.css";
+
+const ENDS = ["completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"];
+
+export default function Watch({ params }: Params) {
+  const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}", { path: { upload_id: params.id! } });
+  useToldChanges(value);
+  const lost = useLost(error instanceof Offline);
+  if (!value) {
+    if (error && !(error instanceof Offline) && error.status === 404) return <Gone />;
+    return error ? <Failure error={error} title="The upload cannot be shown." /> : <p class="quiet">One moment…</p>;
+  }
+  const over = ENDS.includes(value.state);
+  return (
+    <section class="view upload">
+      <Heading upload={value} />
+      <div class="title">
+        <State of={value.state} />
+        <Verbs upload={value} refresh={refresh} />
+      </div>
+      {lost !== null && (
+        <p class="stale">
+          As it was at <time>{new Date(lost).toLocaleTimeString("en")}</time>, when the connection was lost.
+        </p>
+      )}
+      {!(error instanceof Offline) && <Failure error={error} title="The upload cannot be followed." />}
+      {value.error && (
+        <Notice kind={value.state === "canceled" ? "info" : "error"} title={STATES[value.state][0]}>
+          <p>{value.error.detail}</p>
+        </Notice>
+      )}
+      {value.state === "needs_review" && <Review upload={value} refresh={refresh} />}
+      {over ? <Result upload={value} refresh={refresh} /> : <Figures upload={value} stale={lost !== null} />}
+      <Chunks upload={value} over={over} />
+      <Events upload={value} />
+    </section>
+  );
+}
+
+function Heading({ upload }: { upload: Upload }) {
+  return (
+    <header class="of">
+      <a href="#/" class="quiet">
+        Uploads
+      </a>
+      <h1 title={upload.filename}>{upload.filename || upload.id}</h1>
+      <p class="quiet">
+        into <a href={href(`/datasets/${encodeURIComponent(upload.dataset)}`)}>{upload.dataset}</a> · {upload.mode} ·{" "}
+        {bytes(upload.bytes_total)} ·{" "}
+        <time dateTime={upload.created_at} title={exactly(upload.created_at)}>
+          {ago(upload.created_at)}
+        </time>
+        {upload.parent_id && (
+          <>
+            {" "}
+            · corrects <a href={href(`/uploads/${upload.parent_id}`)}>an earlier upload</a>
+          </>
+        )}
+      </p>
+    </header>
+  );
+}
+
+function Gone() {
+  return (
+    <Notice title="There is no such upload" actions={<a href="#/">To your uploads</a>}>
+      <p>It was deleted, or was kept long enough, or is somebody else's.</p>
+    </Notice>
+  );
+}
+
+/** Say a state that is entered while one looks, and no more: counts would be chatter. */
+function useToldChanges(upload: Upload | null): void {
+  const before = useRef<string | null>(null);
+  useEffect(() => {
+    if (!upload) return;
+    if (before.current && before.current !== upload.state)
+      announce(`${upload.filename}: ${STATES[upload.state]?.[0] ?? upload.state}`);
+    before.current = upload.state;
+  }, [upload?.state]);
+}
+
+/** Since when nobody answers, or null: they do. */
+function useLost(lost: boolean): number | null {
+  const [since, setSince] = useState<number | null>(null);
+  useEffect(() => setSince(lost ? Date.now() : null), [lost]);
+  return since;
+}
