@@ -84,9 +84,11 @@ def rerun(
 def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """A retry's options, with what its parent's are where it says nothing: the mode, and how values are spelt.
 
-    A corrected cell is to mean what it would have meant there; the few rows of a retry may not show it.
+    A corrected cell is to mean what it would have meant there; the few rows of a retry may not show it. Where several
+    fixes were for wrong cells alone, it is read as the first upload's: refused rather than taken for something else.
     """
     kept = (plan or {}).get("dialect", {})
+    kept = (plan or {}).get("before", [kept])[0]
     spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
     asked = {name: value for name, value in options.items() if name != "on_duplicate_file"}  # nothing to be known again
     return {

@@ -178,7 +178,7 @@ def _shape(upload: ledger.Upload) -> rows.Shape:
         schema=read_schema(upload.descriptor) if upload.dataset else inference.text_schema(plan["names"]),
         positions=plan["positions"],
         width=plan["width"],
-        conventions=conventions.read(plan["dialect"]),
+        conventions=conventions.planned(plan),
         nameless=plan.get("nameless", 0),
         own=plan.get("own", {}),
     )

@@ -34,18 +34,36 @@ class Records:
     def __init__(self, plan: Mapping[str, Any], schema: Schema, other: Mapping[str, Any]) -> None:
         self._dialect = Dialect.from_options(plan["dialect"])
         self._width, self._nameless, self._own = plan["width"], plan.get("nameless", 0), plan.get("own", {})
-        old, new = conventions.read(plan["dialect"]), conventions.read({**plan["dialect"], **other})
-        self._trial = remedies.Trial(schema, plan["positions"], old, new)
+        old = conventions.planned(plan)
+        self._trials = [
+            remedies.Trial(schema, plan["positions"], old, conventions.with_option(old, each))
+            for each in remedies.subsets(other)
+        ]
 
     def fates(self, raws: Sequence[bytes]) -> list[dict[str, remedies.Fate] | None]:
-        """Of each record what becomes of its cells; None of one whose cells cannot be told."""
-        rows = formats.fitted(self._read(raws), self._width, self._dialect, self._nameless)
-        bad = correction.take_back(rows, self._own)[1] if self._own else {}
-        good = [place for place, row in enumerate(rows) if len(row) == self._width and place not in bad]
+        """Of each record what becomes of its cells by all of them; None of one whose cells cannot be told."""
+        rows = self._rows(raws)
         found: list[dict[str, remedies.Fate] | None] = [None] * len(raws)
-        for place, fates in zip(good, self._trial.fates([rows[place] for place in good]), strict=True):
+        for place, fates in zip(rows, self._trials[0].fates(list(rows.values())), strict=True):
             found[place] = fates
         return found
+
+    def mended(self, raws: Sequence[bytes]) -> list[int]:
+        """The places of those that come out right by all of these conventions, or by some of them."""
+        left, found = self._rows(raws), list[int]()
+        for trial in self._trials:
+            fates = zip(list(left), trial.fates(list(left.values())), strict=True)
+            right = [place for place, each in fates if remedies.is_mended(each)]
+            found += right
+            for place in right:
+                del left[place]
+        return sorted(found)
+
+    def _rows(self, raws: Sequence[bytes]) -> dict[int, list[str]]:
+        """By their places the cells of those records whose cells can be told."""
+        rows = formats.fitted(self._read(raws), self._width, self._dialect, self._nameless)
+        bad = correction.take_back(rows, self._own)[1] if self._own else {}
+        return {place: row for place, row in enumerate(rows) if len(row) == self._width and place not in bad}
 
     def _read(self, raws: Sequence[bytes]) -> list[list[str]]:
         """The cells of each: at once, unless a quote that is never closed swallows what follows."""
@@ -111,11 +129,8 @@ def _blocks(
         if not seen.count and not taken.is_kept(db, parent.number):
             raise Refused("rejects_gone", "The rejects that were to be read again are not there any more.")
         raws = [bytes(one["raw"]) for one in batch]
-        mended = [
-            (one, raw)
-            for one, raw, fates in zip(batch, raws, records.fates(raws), strict=True)
-            if fates and remedies.is_mended(fates) and not _is_held(seen.held, one["record"])
-        ]
+        right = [(batch[place], raws[place]) for place in records.mended(raws)]
+        mended = [(one, raw) for one, raw in right if not _is_held(seen.held, one["record"])]
         if mended:
             places = [one["record"] for one, _ in mended], [one["line"] for one, _ in mended]
             taken.take(db, upload.number, seen.count + 1, *places)

@@ -183,7 +183,7 @@ class _Tried:
         self.is_as_planned = self._plan.get("dataset_version") == upload.dataset_version and not upload.dataset_is_gone
         rows = {int(one["row"]) for each in causes if each.option for group in each.groups for one in group.samples}
         self._rejects = taken.sample(connection(), upload.number, sorted(rows))
-        self._tagger = remedies.Tagger(schema, conventions.read(self._plan["dialect"]))
+        self._tagger = remedies.Tagger(schema, conventions.planned(self._plan))
 
     def proof(self, cause: Cause) -> _Proof:
         """Whether the cause's option mends the records of the sample that have it."""

@@ -107,13 +107,14 @@ class Conventions:
     """How one file spells values, where its fields do not say it themselves. None: as Table Schema has it.
 
     A field that declares a decimalChar or a groupChar is read by its own two alone; one with a format other than
-    the default, by that.
+    the default, by that. A cell that is right by one of `before` means what it means there: each is asked in turn.
     """
 
     null_values: tuple[str, ...] | None = None
     decimal_char: str | None = None
     group_char: str | None = None
     date_order: DateOrder | None = None
+    before: tuple[Conventions, ...] = ()
 
 
 PLAIN: Final = Conventions()

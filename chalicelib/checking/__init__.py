@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import compress
 from typing import Final
@@ -89,6 +89,7 @@ class Column:
     missing: frozenset[str]
     reading: Reading
     breaches: Breach | None
+    otherwise: Column | None = None  # how a cell is read that is wrong here
 
     @property
     def sure(self) -> re.Pattern[str] | None:
@@ -104,6 +105,10 @@ def columns_of(schema: Schema, conventions: Conventions) -> tuple[Column, ...]:
 
 def column_of(schema: Schema, spec: Field, conventions: Conventions) -> Column:
     """The column of one field of a schema."""
+    if conventions.before:
+        first, *rest = (*conventions.before, replace(conventions, before=()))
+        behind = replace(rest[-1], before=tuple(rest[:-1]))
+        return replace(column_of(schema, spec, first), otherwise=column_of(schema, spec, behind))
     missing = schema.missing_values if conventions.null_values is None else conventions.null_values
     own, here = missing if spec.missing_values is None else spec.missing_values, reading(spec, conventions)
     return Column(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
@@ -139,7 +144,8 @@ def blame(
 
 def judged(distinct: Iterable[str], column: Column) -> dict[str, Value | CellError]:
     """Those of the cells that do not go on as they stand: what goes in their place, or what is wrong with them."""
-    values = ((cell, _cell(cell, column)) for cell in distinct)
+    read = _cell if column.otherwise is None else _cell_of_many
+    values = ((cell, read(cell, column)) for cell in distinct)
     return {cell: value for cell, value in values if value is not cell}
 
 
@@ -170,6 +176,15 @@ def _others(pattern: str) -> re.Pattern[str]:
 def _not_text(column: str, has_nul: bool) -> CellError:
     """Made once: a chunk may hold a hundred thousand such cells, no two the same."""
     return CellError(column, "encoding_invalid", _NOT_TEXT[has_nul])
+
+
+def _cell_of_many(cell: str, column: Column) -> Value | CellError:
+    """As the first has it that finds it right; else what is wrong with it by the last."""
+    value = _cell(cell, column)
+    while isinstance(value, CellError) and column.otherwise is not None:
+        column = column.otherwise
+        value = _cell(cell, column)
+    return value
 
 
 def _cell(cell: str, column: Column) -> Value | CellError:

@@ -55,6 +55,17 @@ def read(options: Mapping[str, Any]) -> Conventions:
     return Conventions(None if nulls is None else tuple(nulls), decimal, group, order)
 
 
+def planned(plan: Mapping[str, Any]) -> Conventions:
+    """The conventions by which an upload with this plan is read."""
+    return replace(read(plan["dialect"]), before=tuple(read(one) for one in plan.get("before", ())))
+
+
+def with_option(one: Conventions, option: Mapping[str, Any]) -> Conventions:
+    """These conventions, and all that are asked before them, with what an option says otherwise."""
+    links = [read({**{name: getattr(each, name) for name in OPTIONS}, **option}) for each in (*one.before, one)]
+    return replace(links[-1], before=tuple(links[:-1]))
+
+
 def _invalid(detail: str) -> Refused:
     return Refused("dialect_invalid", f"dialect.{detail}")
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain, combinations
 from typing import Any, Final, Literal
 
 from chalicelib.cells import PLAIN, Conventions, DateOrder, Field
@@ -328,6 +329,16 @@ def _fates(cells: set[str], old: Column, new: Column) -> Iterator[tuple[str, Fat
             yield cell, "mended"
         elif was != now:
             yield cell, "changed"
+
+
+_FAMILIES: Final = (("date_order",), ("decimal_char", "group_char"), ("null_values",))
+
+
+def subsets(option: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What several fixes may be for a record, the most of them first: one that it does not need may spoil it."""
+    fixes = [part for names in _FAMILIES if (part := {name: option[name] for name in names if name in option})]
+    some = chain.from_iterable(combinations(fixes, count) for count in range(len(fixes) - 1, 0, -1))
+    return [dict(option), *(dict(chain.from_iterable(one.items() for one in each)) for each in some)]
 
 
 def is_mended(fates: Mapping[str, Fate], columns: Iterable[str] | None = None) -> bool:

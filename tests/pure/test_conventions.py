@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.checking import PLAIN, Conventions, check
-from chalicelib.checking.conventions import detect, read
+from chalicelib.checking.conventions import detect, planned, read
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
+from chalicelib.rerun import Records
 
 
 def schema_of(*fields: str | dict[str, Any]) -> Schema:
@@ -160,3 +161,46 @@ def _values(cells: list[str], kind: str, conventions: Conventions) -> list[str |
     checked = check([[cell] for cell in cells], schema_of(kind), [0], 1, conventions)
     known = dict(zip(checked.places, checked.columns[0], strict=True))
     return [known.get(place) for place in range(len(cells))]
+
+
+FIXES: dict[str, Any] = {"date_order": "dmy", "decimal_char": ",", "group_char": ".", "null_values": ["", "-"]}
+SOLD = read_schema(
+    {"fields": [{"name": "sold", "type": "date"}, {"name": "price", "type": "number"}, {"name": "note"}]}
+)
+PLAN: dict[str, Any] = {"dialect": {"delimiter": ";", "quote": '"'}, "width": 3, "positions": [0, 1, 2]}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["2024-01-05", "05/01/2024", "12/31/2024", "-", ""]),
+            st.sampled_from(["1", "1.5", "2.500", "1,5", "1.234,5", "-", "x"]),
+            st.sampled_from(["a", "-"]),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_several_fixes_mend_whatever_some_of_them_mend_and_no_cell_that_was_right_is_another(
+    rows: list[tuple[str, str, str]],
+) -> None:
+    raws = [";".join(row).encode() for row in rows]
+    parts: list[dict[str, Any]] = [
+        {"date_order": "dmy"},
+        {"decimal_char": ",", "group_char": "."},
+        {"null_values": ["", "-"]},
+    ]
+    found = Records(PLAN, SOLD, FIXES).mended(raws)
+    some = [
+        {name: value for place in places for name, value in parts[place].items()}
+        for places in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
+    ]
+    assert found == sorted({place for each in some for place in Records(PLAN, SOLD, each).mended(raws)})
+    together = planned({"dialect": PLAN["dialect"] | FIXES, "before": [PLAN["dialect"]]})
+    for place in found:
+        before, after = (check([rows[place]], SOLD, [0, 1, 2], 3, one) for one in (PLAIN, together))
+        assert before.bad and not after.bad
+        wrong = {error.column for error in before.bad[0]}
+        for name, cell, (value,) in zip(SOLD.names, rows[place], after.columns, strict=True):
+            assert name in wrong or value == (cell or None)

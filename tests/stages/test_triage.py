@@ -8,7 +8,9 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import admit, rejects, report, triage
+from chalicelib import admit, receipts, rejects, report, triage
+from chalicelib.aws import dynamodb
+from chalicelib.checking import conventions
 from chalicelib.errors import Refused
 from chalicelib.postgres import ledger, taken
 from chalicelib.postgres.timeline import Asker
@@ -185,6 +187,57 @@ def test_records_with_two_causes_take_both_fixes(pipeline: Pipeline) -> None:
     assert [(one["note"], one["n"]) for one in counted] == [("both", 20), ("dates", 30), ("numbers", 40)]
     last = retried(pipeline, parent, "numbers_decimal_comma")
     assert (last["state"], last["error"]["code"]) == ("failed", "nothing_to_retry")
+
+
+SPOILT = (
+    "1,31/12/2023,2024-01-01,2.500,1.25,dates\n" * 30
+    + '1,2024-01-01,2024-01-01,"1.234,5",2,numbers\n' * 80
+    + '1,31/12/2023,2024-01-01,"1.234,5",2,both\n' * 20
+    + '1,31/12/2023,2024-01-01,"1.234,5",2.500,neither\n' * 5
+)
+
+
+def test_fixes_together_mend_what_one_of_them_would_spoil_and_leave_right_cells_as_they_were(
+    pipeline: Pipeline,
+) -> None:
+    parent = prices(pipeline, SPOILT)["id"]
+    child = retried(pipeline, parent, "dates_day_first", "numbers_decimal_comma_groups_point")
+    assert (child["state"], child["loaded"], child["rejected"]) == ("completed", 130, 0)
+    assert sums(pipeline.upload(parent)) == (135, 130, 5)
+    table = f"data.d_{number(pipeline, 'sales')}"
+    told = pipeline.sql(
+        f"SELECT note, sold::text, price::text, tax::text, count(*) AS n FROM {table} WHERE note <> 'fine'"
+        " GROUP BY 1, 2, 3, 4 ORDER BY 1"
+    )
+    assert [tuple(one.values()) for one in told] == [
+        ("both", "2023-12-31", "1234.5", "2", 20),
+        ("dates", "2023-12-31", "2.500", "1.25", 30),
+        ("numbers", "2024-01-01", "1234.5", "2", 80),
+    ]
+    pipeline.attest()
+    assert receipts.verify(pipeline.tenant, child["id"])["state"] == "pending"
+    pipeline.attest()
+    found = receipts.verification(pipeline.tenant, child["id"])
+    assert (found["source"], found["table"], found["rows"]["found"], found["result"]) == (
+        "match",
+        "match",
+        130,
+        "match",
+    )
+    for fixes in (["dates_day_first"], ["numbers_decimal_comma_groups_point"]):
+        assert retried(pipeline, parent, *fixes)["error"]["code"] == "nothing_to_retry"
+
+
+def test_corrected_rows_of_several_fixes_are_read_as_the_first_upload(pipeline: Pipeline) -> None:
+    """By the fixes a price of 2.500 that was right would become two thousand five hundred."""
+    parent = prices(pipeline, SPOILT)["id"]
+    child = begin(pipeline, parent, "dates_day_first", "numbers_decimal_comma_groups_point")
+    pipeline.split(child)
+    plan = pipeline.sql("SELECT plan FROM rowmill.upload WHERE upload_id = %s", child)[0]["plan"]
+    item = dynamodb.get_upload(pipeline.tenant, child)
+    assert admit._inherited(item, plan, {})["dialect"] == dict.fromkeys(conventions.OPTIONS)
+    alone = {name: value for name, value in plan.items() if name != "before"}
+    assert admit._inherited(item, alone, {})["dialect"]["decimal_char"] == ","
 
 
 def test_a_reject_is_read_again_once(pipeline: Pipeline) -> None:
