@@ -5,10 +5,12 @@ Delivered twice, at once or days later, a chunk loads once: the claim on its row
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from array import array
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -114,6 +116,7 @@ def _fault(error: Exception) -> str:
 
 
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
+    _trim()
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
     if "fix" in upload.options:
@@ -123,6 +126,15 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
         # Before the transaction, or two chunks that load at once would not see each other's.
         prepared.leave_hashes(connection())
     past_deadlocks(partial(_commit, upload, work, prepared))
+
+
+def _trim() -> None:
+    """Give back what the C library still holds of the chunk before: half a millisecond.
+
+    A worker that has loaded many peaks at some 8 MB less.
+    """
+    with suppress(AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:

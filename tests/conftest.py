@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,6 +30,10 @@ os.environ.update(
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs deaf to Ctrl-C, and what tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test is timed: on a busy machine an example may take a quarter of a second, and none the next time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # What starts embedded clouds goes to one of the two processes of `make test`, one cloud after the other.
 CLOUDS = (
