@@ -18,7 +18,7 @@ from chalice.test import Client
 from chalice.test import HTTPResponse as Answer
 
 from app import app
-from chalicelib import accounts, tokens
+from chalicelib import accounts, tokens, webpage
 from chalicelib.contract import document
 from chalicelib.roles import ROLES
 from chalicelib.settings import settings
@@ -39,6 +39,7 @@ PLACES: Mapping[str, Callable[[World], str]] = {
     "webhook_id": lambda world: world.webhook_id,
     "book_id": lambda world: "1",
     "template": lambda world: "books",
+    "asset": lambda world: next(iter(webpage.assets()), "none.js"),
 }
 NOT_FOUND = {
     "name": "dataset_not_found",
@@ -54,7 +55,7 @@ QUERIES: Mapping[str, Callable[[World], str]] = {
     "task_id": lambda world: f"{world.upload}.1",
     "batch_id": lambda world: world.upload,
 }
-OF_ALL = {"template"}  # what belongs to everybody
+OF_ALL = {"template", "asset"}  # what belongs to everybody
 # Bodies that name something of the owner's; others are the document's own examples.
 BODIES: Mapping[str, Callable[[World], Any]] = {
     "create_upload": lambda world: {"dataset": world.dataset, "size": 10},
