@@ -6,12 +6,14 @@ import gzip
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rowmill_client import ApiError
 
 from bench.bad_input import cases, watch
+from infra.local import instance
 from tests.journey.conftest import COUNTS, Account, Cloud, adds_up, new_account
 from tests.workbooks import of_rows, zipped
 
@@ -155,8 +157,22 @@ FULL = {  # a chunk or two of full size each; how many rows the long files of a 
 }
 
 
+@pytest.fixture(scope="module")
+def unworn_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with instance.running(tmp_path_factory.mktemp("unworn")) as here:
+        yield Cloud(here)
+
+
+@pytest.fixture
+def unworn(unworn_cloud: Cloud, tmp_path: Path) -> Iterator[Account]:
+    """On a cloud whose workers have met nothing else: what they keep of hundreds of odd files is not these chunks'."""
+    with new_account(unworn_cloud, tmp_path) as one:
+        yield one
+
+
 @pytest.mark.parametrize("name", FULL)
-def test_no_chunk_of_a_nasty_file_takes_more_memory_than_a_worker_may(account: Account, name: str) -> None:
+def test_no_chunk_of_a_nasty_file_takes_more_memory_than_a_worker_may(unworn: Account, name: str) -> None:
+    account = unworn
     (case,) = (case for case in cases.every(FULL[name]) if case.name == name)
     path = account.folder / "nasty.csv"
     case.write(path)
