@@ -18,6 +18,7 @@ from chalicelib.errors import Refused
 
 BUILT: Final = Path(__file__).parent / "web"
 MEDIA: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_NEVER: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _STYLE: Final = (
     "body{font:1rem/1.6 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1.5rem}"
     ":root{color-scheme:light dark}"
@@ -69,6 +70,3 @@ def policy(storage: Iterable[str], built: Path = BUILT) -> str:
         return f"default-src 'none'; style-src 'sha256-{digest}'; {_NEVER}"
     where = " ".join(["'self'", *sorted(storage)])
     return f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {where}; connect-src {where}; {_NEVER}"
-
-
-_NEVER: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,12 +1,12 @@
 /** The datasets there are, one's own and those that others share, and the templates for further ones. */
 import { useState } from "preact/hooks";
 import { api } from "../../api";
-import { ago, exactly } from "../../format";
 import type { Offline, Problem } from "../../http";
 import { usePages, usePoll } from "../../live";
 import { go, href } from "../../router";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
+import { Moment } from "../../ui/moment";
 import { Failure } from "../../ui/notice";
 import { type Column, Table } from "../../ui/table";
 import type { Dataset } from "./schema";
@@ -32,11 +32,7 @@ const COLUMNS: Column<Dataset>[] = [
     width: 8,
     wide: true,
     end: true,
-    cell: (one) => (
-      <time dateTime={one.created_at} title={exactly(one.created_at)}>
-        {ago(one.created_at)}
-      </time>
-    ),
+    cell: (one) => <Moment at={one.created_at} />,
   },
 ];
 const MODES = { insert: "are rejected", skip: "stay", upsert: "are replaced" };

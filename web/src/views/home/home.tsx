@@ -1,10 +1,11 @@
 /** What was uploaded, the newest first; a file that is dropped here is the next. */
-import { ago, bytes, count, exactly } from "../../format";
+import { bytes, count } from "../../format";
 import type { Item } from "../../live";
 import { usePages } from "../../live";
 import { go, href, route } from "../../router";
 import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";
+import { Moment } from "../../ui/moment";
 import { Failure } from "../../ui/notice";
 import { STATES, State, type UploadState } from "../../ui/state";
 import { type Column, Table } from "../../ui/table";
@@ -48,11 +49,7 @@ const COLUMNS: Column<Upload>[] = [
     width: 8,
     wide: true,
     end: true,
-    cell: (one) => (
-      <time dateTime={one.created_at} title={exactly(one.created_at)}>
-        {ago(one.created_at)}
-      </time>
-    ),
+    cell: (one) => <Moment at={one.created_at} />,
   },
 ];
 

@@ -8,6 +8,7 @@ import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Failure } from "../../ui/notice";
 import { type Column, Table } from "../../ui/table";
+import { post } from "../upload/storage";
 import { type Upload, useDeed } from "../watch/verbs";
 import { correctable } from "./causes";
 import { Editor } from "./editor";
@@ -16,7 +17,6 @@ import { cells, columns, corrections, marks } from "./record";
 export type Reject = Schema<"Reject">;
 /** Corrected cells by the reject's row, in the order of `columns`. */
 export type Edits = Map<number, string[]>;
-type Ticket = Schema<"CreatedUpload">["upload"];
 
 export function Rejects({ upload }: { upload: Upload }) {
   const asked = { path: { upload_id: upload.id }, query: { limit: 1000 } };
@@ -195,15 +195,8 @@ async function send(parent: Upload, text: string): Promise<string> {
       options: { dialect: { delimiter: ",", quote: '"', header: true, encoding: "utf-8" } },
     },
   });
-  await post(created.upload, body);
+  if (created.upload.method !== "POST") throw new Error("corrections of this size are sent as a file");
+  const { url, fields } = created.upload;
+  await post(url, fields, body, () => {}, new AbortController().signal);
   return created.id;
-}
-
-async function post(ticket: Ticket, body: Blob): Promise<void> {
-  if (ticket.method !== "POST") throw new Error("corrections of this size are sent as a file");
-  const form = new FormData();
-  for (const [name, value] of Object.entries(ticket.fields)) form.append(name, value);
-  form.append("file", body);
-  const answer = await fetch(ticket.url, { method: "POST", body: form });
-  if (!answer.ok) throw new Error(`the storage has refused them (${answer.status})`);
 }

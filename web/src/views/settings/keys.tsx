@@ -9,6 +9,7 @@ import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
 import { Failure } from "../../ui/notice";
 import { useDoing } from "./act";
+import { Secret } from "./secret";
 
 type Role = Schema<"ApiKey">["role"];
 const ROLES: Record<Role, string> = {
@@ -79,19 +80,8 @@ function Making({ onMade, onClose }: { onMade: () => void; onClose: () => void }
     await act("make", async () => setSecret((await api.post("/v1/api-keys", { body })).secret), "The key is made.");
     onMade();
   }
-  if (secret !== null) {
-    return (
-      <>
-        <p>The key is shown now and never again.</p>
-        <code class="secret">{secret}</code>
-        <div class="buttons">
-          <Button kind="primary" onClick={onClose}>
-            I have kept it
-          </Button>
-        </div>
-      </>
-    );
-  }
+  if (secret !== null)
+    return <Secret words="The key is shown now and never again." secret={secret} onClose={onClose} />;
   const wrong = error instanceof Problem ? error.fields : {};
   return (
     <form class="dialog-form" onSubmit={make}>

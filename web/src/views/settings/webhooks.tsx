@@ -1,14 +1,16 @@
 /** Addresses that are told of uploads that end: added, tried out, looked into, taken away. */
 import { useState } from "preact/hooks";
 import { api, type Schema } from "../../api";
-import { ago, exactly } from "../../format";
+import { ago } from "../../format";
 import { Problem } from "../../http";
 import { usePages } from "../../live";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
+import { Moment } from "../../ui/moment";
 import { Failure, Notice } from "../../ui/notice";
 import { useDoing } from "./act";
+import { Secret } from "./secret";
 
 type Webhook = Schema<"Webhook">;
 const TONES = { active: "good", failing: "mixed", disabled: "idle", delivered: "good", pending: "busy", failed: "bad" };
@@ -82,19 +84,14 @@ function Adding({ onAdded, onClose }: { onAdded: () => void; onClose: () => void
     await act("add", async () => setSecret((await api.post("/v1/webhooks", { body })).secret), "The webhook is there.");
     onAdded();
   }
-  if (secret !== null) {
+  if (secret !== null)
     return (
-      <>
-        <p>With this secret every event is signed. It is shown now and never again.</p>
-        <code class="secret">{secret}</code>
-        <div class="buttons">
-          <Button kind="primary" onClick={onClose}>
-            I have kept it
-          </Button>
-        </div>
-      </>
+      <Secret
+        words="With this secret every event is signed. It is shown now and never again."
+        secret={secret}
+        onClose={onClose}
+      />
     );
-  }
   const wrong = error instanceof Problem ? error.fields : {};
   const atForm = error && !wrong.url && !wrong.description;
   return (
@@ -132,9 +129,7 @@ function Deliveries({ of }: { of: Webhook }) {
             <div>
               <strong>{one.type}</strong> <span class={`state ${TONES[one.state]}`}>{one.state}</span>
               <p class="quiet">
-                <time dateTime={one.created_at} title={exactly(one.created_at)}>
-                  {ago(one.created_at)}
-                </time>
+                <Moment at={one.created_at} />
                 {one.next_attempt_at && `, tried again ${ago(one.next_attempt_at)}`}
               </p>
             </div>

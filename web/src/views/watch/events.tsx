@@ -1,9 +1,10 @@
 /** What has happened to an upload, the newest first. */
 import { useEffect, useState } from "preact/hooks";
 import type { Schema } from "../../api";
-import { ago, bytes, count, counted, exactly } from "../../format";
+import { bytes, count, counted } from "../../format";
 import { usePages } from "../../live";
 import { Button } from "../../ui/button";
+import { Moment } from "../../ui/moment";
 import { Failure } from "../../ui/notice";
 import { STATES, type UploadState } from "../../ui/state";
 import type { Upload } from "./verbs";
@@ -48,9 +49,7 @@ export function Events({ upload }: { upload: Upload }) {
           .reverse()
           .map((one) => (
             <li key={one.id} class={one.event === "chunk_dead" || one.state === "failed" ? "bad" : undefined}>
-              <time dateTime={one.at} title={exactly(one.at)}>
-                {ago(one.at)}
-              </time>
+              <Moment at={one.at} />
               <span>{told(one)}</span>
             </li>
           ))}

@@ -1,11 +1,12 @@
 /** One upload: what is under way above, and what it came to below, once it is over. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ago, bytes, exactly } from "../../format";
+import { bytes } from "../../format";
 import { Offline } from "../../http";
 import { usePoll } from "../../live";
 import type { Params } from "../../main";
 import { href } from "../../router";
 import { announce } from "../../ui/announce";
+import { Moment } from "../../ui/moment";
 import { Failure, Notice } from "../../ui/notice";
 import { STATES, State } from "../../ui/state";
 import { Result } from "../result/result";
@@ -62,10 +63,7 @@ function Heading({ upload }: { upload: Upload }) {
       <h1 title={upload.filename}>{upload.filename || upload.id}</h1>
       <p class="quiet">
         into <a href={href(`/datasets/${encodeURIComponent(upload.dataset)}`)}>{upload.dataset}</a> · {upload.mode} ·{" "}
-        {bytes(upload.bytes_total)} ·{" "}
-        <time dateTime={upload.created_at} title={exactly(upload.created_at)}>
-          {ago(upload.created_at)}
-        </time>
+        {bytes(upload.bytes_total)} · <Moment at={upload.created_at} />
         {upload.parent_id && (
           <>
             {" "}
