@@ -9,10 +9,10 @@ import ctypes
 import math
 import time
 from array import array
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -187,16 +187,24 @@ def _place(
     """
     held: Sequence[int] = ()
     clashes = upload.has_clashes or prepared.repeats_itself
-    fate = "clash" if clashes else staging.copy(db, table, prepared.found.text(orphans))
+    fate = "clash" if clashes else _copy(db, table, prepared.found, orphans)
     if fate == "clash":
         ledger.mark_clashes(db, upload.number)
         held = [index for index in prepared.repeated(db) if index not in orphans]
         if held or clashes:
-            fate = staging.copy(db, table, prepared.found.text([*orphans, *held]))
+            fate = _copy(db, table, prepared.found, [*orphans, *held])
     if fate == "in":
         return staging.Outcome(), held
     others = partial(prepared.found.text, [*orphans, *held])
     return staging.sift(db, table, upload.number, upload.mode, others), held
+
+
+def _copy(
+    db: Connection, table: tables.Table, found: rows.Rows, left_out: Collection[int]
+) -> Literal["in", "clash", "refused"]:
+    if written := found.written:
+        return staging.copy(db, table, written.text(left_out), marks=written.marks)
+    return staging.copy(db, table, found.text(left_out))
 
 
 def _count(records: int, outcome: staging.Outcome, rejected: int, contested: int, mode: Mode) -> manifest.Counts:

@@ -9,10 +9,11 @@ its type go on as they stand; each other value is read by the checker itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from itertools import repeat
 from operator import itemgetter
 from typing import Final, cast
 
@@ -28,7 +29,7 @@ from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
 from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL, rows_a_piece
-from chalicelib.rows.shape import Rows, Shape
+from chalicelib.rows.shape import Rows, Shape, Written
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
@@ -37,6 +38,7 @@ _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _FIRST: Final = itemgetter(slice(1))
 _LAST: Final = itemgetter(slice(-1, None))
 SEPARATOR: Final = "\t"
+DELIMITERS: Final = ",;|\t"  # those of files that COPY takes, too: it takes no letter, figure, dot or backslash
 PROFILED: Final = 7  # the salt of hashes that no key has
 _ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
@@ -49,9 +51,10 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
     if cells is None:
         return None
     bad: dict[int, Sequence[CellError]] = {}
+    rewritten: set[str] = set()
     places: Sequence[int] = range(records)
     columns = [
-        _column(cells[str(position)], column, bad)
+        _column(cells[str(position)], column, bad, rewritten)
         for position, column in zip(shape.positions, checking.columns_of(shape.schema, shape.conventions), strict=True)
     ]
     del cells
@@ -61,8 +64,12 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
             columns[place] = column.gather(places)  # one after another, so that never two of all are held
     # A Series is read as a sequence is, by place and in turn.
     checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
-    step = rows_a_piece(records, len(data))
-    return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first, step))
+    kept, step = pl.Series(places, dtype=pl.Int64), rows_a_piece(records, len(data))
+    text = partial(_text, columns, shape.schema, kept + first, step)
+    null = _null_as_written(data, shape, rewritten)
+    mark = shape.dialect.delimiter
+    written = None if null is None else Written(partial(text, partial(_lines, data, kept), mark), (mark, null))
+    return Rows(checked, partial(text, partial(_escaped, columns, shape.schema), SEPARATOR), written=written)
 
 
 def _cells(data: bytes, dialect: Dialect, width: int, records: int) -> pl.DataFrame | None:
@@ -124,16 +131,21 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     return count if proved else None
 
 
-def _column(cells: pl.Series, column: Column, bad: dict[int, Sequence[CellError]]) -> pl.Series:
-    """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
+def _column(cells: pl.Series, column: Column, bad: dict[int, Sequence[CellError]], rewritten: set[str]) -> pl.Series:
+    """The column as Postgres reads it; errors go into `bad` and leave None in their place.
+
+    Cells that something else goes in the place of are added to `rewritten`.
+    """
     changed = checking.judged(_unsure(cells, column), column)
     if not changed:
         return cells
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
+    values = {cell: value for cell, value in changed.items() if not isinstance(value, CellError)}
     if errors:
         wrong = cells.is_in(list(errors)).arg_true()
         checking.blame(bad, zip(wrong, cells.gather(wrong), strict=True), errors)
-    return cells.replace(list(changed), [None if cell in errors else changed[cell] for cell in changed])
+    rewritten.update(values)
+    return cells.replace([*errors, *values], [*repeat(None, len(errors)), *values.values()])
 
 
 def _unsure(cells: pl.Series, column: Column) -> set[str]:
@@ -150,18 +162,60 @@ def _unsure(cells: pl.Series, column: Column) -> set[str]:
     return missing | set(cells.filter(~cells.str.contains(_WHOLE.format(column.sure.pattern))))
 
 
+def _null_as_written(data: bytes, shape: Shape, rewritten: Collection[str]) -> str | None:
+    r"""How the chunk spells a null, if its lines need nothing else to be what Postgres copies; else None.
+
+    Without a quote or a backslash in them they hold no mark of COPY's but the one between cells and the one for nulls.
+    Postgres knows one spelling of a null and finds it in every column, so all must have it for one, and no other cell
+    may have been rewritten.
+    """
+    quote = shape.dialect.quote
+    nulls = list(rewritten)
+    columns = checking.columns_of(shape.schema, shape.conventions)
+    if (
+        [*shape.positions] != [*range(shape.width)]
+        or not all(column.missing.issuperset(nulls) for column in columns)
+        or len(nulls) > 1
+        or any(mark in data for mark in (b"\\", BOM, (quote or "\\").encode()))
+        or shape.dialect.delimiter not in DELIMITERS
+    ):
+        return None
+    return nulls[0] if nulls else NULL
+
+
+def _lines(data: bytes, places: pl.Series) -> pl.DataFrame:
+    """The lines of these records."""
+    lines = pl.read_csv(
+        data,
+        has_header=False,
+        schema={"line": pl.String},
+        separator="\0",
+        quote_char=None,
+        empty_string_is_null=False,
+        glob=False,
+    )
+    return lines if lines.height == len(places) else lines[places]
+
+
 def _text(
-    columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, step: int, left_out: Collection[int]
+    columns: Sequence[pl.Series],
+    schema: Schema,
+    lineage: pl.Series,
+    step: int,
+    spelled: Callable[[], pl.DataFrame],
+    separator: str,
+    left_out: Collection[int],
 ) -> Iterator[bytes]:
-    """The good rows as Postgres copies them (Rows.text), so many at once."""
+    """The good rows, `spelled` for Postgres, as it copies them (Rows.text), so many at once."""
     if len(left_out) == len(lineage):
         return
     kept = ~pl.int_range(len(lineage), eager=True).is_in(list(left_out)) if left_out else None
-    frame = _escaped(columns, schema).with_columns(lineage.alias("_row"))
-    pieces = _in_order(frame, kept, step, _order(columns, schema, kept)) if schema.keys else _pieces(frame, kept, step)
+    frame = spelled().with_columns(lineage.alias("_row"))
+    order = _order(columns, schema, kept) if schema.keys else None
+    pieces = _pieces(frame, kept, step) if order is None else _in_order(frame, kept, step, order, separator)
     for piece in pieces:
         out = BytesIO()
-        piece.write_csv(out, include_header=False, separator=SEPARATOR, quote_style="never", null_value=NULL)
+        piece.write_csv(out, include_header=False, separator=separator, quote_style="never", null_value=NULL)
         yield out.getvalue()
 
 
@@ -187,7 +241,9 @@ def _pieces(frame: pl.DataFrame, kept: pl.Series | None, step: int) -> Iterator[
         yield piece if kept is None else piece.filter(kept.slice(place * step, step))
 
 
-def _in_order(frame: pl.DataFrame, kept: pl.Series | None, step: int, order: pl.Series) -> Iterator[pl.DataFrame]:
+def _in_order(
+    frame: pl.DataFrame, kept: pl.Series | None, step: int, order: pl.Series, separator: str
+) -> Iterator[pl.DataFrame]:
     """The rows in this order, each as its line: one cell is put in its place in half the time that a row of them is.
 
     Long rows are put there as they are, as their lines would be held beside them, and be as large.
@@ -197,7 +253,7 @@ def _in_order(frame: pl.DataFrame, kept: pl.Series | None, step: int, order: pl.
         for start in range(0, len(places), step):
             yield frame[places.slice(start, step)]
         return
-    line = pl.concat_str(pl.all().cast(pl.String).fill_null(NULL), separator=SEPARATOR)
+    line = pl.concat_str(pl.all().cast(pl.String).fill_null(NULL), separator=separator)
     lines = pl.concat([piece.select(line) for piece in _pieces(frame, kept, step)])
     for start in range(0, len(order), step):
         yield lines[order.slice(start, step)]
