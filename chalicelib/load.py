@@ -9,12 +9,13 @@ import ctypes
 import math
 import time
 from array import array
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 
 from chalicelib import aws, publishing, rows
 from chalicelib.aws import s3
@@ -153,8 +154,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
         elif work.reading == "check":
             outcome = trial.check(db, table, upload.number, upload.mode, partial(found.text, orphans))
         elif upload.is_staged:
-            stage = publishing.stage_of(upload)
-            outcome = stages.keep(db, stage, partial(found.text, orphans), prepared.longest_key)
+            outcome = _stage(db, publishing.stage_of(upload), prepared, orphans.keys())
         else:
             outcome, held = _place(db, table, upload, prepared, orphans.keys())
         faulty = prepared.faulty(outcome, upload.mode, orphans)
@@ -187,16 +187,38 @@ def _place(
     """
     held: Sequence[int] = ()
     clashes = upload.has_clashes or prepared.repeats_itself
-    fate = "clash" if clashes else staging.copy(db, table, prepared.found.text(orphans))
+    fate = "clash" if clashes else _copy(db, table, prepared.found, orphans)
     if fate == "clash":
         ledger.mark_clashes(db, upload.number)
         held = [index for index in prepared.repeated(db) if index not in orphans]
         if held or clashes:
-            fate = staging.copy(db, table, prepared.found.text([*orphans, *held]))
+            fate = _copy(db, table, prepared.found, [*orphans, *held])
     if fate == "in":
         return staging.Outcome(), held
     others = partial(prepared.found.text, [*orphans, *held])
     return staging.sift(db, table, upload.number, upload.mode, others), held
+
+
+def _stage(db: Connection, stage: stages.Stage, prepared: Prepared, orphans: Set[int]) -> staging.Outcome:
+    """Good rows, less orphans, into the upload's stage, which has no index that could refuse one."""
+    if (
+        prepared.longest_key <= stages.SURELY_INDEXED
+        and _copy(db, stage, prepared.found, orphans, stage.staging) == "in"
+    ):
+        return staging.Outcome()
+    return stages.keep(db, stage, partial(prepared.found.text, orphans))
+
+
+def _copy(
+    db: Connection,
+    table: tables.Table,
+    found: rows.Rows,
+    left_out: Collection[int],
+    target: sql.Identifier | None = None,
+) -> Literal["in", "clash", "refused"]:
+    if written := found.written:
+        return staging.copy(db, table, written.text(left_out), target, written.marks)
+    return staging.copy(db, table, found.text(left_out), target)
 
 
 def _count(records: int, outcome: staging.Outcome, rejected: int, contested: int, mode: Mode) -> manifest.Counts:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import merge
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 
 from chalicelib import formats, inference, rows
@@ -98,9 +98,10 @@ class Prepared:
     @property
     def longest_key(self) -> int:
         """No index of the table has more bytes of a good row than so many."""
-        longest = [max(map(len, filter(None, column)), default=0) for column in self.found.checked.columns]
-        schema = self.shape.schema
-        return max((4 * sum(longest[i] for i in schema.positions(key)) for key in stages.indexed(schema)), default=0)
+        columns, schema = self.found.checked.columns, self.shape.schema
+        keys = [schema.positions(key) for key in stages.indexed(schema)]
+        longest = {i: max(map(len, filter(None, columns[i])), default=0) for i in chain.from_iterable(keys)}
+        return max((4 * sum(longest[i] for i in key) for key in keys), default=0)
 
     def faulty(self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]) -> Faulty:
         """Records that do not load; `orphans` are good rows that a foreign key keeps out, by index."""

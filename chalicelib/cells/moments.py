@@ -24,10 +24,10 @@ _OFFSET: Final = r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
 _TIME: Final = re.compile(_CLOCK)
 _DATETIME: Final = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{_OFFSET}?").fullmatch
 _YEAR: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])")
-# Days that every month has; years away from both ends, where an offset leaves the calendar.
+# All days but the 29th of February; years away from both ends, where an offset leaves the calendar.
 _SURE_DAY: Final = (
     r"(?:000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2})"
-    r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+    r"-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 )
 _SURE_DATE: Final = re.compile(_SURE_DAY)
 _SURE_DATETIME: Final = re.compile(rf"{_SURE_DAY}[T ]{_CLOCK}{_OFFSET}?")

@@ -49,7 +49,7 @@ class Checked:
     `bad` holds the errors of every other row by its index in the chunk.
     """
 
-    columns: list[Sequence[Value]]
+    columns: Sequence[Sequence[Value]]
     places: Sequence[int]
     bad: dict[int, Sequence[CellError]] = field(default_factory=dict)
 

@@ -74,13 +74,8 @@ def _drop_idle(connection: Connection, idle: LiteralString, number: int) -> bool
     return held is not None
 
 
-def keep(connection: Connection, stage: Stage, rows: staging.Rows, longest: int) -> Outcome:
-    """A chunk's rows into the stage, inside the caller's transaction; those that Postgres refuses are in the outcome.
-
-    `longest`: no index has more bytes of a row than so many.
-    """
-    if longest <= SURELY_INDEXED and staging.copy(connection, stage, rows(), stage.staging) == "in":
-        return Outcome()
+def keep(connection: Connection, stage: Stage, rows: staging.Rows) -> Outcome:
+    """A chunk's rows into the stage, in the caller's transaction; those that Postgres refuses are in the outcome."""
     outcome = Outcome()
     table = Table(stage.number, stage.version, stage.schema)
     staging.make_staging(connection, table)

@@ -27,6 +27,11 @@ _PLAIN: Final = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 _OWN: Final = sql.SQL("t._row BETWEEN {low} AND {high}")
 
 
+Marks = tuple[str, str]
+"""What stands between the values of COPY's text, and for a null."""
+TAB, NULL = MARKS = ("\t", r"\N")
+
+
 def _no_rows() -> array[int]:
     return array("q")
 
@@ -49,12 +54,16 @@ Put = Callable[[Iterable[bytes]], Outcome]
 
 
 def copy(
-    connection: Connection, table: Table, rows: Iterable[bytes], target: sql.Identifier | None = None
+    connection: Connection,
+    table: Table,
+    rows: Iterable[bytes],
+    target: sql.Identifier | None = None,
+    marks: Marks = MARKS,
 ) -> Literal["in", "clash", "refused"]:
     """All rows into the table, or into `target`, inside the caller's transaction; none if one clashes or is refused."""
     try:
         with connection.transaction():
-            _copy(connection, target or table.name, table, rows)
+            _copy(connection, target or table.name, table, rows, marks)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
@@ -150,8 +159,8 @@ def _judge(connection: Connection, table: Table, lines: Sequence[bytes]) -> dict
 
 def _cells(line: bytes) -> list[str | None]:
     """The values of a line of COPY's text format."""
-    cells = line.decode().removesuffix("\n").split("\t")
-    return [None if cell == "\\N" else _ESCAPED.sub(lambda found: _PLAIN[found[1]], cell) for cell in cells]
+    cells = line.decode().removesuffix("\n").split(TAB)
+    return [None if cell == NULL else _ESCAPED.sub(lambda found: _PLAIN[found[1]], cell) for cell in cells]
 
 
 def row_of(line: bytes) -> int:
@@ -159,8 +168,10 @@ def row_of(line: bytes) -> int:
     return int(line.rsplit(b"\t", 1)[1])
 
 
-def _copy(connection: Connection, target: sql.Identifier, table: Table, rows: Iterable[bytes]) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(target, table.columns)
+def _copy(
+    connection: Connection, target: sql.Identifier, table: Table, rows: Iterable[bytes], marks: Marks = MARKS
+) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (DELIMITER {}, NULL {})").format(target, table.columns, *marks)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for piece in rows:
             copy.write(piece)

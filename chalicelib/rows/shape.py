@@ -26,14 +26,27 @@ class Shape:
     own: Mapping[str, int] = field(default_factory=dict)
 
 
+Text = Callable[[Collection[int]], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of rows whose lines Postgres can copy as the file has them: as Rows.text, with these marks."""
+
+    text: Text
+    marks: tuple[str, str]  # what stands between cells, and for a null
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A chunk's rows; of a corrected file `origins`, which record of its parent each record was.
 
     `text` gives the good rows, less those at these indexes, in COPY's text format and in pieces: a line each, fields
-    in schema order and `_row` last, sorted by the table's first key.
+    in schema order and `_row` last, sorted by the table's first key. `written` is the quicker way to them, if there is
+    one.
     """
 
     checked: Checked
-    text: Callable[[Collection[int]], Iterable[bytes]]
+    text: Text
     origins: Sequence[int] = ()
+    written: Written | None = None

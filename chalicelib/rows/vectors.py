@@ -3,18 +3,20 @@
 Polars fills short rows up, takes blank lines for rows and strips a byte order mark anywhere, so nothing that it says
 of a chunk is believed unless the bytes prove it: quotes only where cells begin and end, as many delimiters outside
 them as the records need, as many rows as the splitter counted. Of a column, the cells that match the sure pattern of
-its type go on as they stand; each other value is read by the checker itself.
+its type go on as they stand; each other value is read by the checker itself. Where no quote is, whole lines are looked
+at so, and none but the unsure is taken apart (`lines`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from itertools import chain, repeat
 from operator import itemgetter
-from typing import Final, cast
+from typing import Final, cast, overload
 
 import polars as pl
 
@@ -23,12 +25,13 @@ from chalicelib.cells import Field
 from chalicelib.cells.texts import ANY
 from chalicelib.checking import Checked, Column, Value
 from chalicelib.datasets import Schema
-from chalicelib.formats import MAX_CELL, Dialect, may_hold_large
+from chalicelib.formats import MAX_CELL, may_hold_large
 from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
-from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL, rows_a_piece
-from chalicelib.rows.shape import Rows, Shape
+from chalicelib.rows import copytext, lines
+from chalicelib.rows.exact import rows_a_piece
+from chalicelib.rows.shape import Rows, Shape, Written
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
@@ -36,47 +39,164 @@ WINDOW: Final = 1 << 20  # bytes, of which the parts between quotes may take fif
 _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _FIRST: Final = itemgetter(slice(1))
 _LAST: Final = itemgetter(slice(-1, None))
-SEPARATOR: Final = "\t"
 PROFILED: Final = 7  # the salt of hashes that no key has
-_ANY_SPECIAL: Final = r"[\\\t\n\r]"
 
 
 def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
     """As rows.read; None where the proof fails."""
     if not records or shape.nameless or shape.own:
         return None
-    cells = _cells(data, shape.dialect, shape.width, records)
+    marks = _proved(data, shape, records)
+    if marks is None:
+        return None
+    chunk = _Chunk(data, shape, marks, records, first)
+    return chunk.by_lines() or chunk.by_cells()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Bytes that are proved to be so many records of as many cells as the shape has."""
+
+    data: bytes
+    shape: Shape
+    marks: Marks
+    records: int
+    first: int
+
+    def by_lines(self) -> Rows | None:
+        """The rows, if most lines are known to be right: only the others are taken apart."""
+        found = lines.matched(self.data, self.shape, self.records)
+        if found is None:
+            return None
+        unsure: dict[int, Sequence[CellError]] = {}
+        rewritten: set[str] = set()
+        if found.unsure:
+            rest = "\n".join(found.lines.gather(found.unsure)).encode()
+            # What is proved of these and of all together is so of the others, too.
+            marks = _proved(rest, self.shape, len(found.unsure))
+            if marks is None or not _columns(rest, self.shape, marks, len(found.unsure), unsure, rewritten):
+                return None
+        if not rewritten <= {found.null}:
+            return None
+        bad = {found.unsure[place]: errors for place, errors in unsure.items()}
+        places = _others(bad, self.records)
+        columns = _Later(partial(self._read, places), self.shape.schema)
+        return self._rows(columns, places, bad, found.null, found.lines)
+
+    def by_cells(self) -> Rows | None:
+        """The rows, if all cells can be read."""
+        bad: dict[int, Sequence[CellError]] = {}
+        rewritten: set[str] = set()
+        columns = _columns(self.data, self.shape, self.marks, self.records, bad, rewritten)
+        if columns is None:
+            return None
+        places = _others(bad, self.records)
+        if bad:
+            for place, column in enumerate(columns):
+                columns[place] = column.gather(places)  # one after another, so that never two of all are held
+        null = lines.only_null(self.shape, rewritten) if lines.are_copied(self.data, self.shape) else None
+        return self._rows(columns, places, bad, null, None)
+
+    def _read(self, places: Sequence[int], positions: Sequence[int]) -> list[pl.Series]:
+        """These columns of the rows at these places."""
+        columns = _columns(self.data, self.shape, self.marks, self.records, {}, set(), positions)
+        assert columns is not None  # each line has been read before
+        return columns if len(places) == self.records else [column.gather(places) for column in columns]
+
+    def _rows(
+        self,
+        columns: Sequence[pl.Series],
+        places: Sequence[int],
+        bad: dict[int, Sequence[CellError]],
+        null: str | None,
+        whole: pl.Series | None,
+    ) -> Rows:
+        """The rows, and how they are told to Postgres: by their lines, if there is a null for them."""
+        schema, kept = self.shape.schema, pl.Series(places, dtype=pl.Int64)
+        text = partial(copytext.pieces, columns, schema, kept + self.first, rows_a_piece(self.records, len(self.data)))
+        written = None
+        if null is not None:
+            mark = self.shape.dialect.delimiter
+            written = Written(partial(text, partial(self._lines, kept, whole), mark), (mark, null))
+        # A Series is read as a sequence is, by place and in turn.
+        checked = Checked(cast(Sequence[Sequence[Value]], columns), places, bad)
+        return Rows(checked, partial(text, partial(copytext.escaped, columns, schema), copytext.TAB), written=written)
+
+    def _lines(self, kept: pl.Series, whole: pl.Series | None) -> pl.DataFrame:
+        found = lines.whole(self.data) if whole is None else whole
+        return (found if len(kept) == self.records else found.gather(kept)).to_frame()
+
+
+class _Later(Sequence[pl.Series]):
+    """Columns that are read when one is asked for: those of the keys first, then all. Most chunks need no others."""
+
+    def __init__(self, read: Callable[[Sequence[int]], list[pl.Series]], schema: Schema) -> None:
+        self._read = read
+        self._keys = sorted(set(chain.from_iterable(schema.key_positions())))
+        self._count = len(schema.fields)
+        self._known: dict[int, pl.Series] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> pl.Series: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[pl.Series]: ...
+    def __getitem__(self, place: int | slice) -> pl.Series | list[pl.Series]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(self._count)[place]]
+        each = range(self._count)[place]
+        if each not in self._known:
+            wanted = self._keys if each in self._keys else range(self._count)
+            self._known |= zip(wanted, self._read(wanted), strict=True)
+        return self._known[each]
+
+
+def _others(bad: dict[int, Sequence[CellError]], records: int) -> Sequence[int]:
+    """The places of the good rows."""
+    return [place for place in range(records) if place not in bad] if bad else range(records)
+
+
+def _proved(data: bytes, shape: Shape, records: int) -> Marks | None:
+    """The marks of so many records, each of as many cells as the shape has; None if that cannot be told for sure.
+
+    Polars counts the rows, and refuses one with another number of cells than the first: see _columns.
+    """
+    marks = marks_in(data, shape.dialect)
+    if not _is_plain(data, marks) or _outer_delimiters(data, marks) != records * (shape.width - 1):
+        return None
+    return marks
+
+
+def _columns(
+    data: bytes,
+    shape: Shape,
+    marks: Marks,
+    records: int,
+    bad: dict[int, Sequence[CellError]],
+    rewritten: set[str],
+    positions: Sequence[int] | None = None,
+) -> list[pl.Series] | None:
+    """The columns of the schema, or those at these positions of it, as Postgres reads them; see _column."""
+    known = checking.columns_of(shape.schema, shape.conventions)
+    wanted = range(len(known)) if positions is None else positions
+    cells = _cells(data, shape, marks, records, [shape.positions[place] for place in wanted])
     if cells is None:
         return None
-    bad: dict[int, Sequence[CellError]] = {}
-    places: Sequence[int] = range(records)
-    columns = [
-        _column(cells[str(position)], column, bad)
-        for position, column in zip(shape.positions, checking.columns_of(shape.schema, shape.conventions), strict=True)
-    ]
-    del cells
-    if bad:
-        places = [place for place in places if place not in bad]
-        for place, column in enumerate(columns):
-            columns[place] = column.gather(places)  # one after another, so that never two of all are held
-    # A Series is read as a sequence is, by place and in turn.
-    checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
-    step = rows_a_piece(records, len(data))
-    return Rows(checked, partial(_text, columns, shape.schema, pl.Series(places, dtype=pl.Int64) + first, step))
+    return [_column(cells[str(shape.positions[place])], known[place], bad, rewritten) for place in wanted]
 
 
-def _cells(data: bytes, dialect: Dialect, width: int, records: int) -> pl.DataFrame | None:
+def _cells(data: bytes, shape: Shape, marks: Marks, records: int, wanted: Sequence[int]) -> pl.DataFrame | None:
     """The cells of a chunk, column by column."""
-    marks = marks_in(data, dialect)
-    if not _is_plain(data, marks) or _outer_delimiters(data, marks) != records * (width - 1):
-        return None
     try:
         frame = pl.read_csv(
             data,
             has_header=False,
-            schema={str(place): pl.String for place in range(width)},
-            separator=dialect.delimiter,
-            quote_char=dialect.quote if marks.quote else None,
+            schema={str(place): pl.String for place in range(shape.width)},
+            columns=None if len(wanted) == shape.width else sorted(wanted),
+            separator=shape.dialect.delimiter,
+            quote_char=shape.dialect.quote if marks.quote else None,
             empty_string_is_null=False,
             missing_columns="raise",
             extra_columns="raise",
@@ -124,16 +244,21 @@ def _outer_delimiters(data: bytes, marks: Marks) -> int | None:
     return count if proved else None
 
 
-def _column(cells: pl.Series, column: Column, bad: dict[int, Sequence[CellError]]) -> pl.Series:
-    """The column as Postgres reads it; errors go into `bad` and leave None in their place."""
+def _column(cells: pl.Series, column: Column, bad: dict[int, Sequence[CellError]], rewritten: set[str]) -> pl.Series:
+    """The column as Postgres reads it; errors go into `bad` and leave None in their place.
+
+    Cells that something else goes in the place of are added to `rewritten`.
+    """
     changed = checking.judged(_unsure(cells, column), column)
     if not changed:
         return cells
     errors = {cell: value for cell, value in changed.items() if isinstance(value, CellError)}
+    values = {cell: value for cell, value in changed.items() if not isinstance(value, CellError)}
     if errors:
         wrong = cells.is_in(list(errors)).arg_true()
         checking.blame(bad, zip(wrong, cells.gather(wrong), strict=True), errors)
-    return cells.replace(list(changed), [None if cell in errors else changed[cell] for cell in changed])
+    rewritten.update(values)
+    return cells.replace([*errors, *values], [*repeat(None, len(errors)), *values.values()])
 
 
 def _unsure(cells: pl.Series, column: Column) -> set[str]:
@@ -148,81 +273,6 @@ def _unsure(cells: pl.Series, column: Column) -> set[str]:
     if column.sure is ANY:
         return missing
     return missing | set(cells.filter(~cells.str.contains(_WHOLE.format(column.sure.pattern))))
-
-
-def _text(
-    columns: Sequence[pl.Series], schema: Schema, lineage: pl.Series, step: int, left_out: Collection[int]
-) -> Iterator[bytes]:
-    """The good rows as Postgres copies them (Rows.text), so many at once."""
-    if len(left_out) == len(lineage):
-        return
-    kept = ~pl.int_range(len(lineage), eager=True).is_in(list(left_out)) if left_out else None
-    frame = _escaped(columns, schema).with_columns(lineage.alias("_row"))
-    pieces = _in_order(frame, kept, step, _order(columns, schema, kept)) if schema.keys else _pieces(frame, kept, step)
-    for piece in pieces:
-        out = BytesIO()
-        piece.write_csv(out, include_header=False, separator=SEPARATOR, quote_style="never", null_value=NULL)
-        yield out.getvalue()
-
-
-def _escaped(columns: Sequence[pl.Series], schema: Schema) -> pl.DataFrame:
-    """The columns as COPY's text format spells them."""
-    return pl.DataFrame(
-        [
-            (_escaped_texts(column) if spec.type in TEXTUAL else column).alias(spec.name)
-            for spec, column in zip(schema.fields, columns, strict=True)
-        ]
-    )
-
-
-def _escaped_texts(column: pl.Series) -> pl.Series:
-    if not column.str.contains(_ANY_SPECIAL).any():
-        return column
-    return column.str.replace_many(list(SPECIAL), list(SPECIAL.values()))
-
-
-def _pieces(frame: pl.DataFrame, kept: pl.Series | None, step: int) -> Iterator[pl.DataFrame]:
-    """In pieces, as all of a chunk's text, or a copy of its rows, would be as large as all that is held of it."""
-    for place, piece in enumerate(frame.iter_slices(step)):
-        yield piece if kept is None else piece.filter(kept.slice(place * step, step))
-
-
-def _in_order(frame: pl.DataFrame, kept: pl.Series | None, step: int, order: pl.Series) -> Iterator[pl.DataFrame]:
-    """The rows in this order, each as its line: one cell is put in its place in half the time that a row of them is.
-
-    Long rows are put there as they are, as their lines would be held beside them, and be as large.
-    """
-    if step < PIECE_ROWS:
-        places = order if kept is None else kept.arg_true().gather(order)
-        for start in range(0, len(places), step):
-            yield frame[places.slice(start, step)]
-        return
-    line = pl.concat_str(pl.all().cast(pl.String).fill_null(NULL), separator=SEPARATOR)
-    lines = pl.concat([piece.select(line) for piece in _pieces(frame, kept, step)])
-    for start in range(0, len(order), step):
-        yield lines[order.slice(start, step)]
-
-
-def _order(columns: Sequence[pl.Series], schema: Schema, kept: pl.Series | None) -> pl.Series:
-    """The places among the rows kept by the first key, those with the same one in file order."""
-    keys = [_sort_key(schema, columns, position) for position in schema.key_positions()[0]]
-    if keys[0].dtype == pl.String:
-        keys.insert(0, _beginning(keys[0]))
-    frame = pl.DataFrame({str(place): key for place, key in enumerate(keys)})
-    frame = frame if kept is None else frame.filter(kept)
-    return frame.with_row_index("_row").select(pl.arg_sort_by([*frame.columns, "_row"])).to_series()
-
-
-def _sort_key(schema: Schema, columns: Sequence[pl.Series], position: int) -> pl.Series:
-    """What orders rows as in `exact`."""
-    if schema.fields[position].type == "integer":
-        return columns[position].str.strip_prefix("+").cast(pl.Int64).fill_null(0)
-    return columns[position].fill_null("")
-
-
-def _beginning(texts: pl.Series) -> pl.Series:
-    """The first 8 bytes as a number, which orders most texts: numbers are sorted in half the time."""
-    return texts.str.pad_end(8, "\0").cast(pl.Binary).bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
 
 
 def profile(column: Sequence[Value], field: Field) -> drift.Column:

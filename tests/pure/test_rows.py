@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 import sys
 from typing import Any
 
@@ -17,7 +18,7 @@ from chalicelib.cells import Conventions
 from chalicelib.datasets import read_schema
 from chalicelib.formats import MAX_CELL, Dialect, records
 from chalicelib.formats.grammar import PROVABLE
-from chalicelib.rows import Shape, exact, vectors
+from chalicelib.rows import Shape, exact, lines, vectors
 
 FIRST = (7 << 32) + 1
 FIELDS: list[dict[str, Any]] = [
@@ -91,29 +92,55 @@ VALUES = [
 CELLS = st.sampled_from(VALUES) | st.text(max_size=6)
 
 
-def shape_of(fields: list[dict[str, Any]], key: int, dialect: Dialect, conventions: Conventions) -> Shape:
-    """`key` columns, or as many as there are, are a key."""
+def shape_of(
+    fields: list[dict[str, Any]], key: int, dialect: Dialect, conventions: Conventions, *, in_order: bool = False
+) -> Shape:
+    """`key` columns, or as many as there are, are a key; cells come in the order of the fields or the other way round."""
     descriptor: dict[str, Any] = {
         "fields": [{"name": f"f{place}"} | field for place, field in enumerate(fields)],
         "missingValues": ["", "NA"],
     }
     names = [field["name"] for field in descriptor["fields"][:key]]
     schema = read_schema(descriptor | ({"uniqueKeys": [names]} if names else {}))
-    positions = list(reversed(range(len(fields))))
-    return Shape(dialect, schema, positions, len(fields), conventions)
+    positions = range(len(fields))
+    return Shape(dialect, schema, positions if in_order else positions[::-1], len(fields), conventions)
 
 
 def assert_same(data: bytes, shape: Shape) -> bool:
     """Whether the fast way took the chunk; then to the same end as the exact one."""
     count = len(records(data, shape.dialect))
-    fast, slow = vectors.read(data, shape, count, FIRST), exact.read(data, shape, count, FIRST)
-    if fast is None:
-        return False
-    assert [list(column) for column in fast.checked.columns] == [list(column) for column in slow.checked.columns]
-    assert (list(fast.checked.places), fast.checked.bad) == (list(slow.checked.places), slow.checked.bad)
+    slow = exact.read(data, shape, count, FIRST)
+    taken = set()
+    for few in (lines.FEW, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lines, "FEW", few)  # nought: however many lines have to be taken apart
+            fast = vectors.read(data, shape, count, FIRST)
+        taken.add(fast is not None)
+        if fast:
+            assert_equal(fast, slow)
+    assert len(taken) == 1
+    return taken.pop()
+
+
+def assert_equal(fast: rows.Rows, slow: rows.Rows) -> None:
     for left_out in ((), range(0, len(slow.checked.places), 2)):
-        assert b"".join(fast.text(left_out)) == b"".join(slow.text(left_out))
-    return True
+        text = b"".join(slow.text(left_out))
+        if fast.written:
+            as_written = b"".join(fast.written.text(left_out))
+            assert copied(as_written, *fast.written.marks) == copied(text, "\t", "\\N")
+        assert b"".join(fast.text(left_out)) == text
+    assert (list(fast.checked.places), fast.checked.bad) == (list(slow.checked.places), slow.checked.bad)
+    assert [list(column) for column in fast.checked.columns] == [list(column) for column in slow.checked.columns]
+
+
+def copied(text: bytes, delimiter: str, null: str) -> list[list[str | None]]:
+    """What COPY reads in its text format."""
+    lines = text.decode().removesuffix("\n").split("\n") if text else []
+    return [[None if cell == null else unescaped(cell) for cell in line.split(delimiter)] for line in lines]
+
+
+def unescaped(cell: str) -> str:
+    return re.sub(r"\\(.)", lambda found: {"t": "\t", "n": "\n", "r": "\r"}.get(found[1], found[1]), cell)
 
 
 @settings(max_examples=400, deadline=None)
@@ -126,14 +153,16 @@ def assert_same(data: bytes, shape: Shape) -> bool:
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     st.sampled_from([Conventions(), Conventions(null_values=("x",), date_order="dmy", decimal_char=",")]),
+    st.booleans(),
 )
 def test_of_well_written_rows_both_ways_make_the_same(
-    table: Any, key: int, delimiter: str, line_end: str, quoting: Any, conventions: Conventions
+    table: Any, key: int, delimiter: str, line_end: str, quoting: Any, conventions: Conventions, in_order: bool
 ) -> None:
     fields, rows = table
     out = io.StringIO()
     csv.writer(out, delimiter=delimiter, lineterminator=line_end, quoting=quoting).writerows(rows)
-    taken = assert_same(out.getvalue().encode(), shape_of(fields, key, Dialect(delimiter), conventions))
+    shape = shape_of(fields, key, Dialect(delimiter), conventions, in_order=in_order)
+    taken = assert_same(out.getvalue().encode(), shape)
     event(f"taken: {taken}")
 
 
@@ -167,6 +196,74 @@ def test_both_ways_order_texts_by_their_bytes(key: int) -> None:
     assert assert_same(data, shape_of([{"type": "string"}] * 2, key, Dialect(), Conventions()))
 
 
+@pytest.mark.parametrize(
+    ("data", "marks"),
+    [
+        ("a,1\nb,2\n", (",", "")),
+        ("\t|1\r\n|2\r\n", ("|", "")),
+        ("é\tNA\nb\t2", ("\t", "NA")),
+        ("a;1\nb;x\nc;\n", (";", "")),  # the second is rejected
+    ],
+)
+def test_lines_that_copy_can_take_go_on_as_they_are_written(data: str, marks: tuple[str, str]) -> None:
+    shape = shape_of([{"type": "string"}, {"type": "integer"}], 1, Dialect(marks[0]), Conventions(), in_order=True)
+    found = vectors.read(data.encode(), shape, len(records(data.encode(), shape.dialect)), FIRST)
+    assert found and found.written and found.written.marks == marks
+    assert assert_same(data.encode(), shape)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ("a,\nNA,2\n", {}),  # two spellings of a null
+        ("a,\nb,2\n", {"missingValues": ["-", ""]}),  # to the other column it is none
+        ("a,-\nb,2\n", {"missingValues": ["-", ""]}),
+        ("a,TRUE\n", {"type": "boolean"}),
+        ("a,\\N\n", {}),
+        ("a,\\.\n", {}),
+        ('"a",1\n', {}),
+        ("a,1\n\ufeffb,2\n", {}),
+    ],
+)
+@pytest.mark.parametrize("few", [lines.FEW, 0])
+def test_lines_that_copy_would_read_otherwise_are_written_anew(data: str, field: dict[str, Any], few: int) -> None:
+    fields = [{"type": "string", "missingValues": ["NA"] if field else ["", "NA"]}, {"type": "string"} | field]
+    shape = shape_of(fields, 0, Dialect(), Conventions(), in_order=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "FEW", few)
+        found = vectors.read(data.encode(), shape, len(records(data.encode(), shape.dialect)), FIRST)
+    assert found and not found.written
+
+
+def test_copy_takes_no_dot_between_cells() -> None:
+    shape = shape_of([{"type": "string"}] * 2, 0, Dialect("."), Conventions(), in_order=True)
+    found = vectors.read(b"a.b\n", shape, 1, FIRST)
+    assert found and not found.written
+
+
+REQUIRED = {"constraints": {"required": True}}
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        ("a,NA,x\nNA,NA,x\n", [{"type": "string"} | REQUIRED, {"type": "string"}, {"type": "string"}]),
+        ("a,NA\n,x\n", [{"type": "string"} | REQUIRED, {"type": "string"}]),
+        ("1,,\n,,x\n", [{"type": "integer"} | REQUIRED, {"type": "string"}, {"type": "string"}]),
+        ("NAME,,x\nNA,,x\n", [{"type": "string"}] * 3),
+        ("-9,,x\n9,,x\n", [{"type": "integer", "missingValues": ["", "-9"]}, {"type": "string"}, {"type": "string"}]),
+    ],
+)
+def test_what_is_missing_is_told_from_the_text_of_a_line(data: str, fields: list[dict[str, Any]]) -> None:
+    assert assert_same(data.encode(), shape_of(fields, 0, Dialect(), Conventions(), in_order=True))
+
+
+def test_an_empty_line_is_no_record_of_one_column() -> None:
+    shape = shape_of([{"type": "string", "missingValues": ["NA"]}], 0, Dialect(), Conventions(), in_order=True)
+    assert assert_same(b"a\nb\n", shape)
+    assert not assert_same(b"a\n\nb\n", shape)
+
+
 MESSY = st.lists(
     st.sampled_from(
         [b"a", b"b", b",", b'"', b'""', b"\n", b"\r\n", b"\r", b" ", b"\xff", b"\0", b"\xef\xbb\xbf", b"1", b"\xc3\xa9"]
@@ -178,7 +275,7 @@ MESSY = st.lists(
 @settings(max_examples=3000, deadline=None)
 @given(MESSY, st.integers(1, 3))
 def test_of_any_bytes_the_fast_way_makes_the_same_or_nothing(data: bytes, width: int) -> None:
-    shape = shape_of([{"type": "string"}] * width, 2, Dialect(), Conventions())
+    shape = shape_of([{"type": "string"}] * width, 2, Dialect(), Conventions(), in_order=True)
     taken = assert_same(data, shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "WINDOW", 1)
@@ -227,6 +324,14 @@ def test_the_fast_way_leaves_alone_what_it_might_read_otherwise(
 ) -> None:
     monkeypatch.setattr(vectors, "WINDOW", window)
     assert not assert_same(data, shape_of([{"type": "string"}] * 2, 0, Dialect(), Conventions()))
+
+
+def test_a_delimiter_that_a_column_could_hold_is_one_all_the_same() -> None:
+    shape = shape_of(
+        [{"type": "string"}, {"type": "string", "format": "email"}], 0, Dialect("|"), Conventions(), in_order=True
+    )
+    assert assert_same(b"a|b@c.d\nx|z|b@c.d\n"[:8], shape)
+    assert not assert_same(b"x|z|b@c.d\nx\n", shape)
 
 
 def test_a_cell_too_large_is_rejected_however_many_lines_it_has() -> None:
