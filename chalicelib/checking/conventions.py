@@ -60,6 +60,18 @@ def planned(plan: Mapping[str, Any]) -> Conventions:
     return replace(read(plan["dialect"]), before=tuple(read(one) for one in plan.get("before", ())))
 
 
+def shown(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How an upload with this plan is read, as status and receipt have it; None before that is decided.
+
+    `before`, where there are several: the conventions by which a cell is asked first, each in turn; by the outer ones
+    only what is wrong by all of these.
+    """
+    found: dict[str, Any] | None = plan.get("shown")
+    if not found or not plan.get("before"):
+        return found
+    return {**found, "before": [{name: one.get(name) for name in OPTIONS} for one in plan["before"]]}
+
+
 def with_option(one: Conventions, option: Mapping[str, Any]) -> Conventions:
     """These conventions, and all that are asked before them, with what an option says otherwise."""
     links = [read({**{name: getattr(each, name) for name in OPTIONS}, **option}) for each in (*one.before, one)]

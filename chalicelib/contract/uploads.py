@@ -82,6 +82,9 @@ _DIALECT: Final[dict[str, Schema]] = {
     "group_char": _CHARACTER,
     "date_order": {"type": ["string", "null"], "enum": [*DATE_ORDERS, None]},
 }
+_AS_READ: Final = (
+    "With what was detected. `before`, of a retry by several fixes: the conventions by which a cell is asked first."
+)
 _SHEET: Final[Schema] = {
     "anyOf": [
         {"type": "string", "minLength": 1, "maxLength": 255},
@@ -258,7 +261,7 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "queued_before": {**nullable(COUNT), "description": "Chunks that wait before its first one."},
     "eta": nullable(shown({"p50_at": MOMENT, "p90_at": MOMENT})),
     "cost": nullable(ref("Cost")),
-    "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": "With what was detected."},
+    "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": _AS_READ},
     "mapping": {"type": ["array", "null"], "items": ref("Column")},
     "timings": shown(
         {"stored_at": nullable(MOMENT)}

@@ -12,6 +12,7 @@ from chalicelib import admit, receipts, rejects, report, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused
+from chalicelib.paging import Asked
 from chalicelib.postgres import ledger, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
@@ -153,6 +154,7 @@ def test_words_for_nothing_become_null_only_where_no_other_cell_becomes_null_wit
     )
     assert nulls["proved"]["mended"] < nulls["proved"]["sample"]
     child = retried(pipeline, parent["id"], "null_words")
+    assert "before" not in child["dialect"]
     assert (child["loaded"], child["rejected"]) == (95, 0)
     assert sums(pipeline.upload(parent["id"])) == (101, 95, 6)
 
@@ -214,7 +216,12 @@ def test_fixes_together_mend_what_one_of_them_would_spoil_and_leave_right_cells_
         ("dates", "2023-12-31", "2.500", "1.25", 30),
         ("numbers", "2024-01-01", "1234.5", "2", 80),
     ]
+    first = dict.fromkeys(conventions.OPTIONS)
+    assert (child["dialect"]["decimal_char"], child["dialect"]["before"]) == (",", [first])
     pipeline.attest()
+    sealed = receipts.get(pipeline.tenant, child["id"], Asked({}, None, 100))
+    assert sealed
+    assert sealed["receipt"]["dialect"] == {n: v for n, v in child["dialect"].items() if n != "detected"}
     assert receipts.verify(pipeline.tenant, child["id"])["state"] == "pending"
     pipeline.attest()
     found = receipts.verification(pipeline.tenant, child["id"])
