@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from chalicelib.cells import PLAIN, Conventions, DateOrder, Field
+from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field
 from chalicelib.checking import Column, column_of, judged
 from chalicelib.checking.conventions import spellings
 from chalicelib.datasets import Schema
@@ -112,7 +112,7 @@ class Tagger:
     def _ways(self, field: Field, value: str) -> Iterator[str]:
         found = [*self._words(field, value), *self._otherwise(field, value)]
         # What two kinds of options read has two meanings, and neither is known to be the right one.
-        if len({tag.partition(":")[0] for tag in found}) == 1:
+        if len(found) < 2 or len({tag.partition(":")[0] for tag in found}) == 1:
             yield from found
 
     def _words(self, field: Field, value: str) -> Iterator[str]:
@@ -130,8 +130,9 @@ class Tagger:
         """The conventions by which the value is right as it stands."""
         if field.name not in self._others:
             self._others[field.name] = list(self._readings(field))
+        is_padded = value.strip(BLANKS) != value  # few are, and each reading is a third of the time
         for tag, column in self._others[field.name]:
-            if _reads(value, column):
+            if (is_padded or tag != "blank:") and _reads(value, column):
                 yield tag
 
     def _readings(self, field: Field) -> Iterator[tuple[str, Column]]:
