@@ -18,12 +18,13 @@ import psycopg
 
 from chalicelib import seals
 from chalicelib.aws import s3, sqs
+from chalicelib.checking import conventions
 from chalicelib.comparing import Comparison
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS, Number, rfc3339
 from chalicelib.logs import about
-from chalicelib.postgres import digests, handmade, ledger, locks, projection, proofs, timeline
+from chalicelib.postgres import digests, handmade, ledger, locks, projection, proofs, reverts, timeline
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.proofs import Proof, Receipt
 from chalicelib.postgres.tables import Table
@@ -170,6 +171,7 @@ def _said(
         "records": seen["rows_total"],
         "counts": {name: seen[name] for name in COUNTS},
         "settled": digests.settled(db, upload.number, upload.reading) or None,
+        "undone": reverts.find(db, upload.number),
         "table": table,
         "chunks": listed(db, upload),
     }
@@ -177,7 +179,7 @@ def _said(
 
 def _dialect(plan: Mapping[str, Any]) -> dict[str, Any] | None:
     """How the file was read, without how that was found out."""
-    shown = plan.get("shown")
+    shown = conventions.shown(plan)
     return shown and {name: value for name, value in shown.items() if name != "detected"}
 
 
@@ -206,7 +208,8 @@ def _compare(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
         return True
     comparison = Comparison(upload, proof, receipt, json.loads(seals.opened(receipt.jws)))
     if not proof.found:
-        comparison.begin(is_sealed=seals.is_ours(receipt.jws), lines=listed(db, upload)["sha256"])
+        lines = listed(db, upload)["sha256"]
+        comparison.begin(is_sealed=seals.is_ours(receipt.jws), lines=lines, undone=reverts.find(db, upload.number))
         proofs.note(db, proof, 0)
     if not comparison.read(deadline):
         return False

@@ -38,10 +38,11 @@ class Comparison:
         self._upload, self._proof, self._said, self._found = upload, proof, said, proof.found
         self._receipt = {"n": receipt.n, "sha256": receipt.sha256.hex()}
 
-    def begin(self, *, is_sealed: bool, lines: str) -> None:
-        """Nothing is found yet, but whether the ledger still says what was sealed."""
-        holds = is_sealed and lines == self._said["chunks"]["sha256"]
-        self._found |= {"receipt": self._receipt, "ledger": "match" if holds else "differs"}
+    def begin(self, *, is_sealed: bool, lines: str, undone: Mapping[str, Any] | None) -> None:
+        """Nothing is found yet, but whether the ledger still says what was sealed: of its chunks, and of an undo."""
+        sealed = self._said.get("undone", undone)  # receipts from before that was in them say nothing of it
+        holds = is_sealed and lines == self._said["chunks"]["sha256"] and undone == sealed
+        self._found |= {"receipt": self._receipt, "ledger": "match" if holds else "differs", "undone": sealed}
         self._found |= {"source": None, "tries": 0, "table": None if self._said["table"] is None else "match"}
         self._found |= {"rows": {"expected": 0, "found": 0, "missing": 0, "edited": 0}, "differing": 0, "chunks": []}
 

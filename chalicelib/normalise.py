@@ -29,7 +29,9 @@ from chalicelib.settings import settings
 
 SAMPLE_BYTES: Final = 256 * 1024
 BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
-_OF_ANY_TEXT: Final = frozenset({"header", "skip_lines", "comment", "null_values", "ragged"})  # of a sheet, too
+_OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
+    {"header", "skip_lines", "comment", "ragged", "null_values", "trim", "true_values", "false_values", "enum_case"}
+)
 _ARCHIVES: Final = (b"\x1f\x8b", b"PK\x03\x04")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import s3, sqs
-from chalicelib.checking import conventions, remedies
+from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import Refused
@@ -93,16 +93,14 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
 def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[str, Any]:
     """The plan of records that another upload has rejected: as that one's, `parent`, but for what is said otherwise.
 
-    Nothing is detected: the records have no header, and their columns are where they were. Of several fixes each is
-    for cells that were wrong: what was right in a record is read as before.
+    Nothing is detected: the records have no header, and their columns are where they were.
     """
     queue, size = tier(rows), upload.text.size
-    rule, before = _chunk_rule(queue), parent.get("before", [])
+    rule = _chunk_rule(queue)
     segment = _segment_bytes(size, size)
     return {
         **parent,
-        "dialect": parent["dialect"] | upload.dialect,
-        **({"before": [*before, parent["dialect"]]} if before or len(remedies.subsets(upload.dialect)) > 1 else {}),
+        **conventions.again(parent, upload.dialect),
         "shown": {**parent.get("shown", {}), **upload.dialect},
         "data_start": 0,
         "first_line": 1,

@@ -107,6 +107,7 @@ def verification(tenant: str, upload_id: str) -> dict[str, Any]:
         "result": found.get("result"),
         **{name: found.get(name) for name in ("ledger", "source", "table")},
         "rows": {name: found["rows"][name] for name in ROWS} if "rows" in found else None,
+        "undone": found.get("undone"),
         "chunks_differing": found.get("differing"),
         "chunks": found.get("chunks", []),
     }

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from chalicelib import outlook, prices, retention
 from chalicelib.aws import dynamodb, sqs
+from chalicelib.checking import conventions
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import (
@@ -80,7 +81,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "tier": plan.get("tier"),
         **outlook.outlook(seen),
         "cost": prices.cost(seen),
-        "dialect": plan.get("shown"),
+        "dialect": conventions.shown(plan),
         "mapping": plan.get("mapping"),
         "timings": {
             "stored_at": rfc3339(seen["stored_at"]),

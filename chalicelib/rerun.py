@@ -16,7 +16,7 @@ from ulid import ULID
 
 from chalicelib import formats, planning
 from chalicelib.aws import s3
-from chalicelib.checking import conventions, remedies
+from chalicelib.checking import conventions, trials
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import NotYet, Refused
 from chalicelib.formats import Dialect, correction
@@ -34,16 +34,16 @@ class Records:
     def __init__(self, plan: Mapping[str, Any], schema: Schema, other: Mapping[str, Any]) -> None:
         self._dialect = Dialect.from_options(plan["dialect"])
         self._width, self._nameless, self._own = plan["width"], plan.get("nameless", 0), plan.get("own", {})
-        old = conventions.planned(plan)
-        self._trials = [
-            remedies.Trial(schema, plan["positions"], old, conventions.with_option(old, each))
-            for each in remedies.subsets(other)
-        ]
+        old, loaded = conventions.planned(plan), conventions.planned({**plan, **conventions.again(plan, other)})
+        news = [conventions.with_option(old, each) for each in conventions.subsets(other)]
+        self._trials = [trials.Trial(schema, plan["positions"], old, new, loaded) for new in news]
+        # What is wrong by all at once, each for what was wrong, no part of them mends.
+        self._first = trials.Trial(schema, plan["positions"], old, loaded) if len(news) > 1 else None
 
-    def fates(self, raws: Sequence[bytes]) -> list[dict[str, remedies.Fate] | None]:
+    def fates(self, raws: Sequence[bytes]) -> list[dict[str, trials.Fate] | None]:
         """Of each record what becomes of its cells by all of them; None of one whose cells cannot be told."""
         rows = self._rows(raws)
-        found: list[dict[str, remedies.Fate] | None] = [None] * len(raws)
+        found: list[dict[str, trials.Fate] | None] = [None] * len(raws)
         for place, fates in zip(rows, self._trials[0].fates(list(rows.values())), strict=True):
             found[place] = fates
         return found
@@ -51,9 +51,12 @@ class Records:
     def mended(self, raws: Sequence[bytes]) -> list[int]:
         """The places of those that come out right by all of these conventions, or by some of them."""
         left, found = self._rows(raws), list[int]()
+        if self._first:
+            fates = zip(list(left), self._first.fates(list(left.values())), strict=True)
+            left = {place: left[place] for place, each in fates if "wrong" not in each.values()}
         for trial in self._trials:
             fates = zip(list(left), trial.fates(list(left.values())), strict=True)
-            right = [place for place, each in fates if remedies.is_mended(each)]
+            right = [place for place, each in fates if trials.is_mended(each)]
             found += right
             for place in right:
                 del left[place]

@@ -12,7 +12,7 @@ from chalicelib import aws, inference, publishing
 from chalicelib.aws import sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.journey import LOADING, MAX_ATTEMPTS, RECORD_BITS, CellError, Number, State
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, CellError, Number, State
 from chalicelib.logs import about
 from chalicelib.postgres import (
     changes,
@@ -27,7 +27,7 @@ from chalicelib.postgres import (
     trial,
 )
 from chalicelib.postgres.connection import Connection, connection, is_transient
-from chalicelib.postgres.replay import DETAILS, IN_FILE, replay
+from chalicelib.postgres.replay import DETAILS, IN_FILE, displaced, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
@@ -204,7 +204,8 @@ def _replay(db: Connection, upload: ledger.Upload) -> None:
         return
     settled = replay(db, Table(upload.dataset, upload.dataset_version, schema), upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
-        publishing.reject(db, upload, _repeats((row & ((1 << RECORD_BITS) - 1), key) for row, key in settled.displaced))
+        for losers in displaced(db):
+            publishing.reject(db, upload, _repeats(losers))
     manifest.record_settled(db, upload.number, "load", settled.counts)
     changes.note(db, upload.dataset)
 

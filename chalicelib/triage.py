@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from chalicelib import retention
 from chalicelib.aws import dynamodb
-from chalicelib.checking import conventions, remedies
-from chalicelib.checking.remedies import Cause, Group
+from chalicelib.checking import causes, conventions, remedies, trials
+from chalicelib.checking.causes import Cause, Group
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Number
@@ -137,9 +137,9 @@ def _found(number: Number) -> list[_Found]:
     current = conventions.read(dialect)
     nulls = schema.missing_values if current.null_values is None else current.null_values
     counts = taken.count_tags(connection(), number)
-    causes = remedies.causes(groups, current, nulls)
-    tried = _Tried(upload, schema, causes) if any(one.option for one in causes) else None
-    found = [_judged(one, counts, tried) for one in causes]
+    few = causes.causes(groups, current, nulls)
+    tried = _Tried(upload, schema, few) if any(one.option for one in few) else None
+    found = [_judged(one, counts, tried) for one in few]
     return sorted(found, key=lambda one: (-one.rejects, one.cause.id))
 
 
@@ -177,11 +177,11 @@ def _samples(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
 class _Tried:
     """A sample of an upload's rejects, on which fixes are tried."""
 
-    def __init__(self, upload: ledger.Upload, schema: Schema, causes: Iterable[Cause]) -> None:
+    def __init__(self, upload: ledger.Upload, schema: Schema, few: Iterable[Cause]) -> None:
         self._plan = upload.plan or {}
         self._schema = schema
         self.is_as_planned = self._plan.get("dataset_version") == upload.dataset_version and not upload.dataset_is_gone
-        rows = {int(one["row"]) for each in causes if each.option for group in each.groups for one in group.samples}
+        rows = {int(one["row"]) for each in few if each.option for group in each.groups for one in group.samples}
         self._rejects = taken.sample(connection(), upload.number, sorted(rows))
         self._tagger = remedies.Tagger(schema, conventions.planned(self._plan))
 
@@ -192,7 +192,7 @@ class _Tried:
         theirs = theirs[::step]
         fates = Records(self._plan, self._schema, cause.option or {}).fates([bytes(one["raw"]) for one, _ in theirs])
         mended = sum(
-            bool(each and remedies.is_mended(each, columns)) for each, (_, columns) in zip(fates, theirs, strict=True)
+            bool(each and trials.is_mended(each, columns)) for each, (_, columns) in zip(fates, theirs, strict=True)
         )
         return _Proof(len(theirs), mended)
 

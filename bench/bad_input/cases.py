@@ -21,7 +21,8 @@ NAMES: Final = [field["name"] for field in CONTACTS["fields"]]
 class Case:
     """A file of `rows` records under a header, and how its upload must end: these counts, or this error.
 
-    `before`: the same file has been loaded once. Of an upsert, loaded and updated rows are counted together.
+    `before`: the same file has been loaded once. `backwards`: its second half is loaded before its first. Of an upsert,
+    loaded and updated rows are counted together.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Case:
     schema: Mapping[str, Any] | None = field(default_factory=lambda: CONTACTS)
     mode: Mode = "insert"
     before: bool = False
+    backwards: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         with path.open("wb") as out:
@@ -82,9 +85,27 @@ def _repeats(rows: int) -> Iterator[Case]:
         yield _contacts(
             f"every row the same key, {mode}", rows, lambda n: good(n, email="one@example.org"), counts, mode=mode
         )
+    yield from _late(rows)
     for mode in MODES:
         counts = {lost.get(mode, "updated"): rows}
         yield _contacts(f"every row in the table already, {mode}", rows, good, counts, mode=mode, before=True)
+
+
+def _late(rows: int) -> Iterator[Case]:
+    """What the settler rejects when all chunks are in: rows that were loaded, or staged."""
+    one: Row = lambda n: good(n, email="one@example.org")  # noqa: E731
+    yield _contacts(
+        "every row repeated, the repeats loaded first",
+        2 * rows,
+        lambda n: good((n - 1) % rows + 1),
+        {"loaded": rows, "rejected": rows},
+        backwards=True,
+    )
+    budget, whole = {"max_error_percent": 100}, {"on_error": "abort"}
+    yield _contacts("every row the same key, a budget", rows, one, {"loaded": 1, "rejected": rows - 1}, options=budget)
+    bad: Row = lambda n: good(n, since="2024-02-30")  # noqa: E731
+    rejected = {"rejected": rows}
+    yield _contacts("every row bad, all or nothing", rows, bad, rejected, options=whole, error="rows_rejected")
 
 
 def _narrow(rows: int) -> Iterator[Case]:

@@ -12,7 +12,7 @@ from typing import Final
 from infra.local.processes import family
 from infra.local.record import Instance
 
-BOUNDS_MB: Final = {"load": 200, "split": 150}
+BOUNDS_MB: Final = {"load": 200, "split": 150, "settle": 150}
 EVERY_SECONDS: Final = 0.25
 _FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-(load|[a-z]+)")
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")

@@ -6,6 +6,7 @@ digits): what passes here, Postgres stores unchanged.
 """
 
 from chalicelib.cells.fields import (
+    BLANKS,
     PLAIN,
     Conventions,
     DateOrder,
@@ -20,6 +21,7 @@ from chalicelib.cells.fields import (
 from chalicelib.cells.reading import reading
 
 __all__ = [
+    "BLANKS",
     "PLAIN",
     "Conventions",
     "DateOrder",

@@ -32,9 +32,14 @@ RuleName = Literal[
     "exclusiveMaximum",
 ]
 DateOrder = Literal["ymd", "dmy", "mdy"]
+Trim = Literal["values", "all"]
+EnumCase = Literal["ignore"]
 Value = str | None  # the text Postgres reads, or NULL
 TRUE_VALUES: Final = ("true", "True", "TRUE", "1")
 FALSE_VALUES: Final = ("false", "False", "FALSE", "0")
+BLANKS: Final = (
+    " \t\n\v\f\r\u0085\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
 MAX_QUOTED: Final = 80  # characters of a value that an error repeats
 
 
@@ -73,6 +78,12 @@ class Field:
         return "uuid" if (self.type, self.format) == ("string", "uuid") else POSTGRES_TYPES[self.type]
 
     @property
+    def is_free_text(self) -> bool:
+        """Whether a blank at either end of a value may be meant: nothing says which texts there are."""
+        is_bound = any(rule.name in ("enum", "pattern") for rule in self.rules)
+        return (self.type, self.format) == ("string", "default") and not is_bound
+
+    @property
     def plain(self) -> Field:
         """The field as JSON and addresses spell its values: ISO 8601, a point for decimals, true and false."""
         return replace(
@@ -107,14 +118,33 @@ class Conventions:
     """How one file spells values, where its fields do not say it themselves. None: as Table Schema has it.
 
     A field that declares a decimalChar or a groupChar is read by its own two alone; one with a format other than
-    the default, by that. A cell that is right by one of `before` means what it means there: each is asked in turn.
+    the default, by that; a boolean with trueValues or falseValues, by those. A cell that is right by one of `before`
+    means what it means there: each is asked in turn.
     """
 
     null_values: tuple[str, ...] | None = None
     decimal_char: str | None = None
     group_char: str | None = None
     date_order: DateOrder | None = None
+    trim: Trim | None = None
+    true_values: tuple[str, ...] | None = None
+    false_values: tuple[str, ...] | None = None
+    enum_case: EnumCase | None = None
     before: tuple[Conventions, ...] = ()
+
+    def trims(self, field: Field) -> bool:
+        """Whether blanks around a cell of this field are no part of its value."""
+        return self.trim == "all" or (self.trim == "values" and not field.is_free_text)
+
+    def booleans(self, field: Field) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The spellings of true and of false in a field's cells."""
+        own = field.true_values, field.false_values
+        if own != (TRUE_VALUES, FALSE_VALUES):
+            return own
+        return (
+            own[0] if self.true_values is None else self.true_values,
+            own[1] if self.false_values is None else self.false_values,
+        )
 
 
 PLAIN: Final = Conventions()

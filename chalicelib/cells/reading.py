@@ -14,14 +14,14 @@ def reading(field: Field, conventions: Conventions = PLAIN) -> Reading:
     if field.type in ("date", "time", "datetime"):
         return _moment(field, conventions)
     if field.type == "string":
-        return _string(field.format)
+        return _string(field, conventions)
     if field.format != "default":
         raise ValueError(f"format {field.format} of {field.type} is not supported; there is default")
     match field.type:
         case "integer" | "number":
             return _number(field, conventions)
         case "boolean":
-            return texts.boolean(field.true_values, field.false_values)
+            return texts.boolean(*conventions.booleans(field))
         case "object" | "array":
             return texts.json(field.type)
         case _:
@@ -46,8 +46,15 @@ def _moment(field: Field, conventions: Conventions) -> Reading:
     return (moments.plain_date if field.type == "date" else moments.plain_datetime)(conventions.date_order)
 
 
-def _string(name: str) -> Reading:
-    found = {"default": texts.string, "email": texts.email, "uri": texts.uri, "uuid": texts.uuid}.get(name)
-    if found is None:
-        raise ValueError(f"format {name} of string is not supported; there are default, email, uri, uuid")
-    return found()
+def _string(field: Field, conventions: Conventions) -> Reading:
+    kinds = {"default": texts.string, "email": texts.email, "uri": texts.uri, "uuid": texts.uuid}
+    if field.format not in kinds:
+        raise ValueError(f"format {field.format} of string is not supported; there are default, email, uri, uuid")
+    found = kinds[field.format]()
+    values = next((rule.limit for rule in field.rules if rule.name == "enum"), None)
+    # A UUID means the same in capitals as it is.
+    return (
+        found
+        if values is None or conventions.enum_case is None or field.format == "uuid"
+        else texts.any_case(found, values)
+    )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from chalicelib import strict_json
 from chalicelib.cells import numbers
-from chalicelib.cells.fields import Reading, Value
+from chalicelib.cells.fields import BLANKS, Reading, Value
 
 ANY: Final = re.compile("(?s:.*)")  # also the sign of a column in which every text is right
+_INK: Final = rf"[^\x00{BLANKS}]"
+TRIMMED: Final = re.compile(rf"(?:{_INK}(?:[^\x00]*{_INK})?)?")  # any text without blanks around it
 MAX_EMAIL: Final = 254  # RFC 5321: a path of 256 with its brackets
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,40}[A-Za-z0-9])?"
 _SURE_EMAIL: Final = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL}){{0,3}}")
@@ -61,6 +65,18 @@ def boolean(true_values: tuple[str, ...], false_values: tuple[str, ...]) -> Read
     """One of the declared spellings."""
     spelled = dict.fromkeys(false_values, "f") | dict.fromkeys(true_values, "t")
     return Reading(spelled.get, "a boolean")
+
+
+def any_case(known: Reading, values: Collection[str]) -> Reading:
+    """As `known`, but what differs from one of these values by case alone, and from no other one, is that one."""
+    folded = Counter(value.casefold() for value in values)
+    meant = {value.casefold(): value for value in values if folded[value.casefold()] == 1}
+
+    def read(cell: str) -> Value:
+        text = known.read(cell)
+        return text if text is None or text in values else meant.get(text.casefold(), text)
+
+    return replace(known, read=read, sure=None)
 
 
 def geopoint() -> Reading:

@@ -14,9 +14,9 @@ from itertools import compress
 from typing import Final
 
 from chalicelib import formats
-from chalicelib.cells import PLAIN, Conventions, Field, Reading, Value, quoted, reading
+from chalicelib.cells import BLANKS, PLAIN, Conventions, Field, Reading, Value, quoted, reading
 from chalicelib.cells.fields import MAX_QUOTED
-from chalicelib.cells.texts import ANY
+from chalicelib.cells.texts import ANY, TRIMMED
 from chalicelib.checking.rules import Breach, breaches
 from chalicelib.datasets import Schema
 from chalicelib.formats import excel
@@ -89,12 +89,15 @@ class Column:
     missing: frozenset[str]
     reading: Reading
     breaches: Breach | None
+    trims: bool = False  # blanks around a cell are no part of it
     otherwise: Column | None = None  # how a cell is read that is wrong here
 
     @property
     def sure(self) -> re.Pattern[str] | None:
         """What cells look like that go on as they stand, if they are not among the missing values."""
-        return None if self.breaches else self.reading.sure
+        if self.breaches:
+            return None
+        return TRIMMED if self.trims and self.reading.sure is ANY else self.reading.sure
 
 
 @lru_cache(maxsize=4)  # few: a worker meets schemas of many tenants
@@ -111,7 +114,8 @@ def column_of(schema: Schema, spec: Field, conventions: Conventions) -> Column:
         return replace(column_of(schema, spec, first), otherwise=column_of(schema, spec, behind))
     missing = schema.missing_values if conventions.null_values is None else conventions.null_values
     own, here = missing if spec.missing_values is None else spec.missing_values, reading(spec, conventions)
-    return Column(spec, frozenset(own), here, breaches(spec.rules, here.measure) if spec.rules else None)
+    found = breaches(spec.rules, here.measure) if spec.rules else None
+    return Column(spec, frozenset(own), here, found, conventions.trims(spec))
 
 
 def _column(
@@ -195,6 +199,8 @@ def _cell(cell: str, column: Column) -> Value | CellError:
         cell = cell[1:]
     if (not cell.isascii() or "\0" in cell) and not is_text(cell):
         return _not_text(spec.name, "\0" in cell)
+    if column.trims and cell not in column.missing:
+        cell = cell.strip(BLANKS)
     if cell in column.missing:
         return CellError(spec.name, "required_missing", "a value is required") if spec.required else None
     value = column.reading.read(cell)

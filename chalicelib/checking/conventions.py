@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import chain, combinations, compress
 from typing import Any, Final, get_args
 
-from chalicelib.cells import PLAIN, Conventions, DateOrder, Field, Value, reading
+from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, Value, reading
+from chalicelib.cells.fields import EnumCase, Trim
 from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
 from chalicelib.datasets.problems import are_strings
 from chalicelib.errors import Refused
 
-OPTIONS: Final = ("null_values", "decimal_char", "group_char", "date_order")
+FIXES: Final = (  # what is declared together
+    *(("date_order",), ("decimal_char", "group_char"), ("null_values",)),
+    *(("trim",), ("true_values", "false_values"), ("enum_case",)),
+)
+OPTIONS: Final = tuple(chain.from_iterable(FIXES))
 # Table Schema's own first; on a tie the earlier one is taken.
 _GROUPS: Final[Mapping[str, tuple[str | None, ...]]] = {
     ".": (None, ",", " ", "'", "’", "\u00a0", "\u202f"),
@@ -41,23 +46,69 @@ class Detected:
 
 def read(options: Mapping[str, Any]) -> Conventions:
     """The conventions among a dialect's options. Raises Refused `dialect_invalid`."""
-    nulls, order = options.get("null_values"), options.get("date_order")
-    if nulls is not None and not are_strings(nulls):
-        raise _invalid("null_values must be a list of strings.")
+    for name in ("null_values", "true_values", "false_values"):
+        if options.get(name) is not None and not are_strings(options[name]):
+            raise _invalid(f"{name} must be a list of strings.")
     for name in ("decimal_char", "group_char"):
         if options.get(name) is not None and not is_mark(options[name]):
             raise _invalid(f"{name} must be one character that is no digit, letter or sign.")
     decimal, group = options.get("decimal_char"), options.get("group_char")
     if group is not None and group == (decimal or "."):
         raise _invalid("decimal_char and group_char must differ.")
-    if order is not None and order not in get_args(DateOrder):
-        raise _invalid(f"date_order must be one of {', '.join(get_args(DateOrder))}.")
-    return Conventions(None if nulls is None else tuple(nulls), decimal, group, order)
+    for name, known in _ONE_OF.items():
+        if options.get(name) is not None and options[name] not in known:
+            raise _invalid(f"{name} must be one of {', '.join(known)}.")
+    found = Conventions(**{name: _frozen(options.get(name)) for name in OPTIONS})
+    true, false = found.booleans(_BOOLEAN)
+    if both := set(true).intersection(false):
+        raise _invalid(f"true_values and false_values both have {min(both)!r}.")
+    return found
+
+
+_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "date_order": get_args(DateOrder),
+    "trim": get_args(Trim),
+    "enum_case": get_args(EnumCase),
+}
+_BOOLEAN: Final = Field("", "boolean")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def planned(plan: Mapping[str, Any]) -> Conventions:
     """The conventions by which an upload with this plan is read."""
     return replace(read(plan["dialect"]), before=tuple(read(one) for one in plan.get("before", ())))
+
+
+def subsets(option: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What several fixes may be for a record, the most of them first: one that it does not need may spoil it."""
+    fixes = [part for names in FIXES if (part := {name: option[name] for name in names if name in option})]
+    some = chain.from_iterable(combinations(fixes, count) for count in range(len(fixes) - 1, 0, -1))
+    return [dict(option), *(dict(chain.from_iterable(one.items() for one in each)) for each in some)]
+
+
+def again(plan: Mapping[str, Any], option: Mapping[str, Any]) -> dict[str, Any]:
+    """How rejects of an upload with this plan are read once more, as a plan has it: by what an option says otherwise.
+
+    Of several fixes each is for cells that were wrong: what was right in a record is read as before.
+    """
+    before = plan.get("before", [])
+    several = before or len(subsets(option)) > 1
+    return {"dialect": plan["dialect"] | option} | ({"before": [*before, plan["dialect"]]} if several else {})
+
+
+def shown(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How an upload with this plan is read, as status and receipt have it; None before that is decided.
+
+    `before`, where there are several: the conventions by which a cell is asked first, each in turn; by the outer ones
+    only what is wrong by all of these.
+    """
+    found: dict[str, Any] | None = plan.get("shown")
+    if not found or not plan.get("before"):
+        return found
+    return {**found, "before": [{name: one.get(name) for name in OPTIONS} for one in plan["before"]]}
 
 
 def with_option(one: Conventions, option: Mapping[str, Any]) -> Conventions:
@@ -97,7 +148,10 @@ def _seen(field: Field, column: Sequence[str], schema: Schema, fixed: Convention
         missing = field.missing_values
     else:
         missing = schema.missing_values if fixed.null_values is None else fixed.null_values
-    return Counter(cell for cell in column if cell not in missing)
+    found = (cell for cell in column if cell not in missing)
+    if not fixed.trims(field):
+        return Counter(found)
+    return Counter(cell for each in found if (cell := each.strip(BLANKS)) not in missing)
 
 
 def _is_open_number(field: Field) -> bool:

@@ -24,7 +24,7 @@ from chalicelib.contract.words import (
     shown,
     unchanged,
 )
-from chalicelib.journey import COUNTS, STATUS
+from chalicelib.journey import COUNTS, STATUS, UNDONE
 
 _TAG: Final = "Receipts"
 _ONE: Final = "/v1/uploads/{upload_id}"
@@ -32,6 +32,10 @@ _HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "descript
 _MAYBE: Final[Schema] = {"type": ["string", "null"]}
 _STATE: Final[Schema] = {"type": "string", "enum": list(STATUS)}
 _NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+_UNDONE: Final[Schema] = {
+    **nullable(shown({**dict.fromkeys(UNDONE, COUNT), "forced": {"type": "boolean"}})),
+    "description": "What undoing it came to: rows removed, restored and left; null if nobody has undone it.",
+}
 
 SCHEMAS: Final[dict[str, Schema]] = {
     "Receipt": shown(
@@ -71,6 +75,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "additionalProperties": {"type": "integer"},
                 "description": "What settling corrected of the chunks' counts; with it they add up to `counts`.",
             },
+            "undone": _UNDONE,
             "table": {
                 **nullable(
                     shown(
@@ -139,6 +144,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                     }
                 )
             ),
+            "undone": _UNDONE,
             "chunks_differing": nullable(COUNT),
             "chunks": listed(
                 shown(

@@ -35,7 +35,14 @@ from chalicelib.contract.words import (
     shown,
     unchanged,
 )
-from chalicelib.formats.dialect import DATE_ORDERS, MAX_DELIMITER, MAX_NULL_VALUES, MAX_SKIP_LINES
+from chalicelib.formats.dialect import (
+    DATE_ORDERS,
+    ENUM_CASES,
+    MAX_DELIMITER,
+    MAX_NULL_VALUES,
+    MAX_SKIP_LINES,
+    TRIMS,
+)
 from chalicelib.formats.transcoded import ENCODINGS
 from chalicelib.journey import RETENTION, STATUS, TIERS, TRANSITIONS
 
@@ -64,6 +71,11 @@ _CHARACTER: Final[Schema] = {
     "maxLength": 1,
     "title": "null or one character, no letter and no digit",
 }
+_VALUES: Final[Schema] = {
+    "type": ["array", "null"],
+    "items": {"type": "string", "maxLength": 100},
+    "maxItems": MAX_NULL_VALUES,
+}
 _DIALECT: Final[dict[str, Schema]] = {
     "delimiter": {"type": "string", "minLength": 1, "maxLength": MAX_DELIMITER, "description": "No line end, no NUL."},
     "quote": _MARK,
@@ -73,15 +85,26 @@ _DIALECT: Final[dict[str, Schema]] = {
     "skip_lines": {"type": "integer", "minimum": 0, "maximum": MAX_SKIP_LINES},
     "ragged": {"type": "string", "enum": ["strict", "pad"]},
     "encoding": {"type": "string", "enum": list(ENCODINGS)},
-    "null_values": {
-        "type": ["array", "null"],
-        "items": {"type": "string", "maxLength": 100},
-        "maxItems": MAX_NULL_VALUES,
-    },
+    "null_values": _VALUES,
     "decimal_char": _CHARACTER,
     "group_char": _CHARACTER,
     "date_order": {"type": ["string", "null"], "enum": [*DATE_ORDERS, None]},
+    "trim": {
+        "type": ["string", "null"],
+        "enum": [*TRIMS, None],
+        "description": "Blanks around cells are no part of them: of all fields, or of all but free texts (values).",
+    },
+    "true_values": {**_VALUES, "description": "In place of true, True, TRUE and 1, where a field says nothing."},
+    "false_values": {**_VALUES, "description": "In place of false, False, FALSE and 0, where a field says nothing."},
+    "enum_case": {
+        "type": ["string", "null"],
+        "enum": [*ENUM_CASES, None],
+        "description": "ignore: what differs from one value of an enum by case alone is that one.",
+    },
 }
+_AS_READ: Final = (
+    "With what was detected. `before`, of a retry by several fixes: the conventions by which a cell is asked first."
+)
 _SHEET: Final[Schema] = {
     "anyOf": [
         {"type": "string", "minLength": 1, "maxLength": 255},
@@ -258,7 +281,7 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "queued_before": {**nullable(COUNT), "description": "Chunks that wait before its first one."},
     "eta": nullable(shown({"p50_at": MOMENT, "p90_at": MOMENT})),
     "cost": nullable(ref("Cost")),
-    "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": "With what was detected."},
+    "dialect": {"type": ["object", "null"], "additionalProperties": True, "description": _AS_READ},
     "mapping": {"type": ["array", "null"], "items": ref("Column")},
     "timings": shown(
         {"stored_at": nullable(MOMENT)}

@@ -12,7 +12,9 @@ from chalicelib.formats.transcoded import ENCODINGS, UTF_8
 DATE_ORDERS: Final = ("ymd", "dmy", "mdy")
 MAX_SKIP_LINES: Final = 10_000
 MAX_DELIMITER: Final = 4  # characters; a file "a, b, c" has one of two
-MAX_NULL_VALUES: Final = 100
+TRIMS: Final = ("values", "all")
+ENUM_CASES: Final = ("ignore",)
+MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Dialect:
 
     Marks other than the delimiter are ASCII, so that records are found in UTF-8 bytes without decoding them; a
     delimiter of several bytes is found as exactly, since none of its bytes begins in the middle of a character.
-    `encoding` is the uploaded file's; what is cut and read is always UTF-8. The last four are for the checker.
+    `encoding` is the uploaded file's; what is cut and read is always UTF-8. What follows it is for the checker.
     """
 
     delimiter: str = ","
@@ -36,6 +38,10 @@ class Dialect:
     decimal_char: str | None = None
     group_char: str | None = None
     date_order: str | None = None
+    trim: str | None = None
+    true_values: tuple[str, ...] | None = None
+    false_values: tuple[str, ...] | None = None
+    enum_case: str | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Dialect:
@@ -47,8 +53,8 @@ class Dialect:
             rule, must = _RULES[name]
             if not rule(value):
                 _refuse(f"dialect.{name} must be {must}.")
-        nulls = options.get("null_values")
-        dialect = cls(**{**options, "null_values": None if nulls is None else tuple(nulls)})
+        told: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in options.items()}
+        dialect = cls(**told)
         _check_together(dialect)
         return dialect
 
@@ -80,7 +86,7 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_SKIP_LINES
 
 
-def _is_null_values(value: object) -> bool:
+def _are_values(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) > MAX_NULL_VALUES:
         return False
     return all(isinstance(each, str) and len(each) <= 100 for each in value)
@@ -100,6 +106,7 @@ def _is_character(value: object) -> bool:
 
 _MARK: Final = (_or_null(_is_mark), "null or one ASCII character, no line end and no NUL")
 _CHARACTER: Final = (_or_null(_is_character), "null or one character, no letter and no digit")
+_VALUES: Final = (_or_null(_are_values), f"null or up to {MAX_NULL_VALUES} strings")
 _RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "delimiter": (_is_delimiter, f"one to {MAX_DELIMITER} characters, no line end and no NUL"),
     "quote": _MARK,
@@ -109,10 +116,14 @@ _RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "skip_lines": (_is_count, f"a number of lines from 0 to {MAX_SKIP_LINES}"),
     "ragged": (_one_of("strict", "pad"), "strict or pad"),
     "encoding": (_one_of(*ENCODINGS), f"one of {', '.join(ENCODINGS)}"),
-    "null_values": (_or_null(_is_null_values), f"null or up to {MAX_NULL_VALUES} strings"),
+    "null_values": _VALUES,
     "decimal_char": _CHARACTER,
     "group_char": _CHARACTER,
     "date_order": (_or_null(_one_of(*DATE_ORDERS)), f"null or one of {', '.join(DATE_ORDERS)}"),
+    "trim": (_or_null(_one_of(*TRIMS)), f"null or one of {', '.join(TRIMS)}"),
+    "true_values": _VALUES,
+    "false_values": _VALUES,
+    "enum_case": (_or_null(_one_of(*ENUM_CASES)), f"null or {', '.join(ENUM_CASES)}"),
 }
 
 

@@ -6,14 +6,14 @@ same whatever order the chunks were loaded in. Runs in one transaction that hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from psycopg import sql
 
 from chalicelib.errors import Unavailable
-from chalicelib.journey import Mode
+from chalicelib.journey import RECORD_BITS, Mode
 from chalicelib.postgres import manifest, outcomes
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.staging import Names, make_staging
@@ -21,6 +21,7 @@ from chalicelib.postgres.tables import Table, identifiers
 
 IN_FILE: Final = "duplicate_in_file"
 IN_DATABASE: Final = "duplicate_in_db"
+LOSERS_AT_ONCE: Final = 20_000  # records that are told of at once; their numbers are in memory
 DETAILS: Final = {
     IN_FILE: "another row of this file has the same key",
     IN_DATABASE: "a row loaded before has the same key",
@@ -29,10 +30,10 @@ DETAILS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The correction of the totals, and loaded rows that lost their seat: (`_row`, key)."""
+    """The correction of the totals, and how many loaded rows lost their seat; which, `displaced` tells."""
 
     counts: manifest.Counts
-    displaced: Sequence[tuple[int, str]]
+    displaced: int
 
 
 def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Settled:
@@ -43,7 +44,7 @@ def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Set
     if mode == "upsert":
         inserted = _upsert_last(connection, names)
         contested = outcomes.clear_contested(connection, upload)
-        return Settled(manifest.Counts(loaded=inserted, updated=contested - inserted, contested=-contested), ())
+        return Settled(manifest.Counts(loaded=inserted, updated=contested - inserted, contested=-contested), 0)
     return _seat(connection, names, upload, mode)
 
 
@@ -130,10 +131,10 @@ def _decide(connection: Connection, names: Names) -> None:
         connection.execute("ANALYZE fate")
 
 
-def _count(contested: int, inserted: int, displaced: Sequence[tuple[int, str]], mode: Mode) -> Settled:
-    lost = contested - inserted + len(displaced)
+def _count(contested: int, inserted: int, displaced: int, mode: Mode) -> Settled:
+    lost = contested - inserted + displaced
     counts = manifest.Counts(
-        loaded=inserted - len(displaced),
+        loaded=inserted - displaced,
         skipped=lost if mode == "skip" else 0,
         rejected=lost if mode == "insert" else 0,
         contested=-contested,
@@ -216,11 +217,22 @@ def _lose_to_winners(connection: Connection, names: Names) -> None:
         )
 
 
-def _unseat(connection: Connection, names: Names, upload: int) -> list[tuple[int, str]]:
+def displaced(connection: Connection) -> Iterator[list[tuple[int, str]]]:
+    """Loaded rows that lost their seat in the settling of this transaction, (record, key), in file order."""
+    last = 0
+    while page := connection.execute(
+        "SELECT _row, key FROM displaced WHERE _row > %s ORDER BY _row LIMIT %s", (last, LOSERS_AT_ONCE)
+    ).fetchall():
+        yield [(row & ((1 << RECORD_BITS) - 1), key) for row, key in page]
+        last = page[-1][0]
+
+
+def _unseat(connection: Connection, names: Names, upload: int) -> int:
     """Delete loaded rows that lost: staged ones that nobody contested. Looked up by key, as `_row` has no B-tree."""
-    displaced: list[tuple[int, str]] = []
+    connection.execute("CREATE TEMP TABLE displaced (_row bigint PRIMARY KEY, key text) ON COMMIT DROP")
+    count = 0
     for key in names.keys:
-        rows = connection.execute(
+        unseated = connection.execute(
             names.format(
                 """
                 WITH unseated AS (
@@ -231,7 +243,7 @@ def _unseat(connection: Connection, names: Names, upload: int) -> list[tuple[int
                             SELECT FROM rowmill.contested c WHERE c.upload = {upload} AND c.record = s._row - {low})
                     )) AND t._row IN (SELECT _row FROM fate WHERE code = {code})  -- a ctid is a place in each partition
                     RETURNING t._row)
-                SELECT f._row, f.key FROM unseated JOIN fate f USING (_row)
+                INSERT INTO displaced SELECT f._row, f.key FROM unseated JOIN fate f USING (_row)
                 """,
                 same=names.matches(key),
                 upload=sql.Literal(upload),
@@ -239,8 +251,8 @@ def _unseat(connection: Connection, names: Names, upload: int) -> list[tuple[int
                 code=sql.Literal(IN_FILE),
             )
         )
-        displaced += [(row[0], row[1]) for row in rows]
-    return displaced
+        count += unseated.rowcount
+    return count
 
 
 def _seat_winners(connection: Connection, names: Names, upload: int) -> int:

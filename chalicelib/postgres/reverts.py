@@ -96,6 +96,14 @@ def give_up(connection: Connection, number: Number) -> None:
             ledger.end(connection, number, "failed", None, FAILED)
 
 
+def find(connection: Connection, number: Number) -> dict[str, Any] | None:
+    """What undoing an upload has come to, as receipts have it; None if it never began."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT reverted_rows, restored_rows, conflicts, forced FROM rowmill.revert WHERE upload = %s", (number,)
+        ).fetchone()
+
+
 def list_conflicts(connection: Connection, number: Number, after: int, limit: int) -> list[dict[str, Any]]:
     """Records whose rows were left, as the API shows them, those after a record. `by`: an upload of the same tenant."""
     with connection.cursor(row_factory=dict_row) as cursor:

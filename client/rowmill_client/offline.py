@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypedDict
 
 from .errors import RowmillError, Unusable
+from .resources import Undone
 
 TYPE: Final = "rowmill-receipt+json"
 BLOCK: Final = 1 << 20
@@ -24,11 +25,16 @@ class NotGenuine(RowmillError):
 
 
 class OfflineResult(TypedDict):
-    """What a file is beside a receipt. `chunks` are those that differ, by number; None if they were not compared."""
+    """What a file is beside a receipt. `chunks` are those that differ, by number; None if they were not compared.
+
+    `undone` is what the receipt says of an undo, None if it is of an end before one.
+    """
 
     result: Literal["match", "differs"]
     upload_id: str
     n: int
+    state: str
+    undone: Undone | None
     kid: str
     size: int
     sha256: str
@@ -49,6 +55,8 @@ def check(receipt: Path, file: Path, keys: Mapping[str, Any]) -> OfflineResult:
         "result": "differs" if problems else "match",
         "upload_id": said["upload_id"],
         "n": said["n"],
+        "state": said["state"],
+        "undone": said.get("undone"),
         "kid": kid,
         "size": size,
         "sha256": digest,

@@ -11,7 +11,7 @@ import typer
 from . import completion, configuration, offline, output
 from .errors import Unusable
 from .parameters import Json, Limit, UploadId, connect
-from .resources import Verification
+from .resources import Undone, Verification
 
 DIFFERS: Final = 3  # the exit code of what is not as the receipt has it
 
@@ -97,11 +97,20 @@ def _told(found: Verification, as_json: bool) -> None:
     rows = " ".join(f"{name}={value}" for name, value in (found["rows"] or {}).items() if value is not None)
     parts = " ".join(f"{name}={found[name]}" for name in ("source", "table", "ledger"))
     typer.echo(f"{found['result']} {parts} {rows}")
+    _note_undone(found["undone"])
     if found["chunks"]:
         output.listing(
             ["n", "first_record", "records", "source", "table", "expected", "found", "missing", "edited"],
             found["chunks"],
         )
+
+
+def _note_undone(undone: Undone | None) -> None:
+    """Whoever looks for the rows of a file that matches should know that they were taken out again."""
+    if undone:
+        forced = " (forced)" if undone["forced"] else ""
+        told = " ".join(f"{name}={undone[name]}" for name in ("reverted_rows", "restored_rows", "conflicts"))
+        output.note(f"the upload was undone: {told}{forced}")
 
 
 def _offline(receipt_file: Path, file: Path, key: Path | None, as_json: bool) -> bool:
@@ -111,6 +120,7 @@ def _offline(receipt_file: Path, file: Path, key: Path | None, as_json: bool) ->
         output.json_document(found)
     else:
         typer.echo(f"{found['result']} upload={found['upload_id']} size={found['size']} sha256={found['sha256']}")
+        _note_undone(found["undone"])
         for problem in found["problems"]:
             output.note(problem)
         if found["chunks"]:

@@ -433,6 +433,15 @@ class Record(TypedDict):
     errors: list[CellError]
 
 
+class Undone(TypedDict):
+    """What undoing an upload came to: rows that were removed, restored, and left as they were."""
+
+    reverted_rows: int
+    restored_rows: int
+    conflicts: int
+    forced: bool
+
+
 class SealedReceipt(TypedDict):
     """What an upload came to, and the JWS that it is read from: the latter is what is signed."""
 
@@ -465,5 +474,6 @@ class Verification(TypedDict):
     source: Literal["match", "changed", "gone"] | None
     table: Literal["match", "differs", "gone"] | None
     rows: dict[str, int | None] | None
+    undone: Undone | None
     chunks_differing: int | None
     chunks: list[dict[str, Any]]

@@ -56,7 +56,10 @@ def receipt() -> bytes:
     file = {"size": len(CONTACTS), "sha256": hashlib.sha256(CONTACTS).hexdigest(), "reason": None}
     columns = ["n", "byte_start", "byte_end", "sha256"]
     line = [1, 6, len(CONTACTS), hashlib.sha256(CONTACTS[6:]).hexdigest()]
-    said = {"upload_id": UPLOAD, "n": 1, "file": file, "text": None, "chunks": {"columns": columns, "items": [line]}}
+    chunks = {"columns": columns, "items": [line]}
+    undone = {"reverted_rows": 1, "restored_rows": 0, "conflicts": 0, "forced": True}
+    said = {"upload_id": UPLOAD, "n": 1, "state": "reverted", "undone": undone, "file": file, "text": None}
+    said |= {"chunks": chunks}
     return json.dumps({"receipt": said, "jws": seals.seal(json.dumps(said).encode())}).encode()
 
 
@@ -256,6 +259,14 @@ def test_commands_ask_through_the_typed_client_alone() -> None:
 
 
 # What is said
+
+
+def test_who_holds_a_file_against_a_receipt_is_told_that_its_rows_were_taken_out(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run(api, tmp_path, monkeypatch, ["verify", "--offline", "receipt.json", "contacts.csv"])
+    assert (found.exit_code, found.stdout[:5]) == (0, "match")
+    assert "was undone: reverted_rows=1 restored_rows=0 conflicts=0 (forced)" in found.stderr
 
 
 def test_the_help_names_every_command_and_what_exit_codes_mean() -> None:

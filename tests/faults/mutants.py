@@ -112,7 +112,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "a fix changes cells that were right": [
         (
-            "chalicelib/checking/remedies.py",
+            "chalicelib/checking/trials.py",
             'if "changed" in fates.values():\n        return False',
             'if "changed" in fates.values():\n        return True',
         )

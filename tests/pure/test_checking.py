@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cells import patterns, reading
+from chalicelib.cells import BLANKS, patterns, reading
 from chalicelib.checking import MAX_QUOTED, PLAIN, Checked, Conventions, check, quoted
 from chalicelib.datasets import FieldType, Schema, read_schema
 
@@ -336,6 +337,12 @@ SURE = [
     ("year", {}, PLAIN),
     ("string", {"format": "uuid"}, PLAIN),
 ]
+TRIMS = [
+    *((kind, {}, Conventions(trim="values")) for kind in ("integer", "number", "date", "datetime", "time", "year")),
+    *(("string", field, Conventions(trim="all")) for field in ({}, {"format": "email"}, {"format": "uuid"})),
+    ("boolean", {}, Conventions(trim="values", true_values=("ja",), false_values=("nein",))),
+    ("string", {"constraints": {"enum": ["Red", "red wine", "gelb"]}}, Conventions(trim="values", enum_case="ignore")),
+]
 
 
 @pytest.mark.parametrize(("kind", "field", "conventions"), SURE)
@@ -370,6 +377,54 @@ def test_a_cell_fares_alone_as_it_does_in_a_column(kind: str, field: dict[str, A
         assert list(together.columns[0]) == [each.columns[0][0] for each in alone if not each.bad]
 
     holds()
+
+
+@pytest.mark.parametrize(("kind", "field", "conventions"), TRIMS)
+def test_trimmed_a_cell_is_what_it_would_be_without_its_blanks(
+    kind: str, field: dict[str, Any], conventions: Conventions
+) -> None:
+    schema = schema_of(kind, **field)
+    plain, some = replace(conventions, trim=None), ["1", "2024-01-05", "ja", "RED", "a@b.de", "x y", "12:00:00", ""]
+    padding = st.text(st.sampled_from(BLANKS), max_size=2)
+
+    @given(st.lists(st.tuples(padding, st.sampled_from(some) | CELLS, padding), max_size=9))
+    @settings(max_examples=100, deadline=None)
+    def holds(cells: list[tuple[str, str, str]]) -> None:
+        padded = check([["".join(cell)] for cell in cells], schema, [0], 1, conventions)
+        stripped = check([["".join(cell).strip(BLANKS)] for cell in cells], schema, [0], 1, plain)
+        assert (list(padded.columns[0]), padded.bad) == (list(stripped.columns[0]), stripped.bad)
+
+    holds()
+
+
+def test_blanks_of_free_text_stay_where_only_values_are_trimmed() -> None:
+    schema = read_schema({"fields": [{"name": "a"}, {"name": "b", "type": "integer"}]})
+    for trim, expected in (("values", " x "), ("all", "x")):
+        checked = check([[" x ", " 1 "]], schema, [0, 1], 2, Conventions(trim=trim))
+        assert [list(column) for column in checked.columns] == [[expected], ["1"]]
+
+
+def test_a_missing_value_made_of_blanks_is_missing_before_it_is_trimmed() -> None:
+    schema = read_schema({"fields": [{"name": "a"}], "missingValues": [" "]})
+    assert list(check([[" "], [""], ["  "]], schema, [0], 1, Conventions(trim="all")).columns[0]) == [None, "", ""]
+
+
+def test_booleans_are_spelled_as_the_file_says_unless_their_field_does() -> None:
+    said = Conventions(true_values=("ja",), false_values=("nein",))
+    own = [{"name": "a", "type": "boolean"}, {"name": "b", "type": "boolean", "trueValues": ["x"]}]
+    checked = check([["ja", "x"], ["nein", "0"], ["true", "ja"]], read_schema({"fields": own}), [0, 1], 2, said)
+    assert [list(column) for column in checked.columns] == [["t", "f"], ["t", "f"]]
+    assert [error.column for error in checked.bad[2]] == ["a", "b"]
+
+
+def test_an_enum_s_value_in_another_case_is_that_value_unless_two_are_meant() -> None:
+    schema = schema_of("string", constraints={"enum": ["Red", "straße", "on", "ON"]})
+    cells = ["red", "RED", "Red", "STRASSE", "on", "ON", "On", "pink"]
+    checked = check([[cell] for cell in cells], schema, [0], 1, Conventions(enum_case="ignore"))
+    assert list(checked.columns[0]) == ["Red", "Red", "Red", "straße", "on", "ON"]
+    assert {cells[place]: errors[0].code for place, errors in checked.bad.items()} == dict.fromkeys(
+        ("On", "pink"), "enum_invalid"
+    )
 
 
 def test_a_missing_value_that_looks_like_a_value_is_missing() -> None:

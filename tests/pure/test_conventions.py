@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.checking import PLAIN, Conventions, check
-from chalicelib.checking.conventions import detect, planned, read
+from chalicelib.checking.conventions import detect, planned, read, subsets
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.rerun import Records
@@ -105,6 +105,12 @@ def test_fields_that_say_it_themselves_are_no_evidence() -> None:
     assert {evidence["of"] for evidence in found.evidence.values()} == {0}
 
 
+def test_what_is_declared_to_be_trimmed_is_trimmed_before_it_tells_how_it_is_spelt() -> None:
+    column = [" 31/12/2024", "30/12/2024 ", " "]
+    assert told(column, "date", "date_order")[:3] == (None, 0, 3)
+    assert told(column, "date", "date_order", trim="values")[:3] == ("dmy", 2, 2)
+
+
 def test_what_is_declared_stands() -> None:
     assert told(["01/05/2024"], "date", "date_order", date_order="mdy") == ("mdy", 1, 1, False, [])
     assert told(["31/01/2024"], "date", "date_order", date_order="mdy") == ("mdy", 0, 1, False, [])
@@ -125,6 +131,12 @@ def test_what_is_declared_stands() -> None:
         {"decimal_char": ",", "group_char": ","},
         {"date_order": "ydm"},
         {"date_order": ["dmy"]},
+        {"trim": "left"},
+        {"trim": True},
+        {"enum_case": "any"},
+        {"true_values": "ja"},
+        {"true_values": ["ja"], "false_values": ["nein", "ja"]},
+        {"true_values": ["0"]},
     ],
 )
 def test_a_convention_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
@@ -204,3 +216,71 @@ def test_several_fixes_mend_whatever_some_of_them_mend_and_no_cell_that_was_righ
         wrong = {error.column for error in before.bad[0]}
         for name, cell, (value,) in zip(SOLD.names, rows[place], after.columns, strict=True):
             assert name in wrong or value == (cell or None)
+
+
+SHIPPED = read_schema(
+    {
+        "fields": [
+            {"name": "sold", "type": "date"},
+            {"name": "paid", "type": "boolean"},
+            {"name": "hue", "constraints": {"enum": ["red ", "Red", "blue"]}},
+            {"name": "note"},
+        ]
+    }
+)
+MANY: dict[str, Any] = {
+    "date_order": "dmy",
+    "null_values": ["", "-"],
+    "trim": "values",
+    "true_values": ["1", "ja"],
+    "false_values": ["0", "nein"],
+    "enum_case": "ignore",
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["2024-01-05", "05/01/2024", " 2024-01-05", " 05/01/2024", "-", " - ", "soon"]),
+            st.sampled_from(["1", "ja", "Ja", " nein", "0 ", "-"]),
+            st.sampled_from(["red ", "Red", "Red ", "BLUE", " blue", " Blue ", "-", "pink"]),
+            st.sampled_from(["a", "-", " a "]),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_whatever_fixes_there_are_a_record_is_loaded_as_the_trial_read_it(rows: list[tuple[str, ...]]) -> None:
+    raws = [";".join(row).encode() for row in rows]
+    plan = PLAN | {"width": 4, "positions": [0, 1, 2, 3]}
+    found = Records(plan, SHIPPED, MANY).mended(raws)
+    left = [place for place in range(len(rows)) if place not in found]
+    together = planned({"dialect": plan["dialect"] | MANY, "before": [plan["dialect"]]})
+    for each in subsets(MANY) if left else ():
+        for place in Records(plan, SHIPPED, each).mended([raws[place] for place in left]):
+            alone, loaded = (
+                check([rows[left[place]]], SHIPPED, [0, 1, 2, 3], 4, one) for one in (read(each), together)
+            )
+            # "red " and "Red" are one enum's: what one fix takes for the former, trimmed is the latter.
+            assert alone.columns[2] != loaded.columns[2]
+    for place in found:
+        before, after = (check([rows[place]], SHIPPED, [0, 1, 2, 3], 4, one) for one in (PLAIN, together))
+        assert before.bad and not after.bad
+        wrong = {error.column for error in before.bad[0]}
+        for name, cell, (value,) in zip(SHIPPED.names, rows[place], after.columns, strict=True):
+            right, *_ = check([[cell]], schema_of(KINDS[name]), [0], 1).columns[0] or [None]
+            assert name in wrong or value == right
+
+
+def test_a_record_that_would_be_loaded_otherwise_than_its_trial_read_it_is_left() -> None:
+    """Where trimming changes a right cell, case alone reads the other as "red "; together they make "Red" of it."""
+    hue = {"constraints": {"enum": ["red ", "Red"]}}
+    schema = read_schema({"fields": [{"name": "a", **hue}, {"name": "b", **hue}]})
+    plan = PLAN | {"width": 2, "positions": [0, 1]}
+    fixes = {"trim": "values", "enum_case": "ignore"}
+    assert Records(plan, schema, {"enum_case": "ignore"}).mended([b"RED ;red "]) == [0]
+    assert Records(plan, schema, fixes).mended([b"RED ;red ", b"RED ;Red"]) == [1]
+
+
+KINDS: dict[str, Any] = {"sold": "date", "paid": "boolean", "hue": "string", "note": "string"}

@@ -27,6 +27,7 @@ def said(body: bytes = BODY, **changed: Any) -> dict[str, Any]:
     return {
         "upload_id": "upl_1",
         "n": 1,
+        "state": "completed",
         "file": {"size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "reason": None},
         "text": None,
         "chunks": {"columns": ["n", "byte_start", "byte_end", "sha256"], "items": lines},
@@ -49,6 +50,13 @@ def test_the_file_that_a_receipt_is_of_matches_it(tmp_path: Path) -> None:
     found = check(tmp_path, sealed(said()), BODY)
     assert (found["result"], found["problems"], found["chunks"]) == ("match", [], [])
     assert (found["size"], found["sha256"]) == (len(BODY), hashlib.sha256(BODY).hexdigest())
+
+
+def test_of_an_upload_that_was_undone_the_file_still_matches_and_the_undo_is_told(tmp_path: Path) -> None:
+    undone = {"reverted_rows": 4, "restored_rows": 1, "conflicts": 1, "forced": False}
+    found = check(tmp_path, sealed(said(state="reverted", undone=undone)), BODY)
+    assert (found["result"], found["state"], found["undone"]) == ("match", "reverted", undone)
+    assert check(tmp_path, sealed(said()), BODY)["undone"] is None
 
 
 @pytest.mark.parametrize(

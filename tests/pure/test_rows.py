@@ -28,6 +28,7 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "string", "format": "uuid"},
     {"type": "string", "format": "uri"},
     {"type": "string", "constraints": {"maxLength": 3}},
+    {"type": "string", "constraints": {"enum": ["X", "ja", "É"]}},
     {"type": "integer"},
     {"type": "integer", "groupChar": ","},
     {"type": "integer", "constraints": {"minimum": 3}},
@@ -44,8 +45,16 @@ FIELDS: list[dict[str, Any]] = [
     {"type": "array"},
     {"type": "geopoint"},
 ]
+MORE = (
+    Conventions(trim="all", enum_case="ignore"),
+    Conventions(trim="values", true_values=("x", "Ja"), false_values=("é",), enum_case="ignore"),
+)
 VALUES = [
     *(
+        " x ",
+        "\u00a0NA\u3000",
+        "\t12 ",
+        "Ja",
         "",
         "NA",
         "x",
@@ -152,7 +161,7 @@ def unescaped(cell: str) -> str:
     st.sampled_from([",", ";", "\t", "|"]),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    st.sampled_from([Conventions(), Conventions(null_values=("x",), date_order="dmy", decimal_char=",")]),
+    st.sampled_from([Conventions(), Conventions(null_values=("x",), date_order="dmy", decimal_char=","), *MORE]),
     st.booleans(),
 )
 def test_of_well_written_rows_both_ways_make_the_same(

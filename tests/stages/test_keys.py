@@ -255,3 +255,21 @@ def test_settling_reads_of_the_table_what_is_contested_and_no_more(
         20_398 if mode == "upsert" else 20_000,
         398,
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 20_000])
+def test_loaded_rows_that_lose_their_place_are_told_of_in_batches_and_each_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("chalicelib.postgres.replay.LOSERS_AT_ONCE", at_once)
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    lines = [f"{key}@x.org,{name},1\n" for name in ("first", "again") for key in "abcdef"]
+    upload_id, messages = pipeline.begin(("email,name,age\n" + "".join(lines)).encode())
+    pipeline.load(list(reversed(messages)))  # the repeats are loaded first, and all of them lose their place
+    pipeline.settle()
+    ended = pipeline.upload(upload_id)
+    assert (ended["loaded"], ended["rejected"]) == (6, 6)
+    assert {row["name"] for row in pipeline.rows()} == {"first"}
+    rejects = [(one["row"], one["line"], one["errors"][0]["code"], one["raw"]) for one in pipeline.rejects(upload_id)]
+    assert rejects == [(n, n + 1, "duplicate_in_file", lines[n - 1].strip()) for n in range(7, 13)]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -16,9 +17,10 @@ from chalice.test import Client
 
 from app import app
 from chalicelib import accounts, attest, catalog, receipts, report, seals, settle, table_rows
+from chalicelib.comparing import Comparison
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import COUNTS
+from chalicelib.journey import COUNTS, Number
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection, digests, keeping, ledger, proofs
 from chalicelib.postgres.tables import Table
@@ -27,6 +29,7 @@ from infra.deploy import receipt_keys
 from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
 HEADER = b"email,name,age\n"
 BODY = HEADER + b"".join(b"u%d@x.org,U,%d\n" % (n, n) for n in range(10))
 # Of six records in chunks of two, three repeat a key: two are contested, one is loaded first and displaced.
@@ -179,6 +182,40 @@ def test_a_redrive_supersedes_the_receipt_and_the_chain_is_kept(
     assert receipt(pipeline, upload_id, 1) == first
     adds_up(second)
     assert verified(pipeline, upload_id)["result"] == "match"
+
+
+def test_an_undo_supersedes_the_receipt_and_says_what_became_of_the_rows(pipeline: Pipeline) -> None:
+    pipeline.dataset(mode="upsert")
+    pipeline.run(HEADER + b"a@x.org,A,1\nb@x.org,B,2\n")
+    upload_id = pipeline.run(HEADER + b"b@x.org,B2,3\nc@x.org,C,4\nd@x.org,D,5\n")["id"]
+    pipeline.attest()
+    first = receipt(pipeline, upload_id)
+    assert (first["state"], first["undone"]) == ("completed", None)
+    table_rows.change(table_rows.Addressed(pipeline.tenant, "contacts", "d@x.org"), {"age": 6}, None)
+    pipeline.revert(upload_id)
+    pipeline.attest()
+    second = receipt(pipeline, upload_id)
+    assert (second["state"], second["n"], second["generation"]) == ("reverted", 2, 2)
+    assert second["undone"] == {"reverted_rows": 1, "restored_rows": 1, "conflicts": 1, "forced": False}
+    assert (second["counts"], second["table"]["rows"]) == (first["counts"], 0)
+    chain = receipts.chain(pipeline.tenant, upload_id, Asked({}, None, 100)).items
+    assert second["supersedes"] == {"n": 1, "sha256": chain[0]["sha256"]}
+    assert receipt(pipeline, upload_id, 1) == first
+    adds_up(second)
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["ledger"], found["undone"]) == ("match", "match", second["undone"])
+    pipeline.sql("UPDATE rowmill.revert SET conflicts = 0")
+    found = verified(pipeline, upload_id)
+    assert (found["result"], found["ledger"], found["undone"]) == ("differs", "differs", second["undone"])
+
+
+def test_a_receipt_from_before_undos_were_in_it_is_not_held_against_them() -> None:
+    proof = proofs.Proof(Number(1), "verify", NOW, NOW, 0, {})
+    said = {"chunks": {"sha256": "c"}, "table": None}
+    upload: Any = None  # nothing is asked of it here
+    comparison = Comparison(upload, proof, proofs.Receipt(1, 1, "reverted", NOW, b"", ""), said)
+    comparison.begin(is_sealed=True, lines="c", undone={"conflicts": 1})
+    assert proof.found["ledger"] == "match"
 
 
 def test_a_reading_that_runs_out_of_time_goes_on_where_it_stopped(

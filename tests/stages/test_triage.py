@@ -12,6 +12,7 @@ from chalicelib import admit, receipts, rejects, report, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused
+from chalicelib.paging import Asked
 from chalicelib.postgres import ledger, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
@@ -153,6 +154,7 @@ def test_words_for_nothing_become_null_only_where_no_other_cell_becomes_null_wit
     )
     assert nulls["proved"]["mended"] < nulls["proved"]["sample"]
     child = retried(pipeline, parent["id"], "null_words")
+    assert "before" not in child["dialect"]
     assert (child["loaded"], child["rejected"]) == (95, 0)
     assert sums(pipeline.upload(parent["id"])) == (101, 95, 6)
 
@@ -214,7 +216,12 @@ def test_fixes_together_mend_what_one_of_them_would_spoil_and_leave_right_cells_
         ("dates", "2023-12-31", "2.500", "1.25", 30),
         ("numbers", "2024-01-01", "1234.5", "2", 80),
     ]
+    first = dict.fromkeys(conventions.OPTIONS)
+    assert (child["dialect"]["decimal_char"], child["dialect"]["before"]) == (",", [first])
     pipeline.attest()
+    sealed = receipts.get(pipeline.tenant, child["id"], Asked({}, None, 100))
+    assert sealed
+    assert sealed["receipt"]["dialect"] == {n: v for n, v in child["dialect"].items() if n != "detected"}
     assert receipts.verify(pipeline.tenant, child["id"])["state"] == "pending"
     pipeline.attest()
     found = receipts.verification(pipeline.tenant, child["id"])
@@ -375,3 +382,94 @@ def test_what_a_reverted_retry_had_brought_in_may_be_read_again(pipeline: Pipeli
     assert sums(pipeline.upload(parent)) == (90, 0, 90)
     assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
     assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+SHIPPED: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer"},
+        {"name": "sold", "type": "date"},
+        {"name": "paid", "type": "boolean"},
+        {"name": "hue", "type": "string", "constraints": {"enum": ["Red", "Blue"]}},
+        {"name": "note", "type": "string"},
+    ]
+}
+
+
+def shipped(pipeline: Pipeline, lines: str, **options: Any) -> str:
+    name = pipeline.dataset(SHIPPED, "shipped")
+    good = "".join(f"{n},2024-01-01,true,Red, fine \n" for n in range(1000, 1200))
+    return str(pipeline.run(b"id,sold,paid,hue,note\n" + good.encode() + lines.encode(), name, **options)["id"])
+
+
+def loaded(pipeline: Pipeline) -> list[tuple[Any, ...]]:
+    table = f"data.d_{number(pipeline, 'shipped')}"
+    found = pipeline.sql(f"SELECT id, sold::text, paid, hue, note FROM {table} WHERE id < 1000 ORDER BY id, note")
+    return [tuple(row.values()) for row in found]
+
+
+def test_blanks_words_and_another_case_are_mended_and_free_texts_keep_their_blanks(pipeline: Pipeline) -> None:
+    parent = shipped(
+        pipeline,
+        "1 , 2024-01-02,true ,\tBlue, a \n" * 3
+        + "2,2024-01-03,Ja,Red,b\n3,,nein,Red,c\n4,,0,Red,d\n" * 2
+        + "5,,,RED,e\n6,,,blue,f\n7,,,pink,g\n",
+    )
+    found = causes(pipeline, parent)
+    assert {one: (cause["rejects"], cause["columns"], cause["fix"]) for one, cause in found.items()} == {
+        "boolean_words": (
+            4,
+            ["paid"],
+            {
+                "dialect.true_values": ["true", "True", "TRUE", "1", "Ja"],
+                "dialect.false_values": ["false", "False", "FALSE", "0", "nein"],
+            },
+        ),
+        "blanks_around": (3, ["id", "sold", "paid", "hue"], {"dialect.trim": "values"}),
+        "enum_case": (2, ["hue"], {"dialect.enum_case": "ignore"}),
+        "enum_invalid:is_none_of_red_blue": (1, ["hue"], None),
+    }
+    assert {cause["alone"] == cause["rejects"] for cause in found.values()} == {True}
+    assert found["boolean_words"]["cause"] == 'booleans are in other words: "Ja" for true and "nein" for false'
+    for fix, count in (("blanks_around", 3), ("boolean_words", 4), ("enum_case", 2)):
+        child = retried(pipeline, parent, fix)
+        assert (child["state"], child["loaded"]) == ("completed", count)
+    assert sums(pipeline.upload(parent)) == (10, 9, 1)
+    assert loaded(pipeline) == [
+        *[(1, "2024-01-02", True, "Blue", " a ")] * 3,
+        *[(2, "2024-01-03", True, "Red", "b")] * 2,
+        *[(3, None, False, "Red", "c")] * 2,
+        *[(4, None, False, "Red", "d")] * 2,
+        (5, None, None, "Red", "e"),
+        (6, None, None, "Blue", "f"),
+    ]
+
+
+def test_what_needs_two_of_these_fixes_takes_them_together(pipeline: Pipeline) -> None:
+    parent = shipped(pipeline, "1 ,2024-01-02,yes,RED,a\n" * 30 + "2 ,,,Red,b\n3,,no,Red,c\n4,,,rED,d\n" * 30)
+    child = retried(pipeline, parent, "blanks_around", "boolean_words", "enum_case")
+    assert (child["loaded"], sums(pipeline.upload(parent))) == (120, (120, 120, 0))
+    assert [option["trim"] for option in (child["dialect"], *child["dialect"]["before"])] == ["values", None]
+    assert set(loaded(pipeline)) == {
+        (1, "2024-01-02", True, "Red", "a"),
+        (2, None, None, "Red", "b"),
+        (3, None, False, "Red", "c"),
+        (4, None, None, "Red", "d"),
+    }
+
+
+def test_a_file_that_declares_these_conventions_is_read_by_them(pipeline: Pipeline) -> None:
+    dialect = {"trim": "values", "true_values": ["oui"], "false_values": ["non"], "enum_case": "ignore"}
+    parent = shipped(pipeline, " 1,,oui,red , a\n2,,non,BLUE,b\n", dialect=dialect)
+    assert loaded(pipeline) == [(1, None, True, "Red", " a"), (2, None, False, "Blue", "b")]
+    assert pipeline.upload(parent)["rejected"] == 200  # true is none of the file's words
+    assert causes(pipeline, parent)["type_invalid:is_not_a_boolean"]["fix"] is None
+
+
+def test_a_word_that_two_options_would_read_is_left_to_who_knows(pipeline: Pipeline) -> None:
+    """Nothing, or the enum's own."""
+    fields = [{"name": "id", "type": "integer"}, {"name": "kind", "constraints": {"enum": ["none", "some"]}}]
+    name = pipeline.dataset({"fields": fields}, "kinds")
+    parent = pipeline.run(b"id,kind\n1,some\n" + b"2,None\n" * 20, name)["id"]
+    assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [
+        ("enum_invalid:is_none_of_none_some", None)
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chalicelib import catalog, control, doctor, load, mend, report, table_rows, undo
+from chalicelib import catalog, control, doctor, load, mend, receipts, report, table_rows, undo
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
@@ -240,6 +240,10 @@ def test_an_undoing_that_keeps_failing_is_given_up_by_name_and_goes_on_when_aske
     pipeline.sweep()
     failed = pipeline.upload(upload_id)
     assert (told(failed), failed["error"]["code"]) == (("failed", 1, 0, 0), "revert_failed")
+    pipeline.attest()
+    sealed = receipts.get(pipeline.tenant, upload_id, Asked({}, None, 100))
+    assert sealed
+    assert (sealed["receipt"]["state"], sealed["receipt"]["undone"]["reverted_rows"]) == ("failed", 1)
     with pytest.raises(Refused, match="is failed"):
         control.redrive(pipeline.tenant, upload_id)
     assert told(pipeline.revert(upload_id)) == ("reverted", 3, 0, 0)

@@ -12,7 +12,7 @@ import { type Upload, useDeed } from "../watch/verbs";
 type Sealed = Schema<"SealedReceipt">;
 type Verification = Schema<"Verification">;
 
-const COMPARED: Upload["state"][] = ["completed", "completed_with_errors", "failed", "canceled"];
+const COMPARED: Upload["state"][] = ["completed", "completed_with_errors", "failed", "canceled", "reverted"];
 const RESULTS: Record<NonNullable<Verification["result"]>, [kind: "success" | "error" | "warning", words: string]> = {
   match: ["success", "File and table are as the receipt says"],
   differs: ["error", "Something is no longer as the receipt says"],
@@ -59,6 +59,12 @@ function Shown({ sealed }: { sealed: Sealed }) {
             <code>{receipt.table.digest}</code>
           </Fact>
         </>
+      )}
+      {receipt.undone && (
+        <Fact name="Undone">
+          {count(receipt.undone.reverted_rows)} removed, {count(receipt.undone.restored_rows)} restored,{" "}
+          {count(receipt.undone.conflicts)} left
+        </Fact>
       )}
       {receipt.supersedes && <Fact name="Follows">receipt {count(receipt.supersedes.n)}</Fact>}
     </dl>

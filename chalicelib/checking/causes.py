@@ -1,0 +1,231 @@
+"""Which one option mends most of many wrong values: the few causes behind them, across columns.
+
+A remedy is never a guess. A convention is offered only if no other one that could mean something else by a cell has as
+good a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chalicelib.cells import PLAIN, Conventions
+from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
+from chalicelib.checking.conventions import conflict, spellings
+from chalicelib.checking.remedies import ORDERS, Tags, plain_tag
+from chalicelib.formats.dialect import MAX_NULL_VALUES
+
+_NAMES: Final = {
+    ".": "point",
+    ",": "comma",
+    " ": "space",
+    "'": "apostrophe",
+    "’": "curly_apostrophe",
+    "\u00a0": "no_break_space",
+    "\u202f": "narrow_space",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Errors of one code, column and reason whose values can be read in the same ways."""
+
+    code: str
+    column: str | None
+    cause: str
+    tags: Tags
+    errors: int
+    first_line: int
+    last_line: int
+    samples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What many rejects have in common, across columns. `option`: what would mend it, of a dialect.
+
+    `tag` is what records are counted by.
+    """
+
+    id: str
+    words: str
+    tag: str
+    groups: tuple[Group, ...]
+    option: Mapping[str, Any] | None = None
+    otherwise: str | None = None  # why nothing is offered
+
+    def covers(self, tags: Tags) -> bool:
+        """Whether a value that can be read so is one of this cause."""
+        return self.tag in tags or any(one.startswith(f"{self.tag}:") for one in tags)
+
+
+def causes(groups: Iterable[Group], current: Conventions, nulls: Sequence[str]) -> list[Cause]:
+    """The few causes of many errors, in no order. `current` and `nulls` are what the file was read by."""
+    left = list(groups)
+    found: list[Cause] = []
+    for family in ("date", "number"):
+        theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
+        left = [one for one in left if one not in theirs]
+        found += _conventional(family, theirs, current)
+    for family, cause in _FAMILIES.items():
+        theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
+        left = [one for one in left if one not in theirs]
+        if theirs:
+            found.append(cause(theirs, current, nulls))
+    found += _plain(left)
+    return found
+
+
+def _conventional(family: str, groups: list[Group], current: Conventions) -> Iterator[Cause]:
+    """Each convention that reads what is left, the one that reads the most first."""
+    while groups:
+        reads = {tag: [one for one in groups if tag in one.tags] for tag in _tags_in_order(family)}
+        best = max(reads, key=lambda tag: sum(one.errors for one in reads[tag]))
+        rivals = [tag for tag in reads if _is_rival(tag, best, reads)]
+        if rivals or _contradicts(family, best, current):
+            theirs = [one for one in groups if any(one in reads[tag] for tag in (best, *rivals))]
+            yield _undecided(family, best, rivals or [_tag(family, current)], theirs, reads)
+        else:
+            theirs = reads[best]
+            yield _decided(family, best, theirs)
+        groups = [one for one in groups if one not in theirs]
+
+
+def _tags_in_order(family: str) -> list[str]:
+    if family == "date":
+        return [f"date:{order}" for order in ORDERS]
+    return [f"number:{one.decimal_char or '.'}{one.group_char or ''}" for one in spellings({}) if one != PLAIN]
+
+
+def _convention(tag: str) -> Conventions:
+    family, _, mark = tag.partition(":")
+    if family == "date":
+        return replace(PLAIN, date_order=next((one for one in ORDERS if one == mark), None))
+    return replace(PLAIN, decimal_char=mark[0], group_char=mark[1:] or None)
+
+
+def _is_rival(tag: str, best: str, reads: Mapping[str, Sequence[Group]]) -> bool:
+    """Whether another convention would mean something else by these cells, and has as good a case as the best one."""
+    if tag == best or not reads[tag] or not conflict(_convention(best), _convention(tag)):
+        return False
+    reads_more = any(one not in reads[best] for one in reads[tag])
+    reads_less = any(one not in reads[tag] for one in reads[best])
+    return reads_more or not reads_less
+
+
+def _contradicts(family: str, best: str, current: Conventions) -> bool:
+    """Whether the rest of the file was read by a convention that would mean something else by such cells."""
+    is_plain = current.date_order is None if family == "date" else not (current.decimal_char or current.group_char)
+    return not is_plain and conflict(_convention(_tag(family, current)), _convention(best))
+
+
+def _tag(family: str, current: Conventions) -> str:
+    if family == "date":
+        return f"date:{current.date_order}"
+    return f"number:{current.decimal_char or '.'}{current.group_char or ''}"
+
+
+def _undecided(
+    family: str, best: str, rivals: Sequence[str], groups: Sequence[Group], reads: Mapping[str, Sequence[Group]]
+) -> Cause:
+    are_mixed = any(one not in reads[best] for tag in rivals for one in reads.get(tag, ())) or not any(
+        reads.get(tag) for tag in rivals
+    )
+    noun = f"{family}s"
+    both = " and ".join(map(_told, (best, *rivals[:1])))
+    if are_mixed:
+        return Cause(f"{noun}_mixed", f"{noun} are {both}", family, tuple(groups), None, "mixed")
+    return Cause(f"{noun}_ambiguous", f"{noun} may be {both}", family, tuple(groups), None, "ambiguous")
+
+
+def _decided(family: str, tag: str, groups: Sequence[Group]) -> Cause:
+    convention = _convention(tag)
+    if family == "date":
+        name = {"dmy": "day_first", "mdy": "month_first", "ymd": "year_first"}[str(convention.date_order)]
+        option: dict[str, Any] = {"date_order": convention.date_order}
+        return Cause(f"dates_{name}", f"dates are {_told(tag)}", tag, tuple(groups), option)
+    decimal, group = convention.decimal_char or ".", convention.group_char
+    name = "_".join(
+        ([f"decimal_{_NAMES[decimal]}"] if decimal != "." else []) + ([f"groups_{_NAMES[group]}"] if group else [])
+    )
+    option = {"decimal_char": decimal, "group_char": group}
+    return Cause(f"numbers_{name}", f"numbers have {_told(tag)}", tag, tuple(groups), option)
+
+
+def _told(tag: str) -> str:
+    convention = _convention(tag)
+    if convention.date_order:
+        return {"dmy": "day-first (31/12/2024)", "mdy": "month-first (12/31/2024)", "ymd": "year-first (2024/12/31)"}[
+            convention.date_order
+        ]
+    decimal, group = convention.decimal_char or ".", convention.group_char
+    told = [f"a decimal {_NAMES[decimal]}"] if decimal != "." else []
+    told += [f"thousands by {_NAMES[group].replace('_', ' ')}"] if group else []
+    return " and ".join(told) + f" (1{group or ''}234{decimal}5)"
+
+
+def _null_words(groups: Sequence[Group], _: Conventions, nulls: Sequence[str]) -> Cause:
+    words = _words(groups, "null:")
+    option = {"null_values": _with(nulls, words)}
+    return Cause("null_words", f"{_quoted(words)} may mean no value", "null", tuple(groups), option)
+
+
+def _boolean_words(groups: Sequence[Group], current: Conventions, _: Sequence[str]) -> Cause:
+    true, false = _words(groups, "bool:true:"), _words(groups, "bool:false:")
+    known = current.true_values, current.false_values
+    option = {
+        "true_values": _with(TRUE_VALUES if known[0] is None else known[0], true),
+        "false_values": _with(FALSE_VALUES if known[1] is None else known[1], false),
+    }
+    told = " and ".join(f"{_quoted(words)} for {what}" for words, what in ((true, "true"), (false, "false")) if words)
+    return Cause("boolean_words", f"booleans are in other words: {told}", "bool", tuple(groups), option)
+
+
+def _blanks(groups: Sequence[Group], _: Conventions, __: Sequence[str]) -> Cause:
+    return Cause("blanks_around", "there are blanks around the values", "blank", tuple(groups), {"trim": "values"})
+
+
+def _enum_case(groups: Sequence[Group], _: Conventions, __: Sequence[str]) -> Cause:
+    words = "values differ from those of the enum by case"
+    return Cause("enum_case", words, "case", tuple(groups), {"enum_case": "ignore"})
+
+
+_FAMILIES: Final = {"null": _null_words, "bool": _boolean_words, "blank": _blanks, "case": _enum_case}
+
+
+def _words(groups: Sequence[Group], tag: str) -> list[str]:
+    """The values of such a tag, the most frequent first."""
+    often = sorted(groups, key=lambda one: -one.errors)
+    return list(dict.fromkeys(one.tags[0].removeprefix(tag) for one in often if one.tags[0].startswith(tag)))
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words[:5])
+
+
+def _with(known: Sequence[str], words: Sequence[str]) -> list[str]:
+    """As many values as a dialect may have."""
+    return [*known, *(word for word in words if word not in known)][:MAX_NULL_VALUES]
+
+
+def _plain(groups: Sequence[Group]) -> Iterator[Cause]:
+    """What no option mends: by reason, whatever the column."""
+    by_tag: dict[str, list[Group]] = {}
+    for one in groups:
+        by_tag.setdefault(plain_tag(one.code, one.cause), []).append(one)
+    for tag, theirs in by_tag.items():
+        words = theirs[0].cause if len({one.cause for one in theirs}) == 1 else _GENERAL.get(tag, theirs[0].cause)
+        yield Cause(tag, words, tag, tuple(theirs))
+
+
+_GENERAL: Final = {
+    "width_mismatch": "more or fewer cells than the header has",
+    "encoding_invalid": "bytes that are no text",
+    "quote_misplaced": "quotes that may enclose more than one cell",
+    "row_too_large": "cells that are too long",
+    "duplicate_in_file": "another row of the file has the same key",
+    "duplicate_in_db": "a row with the same key is there",
+    "foreign_key_missing": "no row is there to refer to",
+    "db_rejected": "the database refuses them",
+}
