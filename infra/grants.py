@@ -22,16 +22,16 @@ _VERBS: Final[dict[str, LiteralString]] = {"S": "SELECT", "I": "INSERT", "U": "U
 _SHOWN: Final = {"account": ("tenant", "user_id", "username")}  # not what its password is proved by
 _SEQUENCES: Final = {"handmade_row": ("api",)}
 _MAY: Final = """
-account          api=SIL load=s settle=s define=s
-announcement     step=S api=IU split=U bury=U sweep=U notify=S receipt=S doctor=S
-cancel           step=S api=IDL load=IL notify=S receipt=S render=S doctor=S
+account          api=SIDL load=s settle=s define=s
+announcement     step=S api=IU split=U bury=U sweep=UD notify=S receipt=S doctor=S
+cancel           step=S api=IDL load=IL sweep=I notify=S receipt=S render=S doctor=S
 cause            api=S load=I settle=I sweep=SD
-chunk            step=SU split=I settle=I sweep=D receipt=SU render=S doctor=S
+chunk            step=SU split=I settle=I sweep=D notify=S receipt=SU render=S doctor=S
 conflict         api=S settle=SI sweep=SD
 contested        step=S load=I settle=D sweep=D
-dataset          step=S api=L notify=S receipt=S render=S doctor=S define=SIU
-dataset_change   api=SIU load=SIU settle=SIU define=SD
-dataset_grant    step=S api=IUD receipt=S render=S doctor=S define=SD
+dataset          step=S api=L sweep=UD notify=S receipt=S render=S doctor=S define=SIU
+dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
+dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD
 delivery         api=SI sweep=SUD notify=SI
 epoch            step=S notify=S receipt=S render=S doctor=S
 event            step=I api=S sweep=SD receipt=I
@@ -43,8 +43,8 @@ lost             step=SD settle=IU
 migration
 origin           step=S load=I sweep=UD
 outbox           step=SI api=UD sweep=UD notify=SU
-pace             api=SIU load=SIU define=SD
-picture          api=SIU settle=SU sweep=SD define=SU
+pace             api=SIU load=SIU sweep=SD define=SD
+picture          api=SIU settle=SU sweep=SUD define=SU
 profile          step=SD load=IU
 proof            api=SIUD sweep=SUD receipt=SIUD
 receipt          api=SD sweep=SD receipt=SI
@@ -52,15 +52,15 @@ refresh_token    api=SIU
 reject           step=S load=I settle=I sweep=D render=S
 remedy           api=S load=I settle=I sweep=SD
 repeat           api=SIU sweep=SD
-revert           step=S api=IU settle=U notify=S receipt=S render=S doctor=S
+revert           step=S api=IU sweep=D settle=U notify=S receipt=S render=S doctor=S
 segment          split=SID sweep=SD
 session          api=SIDL sweep=SD
 staged           step=SD split=I
 taken            api=S split=SI load=S sweep=SD
-takeover         api=SIU receipt=S doctor=S
-tenant           api=SIL
-upload           step=SU api=I split=I notify=S receipt=SU render=S doctor=S define=S
-webhook          api=SIUD sweep=SL notify=S
+takeover         api=SIU sweep=SD receipt=S doctor=S
+tenant           api=SIU sweep=SUD define=S
+upload           step=SU api=I split=I sweep=D notify=S receipt=SU render=S doctor=S define=S
+webhook          api=SIUD sweep=SDL notify=S
 """
 
 

@@ -15,7 +15,7 @@ DO $$ DECLARE name text; BEGIN
     EXECUTE format('GRANT rowmill_define TO %I WITH INHERIT TRUE, SET TRUE', current_user);
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CREATE ON DATABASE %I TO rowmill_define', current_database());
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO rowmill_load, rowmill_settle', current_database());
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO rowmill_load, rowmill_settle, rowmill_receipt', current_database());
 END $$;
 -- It ends the sessions of workers whose machine has vanished.
 GRANT pg_signal_backend TO rowmill_sweep;
@@ -23,7 +23,7 @@ GRANT pg_signal_backend TO rowmill_sweep;
 -- A dataset's table, what its rows were before, and beside each a view of all its columns, through which the API inserts:
 -- INSERT on a table would be COPY into it, too, and into a view Postgres copies nothing.
 CREATE FUNCTION rowmill.open_dataset(dataset integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE here text := format('data.d_%s', dataset); name text; BEGIN
+DECLARE here text := format('data.d_%s', dataset); name text; numbers text; BEGIN
     FOREACH name IN ARRAY ARRAY[here, here || '_before'] LOOP
         EXECUTE format('CREATE OR REPLACE VIEW %s_by_hand AS TABLE %s', name, name);
         EXECUTE format('GRANT SELECT, INSERT ON %s_by_hand TO rowmill_api', name);
@@ -33,6 +33,10 @@ DECLARE here text := format('data.d_%s', dataset); name text; BEGIN
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %s TO rowmill_load', here);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s, %s_before TO rowmill_settle', here, here);
     EXECUTE format('GRANT INSERT ON %s_before TO rowmill_load', here);
+    -- It removes rows that are to go, and reads nothing of them but their numbers.
+    SELECT string_agg(quote_ident(attname), ', ') INTO numbers FROM pg_attribute
+        WHERE attrelid = here::regclass AND (attname = '_row' OR attidentity <> '');
+    EXECUTE format('GRANT SELECT (%s), DELETE ON %s TO rowmill_sweep', numbers, here);
     EXECUTE format('GRANT SELECT, DELETE ON %s_before TO rowmill_sweep', here);
 END $$;
 REVOKE EXECUTE ON FUNCTION rowmill.open_dataset FROM PUBLIC;
