@@ -23,8 +23,8 @@ _SHOWN: Final = {"account": ("tenant", "user_id", "username")}  # not what its p
 _SEQUENCES: Final = {"handmade_row": ("api",)}
 _MAY: Final = """
 account          api=SIDL load=s settle=s define=s
-announcement     step=S api=IU split=U bury=U sweep=UD notify=S receipt=S doctor=S
-cancel           step=S api=IDL load=IL sweep=I notify=S receipt=S render=S doctor=S
+announcement     step=S api=IU split=U bury=U sweep=UD notify=S receipt=S doctor=SI
+cancel           step=S api=IDL split=I load=IL sweep=I notify=S receipt=S render=S doctor=S
 cause            api=S load=I settle=I sweep=SD
 chunk            step=SU split=I settle=I sweep=D notify=S receipt=SU render=S doctor=S
 conflict         api=S settle=SI sweep=SD
@@ -32,8 +32,8 @@ contested        step=S load=I settle=D sweep=D
 dataset          step=S api=L sweep=UD notify=S receipt=S render=S doctor=S define=SIU
 dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
 dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD
-delivery         api=SI sweep=SUD notify=SI
-epoch            step=S notify=S receipt=S render=S doctor=S
+delivery         api=SI sweep=SUD notify=SIU
+epoch            step=S notify=S receipt=S render=S doctor=SU
 event            step=I api=S sweep=SD receipt=I
 fingerprint      step=SD load=I
 guess            step=SD load=I
@@ -58,9 +58,9 @@ session          api=SIDL sweep=SD
 staged           step=SD split=I
 taken            api=S split=SI load=S sweep=SD
 takeover         api=SIU sweep=SD receipt=S doctor=S
-tenant           api=SIU sweep=SUD define=S
-upload           step=SU api=I split=I sweep=D notify=S receipt=SU render=S doctor=S define=S
-webhook          api=SIUD sweep=SDL notify=S
+tenant           api=SIU sweep=SUD doctor=S define=S
+upload           step=SU api=I split=I sweep=D notify=S receipt=SU render=S doctor=SU define=S
+webhook          api=SIUD sweep=SDL notify=SU
 """
 
 

@@ -23,7 +23,7 @@ from chalicelib.contract import document
 from chalicelib.roles import ROLES
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import Pipeline
+from tests.stages.conftest import Pipeline, acting
 
 MARK = "only-for-owners@example.org"
 PASSWORD = "correct horse"
@@ -140,7 +140,8 @@ class World:
         headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         body = door.body(self)
         raw = b"" if body is None else json.dumps(body).encode()
-        answer = Client(app).http.request(door.method, door.address(self), headers=headers, body=raw)
+        with acting("api"):
+            answer = Client(app).http.request(door.method, door.address(self), headers=headers, body=raw)
         held.answer(door.method, door.address(self), answer.status_code, answer.headers, answer.body)
         return answer
 

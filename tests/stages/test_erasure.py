@@ -14,7 +14,7 @@ from chalicelib.errors import Refused
 from chalicelib.postgres import changes
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
-from tests.stages.conftest import CONTACTS, Pipeline
+from tests.stages.conftest import CONTACTS, Pipeline, acting
 
 CANARY = "canary-7f3a"
 ROWS = f"email,name,age\n{CANARY}@x.org,{CANARY},36\nb@x.org,Bea,none of {CANARY}\n".encode()
@@ -61,7 +61,7 @@ def test_the_rows_of_an_upload_go_with_it_if_that_is_asked_and_no_others(pipelin
     first = pipeline.run(b"email,name,age\na@x.org,Ada,1\nb@x.org,Bea,2\n")["id"]
     pipeline.run(b"email,name,age\nc@x.org,Cy,3\n")
     before = changes_of(pipeline)
-    with pipeline.acting("api"):
+    with acting("api"):
         delete(pipeline, first, rows=True)
     assert [row["email"] for row in pipeline.rows()] == ["a@x.org", "b@x.org", "c@x.org"]  # not before the sweep
     pipeline.sweep()
@@ -87,7 +87,7 @@ def test_rows_may_be_asked_for_after_their_upload_is_gone(pipeline: Pipeline) ->
     pipeline.delete(upload_id)
     pipeline.sweep()
     assert len(pipeline.rows()) == 1
-    with pipeline.acting("api"):
+    with acting("api"):
         delete(pipeline, upload_id, rows=True)
     pipeline.sweep()
     assert pipeline.rows() == []
@@ -98,7 +98,7 @@ def test_what_is_kept_of_rows_that_others_wrote_over_goes_too(pipeline: Pipeline
     pipeline.dataset(mode="upsert")
     first = pipeline.run(f"email,name,age\na@x.org,{CANARY},1\n".encode())["id"]
     later = pipeline.run(b"email,name,age\na@x.org,Ada,1\n")["id"]
-    with pipeline.acting("api"):
+    with acting("api"):
         delete(pipeline, first, rows=True)
     pipeline.sweep()
     assert told_of(pipeline, CANARY) == {}
@@ -136,7 +136,7 @@ class Owner:
         self.shared = catalog.get(self.tenant, "contacts")["id"]
 
     def delete(self) -> None:
-        with self.pipeline.acting("api"):
+        with acting("api"):
             accounts.delete(self.tenant, self.user_id, CANARY)
 
     def later(self, interval: str) -> None:

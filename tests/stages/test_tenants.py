@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import accounts, mend, settle, split
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, onward
+from tests.stages.conftest import Pipeline, acting, onward
 
 BODY = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bea,30\n"
 
@@ -43,9 +43,9 @@ def test_a_file_is_not_opened_in_the_name_of_another_tenant(pipeline: Pipeline, 
     forged = {"Records": [{"eventName": "x", "s3": {"object": {"key": f"uploads/{other}/{upload_id}/source"}}}]}
     boto3.client("s3").put_object(Bucket=settings().bucket, Key=f"uploads/{other}/{upload_id}/source", Body=BODY)
     for message in (forged, {"tenant": other, "upload_id": upload_id}):
-        with pipeline.acting("split"):
+        with acting("split"):
             assert split.file(message) is None
-        with pipeline.acting("bury"):
+        with acting("bury"):
             onward(mend.bury(message))
     assert pipeline.sql("SELECT FROM rowmill.upload") == []
     assert pipeline.upload(upload_id)["state"] == "awaiting_upload"
