@@ -44,7 +44,7 @@ migration
 origin           step=S load=I sweep=UD
 outbox           step=SI api=UD sweep=UD notify=SU
 pace             api=SIU load=SIU sweep=SD define=SD
-picture          api=SIU settle=SU sweep=SUD define=SU
+picture          api=SIUD settle=SU sweep=SUD define=SU
 profile          step=SD load=IU
 proof            api=SIUD sweep=SUD receipt=SIUD
 receipt          api=SD sweep=SD receipt=SI
