@@ -105,6 +105,12 @@ def logout() -> Response:
     return edge.logged_out(app, by_cookie=by_cookie)
 
 
+@app.route("/v1/account", methods=["DELETE"])
+def delete_account() -> Response:
+    accounts.delete(edge.tenant(app), edge.person(app), edge.query(app).filters["confirm"])
+    return edge.answer(202, {"id": edge.person(app)})
+
+
 @app.route("/v1/api-keys", methods=["POST"])
 def create_api_key() -> Response:
     return edge.told_once(apikeys.create(edge.tenant(app), edge.person(app), edge.body(app), edge.repeat(app)))
@@ -337,7 +343,8 @@ def list_conflicts(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}", methods=["DELETE"])
 def delete_upload(upload_id: str) -> Response:
-    parent_id = control.delete(edge.tenant(app), upload_id, edge.asker(app))
+    rows = edge.query(app).filters.get("rows") == "true"
+    parent_id = control.delete(edge.tenant(app), upload_id, edge.asker(app), rows=rows)
     if parent_id:
         report.show_retries(edge.tenant(app), parent_id)
     return edge.answer(202, {"id": upload_id})

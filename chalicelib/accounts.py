@@ -15,8 +15,9 @@ from typing import Any, Final
 from ulid import ULID
 
 from chalicelib import passwords, tokens
+from chalicelib.aws import apikeys
 from chalicelib.errors import Refused
-from chalicelib.postgres import people, sessions, throttle
+from chalicelib.postgres import erasures, people, sessions, throttle
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.throttle import Bucket
 from chalicelib.settings import settings
@@ -111,6 +112,20 @@ def refresh(token: str, request: str | None) -> dict[str, Any]:
 def logout(token: str) -> None:
     """End the session that a refresh token is of. One that is none, or of a session that is over, is no error."""
     sessions.revoke_by(connection(), tokens.digest(token))
+
+
+def delete(tenant: str, user_id: str, username: str) -> None:
+    """Delete the account and all that is its tenant's: nobody logs in from now on, the sweep does the rest.
+
+    A repeat finds it deleted. Raises Refused `username_mismatch` (422) if this is not its name.
+    """
+    db = connection()
+    known = people.username_of(db, user_id)
+    if known is not None and known != username:
+        raise Refused("username_mismatch", "The account has another name: nothing is deleted.")
+    apikeys.delete_all(user_id)
+    erasures.begin(db, tenant, user_id)
+    apikeys.delete_all(user_id)  # one that was made meanwhile: no other can be, as nobody has the account any more
 
 
 def refresh_token(body: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from chalicelib.aws import apikeys
 from chalicelib.aws.apikeys import ApiKey
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked, Page
+from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.repeats import Repeat, once
 
@@ -34,6 +35,8 @@ def create(tenant: str, user_id: str, body: Mapping[str, Any], repeat: Repeat | 
     digest, role, now = tokens.digest(secret).hex(), body.get("role", "owner"), int(time.time())
     key = ApiKey(user_id, key_id, name, secret[:_SHOWN], role, digest, now, apikeys.expiry(now, days))
     with db.transaction():
+        if not people.hold_account(db, user_id):
+            raise Refused("token_invalid", "The account was deleted.", status=401, headers=tokens.CHALLENGE)
         made = once(db, repeat, lambda: _added(tenant, key))
     if repeat is not None and made["id"] != key_id:
         secret = _told_again(repeat, made)

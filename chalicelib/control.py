@@ -248,14 +248,16 @@ def revert(tenant: str, upload_id: str, by: Asker = NOBODY, *, forced: bool = Fa
     return number
 
 
-def delete(tenant: str, upload_id: str, by: Asker = NOBODY) -> str | None:
-    """Delete the upload: its status goes at once, its files and rejects with the next sweep, its rows stay.
+def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = False) -> str | None:
+    """Delete the upload: its status goes at once, its files and rejects with the next sweep, and its `rows` if asked.
 
     The upload whose rejects it corrected, if it did. A repeat finds it deleted. Raises Refused `upload_not_found`
     (404), `state_conflict` (409) for one that is under way.
     """
     db = connection()
     if is_upload_id(upload_id) and removals.is_deleted(db, tenant, upload_id):
+        if rows:
+            removals.mark_rows(db, tenant, upload_id)
         return None
     item, number, state = _asked("delete", tenant, upload_id)
     if state == "awaiting_upload":
@@ -263,7 +265,9 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY) -> str | None:
         dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
         item, number, _ = _asked("delete", tenant, upload_id)
     announcements.announce(db, item, None, 0)  # if the API died between the two
-    if not removals.mark(db, tenant, upload_id, number, by) and not removals.is_deleted(db, tenant, upload_id):
+    if not removals.mark(db, tenant, upload_id, number, by, rows=rows) and not removals.is_deleted(
+        db, tenant, upload_id
+    ):
         raise _conflict("delete", "under way again")
     dynamodb.forget(tenant, upload_id)
     return item.get("parent_id")

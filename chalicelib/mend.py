@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from chalicelib import pictures, retention
+from chalicelib import erasure, pictures, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -94,6 +94,8 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
         if number is not None:
             ledger.stop(connection(), number, _SPLIT_FAILED)
             return number
+        if announcements.find(connection(), arrival.tenant, arrival.upload_id) is None:
+            continue  # whatever named it so
         announcements.close(connection(), arrival.upload_id, "failed")
         grown = rank("failed", 1, 0)
         dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": _SPLIT_FAILED})
@@ -115,6 +117,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "receipts_resent": _resend_receipts,
         "reviews_expired": lambda: len(passes.expire_reviews(connection(), REVIEW_SECONDS)),
         "status_restored": _restore_status,
+        "accounts_erased": erasure.sweep,
         "uploads_removed": retention.remove_deleted,  # after what may put an item back
         "stages_dropped": lambda: stages.drop_idle(connection()),
         "hashes_forgotten": lambda: hashes.forget_ended(connection()),

@@ -13,6 +13,7 @@ from chalicelib.journey import Number, object_key, prefixes
 from chalicelib.postgres import keeping, removals
 from chalicelib.postgres.connection import connection
 
+ROWS_A_SWEEP: Final = 5  # times 100,000 of an upload's
 MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
 
 
@@ -61,9 +62,17 @@ def _remove(one: removals.Removal) -> bool:
         s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
     _delete(one)
     dynamodb.forget(one.tenant, one.upload_id)
-    if one.number is None or removals.purge(connection(), one.number):
+    if one.number is None or _purge(one.number, rows=one.erase_rows):
         removals.note_purged(connection(), one.upload_id)
     return True
+
+
+def _purge(number: Number, *, rows: bool) -> bool:
+    """Whether nothing is left; rows go for as long as a part takes a second or so."""
+    db = connection()
+    if not removals.purge(db, number):
+        return False
+    return not rows or any(removals.erase_rows(db, number) for _ in range(ROWS_A_SWEEP))
 
 
 def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:

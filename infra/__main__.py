@@ -1,4 +1,4 @@
-"""`python -m infra up|package|migrate|doctor|down --stage STAGE`: the commands behind `make up` and a release."""
+"""`python -m infra up|package|lock|migrate|doctor|down --stage STAGE`: the commands behind `make up` and a release."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import sys
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra import lock
 from infra.cloud import DeployError
 from infra.deploy import deploy, remove
 from infra.doctor import consult
 from infra.migrate import migrate
-from infra.package import package
+from infra.package import ROOT, package
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     pack = commands.add_parser("package", help="write template and zip, say where")
     pack.add_argument("--stage", required=True, type=_stage)
     pack.set_defaults(run=lambda asked: print(package(asked.stage).directory))
+
+    keep = commands.add_parser("lock", help="write requirements.lock from requirements.txt")
+    keep.set_defaults(run=lambda asked: print(lock.write(ROOT)))
 
     move = commands.add_parser("migrate", help="apply waiting migrations only")
     move.add_argument("--database-url", default=os.environ.get("DATABASE_URL"))

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import seals
-from infra import stack
+from infra import logins, stack
 from infra.cloud import Cloud, DeployError, connect
 from infra.migrate import migrate
 from infra.package import Package, package
@@ -57,17 +57,17 @@ def deploy(
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
-    `database_url` is the database as functions reach it; `migrate_url` as this machine does, or as the role
-    that owns the schema, where that differs. `rotate_keys` has new keys sign access tokens and receipts;
-    `webhook_private` lets webhooks be on this machine; `oidc` is an issuer and the audience of its tokens. Raises
-    DeployError; what was done until then stays and counts.
+    `database_url` is the database as functions reach it, each by a login of its own; `migrate_url` as this machine
+    does, as a role that owns the schema and may make others, where that differs. `rotate_keys` has new keys sign access
+    tokens and receipts; `webhook_private` lets webhooks be on this machine; `oidc` is an issuer and the audience of its
+    tokens. Raises DeployError; what was done until then stays and counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
     say(f"migrations: {migrations} applied")
     built = package(stage, vendored=not cloud.runs_on_this_python)
     values = parameters(cloud, stage) | {
-        "DatabaseUrl": database_url,
+        **database_urls(cloud.client("ssm"), stage, migrate_url or database_url, database_url),
         "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
         "WebhookSecret": webhook_keys(cloud.client("ssm"), stage),
         **receipt_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
@@ -131,6 +131,12 @@ def signing_keys(ssm: Any, stage: str, *, rotate: bool = False) -> str:
     return keys
 
 
+def database_urls(ssm: Any, stage: str, owner_url: str, database_url: str) -> dict[str, str]:
+    """A parameter for each role: the database as it logs in. Its password is made of a secret, made once and kept."""
+    made = logins.make(owner_url, database_url, stage, _kept(ssm, _secret_name(stage, "database")))
+    return {f"{role.capitalize()}DatabaseUrl": url for role, url in made.items()}
+
+
 def webhook_keys(ssm: Any, stage: str) -> str:
     """The keys that secrets of webhooks are derived from, made once and kept; another may be put in front by hand."""
     return _kept(ssm, _secret_name(stage, "webhook"))
@@ -174,7 +180,10 @@ def _kept(ssm: Any, name: str) -> str:
 
 
 def _forget_secret(ssm: Any, stage: str) -> None:
-    names = [*(_secret_name(stage, what) for what in ("jwt", "webhook", "receipt")), f"/rowmill/{stage}/receipt-keys"]
+    names = [
+        *(_secret_name(stage, what) for what in ("jwt", "webhook", "receipt", "database")),
+        f"/rowmill/{stage}/receipt-keys",
+    ]
     ssm.delete_parameters(Names=names)  # the plural does not mind one that is not there
 
 

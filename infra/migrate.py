@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from infra import grants
 from infra.cloud import DeployError
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -43,7 +44,7 @@ class Migration:
 
 
 def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
-    """How many files were applied; 0 when the database was up to date.
+    """How many files were applied; 0 when the database was up to date. Then each role may do what infra.grants lists.
 
     Files that the database knows and the directory lacks are left alone: that is an older release going out
     again. Raises DeployError for a changed file and for one numbered below what is already applied.
@@ -55,6 +56,8 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
         waiting = list(_waiting(applied, _read(directory)))
         for migration in waiting:
             _apply(connection, migration)
+        if directory == MIGRATIONS:
+            grants.put(connection)
     return len(waiting)
 
 

@@ -22,10 +22,11 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import yaml
 
+from infra import lock
 from infra.cloud import DeployError
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = "with bytecode"  # another one makes another package of the same sources
+RECIPE = "with bytecode, by hashes"  # another one makes another package of the same sources
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 
 
@@ -71,7 +72,7 @@ def _digest(stage: str, vendored: bool, root: Path) -> str:
 
 def _sources(root: Path) -> Iterator[Path]:
     yield root / "app.py"
-    yield root / "requirements.txt"
+    yield root / "requirements.lock"
     yield root / "infra" / "resources.yaml"
     yield from sorted((root / ".chalice").glob("*.json"))
     yield from sorted(p for p in (root / "chalicelib").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -97,8 +98,11 @@ def _copy(root: Path, project: Path, vendored: bool) -> None:
         copy = project / source.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, copy)
-    if not vendored:
-        (project / "requirements.txt").write_text("")
+    # Chalice would ask the index by itself, and take whatever it is given; `vendor` goes into the zip as it is.
+    (project / "requirements.txt").write_text("")
+    if vendored:
+        lock.install(project / "requirements.lock", project / "vendor")
+        shutil.rmtree(project / "vendor" / "bin", ignore_errors=True)
 
 
 def _run_chalice(stage: str, project: Path, out: Path) -> None:

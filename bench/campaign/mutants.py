@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.campaign.plan import Plan, draw
 from bench.campaign.results import ROOT, Kept, Result
 
-COPIED = ("app.py", "chalicelib", "infra", "client", "bench", ".chalice", "requirements.txt", "pyproject.toml")
+COPIED = ("app.py", "chalicelib", "infra", "client", "bench", ".chalice", "requirements.lock", "pyproject.toml")
 MOST_SEEDS = 6
 
 

@@ -88,6 +88,14 @@ def delete(user_id: str, key_id: str) -> bool:
     return True
 
 
+def delete_all(user_id: str) -> None:
+    """The account has no key any more, and is one that was never here."""
+    while keys := list(page(user_id, "", 100)):
+        for key in keys:
+            delete(user_id, key.key_id)
+    client("dynamodb").delete_item(TableName=settings().keys_table, Key=pack({"part": user_id, "key_id": _SETTLED}))
+
+
 def owner(digest: str) -> tuple[str, str, str, Role] | None:
     """The user and the tenant that a key speaks for, its id and what it may do, if it is one and has not expired."""
     item = _find(digest, _OWNER)

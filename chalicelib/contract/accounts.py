@@ -55,6 +55,7 @@ _ELSEWHERE: Final = Error(404, "accounts_elsewhere", "The accounts of this deplo
 _SESSION_NEEDED: Final = Error(403, "session_needed", "An API key cannot do this.")
 
 SCHEMAS: Final[dict[str, Schema]] = {
+    "DeletedAccount": shown({"id": TEXT}),
     "NewAccount": closed(
         {
             "username": {
@@ -162,6 +163,22 @@ OPERATIONS: Final = (
         body=Body(ref("RefreshToken"), _REFRESH, required=False),
         errors=(ORIGIN_FOREIGN,),
         is_open=True,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/account",
+        "delete_account",
+        _ACCOUNTS,
+        "The account goes, with all that is its own",
+        {
+            202: Answer(
+                "Nobody logs in to it any more; files, rows and all else go within minutes.", ref("DeletedAccount")
+            )
+        },
+        "Sessions and API keys end at once. Rows that were sent into others' datasets stay. docs/erasure.md",
+        query={"confirm": Parameter(TEXT, "Its own name, so that none is deleted by mistake.", is_required=True)},
+        errors=(_SESSION_NEEDED, Error(422, "username_mismatch", "The account has another name.")),
+        role="owner",
     ),
     Operation(
         "POST",

@@ -591,7 +591,9 @@ OPERATIONS: Final = (
         _TAG,
         "Delete an upload that is over, or still waits for its file",
         {202: Answer("It is there no more; its files go within a minute.", ref("DeletedUpload"))},
-        "Its file, status and rejects go; rows that were loaded stay. May be repeated.",
+        "Its file, status and rejects go; rows that were loaded stay unless they are asked for. May be repeated, also"
+        " to ask for them then. docs/erasure.md",
+        query={"rows": Parameter({"type": "string", "enum": ["true", "false"]}, "Whether its rows go, too.")},
         errors=(UPLOAD_NOT_FOUND, _CONFLICT),
     ),
     Operation(

@@ -48,7 +48,8 @@ def announce(
     connection.execute(
         """
         INSERT INTO rowmill.announcement (upload_id, tenant, item, idempotency, closes_at)
-        SELECT %s, tenant, %s, %s, now() + make_interval(secs => %s) FROM rowmill.tenant WHERE tenant = %s
+        SELECT %s, tenant, %s, %s, now() + make_interval(secs => %s) FROM rowmill.tenant
+        WHERE tenant = %s AND erased_at IS NULL
         ON CONFLICT DO NOTHING
         """,
         (

@@ -52,7 +52,7 @@ def insert(connection: Connection, table: Table, values: Mapping[str, Value]) ->
     given = [_literal(table, name, values[name]) for name in table.schema.names]
     row = connection.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
-            table.name, table.columns, sql.SQL(", ").join([*given, _NEW]), shown(table.schema)
+            table.by_hand, table.columns, sql.SQL(", ").join([*given, _NEW]), shown(table.schema)
         )
     ).fetchone()
     assert row is not None
@@ -102,7 +102,7 @@ def _keep_before(connection: Connection, table: Table, key: Mapping[str, Value])
             "INSERT INTO {before} ({columns}, _row_by, _row_after) SELECT {columns}, {by}, {new} FROM {table}"
             " WHERE {has} AND _row < {lowest} RETURNING _row_after"
         ).format(
-            before=table.before,
+            before=table.before_by_hand,
             columns=table.all_columns,
             by=sql.Literal(HANDMADE),
             new=_NEW,

@@ -43,14 +43,38 @@ def add_account(connection: Connection, account: Account, asked: bytes | None = 
 
 
 def settle(connection: Connection, user_id: str, tenant: str) -> None:
-    """An account of an issuer's, which nobody can log in to, and its tenant, unless they are there."""
+    """An account of an issuer's, which nobody can log in to, and its tenant, unless they are there.
+
+    Raises Refused `account_erased` (403) while its last account is still being erased.
+    """
     with connection.transaction():
         connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
+        _refuse_erased(connection, tenant)
         connection.execute(
             "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, '')"
             " ON CONFLICT DO NOTHING",
             (user_id, tenant, user_id),
         )
+
+
+def _refuse_erased(connection: Connection, tenant: str) -> None:
+    found = connection.execute(
+        "SELECT FROM rowmill.tenant WHERE tenant = %s AND erased_at IS NOT NULL", (tenant,)
+    ).fetchone()
+    if found is not None:
+        raise Refused("account_erased", "The account was deleted.", status=403)
+
+
+def username_of(connection: Connection, user_id: str) -> str | None:
+    """The name of an account, if there is one."""
+    row = connection.execute("SELECT username FROM rowmill.account WHERE user_id = %s", (user_id,)).fetchone()
+    return row[0] if row else None
+
+
+def hold_account(connection: Connection, user_id: str) -> bool:
+    """Whether there is this account, which nobody deletes until the transaction ends."""
+    row = connection.execute("SELECT FROM rowmill.account WHERE user_id = %s FOR KEY SHARE", (user_id,)).fetchone()
+    return row is not None
 
 
 def find_account(connection: Connection, username: str, asked: bytes | None = None) -> Account | None:
@@ -175,7 +199,8 @@ def list_referring(connection: Connection, tenant: str, name: str) -> list[Datas
 
 
 def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
-    """The number of a new dataset, or raises UniqueViolation if the name is taken."""
+    """The number of a new dataset. Raises UniqueViolation if the name is taken, Refused `account_erased` (403)."""
+    _refuse_erased(connection, tenant)
     row = connection.execute(
         "INSERT INTO rowmill.dataset (tenant, name, mode, descriptor) VALUES (%s, %s, %s, %s) RETURNING number",
         (tenant, name, mode, Jsonb(descriptor)),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from chalicelib.journey import HANDMADE, VERBS, Number, lineages
-from chalicelib.postgres import ledger, proofs, retries, timeline
+from chalicelib.postgres import changes, ledger, pictures, proofs, retries, timeline
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.timeline import Asker
 
@@ -32,21 +33,24 @@ class Removal:
     upload_id: str
     number: Number | None
     multipart_id: str | None
+    erase_rows: bool
 
 
-def mark(connection: Connection, tenant: str, upload_id: str, number: Number | None, by: Asker) -> bool:
-    """Delete an upload: nobody is shown it from now on. False if it is deleted already, or is under way again."""
+def mark(
+    connection: Connection, tenant: str, upload_id: str, number: Number | None, by: Asker, *, rows: bool = False
+) -> bool:
+    """Delete an upload, its `rows` too: nobody is shown it from now on. False if it is deleted, or under way again."""
     with connection.transaction():
         if number is not None:
             ledger.lock_upload(connection, number, shared=False)  # a redrive holds it, too
         marked = connection.execute(
             """
             UPDATE rowmill.announcement a
-            SET deleted_at = now(), purge_at = now(), closed = coalesce(closed, 'canceled')
+            SET deleted_at = now(), purge_at = now(), closed = coalesce(closed, 'canceled'), erase_rows = %s
             WHERE tenant = %s AND upload_id = %s AND deleted_at IS NULL AND NOT EXISTS (
                 SELECT FROM rowmill.upload u WHERE u.upload_id = a.upload_id AND u.state <> ALL(%s))
             """,
-            (tenant, upload_id, list(VERBS["delete"])),
+            (rows, tenant, upload_id, list(VERBS["delete"])),
         )
         if marked.rowcount:
             connection.execute(
@@ -56,6 +60,15 @@ def mark(connection: Connection, tenant: str, upload_id: str, number: Number | N
                 proofs.forget(connection, number)
             timeline.note(connection, upload_id, "delete", by)
     return marked.rowcount == 1
+
+
+def mark_rows(connection: Connection, tenant: str, upload_id: str) -> None:
+    """Have the rows go, too, of an upload that was deleted without them."""
+    connection.execute(
+        "UPDATE rowmill.announcement SET erase_rows = true, purge_at = deleted_at"
+        " WHERE tenant = %s AND upload_id = %s AND deleted_at IS NOT NULL AND NOT erase_rows",
+        (tenant, upload_id),
+    )
 
 
 def is_deleted(connection: Connection, tenant: str, upload_id: str) -> bool:
@@ -72,7 +85,7 @@ def list_due(connection: Connection, most: int) -> list[Removal]:
     with connection.cursor(row_factory=class_row(Removal)) as cursor:
         return cursor.execute(
             """
-            SELECT a.tenant, a.upload_id, u.number, a.item ->> 'multipart_id' AS multipart_id
+            SELECT a.tenant, a.upload_id, u.number, a.item ->> 'multipart_id' AS multipart_id, erase_rows
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
             WHERE purge_at <= clock_timestamp() ORDER BY purge_at LIMIT %s
             """,
@@ -112,6 +125,44 @@ def _empty_before(connection: Connection, number: Number) -> bool:
         {"low": low, "high": high, "hand": HANDMADE, "most": MOST_AT_ONCE},
     )
     return gone.rowcount < MOST_AT_ONCE
+
+
+def erase_rows(connection: Connection, number: Number) -> bool:
+    """Delete the rows that the dataset's table has of an upload, so many at once, and what is kept of those that
+    somebody wrote over; whether none is left. Rows that refer to them stay.
+    """
+    row = connection.execute(
+        "SELECT dataset, descriptor ->> 'identity' FROM rowmill.upload u JOIN rowmill.dataset d ON d.number = dataset"
+        " WHERE u.number = %s AND to_regclass(format('data.d_%%s', dataset)) IS NOT NULL",
+        (number,),
+    ).fetchone()
+    if row is None:
+        return True
+    dataset, identity = row
+    table, before = sql.Identifier("data", f"d_{dataset}"), sql.Identifier("data", f"d_{dataset}_before")
+    with connection.transaction():
+        gone = _delete_some(connection, table, number, sql.Identifier(identity or "_row"))
+        if identity is not None:
+            pictures.abandon_all(connection, dataset, gone)
+        images = _delete_some(connection, before, number, sql.Identifier("_row"))
+        changes.note(connection, dataset)
+    return not gone and not images
+
+
+def _delete_some(connection: Connection, table: sql.Identifier, number: Number, told: sql.Identifier) -> list[int]:
+    """The first rows of an upload that there are, by ranges of `_row`: its index finds blocks, and nothing by one."""
+    low, high = lineages(number)
+    lowest = connection.execute(
+        sql.SQL("SELECT min(_row) FROM {} WHERE _row BETWEEN {} AND {}").format(table, low, high)
+    ).fetchone()
+    if lowest is None or lowest[0] is None:
+        return []
+    rows = connection.execute(
+        sql.SQL("DELETE FROM {} WHERE _row BETWEEN {} AND {} RETURNING {}").format(
+            table, lowest[0], min(high, lowest[0] + MOST_AT_ONCE - 1), told
+        )
+    )
+    return [one for (one,) in rows]
 
 
 def note_purged(connection: Connection, upload_id: str) -> None:

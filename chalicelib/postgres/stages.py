@@ -38,18 +38,14 @@ def make(connection: Connection, stage: Stage) -> None:
     """The stage, if it is not there. Before any chunk of its upload, by the one splitter that is at it."""
     with connection.transaction():
         connection.execute("INSERT INTO rowmill.staged (upload) VALUES (%s) ON CONFLICT DO NOTHING", (stage.upload,))
-        connection.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} (LIKE {} INCLUDING CONSTRAINTS INCLUDING IDENTITY)").format(
-                stage.staging, stage.name
-            )
-        )
+        connection.execute("SELECT rowmill.make_stage(%s)", (stage.upload,))
 
 
 def drop(connection: Connection, number: int) -> None:
     """The stage of an upload and all that is known of it, if it has one."""
     connection.execute("DELETE FROM rowmill.lost WHERE upload = %s", (number,))
     connection.execute("DELETE FROM rowmill.staged WHERE upload = %s", (number,))
-    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("stage", f"u_{number}")))
+    connection.execute("SELECT rowmill.drop_stage(%s)", (number,))
 
 
 def drop_idle(connection: Connection) -> int:

@@ -38,6 +38,16 @@ class Table:
         return sql.Identifier("data", f"d_{self.number}_before")
 
     @property
+    def by_hand(self) -> sql.Identifier:
+        """A view of all columns, through which rows are made one by one (migration 0028)."""
+        return sql.Identifier("data", f"d_{self.number}_by_hand")
+
+    @property
+    def before_by_hand(self) -> sql.Identifier:
+        """The same of what its rows were before."""
+        return sql.Identifier("data", f"d_{self.number}_before_by_hand")
+
+    @property
     def staging(self) -> sql.Identifier:
         """A temporary twin without keys, one a connection."""
         return sql.Identifier(f"staging_{self.number}_{self.version}")
@@ -78,6 +88,7 @@ def create(connection: Connection, tenant: str, name: str, table: Table) -> None
     connection.execute(sql.SQL("CREATE INDEX ON {} USING brin (_row) WITH (autosummarize)").format(table.name))
     match_indexes(connection, table)
     _create_before(connection, table)
+    _open(connection, table)
     _create_view(connection, tenant, name, table)
 
 
@@ -91,6 +102,11 @@ def _create_before(connection: Connection, table: Table) -> None:
         "CREATE INDEX ON {before} (_row)",
     ):
         connection.execute(sql.SQL(statement).format(**here))
+
+
+def _open(connection: Connection, table: Table) -> None:
+    """The views for rows by hand, and what each role may do to the table."""
+    connection.execute("SELECT rowmill.open_dataset(%s)", (table.number,))
 
 
 def literal(field: Field, value: Value) -> sql.Composed:
@@ -165,6 +181,7 @@ def widen(connection: Connection, tenant: str, name: str, table: Table, wider: S
             connection.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(table.name, column))
     partitions.make_missing(connection, table.number, wider.partitions)
     _match_addresses(connection, table, wider)
+    _open(connection, table)
     _create_view(connection, tenant, name, Table(table.number, table.version + 1, wider))
 
 

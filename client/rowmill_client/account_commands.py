@@ -61,6 +61,24 @@ def logout(as_json: Json = False) -> None:
     output.done(f"logged out of {found.api}", {"api": found.api, "username": found.username}, as_json)
 
 
+def delete_account(
+    username: Annotated[str, typer.Argument(help="The account's own name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether that is meant.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the account that is logged in, with its datasets, rows, uploads, keys and webhooks, for good.
+
+    \b
+    Example: rowmill delete-account ada@example.org --yes
+    """
+    if not yes:
+        typer.confirm(f"Delete {output.cell(username)} and all that is its own?", abort=True, err=True)
+    with connect() as rowmill:
+        rowmill.delete_account(username)
+    configuration.forget()
+    output.done(f"{username} is deleted", {"deleted": username}, as_json)
+
+
 def quota(as_json: Json = False) -> None:
     """Show what the tenant may still ask for: requests a minute, files and bytes a day.
 

@@ -116,6 +116,11 @@ class Rowmill:
             self._transport.call("POST", "auth/logout", body={"refresh": _refresh_token(tokens)}, again=True)
             self._transport.keeper.keep(Tokens())
 
+    def delete_account(self, username: str) -> None:
+        """Delete the account of this name, which is one's own, with all that is its: its tokens are forgotten here."""
+        self._transport.call("DELETE", "account", query={"confirm": username}, again=True)
+        self._transport.keeper.keep(Tokens())
+
     def _keep(self, answer: httpx.Response) -> Session:
         session = cast(Session, document(answer))
         self._transport.keeper.keep(Tokens(session["access"], session["refresh"]))
@@ -391,9 +396,10 @@ class Rowmill:
         """Have a paused upload go on. The upload, under way again."""
         return self._ask(upload_id, "resume")
 
-    def delete_upload(self, upload_id: str) -> None:
-        """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay."""
-        self._transport.call("DELETE", _path("uploads", upload_id), again=True)
+    def delete_upload(self, upload_id: str, *, rows: bool = False) -> None:
+        """Delete an upload that is over: its file, status and rejects go, and its `rows` if that is asked."""
+        asked = {"rows": "true"} if rows else {}
+        self._transport.call("DELETE", _path("uploads", upload_id), query=asked, again=True)
 
     def redrive(self, upload_id: str) -> Upload:
         """Have what was given up tried again. The upload, under way again."""

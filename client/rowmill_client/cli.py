@@ -79,6 +79,7 @@ key_app = typer.Typer(help="Make and delete keys for machines.", no_args_is_help
 app.command()(account_commands.signup)
 app.command()(account_commands.login)
 app.command()(account_commands.logout)
+app.command()(account_commands.delete_account)
 app.command()(account_commands.quota)
 app.add_typer(key_app, name="key")
 key_app.command("create")(key_commands.create_key)

@@ -201,14 +201,18 @@ def resume(upload_id: UploadId, wait: Wait = False, as_json: Json = False) -> No
     _asked(Rowmill.resume, upload_id, wait, as_json)
 
 
-def delete(upload_id: UploadId, as_json: Json = False) -> None:
-    """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay.
+def delete(
+    upload_id: UploadId,
+    rows: Annotated[bool, typer.Option("--rows", help="With the rows that it loaded, for good.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete an upload that is over: its file, status and rejects go, rows that were loaded stay unless asked for.
 
     \b
     Example: rowmill delete upl_01M80FHFV747N9CXY8YY64K210
     """
     with connect() as rowmill:
-        rowmill.delete_upload(upload_id)
+        rowmill.delete_upload(upload_id, rows=rows)
     output.done(f"{upload_id} is deleted", {"deleted": upload_id}, as_json)
 
 

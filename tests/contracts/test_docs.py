@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_the_readme_names_every_target_of_the_fuzzer(readme: str) -> None:
 @pytest.mark.parametrize("reader", ["csv", "DuckDB"])
 def test_the_docs_list_every_class_of_differences_as_it_comes_out(reader: str) -> None:
     assert table(reader) in (ROOT / "docs" / "dialects.md").read_text()
+
+
+def test_security_names_tests_that_there_are_and_leaves_no_item_without_one() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    gone = [f"{path}::{name}" for path, name in named if name not in _tests(ROOT / path)]
+    assert gone == []
+    items = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| \d+ \| ", line)]
+    assert [int(number) for number, *_ in items] == list(range(1, 45))
+    assert [number for number, _, _, tests, *_ in items if "::" not in tests and "docs/" not in tests] == []
+
+
+@cache
+def _tests(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
 def test_there_is_something_to_name() -> None:

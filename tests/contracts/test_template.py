@@ -25,6 +25,7 @@ from samtranslator.translator.transform import transform
 
 from infra.cloud import Cloud
 from infra.deploy import located, parameters
+from infra.grants import ROLES
 from infra.package import ROOT, Package, package
 
 TAG = sys.implementation.cache_tag
@@ -72,6 +73,8 @@ MAY = {
     "receipt": RECEIVE | READ_FILE | SEND | {"s3:ListBucket"},
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+SECRETS = ("JwtSecret", "WebhookSecret", "ReceiptSecret")
 
 # Read by libraries, not by settings.py.
 LIBRARY_VARIABLES = {
@@ -132,7 +135,8 @@ class Resolver:
         self._template = template
         defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
         self._values = (
-            {"DatabaseUrl": "database", "JwtSecret": "secret", "WebhookSecret": "secret"}
+            {f"{role.capitalize()}DatabaseUrl": f"as {role}" for role in ROLES}
+            | {"JwtSecret": "secret", "WebhookSecret": "secret"}
             | {"ReceiptSecret": "secret", "ReceiptKeys": "key"}
             | defaults
             | dict(given)
@@ -453,6 +457,12 @@ def test_a_secret_is_held_only_by_who_needs_it(stack: Stack) -> None:
         assert {name for name, f in stack.functions.items() if variable in _environment(f)} == needed
 
 
+def test_every_function_logs_in_to_postgres_as_itself(stack: Stack) -> None:
+    urls = {name: _environment(function)["DATABASE_URL"] for name, function in stack.functions.items()}
+    assert urls == {name: f"as {name.partition('_')[0]}" for name in FUNCTIONS}
+    assert set(urls.values()) == {f"as {role}" for role in ROLES}
+
+
 def test_e_mail_comes_from_the_deployment_s_own_address_alone(stack: Stack) -> None:
     (letters,) = [s for s in stack.statements(stack.functions["notify"]) if s["Action"] == "ses:SendEmail"]
     assert letters["Resource"] == f"arn:aws:ses:us-east-1:{ACCOUNT}:identity/*"
@@ -512,7 +522,7 @@ def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:
 def test_secrets_are_parameters_that_cloudformation_does_not_show(stack: Stack) -> None:
     declared = stack.package.read()["Parameters"]
     assert all(
-        declared[name]["NoEcho"] is True for name in ("DatabaseUrl", "JwtSecret", "WebhookSecret", "ReceiptSecret")
+        declared[name]["NoEcho"] is True for name in (*(f"{role.capitalize()}DatabaseUrl" for role in ROLES), *SECRETS)
     )
 
 

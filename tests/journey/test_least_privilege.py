@@ -43,6 +43,8 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _books(account)
         _by_key(account)
         _kept_long_enough(account, checked["id"])
+        with new_account(account.cloud, tmp_path) as other:
+            _erased(other)
         assert account.cloud.sweep()["uploads_seen"] == 0
 
 
@@ -99,6 +101,23 @@ def _deleted(account: Account, upload_id: str) -> None:
     account.cloud.sweep()  # or the clock's own is at it
     for one in (upload_id, waiting):
         eventually(lambda one=one: not _kept(account, one))
+
+
+def _erased(account: Account) -> None:
+    """An upload with its rows, then an account with all that it has."""
+    account.dataset()
+    upload_id = account.ended(account.start(people(10)))["id"]
+    account.ended(account.start(b"id,name\n11,Eve\n"))
+    account.rowmill.create_api_key("nightly")
+    account.rowmill.delete_upload(upload_id, rows=True)
+    account.cloud.sweep()
+    eventually(lambda: account.table() == [(11, "Eve")])
+    name = account.cloud.sql("SELECT username FROM rowmill.account WHERE tenant = %s", account.tenant)[0][0]
+    account.rowmill.delete_account(name)
+    account.cloud.sweep()
+    schema = "SELECT FROM pg_namespace WHERE nspname = %s"
+    eventually(lambda: account.cloud.sweep() and not account.cloud.sql(schema, account.tenant))
+    eventually(lambda: not _kept(account, upload_id))
 
 
 def _kept(account: Account, upload_id: str) -> list[str]:

@@ -6,6 +6,7 @@ Nothing moves until a test moves it, so a test decides the order of deliveries, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import time
@@ -40,6 +41,7 @@ from chalicelib import (
 )
 from chalicelib.aws import functions, s3, sqs
 from chalicelib.contract import OPERATIONS, checks
+from chalicelib.errors import Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
 from chalicelib.postgres.timeline import Asker
@@ -134,6 +136,27 @@ def _make_aws() -> None:
     )
 
 
+@contextlib.contextmanager
+def acting(role: str) -> Iterator[None]:
+    """Do in Postgres what this role may: a statement that its function has no right to is a fault here, too.
+
+    A connection that is opened anew within goes on as whoever owns the database. Each role has its own temporary
+    tables, as it has its own connections elsewhere.
+    """
+    db = connection.connection()
+    row = db.execute("SHOW role").fetchone()
+    before = row[0] if row else "none"
+    if before == f"rowmill_{role}":
+        yield
+        return
+    db.execute(f"DISCARD TEMP; SET ROLE rowmill_{role}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Unavailable):
+            connection.connection().execute(f"DISCARD TEMP; SET ROLE {before}")
+
+
 class Pipeline:
     """One tenant's view of the running system."""
 
@@ -145,13 +168,18 @@ class Pipeline:
     def call(self, function: str, event: Any) -> dict[str, Any]:
         from chalicelib import edge
 
-        does = {settings().define_function: catalog.define, settings().render_function: rejects.make}[function]
-        answer: dict[str, Any] = json.loads(json.dumps(edge.called(json.loads(json.dumps(event)), does)))
+        role, does = {
+            settings().define_function: ("define", catalog.define),
+            settings().render_function: ("render", rejects.make),
+        }[function]
+        with acting(role):
+            answer: dict[str, Any] = json.loads(json.dumps(edge.called(json.loads(json.dumps(event)), does)))
         return answer
 
     def dataset(self, schema: dict[str, Any] = CONTACTS, name: str = "contacts", mode: str = "insert") -> str:
-        catalog.put(self.tenant, name, {**schema, "mode": mode}, "request-1")
-        return name
+        with acting("api"):
+            catalog.put(self.tenant, name, {**schema, "mode": mode}, "request-1")
+            return name
 
     def create(self, body: bytes, dataset: str = "contacts", **options: Any) -> str:
         """Admit an upload and put its bytes where the form says; no event yet."""
@@ -172,11 +200,13 @@ class Pipeline:
         return {"Records": [{"eventName": "ObjectCreated:Post", "s3": {"object": {"key": key}}}]}
 
     def split(self, upload_id: str) -> None:
-        onward(split.file(self.event(upload_id)))
+        with acting("split"):
+            onward(split.file(self.event(upload_id)))
 
     def go_on(self, message: dict[str, Any]) -> None:
         """Give the splitter a message of the intake queue."""
-        onward(split.file(message))
+        with acting("split"):
+            onward(split.file(message))
 
     def begin(self, body: bytes) -> tuple[str, list[dict[str, Any]]]:
         """A file for CONTACTS, split: its upload's id, and the messages of its chunks."""
@@ -198,28 +228,33 @@ class Pipeline:
         return taken
 
     def load(self, messages: Sequence[dict[str, Any]]) -> None:
-        for message in messages:
-            onward(load.chunk(message))
+        with acting("load"):
+            for message in messages:
+                onward(load.chunk(message))
 
     def settle(self) -> None:
-        for message in self.messages("settle"):
-            onward(undo.rows(message) or settle.contested(message))
+        with acting("settle"):
+            for message in self.messages("settle"):
+                onward(undo.rows(message) or settle.contested(message))
 
     def tell(self) -> None:
         """Tell people until nothing is due; messages that are put off are not waited for."""
-        while messages := self.messages("notify"):
-            for message in messages:
-                notify.tell(message)
+        with acting("notify"):
+            while messages := self.messages("notify"):
+                for message in messages:
+                    notify.tell(message)
 
     def attest(self) -> None:
         """Tell of ends, and read the uploads that messages name, until none is left."""
         self.tell()
-        while messages := self.messages("receipt"):
-            for message in messages:
-                attest.work(message, time.monotonic() + 60)
+        with acting("receipt"):
+            while messages := self.messages("receipt"):
+                for message in messages:
+                    attest.work(message, time.monotonic() + 60)
 
     def sweep(self) -> dict[str, int]:
-        return mend.sweep(onward)
+        with acting("sweep"):
+            return mend.sweep(onward)
 
     def run(self, body: bytes, dataset: str = "contacts", **options: Any) -> dict[str, Any]:
         """The whole journey; the upload as the API shows it."""
@@ -230,27 +265,32 @@ class Pipeline:
         return self.upload(upload_id)
 
     def cancel(self, upload_id: str) -> dict[str, Any]:
-        report.show(settle.finish(control.cancel(self.tenant, upload_id)))
-        return self.upload(upload_id)
+        with acting("api"):
+            report.show(settle.finish(control.cancel(self.tenant, upload_id)))
+            return self.upload(upload_id)
 
     def confirm(self, upload_id: str, **body: Any) -> dict[str, Any]:
-        if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
-            catalog.put(self.tenant, *dataset, "request-1")
-        report.show(settle.finish(control.confirm(self.tenant, upload_id)))
-        return self.upload(upload_id)
+        with acting("api"):
+            if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
+                catalog.put(self.tenant, *dataset, "request-1")
+            report.show(settle.finish(control.confirm(self.tenant, upload_id)))
+            return self.upload(upload_id)
 
     def pause(self, upload_id: str) -> dict[str, Any]:
-        report.show(settle.finish(control.pause(self.tenant, upload_id)))
-        return self.upload(upload_id)
+        with acting("api"):
+            report.show(settle.finish(control.pause(self.tenant, upload_id)))
+            return self.upload(upload_id)
 
     def resume(self, upload_id: str) -> dict[str, Any]:
-        report.show(settle.finish(control.resume(self.tenant, upload_id)))
-        return self.upload(upload_id)
+        with acting("api"):
+            report.show(settle.finish(control.resume(self.tenant, upload_id)))
+            return self.upload(upload_id)
 
     def ask_revert(self, upload_id: str, **body: Any) -> dict[str, Any]:
-        asked = taken("/v1/uploads/{upload_id}/revert", body)
-        report.show(settle.finish(control.revert(self.tenant, upload_id, forced=asked.get("force", False))))
-        return self.upload(upload_id)
+        with acting("api"):
+            asked = taken("/v1/uploads/{upload_id}/revert", body)
+            report.show(settle.finish(control.revert(self.tenant, upload_id, forced=asked.get("force", False))))
+            return self.upload(upload_id)
 
     def revert(self, upload_id: str, **body: Any) -> dict[str, Any]:
         """The whole undoing; the upload as the API shows it."""
@@ -259,23 +299,29 @@ class Pipeline:
         return self.upload(upload_id)
 
     def conflicts(self, upload_id: str) -> list[dict[str, Any]]:
-        return report.conflicts(self.tenant, upload_id, Asked({}, None, 5000)).items
+        with acting("api"):
+            return report.conflicts(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def delete(self, upload_id: str) -> None:
-        control.delete(self.tenant, upload_id)
+        with acting("api"):
+            control.delete(self.tenant, upload_id)
 
     def redrive(self, upload_id: str) -> dict[str, Any]:
-        report.show(settle.finish(control.redrive(self.tenant, upload_id)))
-        return self.upload(upload_id)
+        with acting("api"):
+            report.show(settle.finish(control.redrive(self.tenant, upload_id)))
+            return self.upload(upload_id)
 
     def upload(self, upload_id: str) -> dict[str, Any]:
-        return report.upload(self.tenant, upload_id)
+        with acting("api"):
+            return report.upload(self.tenant, upload_id)
 
     def rejects(self, upload_id: str) -> list[dict[str, Any]]:
-        return rejects.page(self.tenant, upload_id, Asked({}, None, 5000)).items
+        with acting("api"):
+            return rejects.page(self.tenant, upload_id, Asked({}, None, 5000)).items
 
     def rows(self, dataset: str = "contacts") -> list[dict[str, Any]]:
-        return table_rows.listing(self.tenant, dataset, Asked({}, None, 5000)).items
+        with acting("api"):
+            return table_rows.listing(self.tenant, dataset, Asked({}, None, 5000)).items
 
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Look, or tamper, behind the stages' back."""

@@ -23,7 +23,7 @@ from chalicelib.contract import document
 from chalicelib.roles import ROLES
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import Pipeline
+from tests.stages.conftest import Pipeline, acting
 
 MARK = "only-for-owners@example.org"
 PASSWORD = "correct horse"
@@ -54,15 +54,16 @@ NOT_FOUND = {
 QUERIES: Mapping[str, Callable[[World], str]] = {
     "task_id": lambda world: f"{world.upload}.1",
     "batch_id": lambda world: world.upload,
+    "confirm": lambda world: "owner",
 }
-OF_ALL = {"template", "asset"}  # what belongs to everybody
+OF_ALL = {"template", "asset", "confirm"}  # what belongs to everybody, or to whoever asks
 # Bodies that name something of the owner's; others are the document's own examples.
 BODIES: Mapping[str, Callable[[World], Any]] = {
     "create_upload": lambda world: {"dataset": world.dataset, "size": 10},
     "retry_upload": lambda world: {"size": 10},
     "change_row": lambda world: {"since": "2024-03-01"},  # not its key, or it is not there for those who come later
 }
-PERSONS_ONLY = {"create_api_key", "list_api_keys", "delete_api_key"}  # no key may let others in
+PERSONS_ONLY = {"create_api_key", "list_api_keys", "delete_api_key", "delete_account"}  # no key may let others in
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ class World:
         headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         body = door.body(self)
         raw = b"" if body is None else json.dumps(body).encode()
-        answer = Client(app).http.request(door.method, door.address(self), headers=headers, body=raw)
+        with acting("api"):
+            answer = Client(app).http.request(door.method, door.address(self), headers=headers, body=raw)
         held.answer(door.method, door.address(self), answer.status_code, answer.headers, answer.body)
         return answer
 

@@ -30,7 +30,7 @@ from chalicelib.paging import encode
 from chalicelib.postgres import connection, manifest
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import CONTACTS, Pipeline, poison
+from tests.stages.conftest import CONTACTS, Pipeline, acting, poison
 
 JSON = "application/json"
 FILE = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,old\n"
@@ -56,7 +56,8 @@ class Api:
         given = {"Authorization": f"Bearer {self.token}", "Content-Type": JSON}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        answer = self.http.request(method, path, headers={k: v for k, v in given.items() if v}, body=raw)
+        with acting("api"):
+            answer = self.http.request(method, path, headers={k: v for k, v in given.items() if v}, body=raw)
         held.answer(method, path, answer.status_code, answer.headers, answer.body)
         return answer
 

@@ -18,7 +18,7 @@ from app import app
 from chalicelib import accounts, aws
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import CONTACTS, Pipeline
+from tests.stages.conftest import CONTACTS, Pipeline, acting
 
 ADA = {"username": "ada", "password": "correct horse"}
 KEYS = "/v1/api-keys"
@@ -33,7 +33,8 @@ class Asker:
     def __call__(self, method: str, path: str, body: Any = None) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         raw = b"" if body is None else json.dumps(body).encode()
-        answer = self.http.request(method, path, headers=headers, body=raw)
+        with acting("api"):
+            answer = self.http.request(method, path, headers=headers, body=raw)
         held.answer(method, path, answer.status_code, answer.headers, answer.body)
         return answer
 

@@ -133,6 +133,10 @@ class Full:
                 f"INSERT INTO data.d_{self.number} SELECT 'p' || n, 'Ada', n, n FROM generate_series(1, 50000) n;"
                 f"ANALYZE data.d_{self.number}".encode()
             )
+            other.execute(
+                "INSERT INTO rowmill.announcement (upload_id, tenant, item, closes_at) VALUES ('upl_new', %s, '{}', now())",
+                (self.tenant,),
+            )
         self.url = pipeline.url
         (upload,) = pipeline.sql("SELECT number, upload_id, tenant FROM rowmill.upload WHERE upload_id = 'upl_60'")
         self.upload, self.upload_id, self.uploader = Number(upload["number"]), upload["upload_id"], upload["tenant"]

@@ -22,7 +22,7 @@ from app import app
 from chalicelib import accounts, mend, split, tickets
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import Pipeline, onward
+from tests.stages.conftest import Pipeline, acting, onward
 
 PART = 20
 ROWS = "".join(f"{n}@x.org,Ada {n},{n}\n" for n in range(8))
@@ -51,7 +51,8 @@ class Parts:
 
     def post(self, path: str, body: Any, token: str = "", **headers: str) -> Answer:
         given = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json", **headers}
-        answer = self.http.request("POST", f"/v1/uploads{path}", headers=given, body=json.dumps(body).encode())
+        with acting("api"):
+            answer = self.http.request("POST", f"/v1/uploads{path}", headers=given, body=json.dumps(body).encode())
         held.answer("POST", f"/v1/uploads{path}", answer.status_code, answer.headers, answer.body)
         return answer
 

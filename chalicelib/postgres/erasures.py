@@ -1,0 +1,164 @@
+"""Tenants whose account was deleted: what is still there of them, and how it goes.
+
+Their uploads go as others that are deleted (removals), their tables as soon as nothing is under way into them. What
+says no more than that there was something goes last, when no queue can hold a message that names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg.rows import class_row
+
+from chalicelib.journey import Number
+from chalicelib.postgres import ledger, pictures
+from chalicelib.postgres.connection import Connection
+
+AGAIN: Final = "interval '2 hours'"  # tokens are good for half an hour, forms for an hour
+LAST: Final = "interval '16 days'"  # a queue holds a message for 15 at most
+# What refers to an upload, then what others refer to.
+_OF_UPLOAD: Final = ("staged", "revert", "takeover", "taken", "receipt", "proof", "origin", "chunk", "outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An upload that is not deleted yet; `number`: None if no splitter has met it."""
+
+    upload_id: str
+    number: Number | None
+
+
+def begin(connection: Connection, tenant: str, user_id: str) -> None:
+    """Close the tenant: its account, and with it every session, is gone, its name is free. A repeat changes nothing."""
+    with connection.transaction():
+        connection.execute(
+            "UPDATE rowmill.tenant SET erased_at = now(), erase_at = now() WHERE tenant = %s AND erased_at IS NULL",
+            (tenant,),
+        )
+        connection.execute("DELETE FROM rowmill.account WHERE user_id = %s AND tenant = %s", (user_id, tenant))
+
+
+def list_due(connection: Connection, most: int) -> list[str]:
+    """Tenants of which something is to go now, those that wait longest first."""
+    rows = connection.execute(
+        "SELECT tenant FROM rowmill.tenant WHERE erase_at <= clock_timestamp() ORDER BY erase_at LIMIT %s", (most,)
+    )
+    return [tenant for (tenant,) in rows]
+
+
+def list_standing(connection: Connection, tenant: str, most: int) -> list[Standing]:
+    """Uploads of the tenant that are not deleted."""
+    with connection.cursor(row_factory=class_row(Standing)) as cursor:
+        return cursor.execute(
+            "SELECT upload_id, number FROM rowmill.announcement a LEFT JOIN rowmill.upload USING (upload_id)"
+            " WHERE a.tenant = %s AND deleted_at IS NULL LIMIT %s",
+            (tenant, most),
+        ).fetchall()
+
+
+def list_intruding(connection: Connection, tenant: str) -> list[tuple[str, str]]:
+    """Uploads of others (tenant, id) that are under way into the tenant's datasets."""
+    return connection.execute(
+        "SELECT u.tenant, u.upload_id FROM rowmill.dataset d JOIN rowmill.upload u ON u.dataset = d.number"
+        " WHERE d.tenant = %s AND u.tenant <> d.tenant AND finished_at IS NULL",
+        (tenant,),
+    ).fetchall()
+
+
+def drop(connection: Connection, tenant: str) -> bool:
+    """Drop all that the tenant has but its uploads; False if one of them is still to go, or something loads."""
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s FOR UPDATE", (tenant,))
+        datasets = [
+            number
+            for (number,) in connection.execute(
+                "SELECT number FROM rowmill.dataset WHERE tenant = %s AND deleted_at IS NULL", (tenant,)
+            )
+        ]
+        if list_standing(connection, tenant, 1) or any(ledger.has_active_uploads(connection, one) for one in datasets):
+            return False
+        for number in datasets:
+            connection.execute("SELECT rowmill.erase_dataset(%s)", (number,))
+            pictures.abandon(connection, number)
+        _forget_datasets(connection, tenant)
+        connection.execute("SELECT rowmill.erase_views(%s)", (tenant,))
+        connection.execute("DELETE FROM rowmill.webhook WHERE tenant = %s", (tenant,))
+        connection.execute("DELETE FROM rowmill.repeat WHERE tenant = %s", (tenant,))
+        _blank_uploads(connection, tenant)
+    return True
+
+
+def _blank_uploads(connection: Connection, tenant: str) -> None:
+    """What stays for late messages to find says nothing of a file: neither its columns nor what was wrong with it."""
+    connection.execute(
+        "UPDATE rowmill.upload SET plan = NULL, piece = NULL, review = NULL, error = NULL, profile = NULL,"
+        " drift = NULL, options = '{}', dialect = '{}' WHERE tenant = %s",
+        (tenant,),
+    )
+    connection.execute(
+        "UPDATE rowmill.outbox SET data = NULL WHERE data IS NOT NULL AND ("
+        "upload_id IN (SELECT upload_id FROM rowmill.announcement WHERE tenant = %(tenant)s)"
+        " OR upload IN (SELECT number FROM rowmill.upload WHERE tenant = %(tenant)s))",
+        {"tenant": tenant},
+    )
+
+
+def _forget_datasets(connection: Connection, tenant: str) -> None:
+    """Nothing is left of them but their numbers: columns and names say something, too."""
+    own = "(SELECT number FROM rowmill.dataset WHERE tenant = %(tenant)s)"
+    for statement in (
+        f"DELETE FROM rowmill.dataset_grant WHERE dataset IN {own} OR tenant = %(tenant)s",
+        f"DELETE FROM rowmill.pace WHERE dataset IN {own}",
+        f"DELETE FROM rowmill.dataset_change WHERE dataset IN {own}",
+        """
+        UPDATE rowmill.dataset SET deleted_at = coalesce(deleted_at, now()), version = version + 1, name = 'erased',
+            descriptor = '{"fields": [{"name": "erased"}]}'
+        WHERE tenant = %(tenant)s AND name <> 'erased'
+        """,
+    ):
+        connection.execute(statement, {"tenant": tenant})
+
+
+def note_dropped(connection: Connection, tenant: str) -> None:
+    """All is gone that was there; when the sweep is to look next, or the last of it goes now."""
+    row = connection.execute(
+        f"""
+        UPDATE rowmill.tenant SET erase_at = CASE WHEN clock_timestamp() < erased_at + {AGAIN} THEN erased_at + {AGAIN}
+            WHEN clock_timestamp() < erased_at + {LAST} THEN erased_at + {LAST} END
+        WHERE tenant = %s RETURNING erase_at IS NULL
+        """,
+        (tenant,),
+    ).fetchone()
+    if row and row[0]:
+        _forget(connection, tenant)
+
+
+def _forget(connection: Connection, tenant: str) -> None:
+    """The last of a tenant: its uploads' entries and its own. If others sent files into its datasets, its id stays."""
+    with connection.transaction():
+        for table in _OF_UPLOAD:
+            connection.execute(
+                f"DELETE FROM rowmill.{table} WHERE upload IN (SELECT number FROM rowmill.upload WHERE tenant = %s)",
+                (tenant,),
+            )
+        for table in ("event", "outbox"):
+            connection.execute(
+                f"DELETE FROM rowmill.{table} WHERE upload_id IN ("
+                "SELECT upload_id FROM rowmill.announcement WHERE tenant = %s)",
+                (tenant,),
+            )
+        for table in ("upload", "announcement"):
+            connection.execute(f"DELETE FROM rowmill.{table} WHERE tenant = %s", (tenant,))
+        connection.execute(
+            "DELETE FROM rowmill.dataset d WHERE tenant = %s"
+            " AND NOT EXISTS (SELECT FROM rowmill.upload u WHERE u.dataset = d.number)"
+            " AND NOT EXISTS (SELECT FROM rowmill.picture p WHERE p.dataset = d.number)",
+            (tenant,),
+        )
+        connection.execute(
+            "DELETE FROM rowmill.tenant t WHERE tenant = %s"
+            " AND NOT EXISTS (SELECT FROM rowmill.dataset d WHERE d.tenant = t.tenant)",
+            (tenant,),
+        )

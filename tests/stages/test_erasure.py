@@ -1,0 +1,259 @@
+"""What is deleted for good: an upload with its rows, and an account with all that is its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+
+from chalicelib import accounts, apikeys, callers, catalog, sharing, webhooks
+from chalicelib.aws import apikeys as kept_keys
+from chalicelib.aws import dynamodb
+from chalicelib.errors import Refused
+from chalicelib.postgres import changes
+from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
+from tests.stages.conftest import CONTACTS, Pipeline, acting
+
+CANARY = "canary-7f3a"
+ROWS = f"email,name,age\n{CANARY}@x.org,{CANARY},36\nb@x.org,Bea,none of {CANARY}\n".encode()
+
+
+def numbers(pipeline: Pipeline) -> list[int]:
+    return [row["number"] for row in pipeline.sql("SELECT number FROM rowmill.dataset ORDER BY number")]
+
+
+def told_of(pipeline: Pipeline, *words: str) -> dict[str, int]:
+    """Tables that hold one of these words anywhere, and in how many rows."""
+    tables = pipeline.sql(
+        "SELECT relnamespace::regnamespace || '.' || relname AS name FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND relnamespace IN ('rowmill'::regnamespace, 'data'::regnamespace, 'stage'::regnamespace)"
+    )
+    found = {}
+    for table in (row["name"] for row in tables):
+        condition = " OR ".join(["strpos(t::text, %s) > 0"] * len(words))
+        ((count,),) = [
+            row.values() for row in pipeline.sql(f"SELECT count(*) FROM {table} t WHERE {condition}", *words)
+        ]
+        if count:
+            found[table] = count
+    return found
+
+
+def objects(tenant: str) -> list[str]:
+    """Keys of every version and mark that the bucket has of a tenant."""
+    seen = boto3.client("s3").list_object_versions(Bucket=settings().bucket)
+    kept = [one["Key"] for one in (*seen.get("Versions", []), *seen.get("DeleteMarkers", []))]
+    return [key for key in kept if tenant in key]
+
+
+def items(table: str, *words: str) -> list[str]:
+    found = boto3.client("dynamodb").scan(TableName=table)["Items"]
+    return [str(item) for item in found if any(word in str(item) for word in words)]
+
+
+# An upload with its rows
+
+
+def test_the_rows_of_an_upload_go_with_it_if_that_is_asked_and_no_others(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    first = pipeline.run(b"email,name,age\na@x.org,Ada,1\nb@x.org,Bea,2\n")["id"]
+    pipeline.run(b"email,name,age\nc@x.org,Cy,3\n")
+    before = changes_of(pipeline)
+    with acting("api"):
+        delete(pipeline, first, rows=True)
+    assert [row["email"] for row in pipeline.rows()] == ["a@x.org", "b@x.org", "c@x.org"]  # not before the sweep
+    pipeline.sweep()
+    assert [row["email"] for row in pipeline.rows()] == ["c@x.org"]
+    assert changes_of(pipeline) > before  # what was read before is not shown again
+    pipeline.sweep()
+    assert [row["email"] for row in pipeline.rows()] == ["c@x.org"]
+
+
+def delete(pipeline: Pipeline, upload_id: str, *, rows: bool) -> None:
+    from chalicelib import control
+
+    control.delete(pipeline.tenant, upload_id, rows=rows)
+
+
+def changes_of(pipeline: Pipeline) -> int:
+    return int(pipeline.sql(f"SELECT {changes.COUNT} AS n FROM rowmill.dataset d")[0]["n"])
+
+
+def test_rows_may_be_asked_for_after_their_upload_is_gone(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(ROWS)["id"]
+    pipeline.delete(upload_id)
+    pipeline.sweep()
+    assert len(pipeline.rows()) == 1
+    with acting("api"):
+        delete(pipeline, upload_id, rows=True)
+    pipeline.sweep()
+    assert pipeline.rows() == []
+    assert CANARY not in str(told_of(pipeline, CANARY))
+
+
+def test_what_is_kept_of_rows_that_others_wrote_over_goes_too(pipeline: Pipeline) -> None:
+    pipeline.dataset(mode="upsert")
+    first = pipeline.run(f"email,name,age\na@x.org,{CANARY},1\n".encode())["id"]
+    later = pipeline.run(b"email,name,age\na@x.org,Ada,1\n")["id"]
+    with acting("api"):
+        delete(pipeline, first, rows=True)
+    pipeline.sweep()
+    assert told_of(pipeline, CANARY) == {}
+    assert [row["name"] for row in pipeline.rows()] == ["Ada"]
+    pipeline.revert(later)
+    assert pipeline.rows() == []
+
+
+# An account
+
+
+class Owner:
+    """Somebody with one of everything, who has shared a dataset with somebody else."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.other = pipeline, pipeline.tenant
+        session = accounts.signup({"username": CANARY, "password": "correct horse"}, email=f"{CANARY}@example.org")
+        self.user_id, self.tenant = session["user_id"], session["tenant_id"]
+        self.refresh = session["refresh"]
+        pipeline.tenant = self.tenant
+        pipeline.dataset({"fields": [*CONTACTS["fields"], {"name": CANARY}]}, CANARY, mode="upsert")
+        pipeline.dataset()
+        wide = ROWS.replace(b"\n", b",\n").replace(b"age,", f"age,{CANARY}".encode())
+        upload = pipeline.run(wide, CANARY)
+        assert (upload["loaded"], upload["rejected"]) == (1, 1)
+        self.upload = upload["id"]
+        assert pipeline.run(wide.replace(b"36", b"37"), CANARY)["updated"] == 1
+        pipeline.run(b"email\n", CANARY)  # which lacks columns, and says so
+        pipeline.attest()
+        self.waiting = pipeline.create(ROWS)
+        webhooks.create(self.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None)
+        self.key = apikeys.create(self.tenant, self.user_id, {"name": CANARY})["secret"]
+        name = pipeline.sql("SELECT username FROM rowmill.account WHERE tenant = %s", self.other)[0]["username"]
+        sharing.grant(self.tenant, "contacts", name, {"role": "writer"})
+        self.shared = catalog.get(self.tenant, "contacts")["id"]
+
+    def delete(self) -> None:
+        with acting("api"):
+            accounts.delete(self.tenant, self.user_id, CANARY)
+
+    def later(self, interval: str) -> None:
+        """So much time has gone by since then."""
+        self.pipeline.sql(
+            "UPDATE rowmill.tenant SET erased_at = erased_at - %s::interval, erase_at = now() WHERE tenant = %s",
+            interval,
+            self.tenant,
+        )
+
+
+@pytest.fixture
+def owner(pipeline: Pipeline) -> Owner:
+    return Owner(pipeline)
+
+
+def test_an_account_goes_with_all_that_is_its_own_and_others_keep_theirs(pipeline: Pipeline, owner: Owner) -> None:
+    pipeline.tenant = owner.other
+    pipeline.dataset(name="own")
+    pipeline.run(b"email,name,age\no@x.org,Other,1\n", "own")
+    assert told_of(pipeline, CANARY)["rowmill.account"] == 1  # where this test would find it
+    assert objects(owner.tenant)
+    owner.delete()
+    for _ in range(3):
+        pipeline.sweep()
+    assert told_of(pipeline, CANARY) == {}
+    assert objects(owner.tenant) == []
+    assert [one for one in items(settings().uploads_table, owner.tenant) if "upl_" in one and CANARY in one] == []
+    assert dynamodb.find(owner.tenant, owner.upload) is dynamodb.find(owner.tenant, owner.waiting) is None
+    assert items(settings().keys_table, CANARY, owner.user_id) == []
+    assert pipeline.sql("SELECT FROM pg_namespace WHERE nspname = %s", owner.tenant) == []
+    assert [row["name"] for row in pipeline.rows("own")] == ["Other"]
+
+    owner.later("3 hours")
+    pipeline.sweep()
+    assert set(told_of(pipeline, owner.tenant)) >= {"rowmill.tenant", "rowmill.upload"}  # queues may still name them
+    owner.later("17 days")
+    pipeline.sweep()
+    assert told_of(pipeline, owner.tenant, owner.upload, owner.waiting, owner.user_id) == {}
+    assert [row["name"] for row in pipeline.rows("own")] == ["Other"]
+
+
+def test_nothing_opens_for_a_deleted_account_and_its_name_is_free(pipeline: Pipeline, owner: Owner) -> None:
+    owner.delete()
+    owner.delete()  # who lost the answer asks again
+    for token in (owner.key,):
+        with pytest.raises(Refused, match="token"):
+            callers.authenticate(f"Bearer {token}")
+    with pytest.raises(Refused) as refused:
+        accounts.refresh(owner.refresh, None)
+    assert refused.value.code == "refresh_invalid"
+    with pytest.raises(Refused) as refused:
+        accounts.login({"username": CANARY, "password": "correct horse"}, "192.0.2.1")
+    assert refused.value.code == "login_failed"
+    assert accounts.signup({"username": CANARY, "password": "correct horse"})["tenant_id"] != owner.tenant
+
+
+def test_an_access_token_that_is_still_good_makes_nothing_that_stays(pipeline: Pipeline, owner: Owner) -> None:
+    owner.delete()
+    pipeline.tenant = owner.tenant
+    with pytest.raises(Refused) as refused:
+        pipeline.dataset(name="another")
+    assert refused.value.code == "account_erased"
+    with pytest.raises(Refused) as refused:
+        apikeys.create(owner.tenant, owner.user_id, {"name": "another"})
+    assert refused.value.code == "token_invalid"
+    assert list(kept_keys.page(owner.user_id, "", 10)) == []
+    webhooks.create(owner.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None)
+    for _ in range(3):
+        pipeline.sweep()
+    webhooks.create(owner.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None)
+    owner.later("3 hours")
+    pipeline.sweep()
+    assert told_of(pipeline, CANARY) == {}
+
+
+def test_what_is_under_way_ends_first(pipeline: Pipeline, owner: Owner) -> None:
+    """Uploads of the account, and of somebody else into its dataset; chunks of them come late."""
+    own = pipeline.create(ROWS)
+    pipeline.split(own)
+    chunks = pipeline.messages()
+    pipeline.tenant = owner.other
+    theirs = pipeline.create(ROWS, owner.shared)
+    pipeline.split(theirs)
+    chunks += pipeline.messages()
+    owner.delete()
+    for _ in range(4):
+        pipeline.sweep()
+    pipeline.load(chunks)
+    pipeline.sweep()
+    assert told_of(pipeline, CANARY).keys() <= {"rowmill.announcement"}  # the name of their file is theirs
+    assert pipeline.upload(theirs)["state"] == "canceled"
+    owner.later("17 days")
+    pipeline.sweep()
+    left: dict[str, Any] = told_of(pipeline, owner.tenant)
+    assert left.keys() <= {"rowmill.tenant", "rowmill.dataset"}
+
+
+def test_an_erasure_that_breaks_off_is_gone_on_with(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.delete()
+    for broken in ("forget", "cancel"):
+        with monkeypatch.context() as patch:
+            patch.setattr(dynamodb, broken, lambda *ignored: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                pipeline.sweep()
+    for _ in range(3):
+        pipeline.sweep()
+    assert told_of(pipeline, CANARY) == {}
+    assert objects(owner.tenant) == []
+    assert dynamodb.find(owner.tenant, owner.upload) is None
+
+
+def test_an_account_is_deleted_by_its_own_name_alone(pipeline: Pipeline, owner: Owner) -> None:
+    with pytest.raises(Refused) as refused:
+        accounts.delete(owner.tenant, owner.user_id, "somebody")
+    assert (refused.value.code, refused.value.status) == ("username_mismatch", 422)
+    assert pipeline.sql("SELECT erased_at FROM rowmill.tenant WHERE tenant = %s", owner.tenant) == [{"erased_at": None}]
+    connection()
