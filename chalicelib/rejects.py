@@ -6,18 +6,18 @@ are made while the client waits; for many it is told to ask again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from chalicelib import retention
+from chalicelib import retention, vault
 from chalicelib.aws import dynamodb, functions, s3
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import sheet, workbook
 from chalicelib.formats.sheet import MAX_RAW_BYTES, Sheet
-from chalicelib.journey import TERMINAL, UPLOAD_SECONDS, Number, rejects_key, rfc3339
+from chalicelib.journey import TERMINAL, UPLOAD_SECONDS, Number, lineage, rejects_key, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
 from chalicelib.postgres import ledger, locks, outcomes, projection, taken
 from chalicelib.postgres.connection import connection
@@ -46,13 +46,20 @@ def page(tenant: str, upload_id: str, asked: Asked) -> Page:
     if number is None:
         return Page([], None)
     # Closed before anything else is asked: a page may end before the cursor does, within its transaction.
-    with closing(outcomes.list_rejects(connection(), number, after, asked.limit + 1, MAX_RAW_BYTES)) as found:
+    db = connection()
+    opened = vault.record_opener(db, number)
+    with closing(outcomes.list_rejects(db, number, after, asked.limit + 1, vault.MOST_RAW)) as sealed:
+        found = (_open(number, one, opened) for one in sealed)
         page = fill(found, asked.limit, _shown, lambda reject: reject["record"])
     here = taken.of_records(connection(), number, [one["row"] for one in page.items])
     for one in page.items:
         if one["row"] in here:
             one["parent_row"] = here[one["row"]][0]
     return page
+
+
+def _open(number: Number, reject: Row, opened: Callable[[int, bytes], bytes]) -> Row:
+    return {**reject, "raw": opened(lineage(number, reject["record"]), bytes(reject["raw"]))}
 
 
 def _shown(row: Row) -> dict[str, Any]:

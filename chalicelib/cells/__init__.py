@@ -16,6 +16,7 @@ from chalicelib.cells.fields import (
     RuleName,
     Value,
     quoted,
+    told,
 )
 from chalicelib.cells.reading import reading
 
@@ -31,4 +32,5 @@ __all__ = [
     "Value",
     "quoted",
     "reading",
+    "told",
 ]
