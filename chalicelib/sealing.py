@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 KEY_BYTES: Final = 32
-RAW: Final = "_row_raw"  # the column, as it were, of a record that was rejected
+# Columns, as it were, that no field has the name of:
+RAW: Final = "_row_raw"  # a record that was rejected
+ASKED: Final = "_row_asked"  # a request that may be repeated
+ANSWER: Final = "_row_answer"  # what it was answered
 _HEAD: Final = struct.Struct(">BI")  # version, number of the data key
 _NONCE: Final = 12
 _TAG: Final = 16

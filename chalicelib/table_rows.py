@@ -118,7 +118,7 @@ def create(
     """
     with _kept(tenant, name) as (db, dataset):
         make = partial(_make, db, dataset, name, document)
-        made = _once_sealed(db, dataset, repeat, make) if dataset.schema.is_encrypted else once(db, repeat, make)
+        made = vault.once(db, dataset, repeat, make) if dataset.schema.is_encrypted else once(db, repeat, make)
     return made["location"], made["row"]
 
 
@@ -132,23 +132,6 @@ def _make(db: Connection, dataset: Dataset, name: str, document: Mapping[str, An
     with _judged(db, dataset):
         row = _shower(db, dataset)(handmade.insert(db, _table(dataset), values, number))
     return {"location": _address(name, schema, row), "row": row}
-
-
-def _once_sealed(
-    db: Connection, dataset: Dataset, repeat: Repeat | None, make: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """As `once`, of what may not be kept in the open: neither the answer, nor a hash of what was asked."""
-    if repeat is None:
-        return make()
-    key = vault.by_hand(db, dataset)
-    asked = key.sealer("_row_asked")(0, json.dumps(repeat.body, sort_keys=True))
-    kept = once(
-        db,
-        replace(repeat, body={"sealed": asked}),
-        lambda: {"sealed": key.sealer("_row_answer")(0, json.dumps(make()))},
-    )
-    made: dict[str, Any] = json.loads(key.opener("_row_answer")(0, kept["sealed"]))
-    return made
 
 
 def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -15,32 +17,34 @@ from chalicelib.datasets import Dataset, Schema
 from chalicelib.datasets.schema import blind_name
 from chalicelib.errors import Refused
 from chalicelib.formats.sheet import MAX_RAW_BYTES
-from chalicelib.postgres import datakeys, ledger
+from chalicelib.postgres import datakeys, ledger, repeats
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.datakeys import Purpose, Wrapped
-from chalicelib.sealing import OVERHEAD, BlindKey, DataKey, Home, SealBroken, key_number
+from chalicelib.postgres.repeats import Repeat
+from chalicelib.sealing import ANSWER, ASKED, OVERHEAD, BlindKey, DataKey, Home, SealBroken, key_number
 
 MOST_OPEN: Final = 256  # data keys
 OPEN_SECONDS: Final = 300  # after a KMS key is switched off, what it protects is shut by then
+REWRAPPED: Final = 500  # data keys at once: some 10 s
 MOST_RAW: Final = MAX_RAW_BYTES + OVERHEAD  # of a sealed record
 
 Seal = Callable[[Sequence[Sequence[Value]], Sequence[int]], list[Sequence[Value]]]
 
 
 class _Open:
-    """Data keys by number, the last used last."""
+    """Data keys by what they are wrapped to, the last used last. A number may be another's in a restored database."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
 
     def secret(self, key: Wrapped) -> bytes:
         """The key in the open. Raises Unavailable."""
         now = time.monotonic()
-        since, secret = self._kept.get(key.number, (-OPEN_SECONDS, b""))
+        since, secret = self._kept.get(key.wrapped, (-OPEN_SECONDS, b""))
         if now - since >= OPEN_SECONDS:
             secret = kms.unwrap(key.kms_key, key.wrapped, key.context)
-            self._kept[key.number] = (now, secret)
-        self._kept.move_to_end(key.number)
+            self._kept[key.wrapped] = (now, secret)
+        self._kept.move_to_end(key.wrapped)
         while len(self._kept) > MOST_OPEN:
             self._kept.popitem(last=False)
         return secret
@@ -88,18 +92,25 @@ def _ready(db: Connection, home: Home, purpose: Purpose, upload: int) -> Wrapped
 
 
 def sealing(db: Connection, upload: ledger.Upload, schema: Schema) -> Seal:
-    """What makes of an upload's checked columns those of its table (Schema.stored), given the `_row` of each row."""
+    """What makes of an upload's checked columns those of its table. Raises Unavailable."""
     key = of_upload(db, upload)
+    return sealing_by(key, blind(db, key.home) if _blind_places(schema) else None, schema)
+
+
+def sealing_by(key: DataKey, blinds: BlindKey | None, schema: Schema) -> Seal:
+    """What makes of checked columns, and the `_row` of each row, the columns of the table (Schema.stored)."""
     sealers = {place: key.sealer(spec.name) for place, spec in enumerate(schema.fields) if spec.encrypted}
-    return partial(_sealed, sealers, _indexers(db, key.home, schema))
+    return partial(_sealed, sealers, _indexers(blinds, schema))
 
 
-def _indexers(db: Connection, home: Home, schema: Schema) -> dict[int, Callable[[str], str]]:
-    """By their places, the fields that have a blind index."""
+def _blind_places(schema: Schema) -> list[int]:
+    """Where the fields are that have a blind index."""
     names = {spec.blind_of for spec in schema.stored.fields}
-    places = [place for place, spec in enumerate(schema.fields) if spec.name in names]
-    key = blind(db, home) if places else None
-    return {place: key.indexer(schema.fields[place]) for place in places} if key else {}
+    return [place for place, spec in enumerate(schema.fields) if spec.name in names]
+
+
+def _indexers(key: BlindKey | None, schema: Schema) -> dict[int, Callable[[str], str]]:
+    return {place: key.indexer(schema.fields[place]) for place in _blind_places(schema)} if key else {}
 
 
 def _sealed(
@@ -122,7 +133,7 @@ def row_by_hand(db: Connection, dataset: Dataset, row: int, values: Mapping[str,
     """Values of a row's fields, as its table has them."""
     schema, key = dataset.schema, by_hand(db, dataset)
     stored = dict(values)
-    indexers = _indexers(db, key.home, schema)
+    indexers = _indexers(blind(db, key.home) if _blind_places(schema) else None, schema)
     for place, spec in enumerate(schema.fields):
         value = values.get(spec.name)
         if spec.encrypted and spec.name in values:
@@ -167,10 +178,35 @@ class Opener:
         return self._keys[number]
 
 
+def rewrap(db: Connection, after: int) -> tuple[int, int | None]:
+    """Wrap the next data keys anew by the KMS key that is the deployment's now: how many, and behind which to go on.
+
+    No value is touched. A repeat wraps them once more, and of two at once one is kept. Raises Unavailable.
+    """
+    page = datakeys.list_after(db, after, REWRAPPED)
+    for key in page:
+        # KMS' own ReEncrypt would spare us the key in the open, but is not everywhere that this runs.
+        secret = kms.unwrap(key.kms_key, key.wrapped, key.context)
+        datakeys.rewrap(db, key, *kms.wrap(secret, key.context))
+    return len(page), page[-1].number if len(page) == REWRAPPED else None
+
+
 def broken() -> Refused:
     """What is said of something that does not open where it is."""
     detail = "An encrypted value does not open where it is stored: it was changed, or moved there."
     return Refused("seal_broken", detail, status=409)
+
+
+def once(db: Connection, dataset: Dataset, repeat: Repeat | None, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """As `repeats.once`, of what may not be kept in the open: neither the answer, nor a hash of what was asked."""
+    if repeat is None:
+        return make()
+    key = by_hand(db, dataset)
+    asked = key.sealer(ASKED)(0, json.dumps(repeat.body, sort_keys=True))
+    repeat = replace(repeat, body={"sealed": asked})
+    kept = repeats.once(db, repeat, lambda: {"sealed": key.sealer(ANSWER)(0, json.dumps(make()))})
+    made: dict[str, Any] = json.loads(key.opener(ANSWER)(0, kept["sealed"]))
+    return made
 
 
 def sealed_record(key: DataKey, row: int, raw: bytes) -> bytes:

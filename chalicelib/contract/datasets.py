@@ -138,12 +138,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
 
 _KNOWN: Final = {"If-None-Match": IF_NONE_MATCH}
 _ROWS: Final = "/v1/datasets/{name}/rows"
-_SEALED: Final = (
+SEALED: Final = (
     Error(409, "seal_broken", "An encrypted value does not open where it is stored."),
     Error(503, "field_key_unavailable", "The key of encrypted fields cannot be used now.", ("Retry-After",)),
 )
 _ROW: Final = (
-    *_SEALED,
+    *SEALED,
     Error(409, "key_encrypted", "Rows are told by an encrypted key, which has no place in an address."),
     DATASET_NOT_FOUND,
     DATASET_BUSY,
@@ -226,7 +226,7 @@ OPERATIONS: Final = (
             DATASET_BUSY,
             Error(400, "column_not_indexed", "No index serves this field; declare one."),
             Error(400, "column_encrypted", "Rows are not found or sorted by an encrypted field."),
-            *_SEALED,
+            *SEALED,
         ),
     ),
     Operation(
@@ -238,7 +238,7 @@ OPERATIONS: Final = (
         {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("Row"), _ROW_EXAMPLE),
-        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *REPEATED, *_WRITTEN, *_SEALED),
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *REPEATED, *_WRITTEN, *SEALED),
     ),
     Operation(
         "GET",

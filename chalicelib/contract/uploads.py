@@ -9,6 +9,7 @@ from chalicelib.contract.datasets import (
     DATASET_ERRORS,
     MODE,
     PAGED,
+    SEALED,
     UPLOAD_NOT_FOUND,
 )
 from chalicelib.contract.words import (
@@ -412,7 +413,10 @@ _ANSWERED: Final[dict[str, Schema]] = {
         "parent_row",
     ),
     "RejectPage": page_of("Reject"),
-    "Download": shown({"url": TEXT, "expires_at": MOMENT}, description="Fetch it without the token."),
+    "Download": shown(
+        {"url": TEXT, "expires_at": MOMENT},
+        description="Fetch it without the token. With encrypted fields it is a data: URL, which holds the file.",
+    ),
     "Processing": shown({"status": {"type": "string", "enum": ["processing"]}}),
     "Summary": shown(
         {
@@ -640,6 +644,8 @@ OPERATIONS: Final = (
             UPLOAD_NOT_FOUND,
             _FILES_EXPIRED,
             Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
+            Error(409, "rejects_too_large", "With encrypted fields, a file of 3.5 MB at most; read them as pages."),
+            *SEALED,
             Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
         ),
     ),
