@@ -129,7 +129,13 @@ def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str,
     if body.get("dataset", name) != name:
         raise Refused("body_invalid", f"dataset must be {name}, as the upload was announced.")
     descriptor = body.get("schema", found["schema"])
-    matching.match((upload.plan or {})["names"], read_schema(descriptor).names, {})
+    schema = read_schema(descriptor)
+    if schema.is_encrypted:
+        detail = "What was found in the file is kept in the open: put a dataset with encrypted fields before its files."
+        names = [spec.name for spec in schema.fields if spec.encrypted]
+        errors = [{"code": "schema_invalid", "column": name, "detail": detail} for name in names]
+        raise Refused("schema_invalid", detail, errors=errors)
+    matching.match((upload.plan or {})["names"], schema.names, {})
     _refuse_other(people.find_dataset(connection(), tenant, name), descriptor)
     return name, {**descriptor, "mode": body.get("mode", "insert")}
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from chalicelib import vault
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
@@ -35,8 +36,12 @@ def examine(event: Mapping[str, Any]) -> dict[str, Any]:
     """A page of `{"side": "ledger" | "status", "after": cursor, "mend": bool}`.
 
     Side `ledger` goes by the uploads Postgres knows, `status` by those the status table knows and Postgres does not.
+    Side `keys` finds nothing: it wraps the data keys of encrypted fields anew.
     """
     mend, after = event.get("mend") is True, event.get("after")
+    if event.get("side") == "keys":
+        count, following = vault.rewrap(connection(), after or 0)
+        return {"checked": count, "differences": [], "next": following}
     checked, found, following = (
         _ledger_side(after, mend) if event.get("side") != "status" else _status_side(after, mend)
     )

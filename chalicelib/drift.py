@@ -56,6 +56,11 @@ class Column:
         return self.nulls / self.rows if self.rows else 0.0
 
 
+def unseen(column: Sequence[str | None]) -> Column:
+    """The profile of a column of which nothing may be kept but how many values are missing."""
+    return Column(len(column), sum(value is None for value in column), None, None, None, ())
+
+
 def as_json(profile: Sequence[Column]) -> list[dict[str, Any]]:
     return [asdict(column) for column in profile]
 

@@ -176,10 +176,20 @@ def _columns(
     """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
     if detected.dialect.header:
         own = dict.fromkeys(correction.marks(header))  # columns of a rejects file are nobody's field
-        return matching.match(header, schema.names, {**own, **mapping})
+        try:
+            return matching.match(header, schema.names, {**own, **mapping})
+        except Refused as refused:
+            raise _untold(refused, schema) if schema.is_encrypted else refused from None
     ignored = sum(field is None for field in mapping.values())
     usual = detected.columns if 2 * detected.agreeing > detected.records else len(schema.fields) + ignored
     return matching.by_position(usual, schema.names, mapping)
+
+
+def _untold(refused: Refused, schema: Schema) -> Refused:
+    """Without names of the file's own: where it has no header these are values, which may be of encrypted fields."""
+    known = [{"code": one["code"], "column": one["column"]} for one in refused.errors if one["column"] in schema.names]
+    detail = "The header and the fields of the dataset do not meet."
+    return Refused(refused.code, detail, status=refused.status, errors=[{**one, "detail": detail} for one in known])
 
 
 def _named(names: Sequence[str]) -> list[matching.Column]:

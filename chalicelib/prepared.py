@@ -12,15 +12,16 @@ from heapq import merge
 from itertools import chain, repeat
 from operator import itemgetter
 
-from chalicelib import formats, inference, rows
+from chalicelib import formats, inference, rows, vault
 from chalicelib.checking import conventions
 from chalicelib.datasets import read_schema
 from chalicelib.drift import Column
 from chalicelib.formats import Dialect
 from chalicelib.journey import CellError, Mode, Rejection, lineage
 from chalicelib.postgres import hashes, ledger, manifest, outcomes, stages, staging
-from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
+from chalicelib.sealing import DataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Prepared:
     found: rows.Rows
     guesses: Sequence[int] = ()  # of a file without a dataset: what its columns may be
     origins: Sequence[int] = ()  # of a retry: which record of its parent each record was
+    key: DataKey | None = None  # of an upload into a dataset with encrypted fields
     lines: Sequence[int] = ()  # of records that are read again: where each stands in the parent's file
 
     def placed(self, origins: Sequence[int], lines: Sequence[int]) -> Prepared:
@@ -74,12 +76,12 @@ class Prepared:
 
     @cached_property
     def _hashes(self) -> rows.KeyHashes | None:
-        return rows.key_hashes(self.found.checked.columns, self.shape.schema)
+        return rows.key_hashes(self.found.checked.columns, self.shape.schema.stored)
 
     @cached_property
     def profile(self) -> list[Column]:
         """What the columns of its good rows are like."""
-        return rows.profile(self.found.checked.columns, self.shape.schema)
+        return rows.profile(self.found.checked.columns, self.shape.schema.stored)
 
     def leave_hashes(self, db: Connection) -> None:
         """Let the upload's other chunks see which keys are here."""
@@ -98,7 +100,7 @@ class Prepared:
     @property
     def longest_key(self) -> int:
         """No index of the table has more bytes of a good row than so many."""
-        columns, schema = self.found.checked.columns, self.shape.schema
+        columns, schema = self.found.checked.columns, self.shape.schema.stored
         keys = [schema.positions(key) for key in stages.indexed(schema)]
         longest = {i: max(map(len, filter(None, columns[i])), default=0) for i in chain.from_iterable(keys)}
         return max((4 * sum(longest[i] for i in key) for key in keys), default=0)
@@ -155,7 +157,8 @@ class Prepared:
         """The line of the file where a record begins, and its bytes."""
         start, end, lines = located.at(place)
         line = self.lines[place] if self.lines else self.work.first_line + lines
-        return line, self.text.plain(self.data[start:end])
+        raw = self.text.plain(self.data[start:end])
+        return line, raw if self.key is None else vault.sealed_record(self.key, self._first + place, raw)
 
     @property
     def _first(self) -> int:
@@ -164,12 +167,16 @@ class Prepared:
 
 
 def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared:
-    """Read and check a chunk's bytes. Pure; raises Refused if the reader and the splitter disagree."""
-    shape = _shape(upload)
+    """Read and check a chunk's bytes, and seal encrypted fields. Raises Refused if reader and splitter disagree."""
+    shape, key = _shape(upload), None
+    if shape.schema.is_encrypted:
+        db = connection()
+        shape = replace(shape, seal=vault.sealing(db, upload, shape.schema))
+        key = vault.of_upload(db, upload)
     first = lineage(upload.number, work.first_record) if upload.dataset else None
     found = rows.read(upload.text.plain(data), shape, work.records, first)
     guesses = [] if upload.dataset else inference.guess(found.checked.columns, shape.conventions)
-    return Prepared(data, upload.text, work, shape, found, guesses, found.origins)
+    return Prepared(data, upload.text, work, shape, found, guesses, found.origins, key)
 
 
 def _shape(upload: ledger.Upload) -> rows.Shape:

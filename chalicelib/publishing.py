@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
 
-from chalicelib import formats
+from chalicelib import formats, vault
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import CellError, Rejection
+from chalicelib.journey import CellError, Rejection, lineage
 from chalicelib.postgres import (
     changes,
     ledger,
@@ -110,7 +111,7 @@ def _publish(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
             if seen is None or not _is_due(db, upload):
                 return True
             if upload.is_profiled:
-                profiles.judge(db, upload.number, upload.dataset, stage.schema)
+                profiles.judge(db, upload.number, upload.dataset, read_schema(upload.descriptor))
             if error := forbidden(seen):
                 ledger.end(db, upload.number, "failed", None, error)
                 stages.drop(db, upload.number)
@@ -158,6 +159,11 @@ def reject(db: Connection, upload: ledger.Upload, errors: Mapping[int, CellError
     here = taken.of_records(db, upload.number, sorted(errors)) if "fix" in upload.options else {}
     lines = {record: line for record, (_, line) in here.items()}
     found = _rejections(upload, works, errors, lines)
+    if read_schema(upload.descriptor).is_encrypted:
+        key = vault.of_upload(db, upload)
+        found = (
+            replace(one, raw=vault.sealed_record(key, lineage(upload.number, one.record), one.raw)) for one in found
+        )
     outcomes.add_rejections(db, upload.number, upload.reading, found, remedies.untold)
 
 

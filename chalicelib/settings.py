@@ -47,6 +47,7 @@ class Settings:
     render_function: str
     database_url: str
     webhook_secret: str  # the keys that secrets of webhooks are derived from, as jwt_secret
+    field_key: str  # the KMS key that wraps data keys of encrypted fields: an ARN, an id or an alias
     receipt_secret: str  # what the key is made of that signs receipts
     receipt_keys: str  # the public keys of all that ever signed, between commas, the newest first
     events_topic: str  # ARN; none is told there if it is empty
@@ -102,6 +103,7 @@ def settings() -> Settings:
         oidc_audience=env.get("OIDC_AUDIENCE", ""),
         jwt_secret=env.get("JWT_SECRET", ""),
         webhook_secret=env.get("WEBHOOK_SECRET", ""),
+        field_key=env.get("ROWMILL_FIELD_KEY", f"alias/rowmill-{stage}-fields"),
         receipt_secret=env.get("RECEIPT_SECRET", ""),
         receipt_keys=env.get("RECEIPT_KEYS", ""),
         events_topic=env.get("ROWMILL_EVENTS_TOPIC", ""),

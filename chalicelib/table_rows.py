@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 
-from chalicelib import conditional, pages_kept, pictures
+from chalicelib import conditional, pages_kept, pictures, vault
 from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
@@ -38,6 +39,8 @@ def listing(tenant: str, name: str, asked: Asked) -> Page:
     found = people.get_dataset(connection(), tenant, name)
     dataset, given = found.dataset, dict(asked.filters)
     upload = _upload_number(tenant, dataset, given.pop("upload", None))
+    if dataset.schema.is_encrypted:  # what is open is not kept
+        return _read(dataset, upload, given, asked)
     # The count was read before the rows are: they may be newer than it says, which it then is asked for no more.
     state = (dataset.number, dataset.version, found.changes)
     wanted = (upload, tuple(sorted(given.items())), asked.cursor, asked.limit)
@@ -53,16 +56,18 @@ def _read(dataset: Dataset, upload: Number | None, given: Mapping[str, str], ask
 
 def _in_file_order(dataset: Dataset, upload: Number | None, asked: Asked) -> Page:
     after = decode(asked.cursor, int, -1)
-    found = tables.read(connection(), _table(dataset), after, upload, asked.limit + 1)
-    return fill(found, asked.limit, _shower(dataset.schema), lambda row: row[-1])
+    db = connection()
+    found = tables.read(db, _table(dataset), after, upload, asked.limit + 1)
+    return fill(found, asked.limit, _shower(db, dataset), lambda row: row[-1])
 
 
 def _selected(dataset: Dataset, query: Query, upload: Number | None, asked: Asked) -> Page:
     mark = _mark(dataset, asked.filters)
     window = selection.Window(upload, _place(asked.cursor, mark), asked.limit + 1)
-    found = selection.read(connection(), _table(dataset), query, window)
+    db = connection()
+    found = selection.read(db, _table(dataset), query, window)
     try:
-        return fill(found, asked.limit, _shower(dataset.schema), lambda row: [mark, row[-1], row[-2]])
+        return fill(found, asked.limit, _shower(db, dataset), lambda row: [mark, row[-1], row[-2]])
     except psycopg.DataError:
         raise foreign_cursor() from None  # all other values have been read by now
 
@@ -112,7 +117,8 @@ def create(
     Raises Refused `row_invalid` (422) with every error, `duplicate_in_db` (409).
     """
     with _kept(tenant, name) as (db, dataset):
-        made = once(db, repeat, lambda: _make(db, dataset, name, document))
+        make = partial(_make, db, dataset, name, document)
+        made = vault.once(db, dataset, repeat, make) if dataset.schema.is_encrypted else once(db, repeat, make)
     return made["location"], made["row"]
 
 
@@ -120,8 +126,11 @@ def _make(db: Connection, dataset: Dataset, name: str, document: Mapping[str, An
     schema = dataset.schema
     values = _checked(dataset, document, whole=True)
     _refuse_orphan(db, dataset.tenant, schema, schema.foreign_keys, values)
+    number = handmade.next_row(db) if schema.is_encrypted else None
+    if number is not None:
+        values = vault.row_by_hand(db, dataset, number, values)
     with _judged(db, dataset):
-        row = _shower(schema)(handmade.insert(db, _table(dataset), values))
+        row = _shower(db, dataset)(handmade.insert(db, _table(dataset), values, number))
     return {"location": _address(name, schema, row), "row": row}
 
 
@@ -135,21 +144,35 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
         key = _key(schema, at.key)
         keyed = any(not document.keys().isdisjoint(columns) for columns in schema.keys)
         referrers = references.find_referrers(db, dataset.tenant, dataset) if keyed else []
-        before = _held(db, dataset, key, hold=True)
+        held = _found(db, dataset, key, hold=True)
+        before = _shower(db, dataset)(held)
         conditional.hold_to(before, if_match)
         values = _checked(dataset, document, whole=False)
         if not values:
             return before
         named = [each for each in schema.foreign_keys if not values.keys().isdisjoint(each.fields)]
         watched = sorted({*_targets(referrers), *(field for each in named for field in each.fields)})
+        row = handmade.row_after(db, held[-1]) if schema.is_encrypted else None
+        if row is not None:
+            values = _sealed_anew(db, dataset, held, row, values)
         with _judged(db, dataset):
-            changed = handmade.update(db, _table(dataset), key, values, watched)
+            changed = handmade.update(db, _table(dataset), key, values, watched, row)
         was, now = (dict(zip(watched, each, strict=True)) for each in (changed.before, changed.after))
         _refuse_orphan(db, dataset.tenant, schema, named, now)
         for referrer in referrers:
             if any(was[target] != now[target] for target in referrer.key.targets):
                 references.refuse_if_referred(db, referrer, was)
-        return _shower(schema)(changed.row)
+        return _shower(db, dataset)(changed.row)
+
+
+def _sealed_anew(
+    db: Connection, dataset: Dataset, held: handmade.Row, row: int, values: Mapping[str, Value]
+) -> dict[str, Value]:
+    """What changes of a row that is `row` from then on: where that is another, all that was sealed for the old one."""
+    if row != held[-1]:
+        stored = dict(zip(dataset.schema.shown_names, held, strict=False))
+        values = {**vault.Opener(db, dataset).texts(held[-1], stored), **values}
+    return vault.row_by_hand(db, dataset, row, values)
 
 
 def remove(at: Addressed, if_match: str | None) -> None:
@@ -197,6 +220,9 @@ def _key(schema: Schema, segment: str) -> dict[str, Value]:
     texts = addresses.read(segment, len(schema.keys[0]))
     if len(texts) != len(schema.keys[0]):
         raise _row_not_found()
+    if _is_key_encrypted(schema):
+        detail = "Rows are told by an encrypted key, which has no place in an address."
+        raise Refused("key_encrypted", detail, status=409)
     fields = [schema.fields[place] for place in schema.key_positions()[0]]
     try:
         key = {field.name: read_value(field, text, schema) for field, text in zip(fields, texts, strict=True)}
@@ -205,6 +231,10 @@ def _key(schema: Schema, segment: str) -> dict[str, Value]:
     if None in key.values():
         raise _row_not_found()
     return key
+
+
+def _is_key_encrypted(schema: Schema) -> bool:
+    return any(schema.fields[place].encrypted for place in schema.key_positions()[0])
 
 
 def _numbered(name: str, segment: str) -> dict[str, Value]:
@@ -219,10 +249,14 @@ def _row_not_found() -> Refused:
 
 
 def _held(db: Connection, dataset: Dataset, key: Mapping[str, Value], *, hold: bool) -> dict[str, Any]:
+    return _shower(db, dataset)(_found(db, dataset, key, hold=hold))
+
+
+def _found(db: Connection, dataset: Dataset, key: Mapping[str, Value], *, hold: bool) -> handmade.Row:
     row = handmade.find(db, _table(dataset), key, hold=hold)
     if row is None:
         raise _row_not_found()
-    return _shower(dataset.schema)(row)
+    return row
 
 
 def _checked(dataset: Dataset, document: Mapping[str, Any], *, whole: bool) -> dict[str, Value]:
@@ -253,7 +287,7 @@ def _judged(db: Connection, dataset: Dataset) -> Iterator[None]:
         with db.transaction():
             yield
     except psycopg.errors.UniqueViolation as error:
-        column = ", ".join(tables.columns_of_key(db, error))
+        column = dataset.schema.stored.label(tables.columns_of_key(db, error))
         errors = [{"column": column, "code": IN_DATABASE, "detail": DETAILS[IN_DATABASE]}]
         raise Refused(IN_DATABASE, "Another row has the same key.", status=409, errors=errors) from None
     except psycopg.Error as error:
@@ -265,7 +299,8 @@ def _targets(referrers: Sequence[references.Referrer]) -> list[str]:
 
 
 def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
-    names = [schema.identity] if schema.identity else schema.keys[0] if schema.keys else []
+    is_told = schema.keys and not _is_key_encrypted(schema)
+    names = [schema.identity] if schema.identity else schema.keys[0] if is_told else []
     values = [row[field] for field in names] or [None]
     if None in values:
         return None
@@ -283,6 +318,14 @@ def _upload_number(tenant: str, dataset: Dataset, upload_id: str | None) -> Numb
     return number
 
 
-def _shower(schema: Schema) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
-    names = schema.shown_names
-    return lambda row: dict(zip(names, map(as_json, row), strict=False))
+def _shower(db: Connection, dataset: Dataset) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
+    """How a row is shown to whoever may read it: encrypted fields are open. Its `_row` stands behind its fields."""
+    names = dataset.schema.shown_names
+
+    def shown(row: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(names, map(as_json, row), strict=False))
+
+    if not dataset.schema.is_encrypted:
+        return shown
+    opener = vault.Opener(db, dataset)
+    return lambda row: opener.shown(row[len(names)], shown(row))

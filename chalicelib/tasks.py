@@ -199,7 +199,7 @@ def _loaded(
 ) -> dict[int, tuple[str | None, ...]]:
     """Title and author of the rows that are there, of a dataset that has both and is as it was."""
     schema = read_schema(upload.descriptor) if upload.dataset and not upload.dataset_is_gone else None
-    if schema is None or not set(SHOWN) <= set(schema.names):
+    if schema is None or schema.is_encrypted or not set(SHOWN) <= set(schema.names):
         return {}
     table = tables.Table(upload.dataset, upload.dataset_version, schema)
     try:
@@ -212,7 +212,8 @@ def _loaded(
 def _read(upload: ledger.Upload, raw: bytes) -> tuple[str | None, ...]:
     """Title and author as the file has them in a record, where its cells can be told."""
     plan = upload.plan or {}
-    names = read_schema(upload.descriptor).names if upload.dataset else []
+    schema = read_schema(upload.descriptor) if upload.dataset else None
+    names = schema.names if schema and not schema.is_encrypted else []
     if "positions" not in plan or not set(SHOWN) <= set(names):
         return _UNKNOWN
     records = formats.records(raw, Dialect.from_options(plan["dialect"]))

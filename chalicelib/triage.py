@@ -6,7 +6,7 @@ Counts are what the chunks have tallied; a fix is tried on records as they stand
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from chalicelib.checking.causes import Cause, Group
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Number
-from chalicelib.postgres import ledger, projection, taken
+from chalicelib.postgres import datakeys, ledger, projection, taken
 from chalicelib.postgres.connection import connection
 from chalicelib.rerun import Records
 
@@ -29,6 +29,7 @@ _UNOFFERED: Final = {
     "mixed": "the values contradict each other: no one option reads them all right",
     "ambiguous": "the values can be read in two ways: which is right only their owner knows",
     "unproved": "the option mends too few of the records that it was tried on, or changes cells that were right",
+    "sealed": "the dataset has encrypted fields: records of these are read again from a file alone",
     "changed": "the dataset's schema has changed since: rows of this file are to be sent anew",
 }
 
@@ -138,6 +139,8 @@ def _found(number: Number) -> list[_Found]:
     nulls = schema.missing_values if current.null_values is None else current.null_values
     counts = taken.count_tags(connection(), number)
     few = causes.causes(groups, current, nulls)
+    if datakeys.of_upload(connection(), number):
+        few = [replace(one, option=None, otherwise="sealed") if one.option else one for one in few]
     tried = _Tried(upload, schema, few) if any(one.option for one in few) else None
     found = [_judged(one, counts, tried) for one in few]
     return sorted(found, key=lambda one: (-one.rejects, one.cause.id))

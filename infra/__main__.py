@@ -1,4 +1,4 @@
-"""`python -m infra up|package|lock|migrate|doctor|down --stage STAGE`: the commands behind `make up` and a release."""
+"""`python -m infra up|package|lock|migrate|doctor|rewrap|down --stage STAGE`: behind `make up` and a release."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra import lock
 from infra.cloud import DeployError
 from infra.deploy import deploy, remove
-from infra.doctor import consult
+from infra.doctor import consult, rewrap
 from infra.migrate import migrate
 from infra.package import ROOT, package
 
@@ -67,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--stage", required=True, type=_stage)
     check.add_argument("--mend", action="store_true", help="mend what can be mended; default: only tell")
     check.set_defaults(run=lambda asked: consult(asked.stage, mend=asked.mend))
+
+    wrap = commands.add_parser("rewrap", help="wrap the data keys of encrypted fields anew; no row is touched")
+    wrap.add_argument("--stage", required=True, type=_stage)
+    wrap.set_defaults(run=lambda asked: rewrap(asked.stage))
 
     down = commands.add_parser("down", help="delete a stage with its files; never prod")
     down.add_argument("--stage", required=True, type=_stage)

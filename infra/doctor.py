@@ -15,7 +15,7 @@ def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> in
     differences = 0
     for side in ("ledger", "status"):
         checked = 0
-        for page in _pages(function, side, mend):
+        for page in _pages(function, side, mend=mend):
             checked += page["checked"]
             differences += len(page["differences"])
             for found in page["differences"]:
@@ -25,12 +25,19 @@ def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> in
     return differences
 
 
+def rewrap(stage: str, say: Callable[[str], None] = print) -> int:
+    """Have all data keys of encrypted fields wrapped by the stage's KMS key as it is now; how many there were."""
+    count = sum(int(page["checked"]) for page in _pages(f"rowmill-{stage}-doctor", "keys", mend=True))
+    say(f"{count} data keys wrapped anew")
+    return count
+
+
 def _told(found: dict[str, Any], mend: bool) -> str:
     outcome = ("mended" if mend else "can be mended") if found["mendable"] else "needs a decision"
     return f"{found['upload_id']} {found['code']} ({outcome}): {found['detail']}"
 
 
-def _pages(function: str, side: str, mend: bool) -> Iterator[dict[str, Any]]:
+def _pages(function: str, side: str, *, mend: bool) -> Iterator[dict[str, Any]]:
     functions = connect().client("lambda")
     after: Any = None
     while True:

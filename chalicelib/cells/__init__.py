@@ -17,6 +17,7 @@ from chalicelib.cells.fields import (
     RuleName,
     Value,
     quoted,
+    told,
 )
 from chalicelib.cells.reading import reading
 
@@ -33,4 +34,5 @@ __all__ = [
     "Value",
     "quoted",
     "reading",
+    "told",
 ]

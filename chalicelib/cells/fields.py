@@ -70,6 +70,10 @@ class Field:
     group_char: str | None = None
     bare_number: bool = True
     rules: tuple[Rule, ...] = ()
+    encrypted: bool = False
+    # Of a column of the table that no file has (Schema.stored):
+    is_sealed: bool = False  # it holds what an encrypted field's values were sealed to
+    blind_of: str | None = None  # it holds the blind index of this field's values
 
     @property
     def postgres_type(self) -> str:
@@ -164,6 +168,11 @@ class Reading:
     expected: str
     measure: Callable[[str], Any] = str
     sure: re.Pattern[str] | None = None
+
+
+def told(field: Field, cell: str) -> str:
+    """A value as an error shows it; one of an encrypted field is not, as errors are kept and passed on in the open."""
+    return "the value" if field.encrypted else quoted(cell)
 
 
 def quoted(cell: str) -> str:

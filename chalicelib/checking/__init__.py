@@ -14,7 +14,7 @@ from itertools import compress
 from typing import Final
 
 from chalicelib import formats
-from chalicelib.cells import BLANKS, PLAIN, Conventions, Field, Reading, Value, quoted, reading
+from chalicelib.cells import BLANKS, PLAIN, Conventions, Field, Reading, Value, quoted, reading, told
 from chalicelib.cells.fields import MAX_QUOTED
 from chalicelib.cells.texts import ANY, TRIMMED
 from chalicelib.checking.rules import Breach, breaches
@@ -49,7 +49,7 @@ class Checked:
     `bad` holds the errors of every other row by its index in the chunk.
     """
 
-    columns: Sequence[Sequence[Value]]
+    columns: list[Sequence[Value]]
     places: Sequence[int]
     bad: dict[int, Sequence[CellError]] = field(default_factory=dict)
 
@@ -205,7 +205,7 @@ def _cell(cell: str, column: Column) -> Value | CellError:
         return CellError(spec.name, "required_missing", "a value is required") if spec.required else None
     value = column.reading.read(cell)
     if value is None:
-        return CellError(spec.name, "type_invalid", f"{quoted(cell)} is not {column.reading.expected}")
+        return CellError(spec.name, "type_invalid", f"{told(spec, cell)} is not {column.reading.expected}")
     if column.breaches is not None and (breach := column.breaches(value)):
-        return CellError(spec.name, breach[0], f"{quoted(cell)} {breach[1]}")
+        return CellError(spec.name, breach[0], f"{told(spec, cell)} {breach[1]}")
     return value

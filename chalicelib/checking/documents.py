@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.cells import PLAIN, Field, Value, quoted
+from chalicelib.cells import PLAIN, Field, Value, told
 from chalicelib.checking import Column, columns_of, judged
 from chalicelib.datasets import Schema
 from chalicelib.formats import MAX_CELL
@@ -50,7 +50,7 @@ def _judge(value: Any, column: Column) -> Value | CellError:
         return CellError(spec.name, "required_missing", "a value is required") if spec.required else None
     cell = _spelled(value, spec)
     if cell is None:
-        detail = f"{quoted(json.dumps(value))} is not {column.reading.expected}"
+        detail = f"{told(spec, json.dumps(value))} is not {column.reading.expected}"
         return CellError(spec.name, "type_invalid", detail)
     if len(cell) > MAX_CELL:
         return CellError(spec.name, "row_too_large", f"the value is longer than {MAX_CELL} characters")

@@ -64,6 +64,7 @@ _FIELD: Final[Schema] = {
         },
         "type": {"type": "string", "default": "string", "description": f"One of {', '.join(get_args(FieldType))}."},
         "format": TEXT,
+        "encrypted": {"type": "boolean", "description": "Its values are sealed where they are stored."},
         "constraints": {
             **ANYTHING,
             "description": "required, unique, enum, pattern, minimum, maximum, minLength, maxLength …",
@@ -137,7 +138,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
 
 _KNOWN: Final = {"If-None-Match": IF_NONE_MATCH}
 _ROWS: Final = "/v1/datasets/{name}/rows"
+SEALED: Final = (
+    Error(409, "seal_broken", "An encrypted value does not open where it is stored."),
+    Error(503, "field_key_unavailable", "The key of encrypted fields cannot be used now.", ("Retry-After",)),
+)
 _ROW: Final = (
+    *SEALED,
+    Error(409, "key_encrypted", "Rows are told by an encrypted key, which has no place in an address."),
     DATASET_NOT_FOUND,
     DATASET_BUSY,
     Error(404, "row_not_found", "There is no row of this key."),
@@ -218,6 +225,8 @@ OPERATIONS: Final = (
             UPLOAD_NOT_FOUND,
             DATASET_BUSY,
             Error(400, "column_not_indexed", "No index serves this field; declare one."),
+            Error(400, "column_encrypted", "Rows are not found or sorted by an encrypted field."),
+            *SEALED,
         ),
     ),
     Operation(
@@ -229,7 +238,7 @@ OPERATIONS: Final = (
         {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("Row"), _ROW_EXAMPLE),
-        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *REPEATED, *_WRITTEN),
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *REPEATED, *_WRITTEN, *SEALED),
     ),
     Operation(
         "GET",

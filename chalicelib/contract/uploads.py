@@ -9,6 +9,7 @@ from chalicelib.contract.datasets import (
     DATASET_ERRORS,
     MODE,
     PAGED,
+    SEALED,
     UPLOAD_NOT_FOUND,
 )
 from chalicelib.contract.words import (
@@ -378,7 +379,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "error": {"type": ["string", "null"], "description": "The last fault of its own; never data of a row."},
             "started_at": {
                 **nullable(MOMENT),
-                "description": "When its latest attempt began; null while it waits, and where nobody is known to be at it.",
+                "description": "When its latest attempt began; null while it waits, or nobody is known to be at it.",
             },
             "finished_at": {**nullable(MOMENT), "description": "When it was loaded, given up or canceled."},
         },
@@ -440,7 +441,10 @@ _ANSWERED: Final[dict[str, Schema]] = {
         "parent_row",
     ),
     "RejectPage": page_of("Reject"),
-    "Download": shown({"url": TEXT, "expires_at": MOMENT}, description="Fetch it without the token."),
+    "Download": shown(
+        {"url": TEXT, "expires_at": MOMENT},
+        description="Fetch it without the token. With encrypted fields it is a data: URL, which holds the file.",
+    ),
     "Processing": shown({"status": {"type": "string", "enum": ["processing"]}}),
     "Summary": shown(
         {
@@ -670,6 +674,8 @@ OPERATIONS: Final = (
             UPLOAD_NOT_FOUND,
             _FILES_EXPIRED,
             Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
+            Error(409, "rejects_too_large", "With encrypted fields, a file of 3.5 MB at most; read them as pages."),
+            *SEALED,
             Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
         ),
     ),

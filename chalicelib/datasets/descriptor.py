@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 from chalicelib.cells import Field, FieldType, patterns, reading
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.datasets import constraints
+from chalicelib.datasets.encryption import encryption_problems
 from chalicelib.datasets.keys import foreign_key_problems, index_problems, key_problems, read_foreign_key
 from chalicelib.datasets.pace import pace_problems
 from chalicelib.datasets.partitions import partition_problems, read_partitions
@@ -22,7 +23,6 @@ MAX_IDENTIFIER_BYTES: Final = 63
 
 _ID: Final = re.compile("dst_[0-9a-f]{32}").fullmatch
 _SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
-_NOT_YET: Final = ("encrypted",)
 _NOT_IN_A_FIELD: Final = ("categories", "categoriesOrdered")
 _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
     "decimalChar": ("number",),
@@ -86,6 +86,7 @@ def _shape(item: Mapping[str, Any], required: bool = False, rules: tuple[Any, ..
         group_char=item.get("groupChar"),
         bare_number=item.get("bareNumber", True),
         rules=rules,
+        encrypted=item.get("encrypted", False),
     )
 
 
@@ -111,7 +112,7 @@ def _problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
     yield from pace_problems(descriptor.get("max_rows_per_second"))
     if descriptor.get("partition_by") is not None:
         yield from partition_problems(descriptor["partition_by"], descriptor)
-    yield from (problem(None, f"{name} is not supported") for name in _NOT_YET if descriptor.get(name))
+    yield from encryption_problems(descriptor)
     if not are_strings(descriptor.get("missingValues", [])):
         yield problem(None, "missingValues must be a list of strings")
 

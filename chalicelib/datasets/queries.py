@@ -54,6 +54,8 @@ def read_query(asked: Mapping[str, str], schema: Schema) -> Query:
     if len(between) > 1 or (between and order and order.name not in between):
         first, *_ = [name for name in between if order is None or name != order.name]
         raise _invalid(first, "rows are ordered by the one field that is compared by gt, gte, lt or lte")
+    for name in {one.field.name for one in conditions} | ({order.name} if order else set()):
+        _refuse_encrypted(name, schema)
     order = order or next(iter(between.values()), None)
     for field in [*(one.field for one in conditions), *([order] if order else [])]:
         _refuse_unindexed(field.name, equal, schema)
@@ -103,6 +105,14 @@ def _order(text: str, schema: Schema) -> tuple[Field, bool]:
     if text.startswith("-") and text[1:] in fields:
         return fields[text[1:]], True
     raise Refused("query_invalid", f"{SORT} is the name of a field, after a minus for the other way round.", status=400)
+
+
+def _refuse_encrypted(column: str, schema: Schema) -> None:
+    """Its values have no order, and no place in an address: these are logged by everybody on the way."""
+    if schema.fields[schema.positions((column,))[0]].encrypted:
+        detail = f"{quoted(column)} is encrypted: rows are not found or sorted by it"
+        errors = [{"column": column, "code": "column_encrypted", "detail": detail}]
+        raise Refused("column_encrypted", f"{detail}.", status=400, errors=errors)
 
 
 def _refuse_unindexed(column: str, equal: set[str], schema: Schema) -> None:

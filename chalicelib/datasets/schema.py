@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final
 
 from chalicelib.cells import Field
 from chalicelib.datasets.partitions import Partitions
 from chalicelib.errors import Refused
 from chalicelib.journey import MODES, Mode
+
+_BLIND: Final = "_row_blind_"  # what the name of a column with a blind index begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,24 @@ class Schema:
         """The column names, in order."""
         return [spec.name for spec in self.fields]
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a field is."""
+        return any(spec.encrypted for spec in self.fields)
+
+    @property
+    def stored(self) -> Schema:
+        """The columns of the table itself: of an encrypted field what its values are sealed to, as text.
+
+        Behind all fields stand the blind indexes of those that are in a key, which take their place there.
+        """
+        return _stored(self) if self.is_encrypted else self
+
+    def label(self, key: Sequence[str]) -> str:
+        """A key of the table as people know it."""
+        known = {spec.name: spec.blind_of for spec in self.fields if spec.blind_of}
+        return ", ".join(known.get(name) or name for name in key)
+
     def positions(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """Fields as positions in `fields`."""
         place = {name: index for index, name in enumerate(self.names)}
@@ -55,6 +77,28 @@ class Schema:
     def key_positions(self) -> list[tuple[int, ...]]:
         """Every key as positions in `fields`."""
         return [self.positions(key) for key in self.keys]
+
+
+@lru_cache(maxsize=16)
+def _stored(schema: Schema) -> Schema:
+    in_keys = {name for key in schema.keys for name in key}
+    blind = {spec.name: blind_name(spec.name) for spec in schema.fields if spec.encrypted and spec.name in in_keys}
+    fields = [
+        Field(spec.name, "string", required=spec.required, is_sealed=True) if spec.encrypted else spec
+        for spec in schema.fields
+    ]
+    fields += [
+        Field(blind[spec.name], "string", required=spec.required, blind_of=spec.name)
+        for spec in schema.fields
+        if spec.name in blind
+    ]
+    keys = tuple(tuple(blind.get(name, name) for name in key) for key in schema.keys)
+    return replace(schema, fields=tuple(fields), keys=keys)
+
+
+def blind_name(name: str) -> str:
+    """The column that holds the blind index of a field."""
+    return _BLIND + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
@@ -77,6 +121,8 @@ def narrowings(old: Schema, new: Schema) -> Iterator[tuple[str | None, str]]:
         before = known.get(spec.name)
         if spec.required and not (before and before.required):
             yield spec.name, "rows may have no value there"
+        if before and before.encrypted != spec.encrypted:
+            yield spec.name, "rows that are there would have to be sealed, or opened"
         if before and before.postgres_type != spec.postgres_type:
             yield spec.name, f"a {before.type} is stored otherwise than a {spec.type}"
 

@@ -240,13 +240,15 @@ class Undo:
     def _sql(self, statement: LiteralString, **more: sql.Composable) -> sql.Composed:
         schema = self._table.schema
         key = schema.keys[0] if schema.keys else [schema.identity] if schema.identity else []
+        if schema.label(key) != ", ".join(key):
+            key = []  # a blind index tells nobody which row it is
         told = [sql.SQL("{}, {}").format(sql.Literal(name), sql.Identifier("r", name)) for name in key]
         names: dict[str, sql.Composable] = {
             "table": self._table.name,
             "before": self._table.before,
             "row": self._table.columns,
             "columns": self._table.all_columns,
-            "order": identifiers([*key, "_row"]),
+            "order": identifiers([*(schema.keys[0] if schema.keys else key), "_row"]),
             "key": sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(told))
             if key
             else sql.SQL("NULL::jsonb"),

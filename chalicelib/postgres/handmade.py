@@ -46,13 +46,25 @@ def find(connection: Connection, table: Table, key: Mapping[str, Value], *, hold
     ).fetchone()
 
 
-def insert(connection: Connection, table: Table, values: Mapping[str, Value]) -> Row:
-    """A new row, as it is shown. Raises what Postgres has against it."""
+def next_row(connection: Connection) -> int:
+    """The `_row` of a row that is to be made, where its values have to know it."""
+    row = connection.execute(sql.SQL("SELECT {}").format(_NEW)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def row_after(connection: Connection, row: int) -> int:
+    """The `_row` that a row will have once it is changed: an upload's own becomes another."""
+    return next_row(connection) if row < _LOWEST else row
+
+
+def insert(connection: Connection, table: Table, values: Mapping[str, Value], number: int | None = None) -> Row:
+    """A new row, as it is shown; `number` is its `_row`, if that is known. Raises what Postgres has against it."""
     _show_durations(connection)
     given = [_literal(table, name, values[name]) for name in table.schema.names]
     row = connection.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
-            table.by_hand, table.columns, sql.SQL(", ").join([*given, _NEW]), shown(table.schema)
+            table.by_hand, table.columns, sql.SQL(", ").join([*given, _number(number)]), shown(table.schema)
         )
     ).fetchone()
     assert row is not None
@@ -60,14 +72,22 @@ def insert(connection: Connection, table: Table, values: Mapping[str, Value]) ->
 
 
 def update(
-    connection: Connection, table: Table, key: Mapping[str, Value], values: Mapping[str, Value], watched: Sequence[str]
+    connection: Connection,
+    table: Table,
+    key: Mapping[str, Value],
+    values: Mapping[str, Value],
+    watched: Sequence[str],
+    number: int | None = None,
 ) -> Changed:
-    """Change fields of the row of this key, which is there and held; `watched` are those to tell before and after."""
+    """Change fields of the row of this key, which is there and held; `watched` are those to tell before and after.
+
+    `number` is what `row_after` said, if anybody has asked.
+    """
     _show_durations(connection)
     sets = [
         sql.SQL("{} = {}").format(sql.Identifier(name), _literal(table, name, value)) for name, value in values.items()
     ]
-    taken = _keep_before(connection, table, key)
+    taken = _keep_before(connection, table, key, number)
     if taken is not None:
         sets.append(sql.SQL("_row = {}").format(taken))
     told = [_told(alias, watched) for alias in ("old", "new")]
@@ -95,7 +115,13 @@ def delete(connection: Connection, table: Table, key: Mapping[str, Value], watch
     return tuple(row[1])
 
 
-def _keep_before(connection: Connection, table: Table, key: Mapping[str, Value]) -> int | None:
+def _number(number: int | None) -> sql.Composable:
+    return _NEW if number is None else sql.Literal(number)
+
+
+def _keep_before(
+    connection: Connection, table: Table, key: Mapping[str, Value], number: int | None = None
+) -> int | None:
     """Keep an upload's row as it is for an undo, before it is changed or deleted; the lineage it has from then on."""
     row = connection.execute(
         sql.SQL(
@@ -105,7 +131,7 @@ def _keep_before(connection: Connection, table: Table, key: Mapping[str, Value])
             before=table.before_by_hand,
             columns=table.all_columns,
             by=sql.Literal(HANDMADE),
-            new=_NEW,
+            new=_number(number),
             table=table.name,
             has=_has(table, key),
             lowest=_LOWEST,

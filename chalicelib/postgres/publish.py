@@ -154,7 +154,7 @@ def _lose(
             upload=sql.Literal(names.table.upload),
             low=sql.Literal(names.low),
             code=sql.Literal(code),
-            label=sql.Literal(", ".join(key)),
+            label=sql.Literal(names.table.schema.label(key)),
             value=more.get("value", sql.NULL),
             complete=names.complete(key),
             why=why.format(table=more.get("target", names.table.name), same=same),

@@ -55,6 +55,8 @@ def _fault(key: ForeignKey, schema: Schema, target: Schema) -> str | None:
         return f"{quoted(', '.join(key.targets))} is no key of dataset {quoted(key.dataset)}"
     ours, theirs = _fields(schema, key.fields), _fields(target, key.targets)
     for here, there in zip(ours, theirs, strict=True):
+        if there.encrypted:
+            return f"{quoted(there.name)} of dataset {quoted(key.dataset)} is encrypted"
         if here.postgres_type != there.postgres_type:
             return f"{here.type} {quoted(here.name)} cannot refer to {there.type} {quoted(there.name)}"
     return None

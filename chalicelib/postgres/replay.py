@@ -161,7 +161,7 @@ def _look_up(connection: Connection, names: Names) -> None:
                 SELECT {columns} FROM met t WHERE {own} AND t._row NOT IN (SELECT _row FROM {staging})
                 """,
                 code=sql.Literal(IN_DATABASE),
-                label=sql.Literal(", ".join(key)),
+                label=sql.Literal(names.table.schema.label(key)),
                 key=identifiers(key),
                 complete=names.complete(key),
                 same=names.matches(key),
@@ -211,7 +211,7 @@ def _lose_to_winners(connection: Connection, names: Names) -> None:
                 ON CONFLICT DO NOTHING
                 """,
                 code=sql.Literal(IN_FILE),
-                label=sql.Literal(", ".join(key)),
+                label=sql.Literal(names.table.schema.label(key)),
                 same=names.matches(key),
             )
         )

@@ -272,7 +272,7 @@ def remove_clashing(connection: Connection, names: Names, *, own: bool) -> Itera
                 wanted=sql.Literal(own),
             )
         )
-        yield ", ".join(key), _numbers(rows)
+        yield names.table.schema.label(key), _numbers(rows)
 
 
 def _numbers(rows: Iterable[tuple[int]]) -> array[int]:

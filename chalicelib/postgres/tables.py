@@ -25,7 +25,11 @@ class Table:
 
     number: int
     version: int
-    schema: Schema
+    schema: Schema  # as it is stored
+
+    def __post_init__(self) -> None:
+        """Whatever is asked of a table is asked of its own columns."""
+        object.__setattr__(self, "schema", self.schema.stored)
 
     @property
     def name(self) -> sql.Identifier:
@@ -167,6 +171,7 @@ def _index_name(table: Table, columns: Sequence[str] | None = None) -> str:
 
 def widen(connection: Connection, tenant: str, name: str, table: Table, wider: Schema) -> None:
     """Let a table that holds rows take those of a wider schema (datasets.narrowings); no row is rewritten."""
+    wider = wider.stored
     connection.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(tenant, name)))
     known = {field.name: field for field in table.schema.fields}
     for field in wider.fields:
@@ -242,9 +247,13 @@ def _create_view(connection: Connection, tenant: str, name: str, table: Table) -
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(home))
     connection.execute(
         sql.SQL("CREATE VIEW {} AS SELECT {} FROM {}").format(
-            sql.Identifier(tenant, name), identifiers(table.schema.shown_names), table.name
+            sql.Identifier(tenant, name), identifiers(_visible(table.schema)), table.name
         )
     )
+
+
+def _visible(schema: Schema) -> list[str]:
+    return [name for name in schema.shown_names if not name.startswith("_row")]  # no field's name begins so
 
 
 def read(connection: Connection, table: Table, after: int, upload: int | None, limit: int) -> Iterator[tuple[Any, ...]]:
@@ -283,7 +292,9 @@ def stream(connection: Connection, statement: sql.Composed) -> Iterator[tuple[An
 def shown(schema: Schema) -> sql.Composed:
     """The columns as they are read. Intervals as text: Python's timedelta knows no months."""
     columns = [
-        sql.SQL("{}::text" if f.type == "duration" else "{}").format(sql.Identifier(f.name)) for f in schema.fields
+        sql.SQL("{}::text" if f.type == "duration" else "{}").format(sql.Identifier(f.name))
+        for f in schema.fields
+        if f.blind_of is None
     ]
     identity = [sql.Identifier(schema.identity)] if schema.identity else []
     return sql.SQL(", ").join([*identity, *columns, sql.Identifier("_row")])

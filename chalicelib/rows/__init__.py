@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol, cast
 
+from chalicelib import drift
 from chalicelib.cells import Value
 from chalicelib.datasets import Schema
 from chalicelib.drift import Column
@@ -59,7 +60,11 @@ def profile(columns: Sequence[Sequence[Value]], schema: Schema) -> list[Column]:
     hash is compared with another: with polars, or all without it.
     """
     of = (_vectors() or exact).profile
-    return [of(column, field) for column, field in zip(columns, schema.fields, strict=True)]
+    return [
+        drift.unseen(column) if field.is_sealed else of(column, field)
+        for column, field in zip(columns, schema.fields, strict=True)
+        if field.blind_of is None
+    ]
 
 
 def warm() -> None:

@@ -44,8 +44,9 @@ def _without_collector() -> Iterator[None]:
 @_without_collector()
 def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     """As rows.read."""
-    columns: list[list[Value]] = [[] for _ in shape.schema.fields]
-    seen: list[dict[Value, Value]] = [{} for _ in shape.schema.fields]
+    schema = shape.schema.stored if shape.seal else shape.schema
+    columns: list[list[Value]] = [[] for _ in schema.fields]
+    seen: list[dict[Value, Value]] = [{} for _ in schema.fields]
     places: list[int] = []
     bad: dict[int, Sequence[CellError]] = {}
     lines: list[str] = []
@@ -56,7 +57,9 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
         found, uncorrected = correction.take_back(rows, shape.own) if shape.own else ([], {})
         part = checking.check(rows, shape.schema, shape.positions, shape.width, shape.conventions, uncorrected)
         if first is not None:
-            lines += _lines(part, shape.schema, first + count)
+            if shape.seal:
+                part.columns[:] = shape.seal(part.columns, [first + count + place for place in part.places])
+            lines += _lines(part, schema, first + count)
         for column, values, known in zip(columns, part.columns, seen, strict=True):
             _extend(column, values, known)
         places += [count + place for place in part.places]
@@ -66,7 +69,7 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     if count != records:
         raise Refused("records_disagree", f"{count} records where the splitter counted {records}.")
     checked = checking.Checked(list(columns), places, bad)
-    return Rows(checked, partial(_text, checked, lines, shape.schema), origins)
+    return Rows(checked, partial(_text, checked, lines, schema), origins)
 
 
 def _extend(column: list[Value], values: Sequence[Value], known: dict[Value, Value]) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chalicelib.cells import Value
 from chalicelib.checking import PLAIN, Checked, Conventions
 from chalicelib.datasets import Schema
 from chalicelib.formats import Dialect
+
+# Checked columns and the `_row` of each of their rows -> the columns of the table (Schema.stored).
+Seal = Callable[[Sequence[Sequence[Value]], Sequence[int]], list[Sequence[Value]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Shape:
     width: int
     conventions: Conventions = PLAIN
     nameless: int = 0
+    seal: Seal | None = None  # of a schema with encrypted fields
     own: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -39,7 +44,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A chunk's rows; of a corrected file `origins`, which record of its parent each record was.
+    """A chunk's rows, sealed; of a corrected file `origins`, which record of its parent each record was.
 
     `text` gives the good rows, less those at these indexes, in COPY's text format and in pieces: a line each, fields
     in schema order and `_row` last, sorted by the table's first key. `written` is the quicker way to them, if there is

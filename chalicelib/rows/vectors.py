@@ -30,8 +30,8 @@ from chalicelib.formats.delimited import BOM
 from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
 from chalicelib.rows import copytext, lines
-from chalicelib.rows.exact import rows_a_piece
-from chalicelib.rows.shape import Rows, Shape, Written
+from chalicelib.rows.exact import PIECE_ROWS, rows_a_piece
+from chalicelib.rows.shape import Rows, Seal, Shape, Written
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
@@ -65,7 +65,7 @@ class _Chunk:
 
     def by_lines(self) -> Rows | None:
         """The rows, if most lines are known to be right: only the others are taken apart."""
-        found = lines.matched(self.data, self.shape, self.records)
+        found = None if self.shape.seal else lines.matched(self.data, self.shape, self.records)
         if found is None:
             return None
         unsure: dict[int, Sequence[CellError]] = {}
@@ -81,7 +81,7 @@ class _Chunk:
         bad = {found.unsure[place]: errors for place, errors in unsure.items()}
         places = _others(bad, self.records)
         columns = _Later(partial(self._read, places), self.shape.schema)
-        return self._rows(columns, places, bad, found.null, found.lines)
+        return self._rows(columns, self.shape.schema, places, bad, found.null, found.lines)
 
     def by_cells(self) -> Rows | None:
         """The rows, if all cells can be read."""
@@ -94,8 +94,14 @@ class _Chunk:
         if bad:
             for place, column in enumerate(columns):
                 columns[place] = column.gather(places)  # one after another, so that never two of all are held
+        schema = self.shape.schema
+        if self.shape.seal:
+            lineage = pl.Series(places, dtype=pl.Int64) + self.first
+            return self._rows(
+                _stored(self.shape.seal, columns, lineage, schema), schema.stored, places, bad, None, None
+            )
         null = lines.only_null(self.shape, rewritten) if lines.are_copied(self.data, self.shape) else None
-        return self._rows(columns, places, bad, null, None)
+        return self._rows(columns, schema, places, bad, null, None)
 
     def _read(self, places: Sequence[int], positions: Sequence[int]) -> list[pl.Series]:
         """These columns of the rows at these places."""
@@ -106,20 +112,21 @@ class _Chunk:
     def _rows(
         self,
         columns: Sequence[pl.Series],
+        schema: Schema,
         places: Sequence[int],
         bad: dict[int, Sequence[CellError]],
         null: str | None,
         whole: pl.Series | None,
     ) -> Rows:
         """The rows, and how they are told to Postgres: by their lines, if there is a null for them."""
-        schema, kept = self.shape.schema, pl.Series(places, dtype=pl.Int64)
+        kept = pl.Series(places, dtype=pl.Int64)
         text = partial(copytext.pieces, columns, schema, kept + self.first, rows_a_piece(self.records, len(self.data)))
         written = None
         if null is not None:
             mark = self.shape.dialect.delimiter
             written = Written(partial(text, partial(self._lines, kept, whole), mark), (mark, null))
         # A Series is read as a sequence is, by place and in turn.
-        checked = Checked(cast(Sequence[Sequence[Value]], columns), places, bad)
+        checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
         return Rows(checked, partial(text, partial(copytext.escaped, columns, schema), copytext.TAB), written=written)
 
     def _lines(self, kept: pl.Series, whole: pl.Series | None) -> pl.DataFrame:
@@ -156,6 +163,23 @@ class _Later(Sequence[pl.Series]):
 def _others(bad: dict[int, Sequence[CellError]], records: int) -> Sequence[int]:
     """The places of the good rows."""
     return [place for place in range(records) if place not in bad] if bad else range(records)
+
+
+def _stored(seal: Seal, columns: list[pl.Series], lineage: pl.Series, schema: Schema) -> list[pl.Series]:
+    """The columns as the table has them: those that are sealed change, some thousand cells at a time, in Python."""
+    places = [place for place, spec in enumerate(schema.fields) if spec.encrypted]
+    pieces = []
+    for start in range(0, max(1, len(lineage)), PIECE_ROWS):
+        cells: list[Sequence[Value]] = [()] * len(columns)
+        for place in places:
+            cells[place] = columns[place].slice(start, PIECE_ROWS).to_list()
+        sealed = seal(cells, lineage.slice(start, PIECE_ROWS).to_list())
+        pieces.append([*(sealed[place] for place in places), *sealed[len(columns) :]])
+    made = [pl.concat([pl.Series(piece, dtype=pl.String) for piece in column]) for column in zip(*pieces, strict=True)]
+    stored = columns + made[len(places) :]
+    for place, column in zip(places, made, strict=False):
+        stored[place] = column
+    return stored
 
 
 def _proved(data: bytes, shape: Shape, records: int) -> Marks | None:

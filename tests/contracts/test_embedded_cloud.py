@@ -80,6 +80,23 @@ def test_each_server_listens_on_one_port(shared: Instance) -> None:
     assert ports == {f"{_port(shared.endpoint):04X}", f"{_port(shared.database_url):04X}"}
 
 
+def test_a_data_key_opens_in_its_own_context_and_by_a_key_that_is_on(shared: Instance) -> None:
+    kms = _client(shared, "kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    made = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext={"tenant": "a"})
+    wrapped = {"KeyId": key, "CiphertextBlob": made["CiphertextBlob"]}
+    assert made["Plaintext"] not in made["CiphertextBlob"]
+    assert kms.decrypt(**wrapped, EncryptionContext={"tenant": "a"})["Plaintext"] == made["Plaintext"]
+    with pytest.raises(kms.exceptions.InvalidCiphertextException):
+        kms.decrypt(**wrapped, EncryptionContext={"tenant": "b"})
+    again = kms.encrypt(KeyId=key, Plaintext=made["Plaintext"], EncryptionContext={"tenant": "a"})
+    wrapped["CiphertextBlob"] = again["CiphertextBlob"]
+    assert kms.decrypt(**wrapped, EncryptionContext={"tenant": "a"})["Plaintext"] == made["Plaintext"]
+    kms.disable_key(KeyId=key)
+    with pytest.raises(kms.exceptions.DisabledException):
+        kms.decrypt(**wrapped, EncryptionContext={"tenant": "a"})
+
+
 def test_two_instances_share_nothing(shared: Instance, folder: Path) -> None:
     with instance.running(folder, deployed=False) as other:
         _client(shared, "s3").create_bucket(Bucket="only-in-the-first")

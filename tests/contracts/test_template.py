@@ -49,16 +49,18 @@ READ_FILE = {"s3:GetObject", "s3:GetObjectVersion"}
 # name of its own.
 SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
 LOAD = RECEIVE | READ_FILE | SEND | {"dynamodb:UpdateItem"}
+SEAL = {"kms:GenerateDataKey", "kms:Decrypt"}
 MAY = {
     "api": {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:GetObject"}
     | {"s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "lambda:InvokeFunction"}
     | SEND
-    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")},
+    | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")}
+    | SEAL,
     "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
-    "load_high": LOAD,
-    "load_medium": LOAD,
-    "load_low": LOAD,
-    "settle": LOAD,
+    "load_high": LOAD | SEAL,
+    "load_medium": LOAD | SEAL,
+    "load_low": LOAD | SEAL,
+    "settle": LOAD | {"kms:Decrypt"},
     "bury": RECEIVE | SEND | {"dynamodb:GetItem", "dynamodb:UpdateItem"},
     "sweep": READ_FILE
     | SEND
@@ -66,11 +68,14 @@ MAY = {
     # Versions are deleted; ministack 1.5.33 asks for s3:DeleteObject even so.
     | {"s3:ListBucketVersions", "s3:DeleteObjectVersion", "s3:DeleteObject"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
-    "doctor": READ_FILE | SEND | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"},
+    "doctor": READ_FILE
+    | SEND
+    | {"s3:ListBucket", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"}
+    | {"kms:Decrypt", "kms:Encrypt"},
     "render": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "define": set(),
     "notify": RECEIVE | SEND | {"sns:Publish", "ses:SendEmail"},
-    "receipt": RECEIVE | READ_FILE | SEND | {"s3:ListBucket"},
+    "receipt": RECEIVE | READ_FILE | SEND | {"s3:ListBucket", "kms:Decrypt"},
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
@@ -413,6 +418,15 @@ def _object_rights(statements: list[dict[str, Any]]) -> Iterator[tuple[str, str]
         for resource in _listed(statement["Resource"]):
             if resource.endswith("/*"):
                 yield from ((action, resource.split("/")[1]) for action in _listed(statement["Action"]))
+
+
+def test_the_key_of_encrypted_fields_is_renewed_and_outlives_the_stack(stack: Stack) -> None:
+    assert stack.properties("FieldKey")["EnableKeyRotation"] is True
+    assert stack.resources["FieldKey"]["DeletionPolicy"] == "Retain"
+    for name, function in stack.functions.items():
+        for statement in stack.statements(function):
+            if any(action.startswith("kms:") for action in _listed(statement["Action"])):
+                assert statement["Resource"] == "FieldKey.Arn", name
 
 
 def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import httpx
@@ -38,6 +39,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _in_segments(account)
         _by_hand(account)
         _told(account)
+        _encrypted(account)
         _undone(account)
         _deleted(account, upload["id"])
         _books(account)
@@ -65,6 +67,31 @@ def _sealed(account: Account, upload_id: str) -> None:
     account.rowmill.get_receipt(lost)
     s3.delete_object(Bucket=bucket, Key=f"uploads/{account.tenant}/{lost}/source")
     assert account.rowmill.verify(lost)["source"] == "gone"
+
+
+def _encrypted(account: Account) -> None:
+    """Sealed by loaders and by hand, opened for rows, rejects and a comparison; data keys that are wrapped anew."""
+    key = {"required": True, "unique": True}
+    fields = [{"name": "id", "type": "integer", "constraints": key}]
+    fields += [{"name": "email", "format": "email", "encrypted": True, "constraints": key}]
+    account.dataset({"fields": fields}, "patients")
+    upload = account.ended(account.start(b"id,email\n1,a@x.org\n2,A@x.org\n3,none\n4,d@x.org\n", "patients"))
+    assert (upload["loaded"], upload["rejected"]) == (2, 2)
+    assert [one["raw"] for one in account.rowmill.iterate_rejects(upload["id"])] == ["2,A@x.org", "3,none"]
+    whole = account.ended(account.start(b"id,email\n6,f@x.org\n7,F@x.org\n", "patients", on_error="abort"))
+    assert [one["raw"] for one in account.rowmill.iterate_rejects(whole["id"])] == ["7,F@x.org"]
+    account.rowmill.get_receipt(upload["id"])
+    (dataset,) = account.cloud.sql("SELECT dataset FROM rowmill.upload WHERE upload_id = %s", upload["id"])[0]
+    account.cloud.sql(f"UPDATE data.d_{dataset} SET email = 'edited' WHERE id = 4")
+    found = account.rowmill.verify(upload["id"])
+    assert (found["result"], found["rows"] and found["rows"]["edited"]) == ("differs", 1)
+    account.rowmill.change_row("patients", "1", values={"email": "b@x.org"})
+    account.rowmill.create_row("patients", {"id": 5, "email": "e@x.org"})
+    account.cloud.sql(f"DELETE FROM data.d_{dataset} WHERE id = 4")
+    wrapped = json.dumps({"side": "keys"})
+    answer = account.cloud.client("lambda").invoke(FunctionName="rowmill-local-doctor", Payload=wrapped)
+    assert json.load(answer["Payload"])["checked"] == 4
+    assert {row["email"] for row in account.rowmill.iterate_rows("patients")} == {"b@x.org", "e@x.org"}
 
 
 def _undone(account: Account) -> None:

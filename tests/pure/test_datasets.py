@@ -276,11 +276,6 @@ def test_a_key_has_no_more_columns_than_an_index() -> None:
     assert problems({"fields": fields, "uniqueKeys": [names]})
 
 
-@pytest.mark.parametrize("name", ["encrypted"])
-def test_what_is_not_built_is_refused_by_name(name: str) -> None:
-    assert problems(with_field() | {name: ["a"]}) == [(None, f"{name} is not supported")]
-
-
 REFERENCE = {"resource": "other", "fields": ["x"]}
 
 

@@ -11,6 +11,7 @@ export interface Field {
   format?: string;
   title?: string;
   description?: string;
+  encrypted?: boolean;
   constraints: { required?: boolean; unique?: boolean; enum?: string[]; minLength?: number; maxLength?: number };
 }
 
@@ -44,7 +45,13 @@ function keysOf(dataset: Dataset): string[][] {
 
 /** The fields that rows can be sorted and filtered by without reading all of them. */
 export function indexed(dataset: Dataset): Set<string> {
-  return new Set([...keysOf(dataset), ...dataset.indexes].flatMap((one) => one.slice(0, 1)));
+  const first = [...keysOf(dataset), ...dataset.indexes].flatMap((one) => one.slice(0, 1));
+  return new Set(first.filter((name) => !isEncrypted(dataset, name)));
+}
+
+/** Whether nobody finds rows by this field, nor has it in an address. */
+function isEncrypted(dataset: Dataset, name: string): boolean {
+  return fieldsOf(dataset).some((one) => one.name === name && one.encrypted);
 }
 
 /** What stands in the address of a row, or null: it has none. */
@@ -52,6 +59,7 @@ export function keyOf(dataset: Dataset, row: Row): string | null {
   const identity = identityOf(dataset);
   const key = identity ? [identity] : keysOf(dataset)[0];
   if (!key?.every((name) => row[name] != null && typeof row[name] !== "object")) return null;
+  if (key.some((name) => isEncrypted(dataset, name))) return null;
   return key.map((name) => escaped(String(row[name]))).join(",");
 }
 

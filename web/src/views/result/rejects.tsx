@@ -154,6 +154,14 @@ function Raw({
   );
 }
 
+/** Of encrypted fields the file is the answer; a browser goes to no such address, but saves what a link holds. */
+function save(url: string, name: string) {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+}
+
 function Downloads({ upload }: { upload: Upload }) {
   const { busy, error, act } = useDoing();
   const fetchAs = (format: "csv" | "xlsx") =>
@@ -162,7 +170,8 @@ function Downloads({ upload }: { upload: Upload }) {
         const path = { upload_id: upload.id };
         const answer = await api.get("/v1/uploads/{upload_id}/rejects", { path, query: { format } });
         if ("url" in answer) {
-          location.assign(answer.url); // it says itself that it is to be saved
+          if (answer.url.startsWith("data:")) save(answer.url, `${upload.id}-rejects.${format}`);
+          else location.assign(answer.url); // it says itself that it is to be saved
           return;
         }
         await new Promise((done) => setTimeout(done, 1000));
