@@ -90,7 +90,7 @@ def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """
     number = _turn("resume", pauses.resume, tenant, upload_id, by)
     upload = ledger.find(connection(), number) if number else None
-    if number and upload and upload.plan:
+    if number and upload and upload.plan and upload.is_cleared:
         # Whatever of this is lost now, the sweep finds unsent.
         _send(upload, manifest.list_unsent(connection(), number, upload.reading))
     return number

@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from chalicelib import aws, publishing, rows
+from chalicelib import aws, gate, publishing, rows
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
@@ -119,6 +119,8 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     _trim()
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
+    if not upload.is_cleared:
+        gate.wait(upload.number)
     if "fix" in upload.options:
         prepared = prepared.placed(*taken.places(connection(), upload.number, work.first_record, work.records))
     is_whole = work.n == 1 and work.byte_end == upload.text.size

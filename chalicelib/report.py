@@ -93,6 +93,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "mode": seen["mode"],
         "review": seen["review"] if seen["state"] == "needs_review" else None,
         "drift": seen["drift"],
+        "malware": {"scanner": seen["scanner"], "verdict": seen["verdict"] or "awaited", "threat": seen["threat"]},
         "expires_at": _after(seen["finished_at"], _retention(seen["options"]).files_days),
         "forgotten_at": _after(seen["finished_at"], _retention(seen["options"]).status_days),
     }
@@ -137,6 +138,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "error": None,
     "review": None,
     "drift": None,
+    "malware": None,
     "expires_at": None,
     "forgotten_at": None,
 }

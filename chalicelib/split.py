@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, normalise, planning, publishing, rerun
+from chalicelib import ahead, aws, chunking, gate, normalise, planning, publishing, rerun
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
-from chalicelib.errors import Refused
-from chalicelib.formats import Dialect
+from chalicelib.errors import Infected, Refused
+from chalicelib.formats import Dialect, threats
 from chalicelib.journey import Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
@@ -24,6 +24,7 @@ from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.1
 AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
+EARLY: Final = 4  # chunks that loaders may read and check while the scan goes on: all of a file of 32 MB
 
 
 def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
@@ -54,6 +55,8 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
             return None
         try:
             _scan(upload, sample, deadline)
+        except Infected as found:
+            gate.quarantine(upload, found)
         except Refused as refused:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
             segments.forget(db, upload.number)
@@ -102,6 +105,7 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
             "etag": item["etag"],
             "bytes_total": stored.size,
             "stored_at": arrival.refine(stored.stored_at),
+            **gate.asked(),
         },
     )
     return upload, sample if upload.etag == stored.etag else None
@@ -123,12 +127,13 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         stages.make(db, publishing.stage_of(upload))
     if upload.plan:  # else it has no chunks yet
         ledger.begin_splitting(db, upload.number)
-        send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
+        _send_early(upload, plan, manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, begin, deadline):
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
+            if ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total) and chunks_total > EARLY:
+                send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
             if plan.get("segment_bytes"):
                 segments.forget(db, upload.number)
         case "out of time":
@@ -156,6 +161,7 @@ def _planned(
         return None if again is None else (again[0], ledger.keep_plan(connection(), upload.number, again[1]), b"")
     if sample is None or upload.piece:
         sample = planning.sample(upload.text)
+    threats.refuse(sample)  # before the file can be refused for anything else
     ready = normalise.ready(upload, sample, deadline)
     if ready is None:
         return None
@@ -168,12 +174,13 @@ def _fan_out(
     upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes, deadline: float
 ) -> Literal["over", "out of time", "ended"]:
     """Send chunks out while the scan runs, from where an interrupted scan left off."""
-    for batch in _batches(_cut(upload, plan, sample)):
+    again = 1 if upload.plan else 0  # its first batch is the last chunk on record
+    for turn, batch in enumerate(_batches(_cut(upload, plan, sample))):
         places = _record(upload, batch)
         if places is None:
             return "ended"
-        send(upload, plan["tier"], places)
-        if places and time.monotonic() >= deadline:
+        _send_early(upload, plan, places)
+        if turn >= again and time.monotonic() >= deadline:
             return "out of time"
     return "over"
 
@@ -198,7 +205,7 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Itera
         return ahead.chunks(upload, plan, start)
     rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
     return chunking.cut(
-        rest,
+        threats.watched(rest),
         Dialect.from_options(plan["dialect"]),
         start=start,
         chunk_bytes=plan["chunk_bytes"],
@@ -222,6 +229,12 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
             batch, due = [], time.monotonic() + FLUSH_SECONDS
     if batch:
         yield batch
+
+
+def _send_early(upload: ledger.Upload, plan: Mapping[str, Any], places: Sequence[int]) -> None:
+    """Send what may be loaded by now, and of the rest as much as is worth reading before it may."""
+    early = [n for n in places if upload.is_cleared or n <= EARLY] if upload.verdict else []
+    send(upload, plan["tier"], early)
 
 
 def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:

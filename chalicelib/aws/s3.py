@@ -33,6 +33,7 @@ from chalicelib.settings import settings
 BLOCK_BYTES: Final = 1 << 20
 STREAM_BYTES: Final = 16 << 20
 WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory, 84 GB in all; S3 takes no part under 5 MiB
+QUARANTINED: Final = "rowmill-quarantined"  # a tag
 MAX_PARTS: Final = 10_000  # S3's limit
 
 
@@ -161,6 +162,16 @@ def delete_all(prefix: str) -> None:
             answer = client("s3").delete_objects(**place, Delete={"Objects": gone, "Quiet": True})
             if answer.get("Errors"):
                 raise Unavailable("objects_kept", "The storage did not delete what it was asked to.")
+
+
+def mark_quarantined(key: str, version_id: str | None = None) -> None:
+    """Tag an object, beside what it is tagged with: the bucket's policy lets nobody read it from then on."""
+    named = {"Bucket": settings().bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
+    tags = {tag["Key"]: tag["Value"] for tag in client("s3").get_object_tagging(**named)["TagSet"]}
+    if tags.get(QUARANTINED) != "true":
+        tags[QUARANTINED] = "true"
+        whole = [{"Key": name, "Value": value} for name, value in tags.items()]
+        client("s3").put_object_tagging(**named, Tagging={"TagSet": whole})
 
 
 def abort(key: str, multipart_id: str) -> None:

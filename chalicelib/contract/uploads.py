@@ -273,6 +273,10 @@ _UPLOAD: Final[dict[str, Schema]] = {
         **nullable(shown({"compared_with": COUNT, "differences": listed(ref("Difference"))})),
         "description": "Where columns are unlike those of so many uploads before; null unless `on_drift` asks for it.",
     },
+    "malware": {
+        **nullable(ref("Malware")),
+        "description": "What is known of malware in its file; null until that has come.",
+    },
     "expires_at": {**nullable(MOMENT), "description": "When its file and rejects go; null before its end."},
     "forgotten_at": {**nullable(MOMENT), "description": "When all else of it goes, but the loaded rows."},
     "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
@@ -286,6 +290,13 @@ _UPLOAD: Final[dict[str, Schema]] = {
 }
 
 _ANSWERED: Final[dict[str, Schema]] = {
+    "Malware": shown(
+        {
+            "scanner": {"type": "string", "enum": ["off", "clamd", "guardduty"]},
+            "verdict": {"type": "string", "enum": ["awaited", "unscanned", "clean", "infected"]},
+            "threat": {"type": ["string", "null"], "description": "The name of what was found."},
+        }
+    ),
     "Cost": shown(
         {
             "usd": NUMBER,

@@ -25,7 +25,10 @@ const LEGAL: Record<Verb, UploadState[]> = {
   confirm: ["needs_review"],
   redrive: ["completed_with_errors", "failed"],
   revert: ["completed", "completed_with_errors", "failed", "canceled"],
-  delete: ["awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"],
+  delete: [
+    ...(["awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"] as const),
+    "quarantined",
+  ],
 };
 
 export function may(verb: Verb, upload: Upload): boolean {

@@ -17,7 +17,7 @@ import { Review } from "./review";
 import { type Upload, Verbs } from "./verbs";
 import "./watch.css";
 
-const ENDS = ["completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"];
+const ENDS = ["completed", "completed_with_errors", "failed", "canceled", "expired", "reverted", "quarantined"];
 
 export default function Watch({ params }: Params) {
   const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}", { path: { upload_id: params.id! } });
