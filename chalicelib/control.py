@@ -202,8 +202,10 @@ def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     # Whatever of this is lost now, the sweep finds unsent.
     if upload.chunks_total is None:
         sqs.send_for_split(tenant, upload_id)
-    elif upload.plan is not None:
+    elif upload.plan is not None and upload.is_cleared:
         _send(upload, places)
+    if upload.verdict is None:
+        sqs.send_for_gate(tenant, upload_id)
     return number
 
 

@@ -62,6 +62,8 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     with locks.alone(db, locks.chunk(key.upload, key.n)) as ours:
         if not ours:
             raise Unavailable("chunk_busy", "Another worker is at this chunk.")
+        if upload.verdict is None:
+            raise NotYet("scan_awaited", "The scanner has not answered yet.", retry_after=gate.ASK_AGAIN_SECONDS)
         _keep_pace(db, upload, key)
         work = manifest.take(db, key)
         if work is None:

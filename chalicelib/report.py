@@ -93,7 +93,11 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "mode": seen["mode"],
         "review": seen["review"] if seen["state"] == "needs_review" else None,
         "drift": seen["drift"],
-        "malware": {"scanner": seen["scanner"], "verdict": seen["verdict"] or "awaited", "threat": seen["threat"]},
+        "malware": {
+            "scanner": seen["scanner"],
+            "verdict": seen["verdict"] or ("unscanned" if seen["finished_at"] else "awaited"),
+            "threat": seen["threat"],
+        },
         "expires_at": _after(seen["finished_at"], _retention(seen["options"]).files_days),
         "forgotten_at": _after(seen["finished_at"], _retention(seen["options"]).status_days),
     }

@@ -17,7 +17,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Infected, Refused
 from chalicelib.formats import Dialect, threats
-from chalicelib.journey import Chunk, Number, object_key
+from chalicelib.journey import LOADING, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
 from chalicelib.postgres.connection import connection
@@ -30,16 +30,28 @@ EARLY: Final = 4  # chunks that loaders may read and check while the scan goes o
 def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
     """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep and from itself.
 
-    One that names a "segment", too, has it scanned ahead for the splitter that is at work.
+    One that names a "segment", too, has it scanned ahead for the splitter that is at work; one that says "gate" has the
+    file looked at for malware.
     A scan that is not over at `deadline` (of time.monotonic) goes on by a message to itself.
     """
     arrivals = s3.arrivals(message)
     if arrivals and arrivals[0].segment is not None:
         ahead.help_out(arrivals[0])
         return None
+    if arrivals and arrivals[0].gate:
+        return _examine(arrivals[0], deadline)
     for arrival in arrivals[1:]:
         sqs.send_for_split(arrival.tenant, arrival.upload_id)
     return _split(arrivals[0], deadline) if arrivals else None
+
+
+def _examine(arrival: s3.Arrival, deadline: float) -> Number | None:
+    """Have a file looked at for malware; if it is found clean, and its borders are known, its chunks may load."""
+    number = gate.examine(arrival, deadline)
+    upload = ledger.find(connection(), number) if number else None
+    if upload is not None and upload.is_cleared and upload.plan and upload.state in LOADING:
+        send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
+    return number
 
 
 def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
@@ -117,6 +129,8 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         raise Refused(
             "dataset_gone", "The dataset was deleted before the file came, or may not be written to any more."
         )
+    if upload.verdict is None and not upload.plan:
+        sqs.send_for_gate(upload.tenant, upload.upload_id)
     if upload.options.get("on_duplicate_file") == "reject" and not upload.plan:
         _refuse_double(upload)
     planned = _planned(upload, sample, deadline)
@@ -132,7 +146,9 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            if ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total) and chunks_total > EARLY:
+            if ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total) and (
+                chunks_total > EARLY or upload.verdict is None
+            ):
                 send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
             if plan.get("segment_bytes"):
                 segments.forget(db, upload.number)

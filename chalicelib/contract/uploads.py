@@ -514,6 +514,7 @@ _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 ADMISSION: Final = (  # of any file
     *REPEATED,
     Error(413, "file_too_large", "The file is larger than this deployment takes."),
+    Error(422, "filename_refused", "The file's name is not of a file that can be loaded."),
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),

@@ -19,7 +19,7 @@ from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest, verdicts
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.verdicts import CLEARED, Verdict
+from chalicelib.postgres.verdicts import CLEARED, Scanner, Verdict
 
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -72,6 +72,7 @@ class Upload:
     has_clashes: bool
     piece: dict[str, Any] | None
     dataset_is_gone: bool  # or this tenant may write to it no more
+    scanner: Scanner  # who was to say whether its file is clean
     verdict: Verdict | None  # None while a scanner is to say
     is_cleared: bool  # all bytes were looked at and nothing was found: chunks may commit
     owner: str  # whose dataset it is: other datasets that it refers to are theirs
@@ -118,7 +119,7 @@ _SELECT_UPLOAD: Final = f"""
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
            coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{{}}') AS descriptor, u.review,
            u.dialect, u.options, u.correlation_id, u.object_key, u.version_id,
-           u.etag, u.verdict, {CLEARED} AS is_cleared,
+           u.etag, u.scanner, u.verdict, {CLEARED} AS is_cleared,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece,
            coalesce(d.deleted_at IS NOT NULL OR d.tenant <> u.tenant AND NOT EXISTS (
                SELECT FROM rowmill.dataset_grant g
@@ -356,6 +357,20 @@ def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total
     return bool(row and row[0])
 
 
+def is_judged(connection: Connection, number: int) -> bool:
+    """Whether it is known of the upload's file whether it is clean, as far as that is ever to be known."""
+    row = connection.execute("SELECT verdict IS NOT NULL FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
+    return bool(row and row[0])
+
+
+def is_over(connection: Connection, number: int) -> bool:
+    """Whether the upload has ended, or is being undone."""
+    row = connection.execute(
+        "SELECT finished_at IS NOT NULL OR state = 'reverting' FROM rowmill.upload WHERE number = %s", (number,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def is_held(connection: Connection, number: int) -> bool:
     """Whether chunks of an upload that is under way may not commit yet."""
     row = connection.execute(
@@ -452,7 +467,7 @@ def reopen(connection: Connection, number: Number) -> bool:
           AND NOT EXISTS (SELECT FROM rowmill.revert r WHERE r.upload = u.number)  -- that is undone in part
           AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
           AND (
-            error ->> 'code' = 'split_failed'
+            error ->> 'code' IN ('split_failed', 'scanner_unavailable')
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))
                 OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)

@@ -131,9 +131,9 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
         ).fetchone()
 
 
-# The upload is one chunk of less than a MiB, and a worker has it or need do nothing before.
+# The upload is one chunk of less than a MiB, and a worker has it or need do nothing before; nor need a scanner.
 _IS_NEXT: Final = """
-    (u.chunks_total = 1 AND u.state <> 'paused' AND EXISTS (
+    (u.chunks_total = 1 AND u.state <> 'paused' AND u.verdict IS NOT NULL AND EXISTS (
         SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = u.pass AND c.state = 'queued'
            AND c.byte_end - c.byte_start < 1 << 20 AND (c.started_at IS NOT NULL OR NOT EXISTS (
                SELECT FROM rowmill.chunk w JOIN rowmill.upload o ON o.number = w.upload

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
+from chalicelib import mend
 from chalicelib.aws import s3
+from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.formats.threats import EICAR
+from chalicelib.scanners import clamd, guardduty
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into
+from tests import clamav
+from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.workbooks import of_rows
 
 HEADER = b"email,name,age\n"
@@ -33,12 +38,14 @@ def tags(pipeline: Pipeline, key: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
 
-def is_quarantined(pipeline: Pipeline, upload: dict[str, Any]) -> None:
+def is_quarantined(
+    pipeline: Pipeline, upload: dict[str, Any], scanner: str = "off", threat: str = "EICAR test file"
+) -> None:
     assert (upload["state"], upload["status"]) == ("quarantined", "failed")
     assert upload["error"]["code"] == "quarantined"
-    assert upload["malware"] == {"scanner": "off", "verdict": "infected", "threat": "EICAR test file"}
+    assert upload["malware"] == {"scanner": scanner, "verdict": "infected", "threat": threat}
     assert (pipeline.rows(), upload["loaded"], upload["rejected"]) == ([], 0, 0)
-    assert tags(pipeline, f"uploads/{pipeline.tenant}/{upload['id']}/source") == {s3.QUARANTINED: "true"}
+    assert tags(pipeline, f"uploads/{pipeline.tenant}/{upload['id']}/source")[s3.QUARANTINED] == "true"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -55,3 +62,224 @@ def test_a_clean_file_says_that_no_scanner_has_seen_it(pipeline: Pipeline) -> No
     upload = pipeline.run(HEADER + GOOD)
     assert upload["state"] == "completed"
     assert upload["malware"] == {"scanner": "off", "verdict": "unscanned", "threat": None}
+
+
+def test_what_is_quarantined_cannot_be_tried_again_and_its_file_is_not_read_for_a_receipt(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(FILES["a cell"])
+    for ask in (pipeline.redrive, pipeline.revert, pipeline.pause):
+        with pytest.raises(Refused) as refused:
+            ask(upload["id"])
+        assert (refused.value.status, "is quarantined" in refused.value.detail) == (409, True)
+    pipeline.attest()
+    receipt = pipeline.sql("SELECT jws FROM rowmill.receipt")
+    assert len(receipt) == 1
+    pipeline.delete(upload["id"])
+    pipeline.sweep()
+    key = f"uploads/{pipeline.tenant}/{upload['id']}/source"
+    assert s3.head(key) is None
+
+
+# With a scanner: nothing moves before it has answered.
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clamav.Daemon]:
+    with clamav.running(tmp_path_factory.mktemp("clamav"), stream_bytes=1 << 20) as one:
+        yield one
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, scanner: str, address: str = "", seconds: int = 3600) -> None:
+    monkeypatch.setenv("ROWMILL_SCANNER", scanner)
+    monkeypatch.setenv("ROWMILL_SCANNER_ADDRESS", address)
+    monkeypatch.setenv("ROWMILL_SCANNER_SECONDS", str(seconds))
+    settings.cache_clear()
+
+
+def asked(pipeline: Pipeline, upload_id: str) -> list[dict[str, Any]]:
+    """The file is split, and what the splitter asked of the scanner."""
+    pipeline.split(upload_id)
+    assert pipeline.messages() == []
+    return [one for one in pipeline.messages("intake") if one.get("gate")]
+
+
+def examined(pipeline: Pipeline, body: bytes, dataset: str = "contacts") -> dict[str, Any]:
+    upload_id = pipeline.create(body, dataset)
+    messages = asked(pipeline, upload_id)
+    while messages:
+        pipeline.go_on(messages[0])
+        messages = pipeline.messages("intake")
+    pipeline.load(pipeline.messages())
+    return pipeline.upload(upload_id)
+
+
+@clamav.needed
+@pytest.mark.parametrize("name", [name for name in FILES if "test file" not in name])  # which no header survives
+def test_clamd_finds_what_no_built_in_check_does(
+    pipeline: Pipeline, daemon: clamav.Daemon, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the built-in check is blind; the transcoded text is looked at as the piece that it becomes."""
+    configured(monkeypatch, "clamd", daemon.address)
+    monkeypatch.setattr("chalicelib.formats.threats._RARE", b"no byte of any file")
+    pipeline.dataset()
+    upload_id = pipeline.create(FILES[name])
+    messages = asked(pipeline, upload_id)
+    while messages:
+        pipeline.go_on(messages[0])
+        messages = pipeline.messages("intake")
+    upload = pipeline.upload(upload_id)
+    is_quarantined(pipeline, upload, "clamd", clamav.NAME)
+
+
+@clamav.needed
+def test_a_file_that_clamd_passes_loads_and_is_said_to_be_clean(
+    pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", daemon.local_address)
+    cut_into(monkeypatch, 3)  # more chunks than are sent early
+    pipeline.dataset()
+    for body in (HEADER + GOOD, gzip.compress(HEADER + GOOD.replace(b"u", b"v"))):
+        upload = examined(pipeline, body)
+        assert (upload["state"], upload["loaded"]) == ("completed", 20)
+        assert upload["malware"] == {"scanner": "clamd", "verdict": "clean", "threat": None}
+
+
+@clamav.needed
+def test_a_long_text_goes_to_clamd_in_slices_none_of_which_hides_what_lies_across_two(
+    pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", daemon.address)
+    monkeypatch.setattr(clamd, "SLICE_BYTES", 600_000)
+    monkeypatch.setattr("chalicelib.formats.threats._RARE", b"no byte of any file")
+    body = HEADER + b"".join(b"u%07d@x.org,somebody,36\n" % n for n in range(80_000))
+    pipeline.dataset()
+    upload = examined(pipeline, body)  # longer than the stream that this daemon takes
+    assert (upload["state"], upload["malware"]["verdict"], upload["loaded"]) == ("completed", "clean", 80_000)
+    bad = body[: 1_200_000 - 30] + EICAR + body[1_200_000 - 30 :]
+    pipeline.dataset(name="other")
+    upload = examined(pipeline, bad, "other")
+    assert (upload["state"], upload["malware"]["threat"], pipeline.rows("other")) == ("quarantined", clamav.NAME, [])
+
+
+@clamav.needed
+def test_a_packed_file_that_clamd_takes_no_stream_of_is_refused_by_name(
+    pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", daemon.address)
+    pipeline.dataset()
+    packed = gzip.compress(HEADER + b"".join(b"u%07d@x.org,somebody,36\n" % n for n in range(60_000)), compresslevel=0)
+    upload = examined(pipeline, packed)
+    assert (upload["state"], upload["error"]["code"], upload["loaded"]) == ("failed", "file_unscannable", 0)
+
+
+@clamav.needed
+def test_nothing_loads_while_clamd_is_down_and_all_does_when_it_is_back(
+    pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", daemon.address)
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD)
+    (message,) = asked(pipeline, upload_id)
+    daemon.stop()
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable) as down:
+                pipeline.go_on(message)
+            assert down.value.code == "scanner_unavailable"
+        chunk = pipeline.sql("SELECT upload, n AS chunk FROM rowmill.chunk")
+        with pytest.raises(NotYet):  # should somebody send it all the same
+            pipeline.load(chunk)
+    finally:
+        daemon.start()
+    assert pipeline.rows() == []
+    assert pipeline.upload(upload_id)["malware"]["verdict"] == "awaited"
+    pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 20)
+
+
+def test_a_scanner_that_stays_away_fails_the_upload_by_name_and_a_redrive_asks_it_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", "127.0.0.1:1", seconds=0)
+    pipeline.dataset()
+    upload = examined(pipeline, HEADER + GOOD)
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "scanner_unavailable")
+    assert (upload["loaded"], upload["unprocessed"], pipeline.rows()) == (0, 20, [])
+    assert pipeline.redrive(upload["id"])["state"] == "processing"
+    assert pipeline.messages() == []
+    (message,) = pipeline.messages("intake")
+    monkeypatch.setattr(clamd.Clamd, "scan", lambda *_: None)
+    pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    assert (pipeline.upload(upload["id"])["state"], len(pipeline.rows())) == ("completed", 20)
+
+
+def test_what_was_asked_of_the_scanner_in_vain_is_buried_by_name(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", "127.0.0.1:1")
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD)
+    (message,) = asked(pipeline, upload_id)
+    onward(mend.bury(message))
+    assert pipeline.upload(upload_id)["error"]["code"] == "scanner_unavailable"
+
+
+def test_the_sweep_asks_the_scanner_again_if_the_message_was_lost(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "guardduty")
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD)
+    assert len(asked(pipeline, upload_id)) == 1
+    assert pipeline.sweep()["scanners_asked"] == 0
+    pipeline.sql("UPDATE rowmill.upload SET created_at = created_at - interval '1 minute'")
+    assert (pipeline.sweep()["scanners_asked"], pipeline.sweep()["scanners_asked"]) == (1, 0)
+    (message,) = pipeline.messages("intake")
+    assert message == {"tenant": pipeline.tenant, "upload_id": upload_id, "gate": True}
+    assert pipeline.messages() == []  # nor has it sent chunks that may not load
+
+
+TOLD = {
+    "NO_THREATS_FOUND": ("completed", None),
+    "THREATS_FOUND": ("quarantined", "quarantined"),
+    "UNSUPPORTED": ("failed", "file_unscannable"),
+}
+
+
+def tag(pipeline: Pipeline, upload_id: str, value: str) -> None:
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    tags = {"TagSet": [{"Key": guardduty.TAG, "Value": value}]}
+    boto3.client("s3").put_object_tagging(Bucket=settings().bucket, Key=key, Tagging=tags)
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_guardduty_is_waited_for_and_believed(pipeline: Pipeline, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured(monkeypatch, "guardduty")
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD)
+    (message,) = asked(pipeline, upload_id)
+    with pytest.raises(NotYet):  # a tag that is missing says nothing
+        pipeline.go_on(message)
+    tag(pipeline, upload_id, "FAILED")
+    with pytest.raises(Unavailable):
+        pipeline.go_on(message)
+    assert pipeline.upload(upload_id)["state"] == "queued"
+    tag(pipeline, upload_id, told)
+    pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    state, code = TOLD[told]
+    assert (upload["state"], (upload["error"] or {}).get("code")) == (state, code)
+    assert len(pipeline.rows()) == (20 if state == "completed" else 0)
+    if state == "quarantined":
+        kept = tags(pipeline, f"uploads/{pipeline.tenant}/{upload_id}/source")
+        assert kept == {guardduty.TAG: told, s3.QUARANTINED: "true"}
+
+
+def test_no_file_goes_unscanned_by_a_slip_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="no such scanner"):
+        configured(monkeypatch, "clamav")
+        settings()
+    settings.cache_clear()

@@ -155,7 +155,7 @@ class Stories:
         return self.stopped(upload_id)
 
     def quarantined(self) -> str:
-        return self.queued(BAD.replace(b"\n", b"\n" + EICAR, 1))
+        return self.queued(BAD[: -len(EICAR) - 1] + EICAR + b"\n")
 
     def stopped(self, upload_id: str) -> str:
         number = self.number(upload_id)
