@@ -26,7 +26,15 @@ const LEGAL: Record<Verb, UploadState[]> = {
   redrive: ["completed_with_errors", "failed"],
   revert: ["completed", "completed_with_errors", "failed", "canceled"],
   delete: [
-    ...(["awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"] as const),
+    ...([
+      "awaiting_upload",
+      "completed",
+      "completed_with_errors",
+      "failed",
+      "canceled",
+      "expired",
+      "reverted",
+    ] as const),
     "quarantined",
   ],
 };
