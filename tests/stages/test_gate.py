@@ -9,16 +9,19 @@ from typing import Any
 import boto3
 import pytest
 
+from bench import clamav
+from bench.embedded import CONTACTS
+from bench.gauntlet.cases import every
 from chalicelib import mend
 from chalicelib.aws import s3
 from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.formats.threats import EICAR
 from chalicelib.scanners import clamd, guardduty
 from chalicelib.settings import settings
-from tests import clamav
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.workbooks import of_rows
 
+with_clamd = pytest.mark.skipif(clamav.CLAMD is None, reason=clamav.ABSENT)
 HEADER = b"email,name,age\n"
 GOOD = b"".join(b"u%d@x.org,Ada,36\n" % n for n in range(20))
 FILES = {
@@ -62,6 +65,17 @@ def test_a_clean_file_says_that_no_scanner_has_seen_it(pipeline: Pipeline) -> No
     upload = pipeline.run(HEADER + GOOD)
     assert upload["state"] == "completed"
     assert upload["malware"] == {"scanner": "off", "verdict": "unscanned", "threat": None}
+
+
+def test_each_small_file_of_the_gauntlet_ends_as_it_must(pipeline: Pipeline) -> None:
+    found, wanted = {}, {}
+    for case in every():
+        if case.state != "refused" and not case.is_large:
+            pipeline.dataset(CONTACTS, case.name)
+            upload = pipeline.run(b"".join(case.blocks()), case.name)
+            found[case.name] = upload["state"], (upload["error"] or {}).get("code"), len(pipeline.rows(case.name))
+            wanted[case.name] = case.state, case.code, upload["loaded"] if case.code is None else 0
+    assert found == wanted
 
 
 def test_what_is_quarantined_cannot_be_tried_again_and_its_file_is_not_read_for_a_receipt(pipeline: Pipeline) -> None:
@@ -113,7 +127,7 @@ def examined(pipeline: Pipeline, body: bytes, dataset: str = "contacts") -> dict
     return pipeline.upload(upload_id)
 
 
-@clamav.needed
+@with_clamd
 @pytest.mark.parametrize("name", [name for name in FILES if "test file" not in name])  # which no header survives
 def test_clamd_finds_what_no_built_in_check_does(
     pipeline: Pipeline, daemon: clamav.Daemon, name: str, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +145,7 @@ def test_clamd_finds_what_no_built_in_check_does(
     is_quarantined(pipeline, upload, "clamd", clamav.NAME)
 
 
-@clamav.needed
+@with_clamd
 def test_a_file_that_clamd_passes_loads_and_is_said_to_be_clean(
     pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +158,7 @@ def test_a_file_that_clamd_passes_loads_and_is_said_to_be_clean(
         assert upload["malware"] == {"scanner": "clamd", "verdict": "clean", "threat": None}
 
 
-@clamav.needed
+@with_clamd
 def test_a_long_text_goes_to_clamd_in_slices_none_of_which_hides_what_lies_across_two(
     pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +175,7 @@ def test_a_long_text_goes_to_clamd_in_slices_none_of_which_hides_what_lies_acros
     assert (upload["state"], upload["malware"]["threat"], pipeline.rows("other")) == ("quarantined", clamav.NAME, [])
 
 
-@clamav.needed
+@with_clamd
 def test_a_packed_file_that_clamd_takes_no_stream_of_is_refused_by_name(
     pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +186,7 @@ def test_a_packed_file_that_clamd_takes_no_stream_of_is_refused_by_name(
     assert (upload["state"], upload["error"]["code"], upload["loaded"]) == ("failed", "file_unscannable", 0)
 
 
-@clamav.needed
+@with_clamd
 def test_nothing_loads_while_clamd_is_down_and_all_does_when_it_is_back(
     pipeline: Pipeline, daemon: clamav.Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:

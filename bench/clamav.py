@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from typing import Final
 
 from chalicelib.formats.threats import EICAR
 
-CLAMD = shutil.which("clamd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-needed = pytest.mark.skipif(CLAMD is None, reason="clamd is not installed (Debian: apt-get install clamav-daemon)")
-NAME = "Rowmill.Eicar.UNOFFICIAL"
+CLAMD: Final = shutil.which("clamd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+ABSENT: Final = "clamd is not installed (Debian: apt-get install clamav-daemon)"
+NAME: Final = "Rowmill.Eicar.UNOFFICIAL"
 
 
 @dataclass
