@@ -57,9 +57,7 @@ class Clamd:
 
     def _connected(self) -> socket.socket:
         if self._address.startswith("unix:"):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(CONNECT_SECONDS)
-            connection.connect(self._address.removeprefix("unix:"))
+            connection = _local(self._address.removeprefix("unix:"))
         else:
             host, _, port = self._address.rpartition(":")
             if not port.isdecimal():
@@ -67,6 +65,17 @@ class Clamd:
             connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS)
         connection.settimeout(ANSWER_SECONDS)
         return connection
+
+
+def _local(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(CONNECT_SECONDS)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _send(connection: socket.socket, blocks: Iterator[bytes]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bench import clamav
 from bench.embedded import CONTACTS
 from bench.gauntlet.cases import every
-from chalicelib import mend
+from chalicelib import ahead, chunking, mend, planning, split
 from chalicelib.aws import s3
 from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.formats.threats import EICAR
@@ -58,6 +58,27 @@ def test_a_file_that_holds_eicar_ends_quarantined_without_a_row(
     cut_into(monkeypatch, 5)
     pipeline.dataset()
     is_quarantined(pipeline, pipeline.run(FILES[name]))
+
+
+@pytest.mark.parametrize("segment", [1 << 20, 150])
+def test_it_is_found_behind_the_first_bytes_whoever_scans_them(
+    pipeline: Pipeline, segment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a segment is scanned ahead, too: what was found there of its chunks ends before it."""
+    monkeypatch.setenv("ROWMILL_SEGMENT_BYTES", str(segment))
+    cut_into(monkeypatch, 5)
+    monkeypatch.setattr(planning, "SAMPLE_BYTES", 64)
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD * 5 + b"e@x.org," + EICAR + b",1\n" + GOOD)
+    monkeypatch.setattr(ahead, "_BEHIND_BYTES", 10)
+    monkeypatch.setattr(chunking, "PROVABLE", 128)
+    onward(split.file(pipeline.event(upload_id), 0.0))  # out of time after its first chunk, if it comes to that
+    early = pipeline.messages()
+    assert bool(early) == (segment < len(GOOD))
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(early)
+    is_quarantined(pipeline, pipeline.upload(upload_id))
 
 
 def test_a_clean_file_says_that_no_scanner_has_seen_it(pipeline: Pipeline) -> None:
@@ -156,6 +177,26 @@ def test_a_file_that_clamd_passes_loads_and_is_said_to_be_clean(
         upload = examined(pipeline, body)
         assert (upload["state"], upload["loaded"]) == ("completed", 20)
         assert upload["malware"] == {"scanner": "clamd", "verdict": "clean", "threat": None}
+
+
+def test_nothing_is_clean_before_it_is_known_what_is_to_be_loaded(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packed file may have passed, and what is made of it not: while that is still being made nothing is said."""
+    configured(monkeypatch, "clamd", "nowhere")
+    monkeypatch.setattr(clamd.Clamd, "scan", lambda *_: None)
+    pipeline.dataset()
+    upload_id = pipeline.create(gzip.compress(HEADER + GOOD))
+    split._open(s3.arrivals(pipeline.event(upload_id))[0])
+    message = {"tenant": pipeline.tenant, "upload_id": upload_id, "gate": True}
+    pipeline.go_on(message)
+    with pytest.raises(NotYet):
+        pipeline.go_on(message)
+    (again,) = asked(pipeline, upload_id)[:1]
+    for _ in range(2):
+        pipeline.go_on(again)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
 
 
 @with_clamd
