@@ -1,8 +1,9 @@
 """`python -m bench.gauntlet`: files that mean harm, while somebody else goes on loading small files.
 
-First that user alone, then the same beside all of the files, a few at a time. Each file must end, in a state and with a
-code that are known beforehand; no process of a function may have more than 1 GiB of memory (RLIMIT_DATA, so that one
-that asks for more fails), and the user's files must take less than twice as long (p95).
+First that user alone, then the same beside the files, a few at a time, again and again. Each file must end, in a state
+and with a code that are known beforehand; no process of a function may have more than 1 GiB of memory (RLIMIT_DATA, so that
+one that asks for more fails), and the user's files must take less than twice as long (p95). Last comes the line of a
+gigabyte, whose sending and reading keep the embedded cloud busy, which is one process: told, and held to nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ ROWS: Final = 500  # of a file of the user's
 PAUSE_SECONDS: Final = 0.2  # between them
 WAIT_SECONDS: Final = 180.0
 MOST_SLOWED: Final = 2.0
+MOST_USUAL: Final = 100_000_000  # bytes
 PAGE: Final = CHECKOUT / "docs" / "gate.md"
 
 
@@ -67,27 +69,45 @@ def main() -> int:
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with embedded.running() as here, tempfile.TemporaryDirectory() as kept, _limited(here):
-        here.wait([here.send(embedded.contacts(ROWS, -1))])
+        for seed in range(3):  # functions start, several of each
+            here.wait(here.send_all([embedded.contacts(ROWS, -1 - 8 * seed - n) for n in range(8)]))
         alone = _worked(here, asked.seconds, 1)
-        files = [(case, case.write(_folder(kept, n))) for n, case in enumerate(every(asked.line_megabytes * 10**6))]
-        with watch.peaks(here.here) as peaks, ThreadPoolExecutor(asked.at_once + 1) as pool:
-            over = threading.Event()
-            beside = pool.submit(_worked, here, asked.seconds, 2, over)
-            ended = list(pool.map(lambda one: _send(here, *one), files))
-            over.set()
-            times = beside.result()
-        peaks_mb = {role: round(peak / 1e6) for role, peak in peaks.items()}
-    told = {"date": today(), "alone_s": _p95(alone), "beside_s": _p95(times), "files": len(times), "peaks_mb": peaks_mb}
+        cases = every(asked.line_megabytes * 10**6)
+        files = [(case, case.write(_folder(kept, n))) for n, case in enumerate(cases)]
+        usual = [one for one in files if one[1].stat().st_size <= MOST_USUAL]
+        with watch.peaks(here.here) as peaks:
+            ended, beside = _beside(here, usual, asked.seconds, asked.at_once, 2)
+            last, flooded = _beside(here, [one for one in files if one not in usual], 0, 1, 3)
+    ended += last
+    peaks_mb = {role: round(peak / 1e6) for role, peak in peaks.items()}
+    p95 = {"alone": _p95(alone), "beside": _p95(beside), "beside the line": _p95(flooded)}
+    told = {"date": today(), "p95_s": p95, "files": len(beside), "peaks_mb": peaks_mb}
     report = default_folder() / "reports" / "gauntlet.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(told | {"ended": [asdict(one) for one in ended]}, indent=2))
     shown = table(_COLUMNS, [_cells(one) for one in ended])
-    summary = _summary(ended, _p95(alone), _p95(times), peaks_mb)
+    summary = _summary(ended, p95, len(beside), peaks_mb)
     print(f"{shown}\n\n{summary}")
     if asked.publish:
-        publish("gauntlet", f"{shown}\n\n{summary[0].upper()}{summary[1:]}.", PAGE)
-    is_right = all(one.is_right for one in ended)
-    return 0 if is_right and _p95(times) < MOST_SLOWED * _p95(alone) else 1
+        publish("gauntlet", f"{shown}\n\n{today()}, 2 cores: {summary}.", PAGE)
+    return 0 if all(one.is_right for one in ended) and p95["beside"] < MOST_SLOWED * p95["alone"] else 1
+
+
+def _beside(
+    here: embedded.Embedded, files: list[tuple[Case, Path]], seconds: float, at_once: int, seed: int
+) -> tuple[list[Ended], list[float]]:
+    """Send these files for so long, all of them at least once, while a user works: the first ends, the user's times."""
+    over, until = threading.Event(), time.monotonic() + seconds
+    with ThreadPoolExecutor(at_once + 1) as pool:
+        beside = pool.submit(_worked, here, 0, seed, over)
+        try:
+            ended = list(pool.map(lambda one: _send(here, *one), files))
+            while time.monotonic() < until:
+                again = list(pool.map(lambda one: _send(here, *one), files))
+                ended = [old if new.is_right else new for old, new in zip(ended, again, strict=True)]
+        finally:
+            over.set()
+        return ended, beside.result()
 
 
 def _folder(kept: str, n: int) -> Path:
@@ -126,7 +146,6 @@ def _send(here: embedded.Embedded, case: Case, path: Path) -> Ended:
     else:
         state, code = upload["state"], upload["error"]["code"] if upload["error"] else None
         loaded, rejected = upload["loaded"], upload["rejected"]
-    path.unlink()
     is_right = (state, code) == (case.state, case.code) and (loaded == 0 or state == "completed_with_errors")
     ended = Ended(case.name, size, state, code, loaded, rejected, time.monotonic() - begun, is_right)
     print(
@@ -158,7 +177,7 @@ def _hold(here: embedded.Embedded, over: threading.Event) -> None:
 
 
 def _p95(times: list[float]) -> float:
-    return statistics.quantiles(times, n=20)[-1]
+    return statistics.quantiles(times, n=20)[-1] if len(times) > 1 else sum(times)
 
 
 _COLUMNS: Final = ("file", "MB", "ends as", "named", "loaded", "rejected", "s")
@@ -170,12 +189,15 @@ def _cells(one: Ended) -> list[str]:
     return [one.name, size, one.state, named, f"{one.loaded:,}", f"{one.rejected:,}", f"{one.seconds:.1f}"]
 
 
-def _summary(ended: list[Ended], alone: float, beside: float, peaks: dict[str, int]) -> str:
+def _summary(ended: list[Ended], p95: dict[str, float], count: int, peaks: dict[str, int]) -> str:
     right = sum(one.is_right for one in ended)
     most = ", ".join(f"{role} {peak} MB" for role, peak in sorted(peaks.items()))
+    times = f"{1000 * p95['alone']:.0f} ms alone and {1000 * p95['beside']:.0f} ms beside them"
+    ratio = p95["beside"] / p95["alone"]
     return (
-        f"{right} of {len(ended)} files ended as they must; another user's files took {1000 * alone:.0f} ms alone and"
-        f" {1000 * beside:.0f} ms beside them (p95, {beside / alone:.2f} times); peaks under a limit of 1 GiB: {most}"
+        f"{right} of {len(ended)} files ended as they must; another user's {count} files took {times} (p95,"
+        f" {ratio:.2f} times), and {1000 * p95['beside the line']:.0f} ms while the line was sent and read; peaks under"
+        f" a limit of 1 GiB: {most}"
     )
 
 
