@@ -22,6 +22,7 @@ from chalicelib.settings import settings
 
 PATIENCE_SECONDS: Final = 5  # of a worker that has a chunk ready; a gigabyte is scanned in one to two
 AGAIN_SECONDS: Final = 2
+LOOK_SECONDS: Final = 10  # at a file, before what is clean of it is noted
 ASK_AGAIN_SECONDS: Final = 5  # a scanner that has not answered yet
 UNAVAILABLE: Final = {
     "code": scanners.UNAVAILABLE,
@@ -68,19 +69,22 @@ def examine(arrival: s3.Arrival, deadline: float) -> Number | None:
         upload = ledger.find(db, number) if ours else None
         if upload is None:
             return None
-        if upload.verdict is None and not ledger.is_over(db, number):
-            _ask(upload, deadline)
+        is_due = upload.verdict is None and not ledger.is_over(db, number)
+        is_done = not is_due or _ask(upload, deadline)
+    if not is_done:  # not before the lock is free: whoever finds it held lets the message go
+        sqs.send_for_gate(upload.tenant, upload.upload_id)
     return number
 
 
-def _ask(upload: ledger.Upload, deadline: float) -> None:
+def _ask(upload: ledger.Upload, deadline: float) -> bool:
+    """Ask once; False if part of the file is left, and somebody is to go on at once."""
     db = connection()
     awaited = verdicts.ask(db, upload.number)
     try:
-        answer = _answer(upload, awaited.looked, deadline)
+        answer = _answer(upload, awaited.looked, min(deadline, time.monotonic() + LOOK_SECONDS))
     except Refused as refused:
         ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": []})
-        return
+        return True
     except Exception as error:
         if not (isinstance(error, Unavailable) or aws.is_transient(error)):
             raise
@@ -94,12 +98,13 @@ def _ask(upload: ledger.Upload, deadline: float) -> None:
             verdicts.note_clean(db, upload.number)
         case scanners.Answer(None, looked) if looked > awaited.looked:
             verdicts.note_looked(db, upload.number, looked)
-            sqs.send_for_gate(upload.tenant, upload.upload_id)
+            return False
         case _ if awaited.seconds >= settings().scanner_seconds:
             ledger.stop(db, upload.number, UNAVAILABLE)
         case _:
             pause = min(ASK_AGAIN_SECONDS, 1 + int(awaited.seconds))
             raise NotYet("scan_awaited", "The scanner has not answered yet.", retry_after=pause)
+    return True
 
 
 def _answer(upload: ledger.Upload, looked: int, deadline: float) -> scanners.Answer:

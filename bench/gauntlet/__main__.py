@@ -1,9 +1,9 @@
 """`python -m bench.gauntlet`: files that mean harm, while somebody else goes on loading small files.
 
 First that user alone, then the same beside the files, a few at a time, again and again. Each file must end, in a state
-and with a code that are known beforehand; no process of a function may have more than 1 GiB of memory (RLIMIT_DATA, so that
-one that asks for more fails), and the user's files must take less than twice as long (p95). Last comes the line of a
-gigabyte, whose sending and reading keep the embedded cloud busy, which is one process: told, and held to nothing.
+and with a code that are known beforehand; no process of a function may have more than 1 GiB of memory (RLIMIT_DATA, so
+that one that asks for more fails), and the user's files must take less than twice as long (p95). Last comes the line of
+a gigabyte, whose sending and reading keep the embedded cloud busy, which is one process: told, and held to nothing.
 """
 
 from __future__ import annotations

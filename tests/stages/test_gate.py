@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
 from bench import clamav
 from bench.embedded import CONTACTS
 from bench.gauntlet.cases import every
 from chalicelib import ahead, chunking, mend, planning, split
-from chalicelib.aws import s3
+from chalicelib.aws import s3, sqs
 from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.formats.threats import EICAR
+from chalicelib.postgres import locks
 from chalicelib.scanners import clamd, guardduty
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into, onward
@@ -189,7 +191,18 @@ def test_nothing_is_clean_before_it_is_known_what_is_to_be_loaded(
     upload_id = pipeline.create(gzip.compress(HEADER + GOOD))
     split._open(s3.arrivals(pipeline.event(upload_id))[0])
     message = {"tenant": pipeline.tenant, "upload_id": upload_id, "gate": True}
-    pipeline.go_on(message)
+    number = pipeline.sql("SELECT number FROM rowmill.upload")[0]["number"]
+    real, was_free = sqs.send_for_gate, list[bool]()
+
+    def sent(tenant: str, upload_id: str) -> None:
+        with psycopg.connect(pipeline.url) as other, locks.alone(other, locks.gate(number)) as ours:
+            was_free.append(ours)
+        real(tenant, upload_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqs, "send_for_gate", sent)
+        pipeline.go_on(message)
+    assert was_free == [True]  # whoever finds it held would let the message go, and nobody would go on
     with pytest.raises(NotYet):
         pipeline.go_on(message)
     (again,) = asked(pipeline, upload_id)[:1]
