@@ -115,7 +115,7 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
         os.environ.update({"AWS_ENDPOINT_URL": here.endpoint, "DATABASE_URL": here.database_url})
         os.environ.update({name: value for name, value in _variables("split").items() if name.startswith("ROWMILL_")})
         if chunk_policy:
-            _set("split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
+            configure("split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
         with Rowmill(here.api_url or "") as visitor:
             session = visitor.signup(f"bench-{secrets.token_hex(4)}", secrets.token_urlsafe(12))
         with Rowmill(here.api_url or "", session["access"]) as rowmill:
@@ -128,7 +128,8 @@ def _variables(function: str) -> dict[str, str]:
     return dict(told["Environment"]["Variables"])
 
 
-def _set(function: str, variables: Mapping[str, str]) -> None:
+def configure(function: str, variables: Mapping[str, str]) -> None:
+    """Have a function's processes begin anew with these variables."""
     boto3.client("lambda").update_function_configuration(
         FunctionName=f"rowmill-local-{function}", Environment={"Variables": {**_variables(function), **variables}}
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from chalicelib import matching, quota, retention, roles, tickets
+from chalicelib import filenames, matching, quota, retention, roles, tickets
 from chalicelib.aws import dynamodb, s3, ses
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
@@ -182,6 +182,7 @@ def _read(tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if body["size"] > most:
         detail = f"The file has {body['size']} bytes; the limit is {most}."
         raise Refused("file_too_large", detail, status=413)
+    filenames.refuse(body.get("filename", ""))
     return {
         "dataset": body["dataset"],
         "filename": body.get("filename", ""),

@@ -16,7 +16,7 @@ from typing import Any, Final
 from chalicelib.aws import s3, sqs
 from chalicelib.chunking import Finding, Rule, Segments, Start, Step, find_segment, guesses, steps, stitched
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.formats import Dialect
+from chalicelib.formats import Dialect, threats
 from chalicelib.journey import Chunk
 from chalicelib.postgres import ledger, locks, manifest, segments
 from chalicelib.postgres.connection import connection
@@ -96,7 +96,7 @@ class _Text:
         return [before + place for place in guesses(head, self.rule.dialect)]
 
     def _steps(self, start: Start) -> Iterator[Step]:
-        return steps(self._blocks(start.byte), self.rule, start)
+        return steps(threats.watched(self._blocks(start.byte)), self.rule, start)
 
     def _blocks(self, start: int) -> Iterator[bytes]:
         """The text from `start` on, no more of it in one request than its segment is likely to need."""

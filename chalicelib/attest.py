@@ -69,6 +69,8 @@ def _make(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
 def _read_file(upload: ledger.Upload, deadline: float) -> dict[str, Any]:
     """The SHA-256 of the file as it was pinned, or why there is none. It cannot be taken in parts."""
     digest = hashlib.sha256()
+    if upload.state == "quarantined":
+        return {"sha256": None, "reason": "quarantined"}  # nobody may read it
     try:
         for place, block in enumerate(s3.stream(upload.object_key, upload.etag, 0, upload.bytes_total)):
             if place and time.monotonic() > deadline:

@@ -90,7 +90,7 @@ def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """
     number = _turn("resume", pauses.resume, tenant, upload_id, by)
     upload = ledger.find(connection(), number) if number else None
-    if number and upload and upload.plan:
+    if number and upload and upload.plan and upload.is_cleared:
         # Whatever of this is lost now, the sweep finds unsent.
         _send(upload, manifest.list_unsent(connection(), number, upload.reading))
     return number
@@ -208,8 +208,10 @@ def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     # Whatever of this is lost now, the sweep finds unsent.
     if upload.chunks_total is None:
         sqs.send_for_split(tenant, upload_id)
-    elif upload.plan is not None:
+    elif upload.plan is not None and upload.is_cleared:
         _send(upload, places)
+    if upload.verdict is None:
+        sqs.send_for_gate(tenant, upload_id)
     return number
 
 

@@ -35,6 +35,14 @@ class Refused(RowmillError):
     status = 422
 
 
+class Infected(Refused):
+    """The file holds malware, of this name: nothing of it may load, and nobody may try again."""
+
+    def __init__(self, threat: str) -> None:
+        super().__init__("quarantined", f"The file holds malware: {threat}.")
+        self.threat = threat
+
+
 class Unavailable(RowmillError):
     """A service behind us is at fault; a retry may succeed."""
 

@@ -29,6 +29,7 @@ State = Literal[
     "expired",
     "reverting",
     "reverted",
+    "quarantined",
 ]
 Mode = Literal["insert", "skip", "upsert"]
 Tier = Literal["high", "medium", "low"]
@@ -40,23 +41,30 @@ PASSES: Final[tuple[Pass, ...]] = ("check", "load")
 TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "awaiting_upload": ("uploaded", "expired", "failed", "canceled"),
     "uploaded": ("scanning", "failed", "canceled"),
-    "scanning": ("splitting", "failed", "canceling", "canceled"),
+    "scanning": ("splitting", "failed", "quarantined", "canceling", "canceled"),
     "splitting": (
         *("queued", "processing", "needs_review", "completed", "completed_with_errors", "failed"),
-        *("canceling", "canceled"),
+        *("quarantined", "canceling", "canceled"),
     ),
     "queued": (
         *("processing", "paused", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
-        *("canceling", "canceled"),
+        *("quarantined", "canceling", "canceled"),
     ),
     "processing": (
         *("paused", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
-        *("canceling", "canceled"),
+        *("quarantined", "canceling", "canceled"),  # the scanner may answer after a redrive
     ),
-    "paused": ("queued", "processing", "failed", "canceling", "canceled"),  # resume; no end but a bad one
+    "paused": (
+        "queued",
+        "processing",
+        "failed",
+        "quarantined",
+        "canceling",
+        "canceled",
+    ),  # resume; no end but a bad one
     "needs_review": ("splitting", "canceling", "canceled"),  # confirm begins the pass that loads
     # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
-    "canceling": ("canceled", "completed", "completed_with_errors", "failed"),
+    "canceling": ("canceled", "completed", "completed_with_errors", "failed", "quarantined"),
     "completed": ("reverting",),  # revert
     "completed_with_errors": ("processing", "reverting"),  # redrive, revert
     "failed": ("processing", "scanning", "reverting"),  # redrive, revert
@@ -64,6 +72,7 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
     "expired": (),
     "reverting": ("reverted", "failed"),
     "reverted": (),
+    "quarantined": (),  # nothing of it was loaded, and nobody may try again
 }
 # What a client may ask of an upload, and in which states. Asked again of what is so already, it changes nothing.
 Verb = Literal[
@@ -82,11 +91,14 @@ VERBS: Final[Mapping[Verb, tuple[State, ...]]] = {
     "redrive": ("completed_with_errors", "failed"),  # of which something was given up
     "retry": ("completed_with_errors", "failed", "canceled"),  # of which rows were rejected
     "revert": ("completed", "completed_with_errors", "failed", "canceled", "reverting", "reverted"),
-    "delete": ("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"),
+    "delete": (
+        *("awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"),
+        "quarantined",
+    ),
     "verify": ("completed", "completed_with_errors", "failed", "canceled", "reverted"),  # of which there was a file
 }
 TERMINAL: Final[frozenset[State]] = frozenset(
-    ("completed", "completed_with_errors", "failed", "canceled", "expired", "reverted")
+    ("completed", "completed_with_errors", "failed", "canceled", "expired", "reverted", "quarantined")
 )
 AT_REST: Final[frozenset[State]] = TERMINAL | {"needs_review"}  # nothing moves by itself
 LOADING: Final[tuple[State, ...]] = ("splitting", "queued", "processing")  # chunks may begin
@@ -109,6 +121,7 @@ STATUS: Final[Mapping[State, str]] = {
     "expired": "failed",
     "reverting": "processing",
     "reverted": "canceled",
+    "quarantined": "failed",
 }
 
 _UPLOAD_ID: Final = re.compile(r"upl_[0-9A-Z]{26}").fullmatch

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from chalicelib import aws, publishing, rows
+from chalicelib import aws, gate, publishing, rows
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
@@ -63,6 +63,8 @@ def chunk(message: Mapping[str, Any]) -> Number | None:
     with locks.alone(db, locks.chunk(key.upload, key.n)) as ours:
         if not ours:
             raise Unavailable("chunk_busy", "Another worker is at this chunk.")
+        if upload.verdict is None:
+            raise NotYet("scan_awaited", "The scanner has not answered yet.", retry_after=gate.ASK_AGAIN_SECONDS)
         _keep_pace(db, upload, key)
         work = manifest.take(db, key)
         if work is None:
@@ -120,6 +122,8 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     _trim()
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
+    if not upload.is_cleared:
+        gate.wait(upload.number)
     if "fix" in upload.options:
         prepared = prepared.placed(*taken.places(connection(), upload.number, work.first_record, work.records))
     is_whole = work.n == 1 and work.byte_end == upload.text.size

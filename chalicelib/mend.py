@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from chalicelib import erasure, pictures, retention
+from chalicelib import erasure, gate, pictures, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -42,6 +42,7 @@ from chalicelib.postgres import (
     sessions,
     stages,
     throttle,
+    verdicts,
 )
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
@@ -91,6 +92,10 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
         if arrival.segment is not None:
             continue  # nobody waits for it
         number = ledger.number_of(connection(), arrival.tenant, arrival.upload_id)
+        if arrival.gate:
+            if number is not None and not ledger.is_judged(connection(), number):
+                ledger.stop(connection(), number, gate.UNAVAILABLE)
+            return number
         if number is not None:
             ledger.stop(connection(), number, _SPLIT_FAILED)
             return number
@@ -112,6 +117,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "files_awaited": _look_for_files,
         "parts_aborted": _abort_abandoned,
         "scans_restarted": _restart_scans,
+        "scanners_asked": _ask_scanners,
         "chunks_resent": _resend_chunks,
         "events_resent": _resend_events,
         "receipts_resent": _resend_receipts,
@@ -152,6 +158,13 @@ def _restart_scans() -> int:
     for tenant, upload_id in stalled:
         sqs.send_for_split(tenant, upload_id)
     return len(stalled)
+
+
+def _ask_scanners() -> int:
+    late = verdicts.take_unasked(connection(), LOST_SECONDS, MOST_PER_SWEEP)
+    for tenant, upload_id in late:
+        sqs.send_for_gate(tenant, upload_id)
+    return len(late)
 
 
 def _look_for_files() -> int:

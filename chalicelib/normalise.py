@@ -18,7 +18,7 @@ from ulid import ULID
 from chalicelib.aws import s3
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.formats import encodings, excel, gzipped, kinds, transcoded
+from chalicelib.formats import encodings, excel, gzipped, kinds, threats, transcoded
 from chalicelib.formats.kinds import GZIP, WORKBOOK
 from chalicelib.formats.limits import Limits
 from chalicelib.formats.transcoded import UTF_8
@@ -65,7 +65,7 @@ def ready(upload: ledger.Upload, sample: bytes, deadline: float) -> ledger.Uploa
     made = _make(upload, found, sample)
     key = piece_key(upload.tenant, upload.upload_id, str(ULID()))
     try:
-        etag, size = s3.write(key, "text/csv; charset=utf-8", _watched(upload, made.blocks, deadline))
+        etag, size = s3.write(key, "text/csv; charset=utf-8", _watched(upload, threats.watched(made.blocks), deadline))
     except _Over:
         return None
     piece = {"key": key, "etag": etag, "size": size, "dialect": made.dialect, "by_rows": made.by_rows}

@@ -94,6 +94,11 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
         "mode": seen["mode"],
         "review": seen["review"] if seen["state"] == "needs_review" else None,
         "drift": seen["drift"],
+        "malware": {
+            "scanner": seen["scanner"],
+            "verdict": seen["verdict"] or ("unscanned" if seen["finished_at"] else "awaited"),
+            "threat": seen["threat"],
+        },
         "expires_at": _after(seen["finished_at"], _retention(seen["options"]).files_days),
         "forgotten_at": _after(seen["finished_at"], _retention(seen["options"]).status_days),
     }
@@ -138,6 +143,7 @@ _NOTHING_YET: Final[Mapping[str, Any]] = {
     "error": None,
     "review": None,
     "drift": None,
+    "malware": None,
     "expires_at": None,
     "forgotten_at": None,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 # Polars' allocator keeps what is freed for ten seconds, in heaps of its own for each core: a worker would hold one
 # chunk beside the next. Told before polars is imported, and here, as no variable of a Lambda function begins with `_`.
@@ -63,6 +64,9 @@ class Settings:
     multipart_bytes: int  # files above this come in parts
     max_unpacked_bytes: int  # what a packed file may become
     scratch_bytes: int  # what a workbook's texts may take of the local disk
+    scanner: Literal["off", "clamd", "guardduty"]  # who says whether files are clean
+    scanner_address: str  # of clamd: host:port or unix:/path
+    scanner_seconds: int  # how long an upload waits for that
     segment_bytes: int  # texts above four of these are scanned in segments of about this size
     quota_requests: int  # of a tenant, a minute
     quota_files: int  # a day
@@ -116,12 +120,23 @@ def settings() -> Settings:
         multipart_bytes=int(env.get("ROWMILL_MULTIPART_BYTES", 100_000_000)),
         max_unpacked_bytes=int(env.get("ROWMILL_MAX_UNPACKED_BYTES", 20_000_000_000)),
         scratch_bytes=int(env.get("ROWMILL_SCRATCH_BYTES", 400_000_000)),
+        scanner=read_scanner(env.get("ROWMILL_SCANNER") or "off"),
+        scanner_address=env.get("ROWMILL_SCANNER_ADDRESS", ""),
+        scanner_seconds=int(env.get("ROWMILL_SCANNER_SECONDS", 3600)),
         segment_bytes=int(env.get("ROWMILL_SEGMENT_BYTES", 64 << 20)),
         quota_requests=int(env.get("ROWMILL_QUOTA_REQUESTS", 60_000)),
         quota_files=int(env.get("ROWMILL_QUOTA_FILES", 100_000)),
         quota_bytes=int(env.get("ROWMILL_QUOTA_BYTES", 1_000_000_000_000)),
         chunk_policy=read_chunk_policy(env.get("ROWMILL_CHUNK_POLICY") or DEFAULT_CHUNK_POLICY),
     )
+
+
+def read_scanner(text: str) -> Literal["off", "clamd", "guardduty"]:
+    """Raises ValueError for a scanner that nobody knows: files are not to go unscanned by a slip."""
+    match text:
+        case "off" | "clamd" | "guardduty":
+            return text
+    raise ValueError(f"no such scanner: {text}")
 
 
 def read_chunk_policy(text: str) -> tuple[ChunkRule, ...]:

@@ -12,33 +12,46 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, normalise, planning, publishing, rerun
+from chalicelib import ahead, aws, chunking, gate, normalise, planning, publishing, rerun
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
-from chalicelib.errors import Refused
-from chalicelib.formats import Dialect
-from chalicelib.journey import Chunk, Number, object_key
+from chalicelib.errors import Infected, Refused
+from chalicelib.formats import Dialect, threats
+from chalicelib.journey import LOADING, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
 from chalicelib.postgres.connection import connection
 
 FLUSH_SECONDS: Final = 0.1
 AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
+EARLY: Final = 4  # chunks that loaders may read and check while the scan goes on: all of a file of 32 MB
 
 
 def file(message: Mapping[str, Any], deadline: float = math.inf) -> Number | None:
     """Split the upload a message names: an S3 event, or {"tenant", "upload_id"} from the sweep and from itself.
 
-    One that names a "segment", too, has it scanned ahead for the splitter that is at work.
+    One that names a "segment", too, has it scanned ahead for the splitter that is at work; one that says "gate" has the
+    file looked at for malware.
     A scan that is not over at `deadline` (of time.monotonic) goes on by a message to itself.
     """
     arrivals = s3.arrivals(message)
     if arrivals and arrivals[0].segment is not None:
         ahead.help_out(arrivals[0])
         return None
+    if arrivals and arrivals[0].gate:
+        return _examine(arrivals[0], deadline)
     for arrival in arrivals[1:]:
         sqs.send_for_split(arrival.tenant, arrival.upload_id)
     return _split(arrivals[0], deadline) if arrivals else None
+
+
+def _examine(arrival: s3.Arrival, deadline: float) -> Number | None:
+    """Have a file looked at for malware; if it is found clean, and its borders are known, its chunks may load."""
+    number = gate.examine(arrival, deadline)
+    upload = ledger.find(connection(), number) if number else None
+    if upload is not None and upload.is_cleared and upload.plan and upload.state in LOADING:
+        send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
+    return number
 
 
 def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
@@ -54,6 +67,8 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
             return None
         try:
             _scan(upload, sample, deadline)
+        except Infected as found:
+            gate.quarantine(upload, found)
         except Refused as refused:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
             segments.forget(db, upload.number)
@@ -102,6 +117,7 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
             "etag": item["etag"],
             "bytes_total": stored.size,
             "stored_at": arrival.refine(stored.stored_at),
+            **gate.asked(),
         },
     )
     return upload, sample if upload.etag == stored.etag else None
@@ -113,6 +129,8 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         raise Refused(
             "dataset_gone", "The dataset was deleted before the file came, or may not be written to any more."
         )
+    if upload.verdict is None and not upload.plan:
+        sqs.send_for_gate(upload.tenant, upload.upload_id)
     if upload.options.get("on_duplicate_file") == "reject" and not upload.plan:
         _refuse_double(upload)
     planned = _planned(upload, sample, deadline)
@@ -123,12 +141,15 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         stages.make(db, publishing.stage_of(upload))
     if upload.plan:  # else it has no chunks yet
         ledger.begin_splitting(db, upload.number)
-        send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
+        _send_early(upload, plan, manifest.list_unsent(db, upload.number, upload.reading))
     match _fan_out(upload, plan, begin, deadline):
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
+            if ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total) and (
+                chunks_total > EARLY or upload.verdict is None
+            ):
+                send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
             if plan.get("segment_bytes"):
                 segments.forget(db, upload.number)
         case "out of time":
@@ -156,6 +177,7 @@ def _planned(
         return None if again is None else (again[0], ledger.keep_plan(connection(), upload.number, again[1]), b"")
     if sample is None or upload.piece:
         sample = planning.sample(upload.text)
+    threats.refuse(sample)  # before the file can be refused for anything else
     ready = normalise.ready(upload, sample, deadline)
     if ready is None:
         return None
@@ -168,12 +190,13 @@ def _fan_out(
     upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes, deadline: float
 ) -> Literal["over", "out of time", "ended"]:
     """Send chunks out while the scan runs, from where an interrupted scan left off."""
-    for batch in _batches(_cut(upload, plan, sample)):
+    again = 1 if upload.plan else 0  # its first batch is the last chunk on record
+    for turn, batch in enumerate(_batches(_cut(upload, plan, sample))):
         places = _record(upload, batch)
         if places is None:
             return "ended"
-        send(upload, plan["tier"], places)
-        if places and time.monotonic() >= deadline:
+        _send_early(upload, plan, places)
+        if turn >= again and time.monotonic() >= deadline:
             return "out of time"
     return "over"
 
@@ -198,7 +221,7 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Itera
         return ahead.chunks(upload, plan, start)
     rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
     return chunking.cut(
-        rest,
+        threats.watched(rest),
         Dialect.from_options(plan["dialect"]),
         start=start,
         chunk_bytes=plan["chunk_bytes"],
@@ -222,6 +245,12 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
             batch, due = [], time.monotonic() + FLUSH_SECONDS
     if batch:
         yield batch
+
+
+def _send_early(upload: ledger.Upload, plan: Mapping[str, Any], places: Sequence[int]) -> None:
+    """Send what may be loaded by now, and of the rest as much as is worth reading before it may."""
+    early = [n for n in places if upload.is_cleared or n <= EARLY] if upload.verdict else []
+    send(upload, plan["tier"], early)
 
 
 def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:

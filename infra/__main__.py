@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
     )
+    up.add_argument("--scanner", default="off", choices=("off", "clamd", "guardduty"), help="who looks for malware")
+    up.add_argument("--scanner-address", default="", help="where clamd is, host:port, as functions reach it")
     up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
     up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
     up.set_defaults(run=_up)
@@ -89,6 +91,7 @@ def _up(asked: argparse.Namespace) -> None:
         mail_sender=asked.mail_sender,
         mail_domains=asked.mail_domains,
         oidc=(asked.oidc_issuer, asked.oidc_audience),
+        scanner=(asked.scanner, asked.scanner_address),
     )
     if not deployment.changed:
         print("nothing to change")

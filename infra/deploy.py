@@ -53,6 +53,7 @@ def deploy(
     mail_domains: str = "",
     webhook_private: bool = False,
     oidc: tuple[str, str] = ("", ""),
+    scanner: tuple[str, str] = ("off", ""),
     say: Callable[[str], None] = print,
 ) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
@@ -60,7 +61,8 @@ def deploy(
     `database_url` is the database as functions reach it, each by a login of its own; `migrate_url` as this machine
     does, as a role that owns the schema and may make others, where that differs. `rotate_keys` has new keys sign access
     tokens and receipts; `webhook_private` lets webhooks be on this machine; `oidc` is an issuer and the audience of its
-    tokens. Raises DeployError; what was done until then stays and counts.
+    tokens; `scanner` is who looks for malware, and where that is. Raises DeployError; what was done until then stays and
+    counts.
     """
     cloud = connect()
     migrations = migrate(migrate_url or database_url)
@@ -78,6 +80,8 @@ def deploy(
         "AllowedOrigin": allowed_origin,
         "OidcIssuer": oidc[0],
         "OidcAudience": oidc[1],
+        "Scanner": scanner[0],
+        "ScannerAddress": scanner[1],
     }
     template = located(built, cloud.artifact_bucket)
     changed = _apply(cloud, stage, _upload(cloud, built, template), values)

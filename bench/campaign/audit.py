@@ -33,7 +33,7 @@ INVARIANTS = {
     "I10": "all rows at once or none, where that is asked",
 }
 COUNTS = ("loaded", "updated", "skipped", "rejected")
-TERMINAL = ("completed", "completed_with_errors", "failed", "canceled", "reverted")
+TERMINAL = ("completed", "completed_with_errors", "failed", "canceled", "reverted", "quarantined")
 MOST = 5  # differences that a problem spells out
 
 

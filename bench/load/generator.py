@@ -33,7 +33,7 @@ LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
 NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
 POLL_SECONDS: Final = 1.0  # where the server does not say
 IMPOLITE_SECONDS: Final = 0.1
-TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired")
+TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired", "quarantined")
 
 Answer = Any  # Locust's
 

@@ -33,6 +33,7 @@ from chalicelib.settings import settings
 BLOCK_BYTES: Final = 1 << 20
 STREAM_BYTES: Final = 16 << 20
 WRITTEN_PART: Final = 8 << 20  # what a file we make takes in memory, 84 GB in all; S3 takes no part under 5 MiB
+QUARANTINED: Final = "rowmill-quarantined"  # a tag
 MAX_PARTS: Final = 10_000  # S3's limit
 
 
@@ -163,6 +164,30 @@ def delete_all(prefix: str) -> None:
                 raise Unavailable("objects_kept", "The storage did not delete what it was asked to.")
 
 
+def mark_quarantined(key: str, version_id: str | None = None) -> None:
+    """Tag an object, beside what it is tagged with: the bucket's policy lets nobody read it from then on."""
+    known = tags(key, version_id)
+    if known.get(QUARANTINED) != "true":
+        whole = [{"Key": name, "Value": value} for name, value in {**known, QUARANTINED: "true"}.items()]
+        client("s3").put_object_tagging(**_version(key, version_id), Tagging={"TagSet": whole})
+
+
+def tags(key: str, version_id: str | None) -> dict[str, str]:
+    """The tags of an object, of this version of it. Raises Refused if it is not there any more."""
+    try:
+        found = client("s3").get_object_tagging(**_version(key, version_id))
+    except ClientError as error:
+        if code(error) in ("NoSuchKey", "NoSuchVersion", "404"):
+            raise Refused("object_replaced", "The uploaded object was replaced or deleted.") from error
+        raise
+    return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+
+
+def _version(key: str, version_id: str | None) -> dict[str, str]:
+    named = {"Bucket": settings().bucket, "Key": key}
+    return named | {"VersionId": version_id} if version_id else named
+
+
 def abort(key: str, multipart_id: str) -> None:
     """Forget a multipart upload and its parts. One that is gone already is fine."""
     try:
@@ -216,13 +241,14 @@ def _public() -> Any:
 class Arrival:
     """That an upload's object may be there, says a message: S3's event, or one of our own.
 
-    `segment`: the message asks for no more than to scan this segment ahead.
+    `segment`: the message asks for no more than to scan this segment ahead; `gate`: to have it looked at for malware.
     """
 
     tenant: Tenant
     upload_id: UploadId
     at: datetime | None = None
     segment: int | None = None
+    gate: bool = False
 
     def refine(self, stored_at: datetime) -> datetime:
         """LastModified has whole seconds; the event's time, if it is within that second, has milliseconds."""
@@ -234,7 +260,8 @@ def arrivals(message: Mapping[str, Any]) -> list[Arrival]:
     if "upload_id" in message:
         segment = message.get("segment")
         tenant, upload_id = Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"]))
-        return [Arrival(tenant, upload_id, segment=segment if type(segment) is int else None)]
+        is_gate = message.get("gate") is True
+        return [Arrival(tenant, upload_id, segment=segment if type(segment) is int else None, gate=is_gate)]
     found = []
     for record in message.get("Records", []):
         # AWS encodes a blank in a key as +, LocalStack as %20: unquote_plus reads both.
@@ -333,7 +360,7 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:
-    """The pinned object's bytes from `start` to its end, in blocks. Raises Refused if it was replaced.
+    """The pinned object's bytes from `start` to `size`, its end, in blocks. Raises Refused if it was replaced.
 
     In requests of STREAM_BYTES: an emulator puts a whole answer together first, for 97 MB a tenth of a second.
     """

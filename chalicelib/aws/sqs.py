@@ -55,6 +55,11 @@ def send_for_segment(tenant: str, upload_id: str, n: int) -> None:
     send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "segment": n})
 
 
+def send_for_gate(tenant: str, upload_id: str, *, delay: int = 0) -> None:
+    """Have an upload's file looked at for malware, or what is left of it."""
+    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "gate": True}, delay=delay)
+
+
 def send_chunks(tier: str, number: int, reading: str, places: Sequence[int], tenant: str) -> None:
     """The messages of the chunks of an upload's pass, by their n; a load's are as every release knows them."""
     named = {} if reading == "load" else {"pass": reading}

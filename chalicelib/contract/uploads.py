@@ -297,6 +297,10 @@ _UPLOAD: Final[dict[str, Schema]] = {
         **nullable(shown({"compared_with": COUNT, "differences": listed(ref("Difference"))})),
         "description": "Where columns are unlike those of so many uploads before; null unless `on_drift` asks for it.",
     },
+    "malware": {
+        **nullable(ref("Malware")),
+        "description": "What is known of malware in its file; null until that has come.",
+    },
     "expires_at": {**nullable(MOMENT), "description": "When its file and rejects go; null before its end."},
     "forgotten_at": {**nullable(MOMENT), "description": "When all else of it goes, but the loaded rows."},
     "parent_id": {"type": ["string", "null"], "description": "The upload whose rejects this one corrects."},
@@ -310,6 +314,13 @@ _UPLOAD: Final[dict[str, Schema]] = {
 }
 
 _ANSWERED: Final[dict[str, Schema]] = {
+    "Malware": shown(
+        {
+            "scanner": {"type": "string", "enum": ["off", "clamd", "guardduty"]},
+            "verdict": {"type": "string", "enum": ["awaited", "unscanned", "clean", "infected"]},
+            "threat": {"type": ["string", "null"], "description": "The name of what was found."},
+        }
+    ),
     "Cost": shown(
         {
             "usd": NUMBER,
@@ -535,6 +546,7 @@ _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 ADMISSION: Final = (  # of any file
     *REPEATED,
     Error(413, "file_too_large", "The file is larger than this deployment takes."),
+    Error(422, "filename_refused", "The file's name is not of a file that can be loaded."),
     Error(422, "unknown_dataset", "There is no dataset of this name."),
     Error(404, "upload_not_found", "The upload that this Idempotency-Key made is gone."),
     Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),

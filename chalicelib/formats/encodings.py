@@ -16,7 +16,18 @@ _NOT_TEXT = {
     b"\x7fELF": "a program",
     b"\x89PNG\r\n\x1a\n": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"BZh91AY&SY": "a bzip2 archive",
+    b"\xfd7zXZ\0": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"SQLite format 3\0": "a SQLite database",
+    b"\xca\xfe\xba\xbe": "a program",
+    b"\xcf\xfa\xed\xfe": "a program",
+    b"\0asm": "a program",
 }
+_WORDS = {b"MZ": "a program", b"PAR1": "a Parquet file", b"Obj\x01": "an Avro file"}  # a text may begin so, too
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _UTF_8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -43,6 +54,10 @@ def refuse_binary(sample: bytes) -> None:
     for magic, kind in _NOT_TEXT.items():
         if sample.startswith(magic):
             raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
+    if b"\0" in sample[:1024]:
+        for word, kind in _WORDS.items():
+            if sample.startswith(word):
+                raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
     if sample.startswith(_UTF_32):
         raise Refused("encoding_unsupported", "The file is UTF-32; save it as UTF-8.")
 

@@ -12,10 +12,16 @@ from chalicelib.formats.transcoded import UTF_8
 
 GZIP: Final = "gzip"
 WORKBOOK: Final = "workbook"
+MAGIC_BYTES: Final = 8
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _SECTOR_BYTES: Final = 4096
 _ENCRYPTED: Final = tuple(name.encode("utf-16-le") for name in ("EncryptedPackage", "DataSpaces"))
 _OLD: Final = tuple(name.encode("utf-16-le") for name in ("Workbook\0", "Book\0"))
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins with these MAGIC_BYTES is an archive, of which no part can be read by itself."""
+    return head.startswith((b"\x1f\x8b", b"PK", _OLE))
 
 
 def kind(sample: bytes, declared: str | None = None) -> str:

@@ -123,6 +123,7 @@ def forget(connection: Connection, due: Due) -> None:
     with connection.transaction():
         connection.execute("DELETE FROM rowmill.chunk WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.origin WHERE upload = %s", (due.number,))
+        connection.execute("DELETE FROM rowmill.gate WHERE upload = %s", (due.number,))
         proofs.forget(connection, due.number)
         connection.execute("DELETE FROM rowmill.taken WHERE upload = %s", (due.number,))
         connection.execute("DELETE FROM rowmill.event WHERE upload_id = %s", (due.upload_id,))

@@ -17,8 +17,9 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
-from chalicelib.postgres import locks, manifest
+from chalicelib.postgres import locks, manifest, verdicts
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.verdicts import CLEARED, Scanner, Verdict
 
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -63,6 +64,7 @@ class Upload:
     options: dict[str, Any]
     correlation_id: str
     object_key: str
+    version_id: str | None
     etag: str
     bytes_total: int
     plan: dict[str, Any] | None
@@ -70,6 +72,9 @@ class Upload:
     has_clashes: bool
     piece: dict[str, Any] | None
     dataset_is_gone: bool  # or this tenant may write to it no more
+    scanner: Scanner  # who was to say whether its file is clean
+    verdict: Verdict | None  # None while a scanner is to say
+    is_cleared: bool  # all bytes were looked at and nothing was found: chunks may commit
     owner: str  # whose dataset it is: other datasets that it refers to are theirs
 
     @property
@@ -110,10 +115,11 @@ WHOLE: Final = "(u.options @> '{\"on_error\": \"abort\"}' OR u.options ?| array[
 _SHOWN: Final = "'completed', 'completed_with_errors', 'reverting', 'reverted'"
 HIDDEN: Final = f"({WHOLE} AND u.pass = 'load' AND u.state NOT IN ({_SHOWN}))"
 
-_SELECT_UPLOAD: Final = """
+_SELECT_UPLOAD: Final = f"""
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
-           coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{}') AS descriptor, u.review,
-           u.dialect, u.options, u.correlation_id, u.object_key, u.etag,
+           coalesce(d.version, 0) AS dataset_version, coalesce(d.descriptor, '{{}}') AS descriptor, u.review,
+           u.dialect, u.options, u.correlation_id, u.object_key, u.version_id,
+           u.etag, u.scanner, u.verdict, {CLEARED} AS is_cleared,
            u.bytes_total, u.plan, u.chunks_total, u.has_clashes, u.piece,
            coalesce(d.deleted_at IS NOT NULL OR d.tenant <> u.tenant AND NOT EXISTS (
                SELECT FROM rowmill.dataset_grant g
@@ -132,9 +138,10 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
         """
         WITH opened AS (
             INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, pass, mode, dialect, options, correlation_id,
-                                        object_key, version_id, etag, bytes_total, stored_at)
+                                        object_key, version_id, etag, bytes_total, stored_at, scanner, verdict)
             SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
-                   %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s
+                   %(correlation_id)s, %(object_key)s, %(version_id)s, %(etag)s, %(bytes_total)s, %(stored_at)s,
+                   %(scanner)s, %(verdict)s
             FROM (SELECT %(options)s::jsonb ? 'infer' AS is_inferring,
                          -- Of two uploads of one file the one with the higher number finds the other.
                          pg_advisory_xact_lock(%(same_file)s, hashtext(
@@ -152,6 +159,8 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
         FROM opened o WHERE a.upload_id = o.upload_id AND a.closed IS NULL
         """,
         {
+            "scanner": "off",
+            "verdict": "unscanned",
             **new,
             "same_file": locks.SAME_FILE,
             "pass": "check" if is_checked_first(new["options"]) else "load",
@@ -332,19 +341,42 @@ def is_to_be_read(connection: Connection, number: int) -> bool:
     return bool(row and row[0])
 
 
-def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total: int, rows_total: int) -> None:
-    """The scan is over: the totals, written last, let the upload finish."""
-    connection.execute(
-        """
+def end_scan(connection: Connection, number: Number, reading: Pass, chunks_total: int, rows_total: int) -> bool:
+    """The scan is over: the totals, written last, let the upload finish. Whether its chunks may commit from now on."""
+    row = connection.execute(
+        f"""
         UPDATE rowmill.upload u
         SET chunks_total = %s, rows_total = %s, split_at = clock_timestamp(),
             state = CASE WHEN EXISTS (SELECT FROM rowmill.chunk c
                                       WHERE c.upload = u.number AND c.pass = u.pass AND started_at IS NOT NULL)
                          THEN 'processing' ELSE 'queued' END
-        WHERE number = %s AND pass = %s AND state = 'splitting'
+        WHERE number = %s AND pass = %s AND state = 'splitting' RETURNING {CLEARED}
         """,
         (chunks_total, rows_total, number, reading),
-    )
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def is_judged(connection: Connection, number: int) -> bool:
+    """Whether it is known of the upload's file whether it is clean, as far as that is ever to be known."""
+    row = connection.execute("SELECT verdict IS NOT NULL FROM rowmill.upload WHERE number = %s", (number,)).fetchone()
+    return bool(row and row[0])
+
+
+def is_over(connection: Connection, number: int) -> bool:
+    """Whether the upload has ended, or is being undone."""
+    row = connection.execute(
+        "SELECT finished_at IS NOT NULL OR state = 'reverting' FROM rowmill.upload WHERE number = %s", (number,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def is_held(connection: Connection, number: int) -> bool:
+    """Whether chunks of an upload that is under way may not commit yet."""
+    row = connection.execute(
+        f"SELECT finished_at IS NULL AND NOT {CLEARED} FROM rowmill.upload u WHERE number = %s", (number,)
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def is_splitting(connection: Connection, number: int, reading: Pass) -> bool:
@@ -380,7 +412,7 @@ def standing(connection: Connection, number: int) -> Standing:
     """How an upload stands, asked after each of its steps."""
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         found = cursor.execute(
-            """
+            f"""
             SELECT state = 'reverting' AS is_reverting,
                    EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id) AS is_canceling,
                    options ? 'max_errors' AND options ->> 'on_error' IS DISTINCT FROM 'abort'
@@ -388,7 +420,7 @@ def standing(connection: Connection, number: int) -> Standing:
                        SELECT coalesce(sum(rejected), 0) FROM rowmill.chunk c
                        WHERE c.upload = u.number AND c.pass IN (u.pass, CASE u.pass WHEN 'load' THEN 'settle'
                                                                         ELSE 'settle_check' END)) AS is_over_budget,
-                   state = ANY(%s) AND chunks_total IS NOT NULL AND NOT EXISTS (
+                   state = ANY(%s) AND chunks_total IS NOT NULL AND {CLEARED} AND NOT EXISTS (
                        SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in,
                    EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
                        OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)
@@ -435,7 +467,7 @@ def reopen(connection: Connection, number: Number) -> bool:
           AND NOT EXISTS (SELECT FROM rowmill.revert r WHERE r.upload = u.number)  -- that is undone in part
           AND NOT EXISTS (SELECT FROM rowmill.announcement a WHERE a.upload_id = u.upload_id AND deleted_at IS NOT NULL)
           AND (
-            error ->> 'code' = 'split_failed'
+            error ->> 'code' IN ('split_failed', 'scanner_unavailable')
             OR chunks_total IS NOT NULL AND (
                 EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state IN ('dead', 'canceled'))
                 OR EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
@@ -468,8 +500,10 @@ def may_be_overwritten(connection: Connection, number: int) -> bool:
     return bool(row and row[0])
 
 
-def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> None:
-    """End an upload that cannot go on as failed: no chunk loads after this, what is queued is unprocessed.
+def stop(connection: Connection, number: Number, error: Mapping[str, Any], threat: str | None = None) -> None:
+    """End an upload that cannot go on as failed, or quarantined for a threat: no chunk loads after this.
+
+    What is queued is unprocessed.
 
     One that is being undone was over before: it goes on.
     """
@@ -478,7 +512,9 @@ def stop(connection: Connection, number: Number, error: Mapping[str, Any]) -> No
         if standing(connection, number).is_reverting:
             return
         manifest.cancel_queued(connection, number)
-        end(connection, number, "failed", manifest.records_seen(connection, number), error)
+        end(connection, number, "quarantined" if threat else "failed", manifest.records_seen(connection, number), error)
+        if threat:
+            verdicts.note_infected(connection, number, threat)
 
 
 def has_active_uploads(connection: Connection, dataset: int) -> bool:

@@ -21,6 +21,7 @@ SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's E
 REPEAT: Final = 7
 UNDO: Final = 8
 PROOF: Final = 12
+GATE: Final = 26  # whoever has an upload's file looked at for malware
 TAKE: Final = 19  # whoever takes up rejects of an upload
 
 Key = tuple[int, ...]
@@ -39,6 +40,11 @@ def segment(number: int, n: int) -> Key:
 def split(number: int) -> Key:
     """The splitter of an upload."""
     return (SPLIT, number)
+
+
+def gate(number: int) -> Key:
+    """Whoever has an upload's file looked at for malware."""
+    return (GATE, number)
 
 
 def settle(number: int) -> Key:

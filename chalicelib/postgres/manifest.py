@@ -12,6 +12,7 @@ from psycopg.rows import class_row, dict_row
 
 from chalicelib.journey import COMMITTING, LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.verdicts import CLEARED
 
 _RFC3339: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""  # of to_char, as journey.rfc3339 has it
 _CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
@@ -185,7 +186,7 @@ def claim(connection: Connection, key: ChunkKey) -> bool:
         f"""
         SELECT FROM rowmill.chunk c
         WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
-          AND EXISTS ({_OPEN})
+          AND EXISTS ({_OPEN} AND {CLEARED})
         FOR UPDATE OF c
         """,
         (*key, list(COMMITTING)),

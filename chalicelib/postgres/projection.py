@@ -85,7 +85,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
         return cursor.execute(
             f"""
             SELECT u.number, u.tenant, u.upload_id, u.generation, u.turns, u.pass AS reading, u.mode, u.options,
-                   u.review, u.drift, u.rows_total,
+                   u.review, u.drift, u.rows_total, u.scanner, u.verdict, u.threat,
                    u.chunks_total, u.error,
                    CASE WHEN u.finished_at IS NULL
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
@@ -131,9 +131,9 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
         ).fetchone()
 
 
-# The upload is one chunk of less than a MiB, and a worker has it or need do nothing before.
+# The upload is one chunk of less than a MiB, and a worker has it or need do nothing before; nor need a scanner.
 _IS_NEXT: Final = """
-    (u.chunks_total = 1 AND u.state <> 'paused' AND EXISTS (
+    (u.chunks_total = 1 AND u.state <> 'paused' AND u.verdict IS NOT NULL AND EXISTS (
         SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = u.pass AND c.state = 'queued'
            AND c.byte_end - c.byte_start < 1 << 20 AND (c.started_at IS NOT NULL OR NOT EXISTS (
                SELECT FROM rowmill.chunk w JOIN rowmill.upload o ON o.number = w.upload

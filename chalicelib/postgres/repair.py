@@ -13,6 +13,7 @@ from typing import Final
 from chalicelib.journey import Number, Pass
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.verdicts import CLEARED
 
 GRACE_SECONDS: Final = 5  # between two statements of a worker that is well
 PASSED_SECONDS: Final = 10
@@ -53,7 +54,7 @@ def find_stuck_chunks(
         queued AS (
             SELECT c.*, u.tenant, u.plan ->> 'tier' AS tier
             FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number AND c.state = 'queued'
-            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL AND u.state <> 'paused'),
+            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL AND u.state <> 'paused' AND {CLEARED}),
         passed AS (
             SELECT u.tenant, u.plan ->> 'tier' AS tier,
                    max(c.sent_at) - make_interval(secs => {PASSED_SECONDS}) AS before

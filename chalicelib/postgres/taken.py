@@ -93,7 +93,7 @@ def holder(connection: Connection, tenant: str, parent_id: str, fixes: Sequence[
         WHERE a.item ->> 'parent_id' = %(parent)s AND a.item ? 'parent_id' AND a.tenant = %(tenant)s
           AND a.deleted_at IS NULL AND a.closed IS DISTINCT FROM 'expired' AND a.closed IS DISTINCT FROM 'canceled'
           AND (a.item ->> 'options')::jsonb -> 'fix' = to_jsonb(%(fixes)s::text[])
-          AND coalesce(u.state NOT IN ('canceled', 'failed', 'reverted'), true)
+          AND coalesce(u.state NOT IN ('canceled', 'failed', 'reverted', 'quarantined'), true)
         ORDER BY a.upload_id DESC LIMIT 1
         """,
         {"parent": parent_id, "tenant": tenant, "fixes": list(fixes)},

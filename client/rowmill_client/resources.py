@@ -45,6 +45,14 @@ class NewApiKey(ApiKey):
     secret: str
 
 
+class Malware(TypedDict):
+    """What is known of malware in a file; a file that no scanner looks at is `unscanned`."""
+
+    scanner: Literal["off", "clamd", "guardduty"]
+    verdict: Literal["awaited", "unscanned", "clean", "infected"]
+    threat: str | None
+
+
 class Webhook(TypedDict):
     """Where a tenant hears of events, without its secret."""
 
@@ -297,6 +305,7 @@ class Upload(TypedDict):
     cost: NotRequired[Cost | None]
     review: NotRequired[Review | None]
     drift: NotRequired[Drift | None]
+    malware: NotRequired[Malware | None]
     upload: NotRequired[Ticket]
 
 

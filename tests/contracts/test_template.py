@@ -23,6 +23,7 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
+from chalicelib.aws.s3 import QUARANTINED
 from infra.cloud import Cloud
 from infra.deploy import located, parameters
 from infra.grants import ROLES
@@ -56,7 +57,9 @@ MAY = {
     | SEND
     | {f"dynamodb:{verb}" for verb in ("GetItem", "PutItem", "UpdateItem", "Query", "DeleteItem")}
     | SEAL,
-    "split": LOAD | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"},
+    "split": LOAD
+    | {"dynamodb:GetItem", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"}
+    | {"s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging", "s3:PutObjectVersionTagging"},
     "load_high": LOAD | SEAL,
     "load_medium": LOAD | SEAL,
     "load_low": LOAD | SEAL,
@@ -297,11 +300,22 @@ def test_bucket_and_intake_queue_refuse_plain_http_where_there_is_tls(stack: Sta
     refusals = []
     for name in ("UploadsBucketPolicy", "IntakeQueuePolicy"):
         statements = stack.properties(name)["PolicyDocument"]["Statement"] if name in stack.resources else []
-        refusals += [s for s in statements if s["Effect"] == "Deny"]
+        refusals += [s for s in statements if s["Effect"] == "Deny" and s["Action"] in ("s3:*", "sqs:*")]
     assert len(refusals) == (0 if stack.stage == "local" else 2)
     for refusal in refusals:
         assert refusal["Principal"] == "*"
         assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_nobody_reads_what_is_quarantined(stack: Stack) -> None:
+    if "UploadsBucketPolicy" not in stack.resources:
+        assert stack.stage == "local"
+        return
+    statements = stack.properties("UploadsBucketPolicy")["PolicyDocument"]["Statement"]
+    (refusal,) = (s for s in statements if s["Sid"] == "NobodyReadsWhatIsQuarantined")
+    assert (refusal["Effect"], refusal["Principal"]) == ("Deny", "*")
+    assert refusal["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
+    assert refusal["Condition"] == {"StringEquals": {f"s3:ExistingObjectTag/{QUARANTINED}": "true"}}
 
 
 def test_files_announce_themselves_to_the_intake_queue(bucket: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from rowmill_client import ApiError
 
 from bench.bad_input import cases, watch
+from chalicelib.formats.threats import EICAR
 from infra.local import instance
 from tests.journey.conftest import COUNTS, Account, Cloud, adds_up, new_account
 from tests.workbooks import of_rows, zipped
@@ -85,6 +86,8 @@ CASES: Mapping[str, Case] = {
     "UTF-16": Case((HEADER + GOOD).decode().encode("utf-16"), "completed", 1),
     "a quote that never ends": Case(HEADER + GOOD + b'b@x.org,"Bob,2\nc@x.org,Cy,3\n', "completed_with_errors", 2),
     "noise": Case(GARBAGE, "failed"),
+    "EICAR in a cell": Case(HEADER + GOOD + b"e@x.org," + EICAR + b",1\n", "quarantined", error="quarantined"),
+    "EICAR in gzip": Case(gzip.compress(HEADER + GOOD + EICAR), "quarantined", error="quarantined"),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from chalicelib.formats.threats import EICAR
 from infra.local import instance
 from tests.journey.conftest import PEOPLE, Account, Cloud, eventually, new_account, people
 from tests.journey.test_webhooks import private, told
@@ -37,6 +38,7 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         _in_parts(account)
         _as_a_piece(account, body)
         _in_segments(account)
+        _quarantined(account)
         _by_hand(account)
         _told(account)
         _encrypted(account)
@@ -234,6 +236,13 @@ def _in_segments(account: Account) -> None:
     )
     assert len(set(chunks)) > 10
     assert account.cloud.sql("SELECT FROM rowmill.segment") == []
+
+
+def _quarantined(account: Account) -> None:
+    """A file with malware, and the piece that was made of one: they are tagged."""
+    account.dataset(PEOPLE, "harmful")
+    for body in (b"id,name\n1," + EICAR + b"\n", gzip.compress(b"id,name\n1," + EICAR + b"\n")):
+        assert account.ended(account.start(body, "harmful"))["state"] == "quarantined"
 
 
 def _corrected(account: Account, upload_id: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import random
+import stat
 from datetime import date, datetime
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import openpyxl
 import pytest
@@ -22,6 +23,7 @@ from chalicelib.formats.excel.numbers import moment, number, shown_by
 from chalicelib.formats.excel.sheet import BLOCK_BYTES, MAX_ROW_LENGTH
 from chalicelib.formats.excel.strings import MAX_TEXT, USUAL_TEXT
 from chalicelib.formats.limits import Limits
+from chalicelib.formats.threats import EICAR
 from tests.workbooks import by_hand, in_old_container, of_rows, saved, zipped
 
 LIMITS = Limits(unpacked=1 << 30, scratch=1 << 24)
@@ -237,6 +239,15 @@ def test_a_sheet_that_is_not_there_is_refused(choice: str | int) -> None:
     assert code(several_sheets(), choice) == "sheet_unknown"
 
 
+def with_link(name: str) -> bytes:
+    held = io.BytesIO(by_hand("<row/>"))
+    with ZipFile(held, "a") as archive:
+        link = ZipInfo(name)
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    return held.getvalue()
+
+
 def with_part(name: str) -> bytes:
     return by_hand("<row/>", more={name: b"x"})
 
@@ -249,6 +260,8 @@ def with_part(name: str) -> bytes:
         (with_part("../evil"), "workbook_unsafe"),
         (with_part("/etc/evil"), "workbook_unsafe"),
         (with_part("xl\\..\\evil"), "workbook_unsafe"),
+        (by_hand("<row/>", more={"xl/media/image1.png": bytes(70) + EICAR}), "quarantined"),
+        (with_link("xl/media/link"), "workbook_unsafe"),
         (with_part("xl/workbook.bin"), "file_type_unsupported"),
         (with_part("XL/workbook.xml"), "workbook_corrupt"),
         (zipped({"a.csv": b"a,b\n"}), "file_type_unsupported"),

@@ -221,12 +221,19 @@ def test_a_declared_quote_is_not_tried_as_delimiter() -> None:
         (b"\x7fELF\x02\x01", "file_type_unsupported"),
         (b"\x89PNG\r\n\x1a\n\0", "file_type_unsupported"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "file_type_unsupported"),
+        (b"MZ\x90\0\x03", "file_type_unsupported"),
+        (b"PAR1\x15\0", "file_type_unsupported"),
+        (b"SQLite format 3\0", "file_type_unsupported"),
     ],
 )
 def test_what_is_no_utf_8_text_is_refused_by_name(sample: bytes, code: str) -> None:
     with pytest.raises(Refused) as refused:
         detect(sample, {}, truncated=True)
     assert refused.value.code == code
+
+
+def test_a_text_may_begin_as_a_program_does() -> None:
+    assert detect(b"MZ,PAR1\na,b\n", {}, truncated=False).dialect == Dialect()
 
 
 def test_one_broken_cell_does_not_refuse_the_file() -> None:

@@ -59,8 +59,9 @@ def test_every_state_can_still_end() -> None:
     assert all(reachable(state) & TERMINAL for state in TRANSITIONS)
 
 
-def test_the_terminal_states_are_the_six_that_the_api_calls_over() -> None:
-    assert {"completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"} == TERMINAL
+def test_the_terminal_states_are_the_seven_that_the_api_calls_over() -> None:
+    over = {"completed", "completed_with_errors", "failed", "canceled", "expired", "reverted", "quarantined"}
+    assert over == TERMINAL
     assert {STATUS[state] for state in TERMINAL} == {"success", "partial", "failed", "canceled"}
     assert {STATUS[state] for state in TRANSITIONS if state not in TERMINAL} == {"pending", "processing"}
 

@@ -645,6 +645,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"dataset": "none"}, "unknown_dataset", "dataset"),
     ({"filename": 1}, "body_invalid", "filename"),
     ({"filename": "x" * 1025}, "body_invalid", "filename"),
+    ({"filename": "a.exe%00.csv"}, "filename_refused", "filename"),
     ({"size": None}, "body_invalid", "size"),
     ({"size": -1}, "body_invalid", "size"),
     ({"size": 1.5}, "body_invalid", "size"),

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from chalice.app import SQSEvent
 
-from chalicelib import aws, edge, load, mend, report, settle, split
+from chalicelib import aws, edge, gate, load, mend, report, settle, split
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.errors import Refused, Unavailable
+from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.logs import logger
 from chalicelib.postgres import connection, ledger, locks, manifest
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
@@ -140,10 +140,10 @@ def test_messages_go_out_while_the_scan_runs(pipeline: Pipeline, monkeypatch: py
     monkeypatch.setattr(s3, "stream", watched)
     pipeline.split(upload_id)
     assert len(sent) == 5
-    assert 0 == sent[0] < sent[2] < sent[4] < 15
+    assert 0 == sent[0] < sent[2] <= sent[4] == split.EARLY < 15
 
 
-def test_rows_can_be_read_while_the_scan_runs_and_the_status_says_how_many(
+def test_no_row_can_be_read_before_the_scan_has_seen_the_whole_file(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_into(monkeypatch, 10_000)
@@ -153,8 +153,14 @@ def test_rows_can_be_read_while_the_scan_runs_and_the_status_says_how_many(
     real, seen = s3.stream, []
 
     def work() -> None:
-        pipeline.load(pipeline.messages())
+        for message in pipeline.messages():
+            with suppress(NotYet):
+                pipeline.load([message])
+                loaded.append(message)
         connection.close()
+
+    monkeypatch.setattr(gate, "PATIENCE_SECONDS", 0)
+    loaded: list[dict[str, Any]] = []
 
     def watched(*args: Any) -> Any:
         for block in real(*args):
@@ -171,10 +177,15 @@ def test_rows_can_be_read_while_the_scan_runs_and_the_status_says_how_many(
             seen.append(upload["rows_visible"])
             yield block
 
-    monkeypatch.setattr(s3, "stream", watched)
-    pipeline.split(upload_id)
-    assert 0 == seen[0] < seen[2] < seen[4] < 150_000
-    pipeline.load(pipeline.messages())
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "stream", watched)
+        pipeline.split(upload_id)
+    assert (seen, loaded) == ([0] * 5, [])
+    tried = pipeline.sql("SELECT n, attempts FROM rowmill.chunk WHERE sent_at IS NOT NULL AND n <= %s", split.EARLY)
+    assert [one["attempts"] for one in tried] == [0] * split.EARLY  # it was no fault of theirs
+    pipeline.load(
+        [{"upload": row["upload"], "chunk": row["n"]} for row in pipeline.sql("SELECT upload, n FROM rowmill.chunk")]
+    )
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["rows_visible"]) == ("completed", 150_000)
     assert 0 < upload["timings"]["first_rows_s"] < upload["timings"]["stored_to_completed_s"]
@@ -231,9 +242,13 @@ def test_a_passing_fault_sends_a_delayed_copy_and_another_fails_alone(
 
 def test_nothing_is_complete_before_the_scan_has_ended(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = cut_off_before_the_total(pipeline, monkeypatch)
-    pipeline.load(pipeline.messages())
-    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("splitting", ROWS)
+    messages = pipeline.messages()
+    monkeypatch.setattr(gate, "PATIENCE_SECONDS", 0)
+    with pytest.raises(NotYet):
+        pipeline.load(messages)
+    assert pipeline.rows() == []
     pipeline.split(upload_id)
+    pipeline.load(messages)
     assert pipeline.upload(upload_id)["state"] == "completed"
 
 
@@ -467,13 +482,12 @@ def test_a_split_that_ended_in_the_dead_letter_queue_fails_the_upload(
 ) -> None:
     upload_id = cut_off_before_the_total(pipeline, monkeypatch)
     messages = pipeline.messages()
-    pipeline.load(messages[:1])
     onward(mend.bury(pipeline.event(upload_id)))
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["error"]["code"]) == ("failed", "split_failed")
-    assert (upload["loaded"], upload["unprocessed"]) == (10, 30)
+    assert (upload["loaded"], upload["unprocessed"]) == (0, 40)
     pipeline.load(messages)  # late deliveries do nothing
-    assert len(pipeline.rows()) == 10
+    assert pipeline.rows() == []
 
 
 def test_a_file_that_never_got_as_far_as_a_split_fails_too(pipeline: Pipeline) -> None:

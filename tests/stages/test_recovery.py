@@ -239,7 +239,6 @@ def test_a_failed_split_is_redriven_from_where_it_was(pipeline: Pipeline, monkey
         with pytest.raises(SystemExit):
             pipeline.split(upload_id)
     connection.close()
-    pipeline.load(pipeline.messages()[:1])
     onward(mend.bury(pipeline.event(upload_id)))
     assert pipeline.upload(upload_id)["state"] == "failed"
     assert pipeline.redrive(upload_id)["state"] == "scanning"

@@ -19,6 +19,7 @@ from moto.s3 import models as moto_s3
 from chalicelib import report, split
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Unavailable
+from chalicelib.formats.threats import EICAR
 from chalicelib.journey import AT_REST, LOADING, TERMINAL, TRANSITIONS, VERBS, State, Verb, rank, sources
 from chalicelib.postgres import connection, ledger
 from chalicelib.settings import settings
@@ -84,11 +85,14 @@ class Stories:
     def splitting(self) -> str:
         """The splitter dies before it knows how many chunks there are."""
         upload_id = self.arrived()
+        self.die_splitting(upload_id)
+        report.show(self.number(upload_id))
+        return upload_id
+
+    def die_splitting(self, upload_id: str) -> None:
         with self.patch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr(ledger, "end_scan", _die)
             self.pipeline.split(upload_id)
-        report.show(self.number(upload_id))
-        return upload_id
 
     def queued(self, body: bytes = BAD, **options: Any) -> str:
         upload_id = self.arrived(body, **options)
@@ -143,9 +147,15 @@ class Stories:
         return self.stopped(self.processing())
 
     def failed_before_it_was_split(self) -> str:
-        upload_id = self.splitting()
+        """In the second pass: of a file that nobody has read to its end nothing is loaded, and nothing rejected."""
+        upload_id = self.needs_review()
+        assert self.ask("confirm", upload_id)[0] == 202
+        self.die_splitting(upload_id)
         self.pipeline.load(self.messages(upload_id)[:1])
         return self.stopped(upload_id)
+
+    def quarantined(self) -> str:
+        return self.queued(BAD[: -len(EICAR) - 1] + EICAR + b"\n")
 
     def stopped(self, upload_id: str) -> str:
         number = self.number(upload_id)

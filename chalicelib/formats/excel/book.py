@@ -57,7 +57,11 @@ def _blocks(archive: Archive, book: str, sheet: _Named, layout: Layout, limits: 
     strings = SharedStrings(limits.scratch)
     try:
         with sound():
-            if part := _first_of_type(archive, book, "sharedStrings"):
+            part = _first_of_type(archive, book, "sharedStrings")
+        for _ in archive.look_at_others([sheet.part, *([part] if part else [])]):
+            yield b""
+        with sound():
+            if part:
                 with archive.open(part) as stream:
                     for _ in strings.load(stream):
                         yield b""

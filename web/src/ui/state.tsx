@@ -21,6 +21,7 @@ export const STATES: Record<UploadState, [words: string, tone: Tone]> = {
   expired: ["Expired", "idle"],
   reverting: ["Undoing", "busy"],
   reverted: ["Undone", "idle"],
+  quarantined: ["Quarantined", "bad"],
 };
 
 export function State({ of }: { of: UploadState }) {

@@ -1,0 +1,86 @@
+"""`python -m bench.gate`: what a scanner costs, on an embedded cloud of its own with a clamd beside it.
+
+The same files without a scanner and with clamd, in turns; seconds are from stored to completed. That clamd knows one
+signature: the official ones are slower, and cannot be fetched everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from bench import clamav, embedded
+from bench.load.report import table
+from bench.peers import files
+from bench.peers.files import File
+from bench.peers.results import today
+from bench.publish import publish
+from infra.local.cloud import CHECKOUT
+from infra.local.place import default_folder
+
+SCANNERS: Final = ("off", "clamd")
+WAIT_SECONDS: Final = 120.0
+PAGE: Final = CHECKOUT / "docs" / "gate.md"
+
+Times = dict[str, dict[str, list[float]]]  # by file and scanner, seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.gate", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--publish", action="store_true", help="put the table into docs/gate.md")
+    asked = parser.parse_args()
+    if clamav.CLAMD is None:
+        parser.error(clamav.ABSENT)
+    cache = (default_folder() / "cache").resolve()
+    measured = [files.contacts(cache, 1_000_000), files.flights(cache), files.contacts(cache, 1_000, "small")]
+    times: Times = {file.name: {name: [] for name in SCANNERS} for file in measured}
+    with tempfile.TemporaryDirectory() as folder, clamav.running(Path(folder)) as daemon, embedded.running() as here:
+        for _ in range(asked.rounds):
+            for name in SCANNERS:
+                embedded.configure("split", {"ROWMILL_SCANNER": name, "ROWMILL_SCANNER_ADDRESS": daemon.address})
+                _load(here, measured[0], name)  # functions start
+                for file in measured:
+                    times[file.name][name].append(_load(here, file, name))
+    report = default_folder() / "reports" / "gate.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps({"date": today(), "seconds": times}, indent=2))
+    shown = table(
+        ("stored to completed, s", "rows", "without a scanner", "clamd"), [_cells(f, times) for f in measured]
+    )
+    print(shown)
+    if asked.publish:
+        publish("scanners", shown, PAGE)
+    print("; ".join(f"{name} {statistics.median(by['clamd']):.2f} s with clamd" for name, by in times.items()))
+    return 0
+
+
+def _load(here: embedded.Embedded, file: File, scanner: str) -> float:
+    dataset = f"d{secrets.token_hex(4)}"
+    here.rowmill.put_dataset(dataset, file.schema)
+    upload = here.rowmill.upload(file.path, dataset, timeout=WAIT_SECONDS)
+    malware = upload.get("malware")
+    if upload["state"] != "completed" or malware is None or malware["scanner"] != scanner:
+        raise RuntimeError(f"{file.path.name} ended as {upload['state']}, {malware}, with {scanner}")
+    return upload["timings"]["stored_to_completed_s"] or 0.0
+
+
+def _cells(file: File, times: Times) -> list[str]:
+    def shown(seconds: list[float]) -> str:
+        return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
+
+    return [
+        f"{file.name}, {file.path.stat().st_size / 1e6:,.1f} MB",
+        f"{file.rows:,}",
+        *map(shown, times[file.name].values()),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
