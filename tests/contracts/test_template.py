@@ -21,11 +21,13 @@ from unittest.mock import patch
 from zipfile import ZipFile
 
 import pytest
+import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
+from infra import audit, watch
 from infra.cloud import Cloud
-from infra.deploy import located, parameters
+from infra.deploy import STAGES, located, parameters
 from infra.package import ROOT, Package, package
 
 TAG = sys.implementation.cache_tag
@@ -603,6 +605,58 @@ def test_alarms_and_the_dashboard_look_at_what_is_there(stack: Stack) -> None:
     assert {one["function"] for one in dimensions if "function" in one} == FUNCTIONS
     assert {one.get("service", f"rowmill-{stack.stage}") for one in dimensions} == {f"rowmill-{stack.stage}"}
     assert "${" not in board["DashboardBody"]
+
+
+def test_the_runbook_says_of_every_alarm_what_to_do_and_of_no_other() -> None:
+    headings = re.findall(r"^### (\S+)$", (ROOT / "OPERATIONS.md").read_text(), re.MULTILINE)
+    assert headings == list(dict.fromkeys(one.name.partition(".")[0] for one in watch.alarms()))
+
+
+def test_exceptions_of_the_audit_are_those_of_the_manual() -> None:
+    rows = re.findall(r"^\| (CKV_\w+) \| (.*) \|$", (ROOT / "docs" / "aws.md").read_text(), re.MULTILINE)
+    assert dict(rows) == audit.EXCEPTIONS
+
+
+def test_what_stages_differ_in_are_parameters_of_the_stack(stack: Stack) -> None:
+    declared = stack.package.read()["Parameters"]
+    stages = yaml.safe_load(STAGES.read_text())
+    assert {"local", "dev", "prod"} == stages.keys()
+    assert {name for chosen in stages.values() for name in chosen} <= declared.keys()
+
+
+def test_the_gateway_lets_through_so_much_and_refuses_in_the_words_of_the_api(stack: Stack) -> None:
+    (stage,) = stack.of_type("AWS::ApiGateway::Stage").values()
+    (limits,) = stage["MethodSettings"]
+    assert (limits["ResourcePath"], limits["HttpMethod"]) == ("/*", "*")
+    assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (1000, 2000)
+    (api,) = stack.of_type("AWS::ApiGateway::RestApi").values()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED", "MISSING_AUTHENTICATION_TOKEN"} <= answers.keys()
+    for answer in answers.values():
+        problem = json.loads(answer["responseTemplates"]["application/json"])
+        assert str(problem["status"]) == answer["statusCode"]
+        assert problem["type"] == f"urn:rowmill:problem:{problem['code']}"
+        headers = answer["responseParameters"]
+        assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        waits = "gatewayresponse.header.Retry-After" in headers
+        assert waits == (problem["status"] in (429, 503, 504))
+
+
+def test_functions_are_in_a_vpc_if_a_stage_names_subnets(stack: Stack) -> None:
+    """And may not use what Lambda needs for that by themselves."""
+    declared = stack.package.read()
+    resolve = Resolver(declared, {"Stage": "prod", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1"})
+    assert resolve(declared["Globals"]["Function"]["VpcConfig"]) == {
+        "SubnetIds": ["subnet-1", "subnet-2"],
+        "SecurityGroupIds": ["sg-1"],
+    }
+    assert all("VpcConfig" not in function for function in stack.functions.values())  # no stage does yet
+    allowed, denied = resolve(declared["Resources"]["VpcPolicy"]["Properties"]["PolicyDocument"]["Statement"])
+    assert (allowed["Action"], denied["Effect"]) == (denied["Action"], "Deny")
+    roles = [one for one in declared["Resources"].values() if one["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == len(FUNCTIONS)
+    assert all(resolve(role["Properties"]["ManagedPolicyArns"]) == ["VpcPolicy"] for role in roles)
 
 
 def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:
