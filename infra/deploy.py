@@ -169,6 +169,7 @@ def parameters(cloud: Cloud, stage: str) -> dict[str, str]:
     chosen: dict[str, dict[str, Any]] = yaml.safe_load(STAGES.read_text())
     return {
         "Stage": stage,
+        "Cloud": cloud.kind,
         "BucketName": cloud.uploads_bucket(stage),
         "EndpointUrl": cloud.functions_endpoint,
         **{name: str(value) for name, value in chosen.get(stage, chosen["dev"]).items()},
