@@ -11,7 +11,7 @@ TYPES := web/src/contract.d.ts
 JOURNEY := web/src/journey.json
 PACKAGES := web/node_modules/.ready
 
-.PHONY: help demo test test-localstack check web page chromium campaign fuzz-api bench bench-peers load up down deploy clean
+.PHONY: help demo test test-localstack audit check web page chromium campaign fuzz-api bench bench-peers load up down deploy clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make down   stop it and remove what it left"
 	@echo "make test   checks and every test this machine can run"
 	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
+	@echo "make audit  checkov and cloudsplaining over the stack and every policy; installs those first"
 	@echo "make check  format, lint, types, import order"
 	@echo "make web    build the page from web/; needs Node 20.19; make up and make test do it by themselves"
 	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
@@ -115,6 +116,15 @@ $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproje
 test-localstack: $(READY) $(LOCALSTACK)/ready
 	@$(BIN)/python -m pytest tests/localstack/smoke.py
 
+.venv-audit/ready: requirements-audit.txt
+	@$(PYTHON) -m venv .venv-audit
+	@echo "installing checkov and cloudsplaining into .venv-audit (a minute the first time)"
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.txt
+	@touch .venv-audit/ready
+
+audit: $(READY) .venv-audit/ready
+	@$(BIN)/python -m infra.audit
+
 clean: down
 	@rm -rf web/node_modules chalicelib/web $(TYPES) $(JOURNEY) web/openapi.json
-	@rm -rf .venv .venv-peers $(LOCALSTACK) .rowmill
+	@rm -rf .venv .venv-audit .venv-peers $(LOCALSTACK) .rowmill

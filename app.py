@@ -38,10 +38,11 @@ from chalicelib import (
     webhooks,
     webpage,
 )
-from chalicelib.aws import s3
+from chalicelib.aws import s3, secrets
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
+secrets.fetch()
 app = edge.App("rowmill")
 here = settings()
 

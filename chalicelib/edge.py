@@ -51,6 +51,7 @@ MAX_HEADERS: Final = 100
 MAX_QUERY_BYTES: Final = 8192  # of all names and values, decoded
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
+NEWER_WAITS_SECONDS: Final = 300  # by which time a deploy in hand is over
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
 SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
 _PUBLISHED: Final[Headers] = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
@@ -483,6 +484,8 @@ def _handled(record: SQSRecord, handle: Callable[[dict[str, Any]], object]) -> b
     message = _message(record.body)
     logger.clear_state()
     about(record.to_dict()["messageId"])
+    if (version := _version(record)) > sqs.VERSION:
+        return _left(record, version)
     try:
         result = handle(message)
     except Exception as error:
@@ -499,6 +502,27 @@ def _message(text: str) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
+def _version(record: SQSRecord) -> int:
+    """Of a message's body; 1 if it does not say."""
+    said = str(record.to_dict().get("messageAttributes", {}).get("version", {}).get("stringValue", "1"))
+    return int(said) if said.isdecimal() else sqs.VERSION + 1
+
+
+def _left(record: SQSRecord, version: int) -> bool:
+    """A message of a release that is not here yet, or not any more, waits for it: as it is, and however long."""
+    try:
+        sqs.send_text(_queue(record), record.body, version, NEWER_WAITS_SECONDS)
+    except (ClientError, BotoCoreError) as unsent:
+        logger.error("failed", error=_named(unsent))
+        return False
+    logger.warning("put off", error="message_newer", version=version, known=sqs.VERSION, delay=NEWER_WAITS_SECONDS)
+    return True
+
+
+def _queue(record: SQSRecord) -> str:
+    return str(record.to_dict()["eventSourceARN"]).rsplit(":", 1)[1]
+
+
 def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bool:
     """A passing fault becomes a delayed copy and spends no delivery; any other goes back to the queue."""
     known = _known(error)
@@ -510,9 +534,8 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
         delay = round(random.uniform(0.5, 1) * min(2 ** min(tries, 10), MAX_WAIT_SECONDS))
         if isinstance(known, NotYet):
             delay = known.retry_after
-        queue = record.to_dict()["eventSourceARN"].rsplit(":", 1)[1]
         try:
-            sqs.send(queue, {**message, "tries": tries}, delay=delay)
+            sqs.send(_queue(record), {**message, "tries": tries}, delay=delay)
         except (ClientError, BotoCoreError) as unsent:
             error = unsent
         else:

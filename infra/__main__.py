@@ -1,4 +1,4 @@
-"""`python -m infra up|package|lock|migrate|doctor|rewrap|down --stage STAGE`: behind `make up` and a release."""
+"""`python -m infra plan|up|package|lock|migrate|doctor|rewrap|down --stage STAGE`: behind `make up` and a release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import lock
 from infra.cloud import DeployError
-from infra.deploy import deploy, remove
+from infra.deploy import Asked, deploy, plan, remove
 from infra.doctor import consult, rewrap
 from infra.migrate import migrate
 from infra.package import ROOT, package
@@ -33,25 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    look = commands.add_parser("plan", help="say what a deploy would change, and change nothing")
+    _add_settings(look)
+    look.set_defaults(run=lambda asked: plan(asked.stage, _asked(asked)))
+
     up = commands.add_parser("up", help="deploy this checkout; a second time changes nothing")
-    up.add_argument("--stage", required=True, type=_stage)
-    up.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="as functions reach it")
-    up.add_argument("--migrate-url", help="as this machine reaches it, or the owner's role; default: the same")
-    up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
-    up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
-    up.add_argument(
-        "--rotate-keys",
-        action="store_true",
-        help="have new keys sign access tokens and receipts; the last one of tokens stays good",
-    )
-    up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER", ""), help="whom e-mail is from")
-    up.add_argument(
-        "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
-    )
-    up.add_argument("--scanner", default="off", choices=("off", "clamd", "guardduty"), help="who looks for malware")
-    up.add_argument("--scanner-address", default="", help="where clamd is, host:port, as functions reach it")
-    up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
-    up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
+    _add_settings(up)
+    up.add_argument("--planned", metavar="NAME", help="do what a plan has shown, and nothing else")
     up.set_defaults(run=_up)
 
     pack = commands.add_parser("package", help="write template and zip, say where")
@@ -80,9 +68,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _up(asked: argparse.Namespace) -> None:
-    deployment = deploy(
-        asked.stage,
+def _add_settings(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--stage", required=True, type=_stage)
+    up.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="as functions reach it")
+    up.add_argument("--migrate-url", help="as this machine reaches it, or the owner's role; default: the same")
+    up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
+    up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
+    up.add_argument(
+        "--rotate-keys",
+        action="store_true",
+        help="have new keys sign access tokens and receipts; the last one of tokens stays good",
+    )
+    up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER", ""), help="whom e-mail is from")
+    up.add_argument(
+        "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
+    )
+    up.add_argument("--scanner", default="off", choices=("off", "clamd", "guardduty"), help="who looks for malware")
+    up.add_argument("--scanner-address", default="", help="where clamd is, host:port, as functions reach it")
+    up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
+    up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
+
+
+def _asked(asked: argparse.Namespace) -> Asked:
+    return Asked(
         database_url=_database(asked.database_url),
         public_endpoint=asked.public_endpoint,
         migrate_url=asked.migrate_url,
@@ -93,6 +101,10 @@ def _up(asked: argparse.Namespace) -> None:
         oidc=(asked.oidc_issuer, asked.oidc_audience),
         scanner=(asked.scanner, asked.scanner_address),
     )
+
+
+def _up(asked: argparse.Namespace) -> None:
+    deployment = deploy(asked.stage, _asked(asked), planned=asked.planned)
     if not deployment.changed:
         print("nothing to change")
     print(deployment.api_url)

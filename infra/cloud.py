@@ -74,7 +74,7 @@ class Cloud:
 
 def connect() -> Cloud:
     """The cloud that the environment names. Asks it who we are, so a wrong credential fails here."""
-    endpoint = (os.environ.get("AWS_ENDPOINT_URL") or "").rstrip("/") or None
+    endpoint = (os.environ.get("AWS_ENDPOINT_URL") or _localstack()).rstrip("/") or None
     session = boto3.Session()
     region = session.region_name or ("us-east-1" if endpoint else None)
     if region is None:
@@ -82,6 +82,15 @@ def connect() -> Cloud:
     kind = _kind(endpoint)
     sts = session.client("sts", endpoint_url=endpoint, region_name=region)
     return Cloud(kind, endpoint, region, sts.get_caller_identity()["Account"])
+
+
+def _localstack() -> str:
+    """Where LocalStack is, if LOCALSTACK_HOST says so as to all of LocalStack's own tools; empty if nothing does."""
+    if "LOCALSTACK_HOST" not in os.environ:
+        return ""
+    from localstack_client.config import get_service_endpoint  # noqa: PLC0415 - of working copies alone
+
+    return str(get_service_endpoint("sts"))
 
 
 def _kind(endpoint: str | None) -> Kind:

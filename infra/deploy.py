@@ -6,22 +6,58 @@ know: migrations run first and only ever add, so the functions still running kee
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from botocore.exceptions import ClientError
 
-from chalicelib import seals
-from infra import logins, stack
+from infra import keys, logins, stack
 from infra.cloud import Cloud, DeployError, connect
-from infra.migrate import migrate
-from infra.package import Package, package
+from infra.migrate import migrate, waiting
+from infra.package import ROOT, Package, package
 from infra.reconcile import Outcome, reconcile, settings
+
+STAGES = ROOT / "infra" / "stages.yaml"
+HIDDEN = (*keys.DATABASES, "JwtSecret", "WebhookSecret", "ReceiptSecret")  # CloudFormation shows **** for them
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a deploy is told besides the stage. `database_url` is the database as functions reach it, each by a login of
+    its own; `migrate_url` as this machine does, as a role that owns the schema and may make others, where that differs.
+    `rotate_keys` has new keys sign access tokens and receipts; `webhook_private` lets webhooks be on this machine;
+    `oidc` is an issuer and the audience of its tokens; `scanner` is who looks for malware, and where that is."""
+
+    database_url: str
+    public_endpoint: str | None = None
+    migrate_url: str | None = None
+    allowed_origin: str = "*"
+    rotate_keys: bool = False
+    mail_sender: str = ""
+    mail_domains: str = ""
+    webhook_private: bool = False
+    oidc: tuple[str, str] = ("", "")
+    scanner: tuple[str, str] = ("off", "")
+
+    @property
+    def owner_url(self) -> str:
+        """The database as a role that owns the schema."""
+        return self.migrate_url or self.database_url
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a stack is made of, where CloudFormation finds it."""
+
+    cloud: Cloud
+    digest: str
+    template: Mapping[str, Any]
+    template_url: str
+    values: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,60 +77,86 @@ class Deployment:
         return bool(self.migrations or self.stack_changed or self.reconciled.written)
 
 
-def deploy(
-    stage: str,
-    *,
-    database_url: str,
-    public_endpoint: str | None = None,
-    migrate_url: str | None = None,
-    allowed_origin: str = "*",
-    rotate_keys: bool = False,
-    mail_sender: str = "",
-    mail_domains: str = "",
-    webhook_private: bool = False,
-    oidc: tuple[str, str] = ("", ""),
-    scanner: tuple[str, str] = ("off", ""),
-    say: Callable[[str], None] = print,
-) -> Deployment:
+def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callable[[str], None] = print) -> Deployment:
     """Bring a stage up to this checkout, in the cloud that AWS_ENDPOINT_URL names.
 
-    `database_url` is the database as functions reach it, each by a login of its own; `migrate_url` as this machine
-    does, as a role that owns the schema and may make others, where that differs. `rotate_keys` has new keys sign access
-    tokens and receipts; `webhook_private` lets webhooks be on this machine; `oidc` is an issuer and the audience of its
-    tokens; `scanner` is who looks for malware, and where that is. Raises DeployError; what was done until then stays and
-    counts.
+    `planned` is a change set of `plan`: what it shows is done and nothing else. Raises DeployError; what was done until
+    then stays and counts.
     """
-    cloud = connect()
-    migrations = migrate(migrate_url or database_url)
+    ready = prepare(stage, asked)
+    change = _planned(ready, stage, planned) if planned else None
+    migrations = migrate(asked.owner_url)
     say(f"migrations: {migrations} applied")
-    built = package(stage, vendored=not cloud.runs_on_this_python)
-    values = parameters(cloud, stage) | {
-        **database_urls(cloud.client("ssm"), stage, migrate_url or database_url, database_url),
-        "JwtSecret": signing_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
-        "WebhookSecret": webhook_keys(cloud.client("ssm"), stage),
-        **receipt_keys(cloud.client("ssm"), stage, rotate=rotate_keys),
-        "WebhookPrivate": "1" if webhook_private else "",
-        "MailSender": mail_sender,
-        "MailDomains": mail_domains,
-        "PublicEndpoint": public_endpoint or cloud.endpoint or "",
-        "AllowedOrigin": allowed_origin,
-        "OidcIssuer": oidc[0],
-        "OidcAudience": oidc[1],
-        "Scanner": scanner[0],
-        "ScannerAddress": scanner[1],
-    }
-    template = located(built, cloud.artifact_bucket)
-    changed = _apply(cloud, stage, _upload(cloud, built, template), values)
+    logins.make(asked.owner_url, stage, keys.database_secret(ready.cloud, stage))
+    cloudformation = ready.cloud.client("cloudformation")
+    change = change or stack.draft(cloudformation, stack_name(stage), ready.template_url, ready.values, "deploy")
+    changed = stack.carry_out(cloudformation, change)
+    if stage == "prod":
+        cloudformation.update_termination_protection(StackName=stack_name(stage), EnableTerminationProtection=True)
     say(f"stack {stack_name(stage)}: {'changed' if changed else 'unchanged'}")
-    reconciled = reconcile(settings(cloud, template, values))
-    _tell(reconciled, cloud, say)
-    outputs = stack.outputs(cloud.client("cloudformation"), stack_name(stage))
-    api_url = cloud.api_url(outputs["RestAPIId"])
+    values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
+    keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
+    outputs = stack.outputs(cloudformation, stack_name(stage))
+    reconciled = reconcile(settings(ready.cloud, ready.template, values, outputs))
+    _tell(reconciled, ready.cloud, say)
+    api_url = ready.cloud.api_url(outputs["RestAPIId"])
     return Deployment(stage, api_url, values["BucketName"], outputs, migrations, changed, reconciled)
 
 
+def plan(stage: str, asked: Asked, say: Callable[[str], None] = print) -> stack.ChangeSet | None:
+    """Have CloudFormation work out what a deploy would change, and tell of it; nothing of the stage is touched.
+
+    What is told may be carried out as it is, with the secrets in it: `deploy(…, planned=its name)`. None if there is
+    nothing to change.
+    """
+    ready = prepare(stage, asked)
+    for name in waiting(asked.owner_url):
+        say(f"migration  {name}")
+    change = stack.draft(
+        ready.cloud.client("cloudformation"),
+        stack_name(stage),
+        ready.template_url,
+        ready.values,
+        f"plan-{ready.digest}",
+    )
+    for line in change.told():
+        say(line)
+    if change.is_empty:
+        say("the stack would not change")
+        return None
+    say(f"python -m infra up --stage {stage} --planned {change.name}")
+    return change
+
+
+def prepare(stage: str, asked: Asked) -> Ready:
+    """Package, choose what there is to choose, and send template and zip to where CloudFormation finds them."""
+    cloud = connect()
+    built = package(stage, vendored=not cloud.runs_on_this_python)
+    values = parameters(cloud, stage) | {
+        **keys.secrets_of(cloud, stage, asked.database_url, rotate=asked.rotate_keys),
+        "WebhookPrivate": "1" if asked.webhook_private else "",
+        "MailSender": asked.mail_sender,
+        "MailDomains": asked.mail_domains,
+        "PublicEndpoint": asked.public_endpoint or cloud.endpoint or "",
+        "AllowedOrigin": asked.allowed_origin,
+        "OidcIssuer": asked.oidc[0],
+        "OidcAudience": asked.oidc[1],
+        "Scanner": asked.scanner[0],
+        "ScannerAddress": asked.scanner[1],
+    }
+    template = located(built, cloud.artifact_bucket)
+    return Ready(cloud, built.digest, template, _upload(cloud, built, template), values)
+
+
+def _planned(ready: Ready, stage: str, name: str) -> stack.ChangeSet:
+    """The change set that was planned, if it was of this checkout."""
+    if not name.startswith(f"plan-{ready.digest}-"):
+        raise DeployError(f"{name} was not planned from these sources (plan-{ready.digest}-…): plan again")
+    return stack.drafted(ready.cloud.client("cloudformation"), stack_name(stage), name)
+
+
 def remove(stage: str, say: Callable[[str], None] = print) -> None:
-    """Delete a stage with its files and its secret; its database and the shared artifact bucket stay.
+    """Delete a stage with its files and its secrets; its database and the shared artifact bucket stay.
 
     Refused for prod: there its stack is protected, and taking that off is a decision of its own.
     """
@@ -103,7 +165,7 @@ def remove(stage: str, say: Callable[[str], None] = print) -> None:
     cloud = connect()
     _empty(cloud.client("s3"), cloud.uploads_bucket(stage))
     gone = stack.delete(cloud.client("cloudformation"), stack_name(stage))
-    _forget_secret(cloud.client("ssm"), stage)
+    keys.forget(cloud.client("ssm"), stage)
     say(f"stack {stack_name(stage)}: {'deleted' if gone else 'was not there'}")
 
 
@@ -112,87 +174,15 @@ def stack_name(stage: str) -> str:
 
 
 def parameters(cloud: Cloud, stage: str) -> dict[str, str]:
-    """What follows from the stage and the cloud. One machine that plays all of it gets fewer copies of
-    everything, and no share of concurrency set aside."""
-    small = stage == "local"
+    """What follows from the stage and the cloud; what else a stage differs in is in stages.yaml."""
+    chosen: dict[str, dict[str, Any]] = yaml.safe_load(STAGES.read_text())
     return {
         "Stage": stage,
-        "Size": "small" if small else "full",
-        "ApiConcurrency": "0" if small else "50",
+        "Cloud": cloud.kind,
         "BucketName": cloud.uploads_bucket(stage),
         "EndpointUrl": cloud.functions_endpoint,
+        **{name: str(value) for name, value in chosen.get(stage, chosen["dev"]).items()},
     }
-
-
-def signing_keys(ssm: Any, stage: str, *, rotate: bool = False) -> str:
-    """The keys of access tokens, between commas, the one that signs first: made once and kept, so that a deploy logs
-    nobody out. Rotated, a new one signs and the last one is still good; those before it are not."""
-    name = _secret_name(stage)
-    keys = _kept(ssm, name)
-    if rotate:
-        keys = ",".join([secrets.token_urlsafe(48), keys.partition(",")[0]])
-        ssm.put_parameter(Name=name, Value=keys, Type="SecureString", Overwrite=True)
-    return keys
-
-
-def database_urls(ssm: Any, stage: str, owner_url: str, database_url: str) -> dict[str, str]:
-    """A parameter for each role: the database as it logs in. Its password is made of a secret, made once and kept."""
-    made = logins.make(owner_url, database_url, stage, _kept(ssm, _secret_name(stage, "database")))
-    return {f"{role.capitalize()}DatabaseUrl": url for role, url in made.items()}
-
-
-def webhook_keys(ssm: Any, stage: str) -> str:
-    """The keys that secrets of webhooks are derived from, made once and kept; another may be put in front by hand."""
-    return _kept(ssm, _secret_name(stage, "webhook"))
-
-
-def receipt_keys(ssm: Any, stage: str, *, rotate: bool = False) -> dict[str, str]:
-    """What receipts are signed with, made once and kept, and the public keys that they are checked by. Rotated, another
-    signs, and nothing is kept of the last one but its public key, for as long as there are receipts of it."""
-    secret_name, keys_name = _secret_name(stage, "receipt"), f"/rowmill/{stage}/receipt-keys"
-    secret, known = _kept(ssm, secret_name), _listed(ssm, keys_name)
-    public = seals.public_key(secret)
-    if rotate:
-        known = known if public in known else [public, *known]
-        secret = secrets.token_urlsafe(48)
-        public = seals.public_key(secret)
-        # The public key first: a deploy that dies in between leaves one that nothing was signed with, and no receipt
-        # that nobody can check.
-        ssm.put_parameter(Name=keys_name, Value=",".join([public, *known]), Type="String", Overwrite=True)
-        ssm.put_parameter(Name=secret_name, Value=secret, Type="SecureString", Overwrite=True)
-    keys = [public, *(one for one in known if one != public)]
-    if not rotate and keys != known:
-        ssm.put_parameter(Name=keys_name, Value=",".join(keys), Type="String", Overwrite=True)
-    return {"ReceiptSecret": secret, "ReceiptKeys": ",".join(keys)}
-
-
-def _listed(ssm: Any, name: str) -> list[str]:
-    """What is between the commas of a parameter; nothing if it is not there."""
-    try:
-        value: str = ssm.get_parameter(Name=name)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return []
-    return value.split(",")
-
-
-def _kept(ssm: Any, name: str) -> str:
-    """A secret of the stage, made if it is not there."""
-    with contextlib.suppress(ssm.exceptions.ParameterAlreadyExists):
-        ssm.put_parameter(Name=name, Value=secrets.token_urlsafe(48), Type="SecureString", Overwrite=False)
-    value: str = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    return value
-
-
-def _forget_secret(ssm: Any, stage: str) -> None:
-    names = [
-        *(_secret_name(stage, what) for what in ("jwt", "webhook", "receipt", "database")),
-        f"/rowmill/{stage}/receipt-keys",
-    ]
-    ssm.delete_parameters(Names=names)  # the plural does not mind one that is not there
-
-
-def _secret_name(stage: str, what: str = "jwt") -> str:
-    return f"/rowmill/{stage}/{what}-secret"
 
 
 def located(built: Package, bucket: str) -> dict[str, Any]:
@@ -229,14 +219,6 @@ def _ensure_artifact_bucket(s3: Any, bucket: str, region: str) -> None:
         s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else elsewhere))
         ways = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(ways, True))
-
-
-def _apply(cloud: Cloud, stage: str, template_url: str, values: Mapping[str, str]) -> bool:
-    cloudformation, name = cloud.client("cloudformation"), stack_name(stage)
-    changed = stack.apply(cloudformation, name, template_url, values)
-    if stage == "prod":
-        cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=True)
-    return changed
 
 
 def _empty(s3: Any, bucket: str) -> None:

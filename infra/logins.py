@@ -16,12 +16,16 @@ from infra.cloud import DeployError
 from infra.grants import ROLES
 
 
-def make(owner_url: str, database_url: str, stage: str, secret: str) -> dict[str, str]:
-    """The URL of each role, `database_url` with another user and password. Made by whoever may make roles here."""
+def urls(database_url: str, stage: str, secret: str) -> dict[str, str]:
+    """The URL of each role: `database_url` with another user and password."""
+    return {role: _as(database_url, _login(stage, role), _password(secret, role)) for role in ROLES}
+
+
+def make(owner_url: str, stage: str, secret: str) -> None:
+    """The login of each role. Made by whoever may make roles here."""
     with psycopg.connect(owner_url, autocommit=True, connect_timeout=10) as connection, connection.transaction():
         for role in ROLES:
             _make(connection, role, _login(stage, role), _password(secret, role))
-    return {role: _as(database_url, _login(stage, role), _password(secret, role)) for role in ROLES}
 
 
 def _make(connection: psycopg.Connection[tuple[object, ...]], role: str, login: str, password: str) -> None:

@@ -53,12 +53,20 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(_MEMORY)
         applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
-        waiting = list(_waiting(applied, _read(directory)))
-        for migration in waiting:
+        missing = list(_waiting(applied, _read(directory)))
+        for migration in missing:
             _apply(connection, migration)
         if directory == MIGRATIONS:
             grants.put(connection)
-    return len(waiting)
+    return len(missing)
+
+
+def waiting(database_url: str, directory: Path = MIGRATIONS) -> list[str]:
+    """The files that `migrate` would apply, by name; nothing is written. Raises DeployError as it does."""
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=10) as connection:
+        found = connection.execute(b"SELECT to_regclass('rowmill.migration') IS NOT NULL").fetchone()
+        applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall()) if found and found[0] else {}
+    return [migration.name for migration in _waiting(applied, _read(directory))]
 
 
 def _read(directory: Path) -> list[Migration]:

@@ -1,13 +1,14 @@
-"""app.py, chalicelib and resources.yaml as one SAM template and one zip with its bytecode, made once per content.
+"""app.py, chalicelib, resources.yaml and the alarms as one SAM template and one zip with its bytecode.
 
-The result lives in `.rowmill/build/<digest>`; the digest covers everything that goes in, so a directory that
-exists is right and is reused. Chalice runs in a process of its own on a copy of the sources: it writes into
-the project it packages, and it imports app.py under the stage's names.
+Made once per content: the result lives in `.rowmill/build/<digest>`; the digest covers everything that goes in, so a
+directory that exists is right and is reused. Chalice runs in a process of its own on a copy of the sources: it writes
+into the project it packages, and it imports app.py under the stage's names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import yaml
 
-from infra import lock
+from infra import lock, watch
 from infra.cloud import DeployError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,7 @@ def _sources(root: Path) -> Iterator[Path]:
     yield root / "app.py"
     yield root / "requirements.lock"
     yield root / "infra" / "resources.yaml"
+    yield root / "infra" / "watch.py"
     yield from sorted((root / ".chalice").glob("*.json"))
     yield from sorted(p for p in (root / "chalicelib").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
@@ -84,6 +86,7 @@ def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
         project, out = Path(scratch, "project"), Path(scratch, "out")
         _copy(root, project, vendored)
         _run_chalice(stage, project, out)
+        _add_alarms(out / "sam.yaml")
         _add_bytecode(out / "deployment.zip", Path(scratch, "compiled"))
         try:
             out.rename(target)
@@ -117,6 +120,14 @@ def _run_chalice(stage: str, project: Path, out: Path) -> None:
     )
     if done.returncode:
         raise DeployError(f"chalice package failed:\n{done.stdout}{done.stderr}")
+
+
+def _add_alarms(template: Path) -> None:
+    """The alarms and the dashboard, which are tables of Python: as YAML by hand they are 1,500 lines."""
+    loaded = yaml.safe_load(template.read_text())
+    loaded["Resources"] |= watch.resources()
+    plain = json.loads(json.dumps(loaded))  # or the same object twice would be an alias, which CloudFormation refuses
+    template.write_text(yaml.safe_dump(plain, sort_keys=False))
 
 
 def _add_bytecode(code: Path, folder: Path) -> None:

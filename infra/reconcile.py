@@ -68,14 +68,18 @@ def _raise_if_forbidden(error: ClientError) -> None:
         raise error
 
 
-def settings(cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str, str]) -> Iterator[Setting]:
+def settings(
+    cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str, str], outputs: Mapping[str, str]
+) -> Iterator[Setting]:
     """Everything of the stack that some cloud was seen to drop."""
-    stage, resources = parameters["Stage"], template["Resources"]
+    stage, resources, key = parameters["Stage"], template["Resources"], outputs["StageKeyArn"]
     table = resources["UploadsTable"]["Properties"]
     bucket = resources["UploadsBucket"]["Properties"]
-    yield from _table(cloud.client("dynamodb"), f"rowmill-{stage}-uploads", table)
-    yield from _kept(cloud.client("dynamodb"), f"rowmill-{stage}-keys")
-    yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket)
+    yield from _table(cloud.client("dynamodb"), f"rowmill-{stage}-uploads", table, key)
+    yield from _kept(cloud.client("dynamodb"), f"rowmill-{stage}-keys", key)
+    yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket, key)
+    api = resources["RestAPI"]["Properties"]["GatewayResponses"]
+    yield _refusals(cloud.client("apigateway"), outputs["RestAPIId"], api, parameters["AllowedOrigin"])
     capped = ("Define", "Render")
     reserved = {n.lower(): int(resources[n]["Properties"]["ReservedConcurrentExecutions"]) for n in capped}
     if api := int(parameters["ApiConcurrency"]):
@@ -84,7 +88,7 @@ def settings(cloud: Cloud, template: Mapping[str, Any], parameters: Mapping[str,
         yield _reserved(cloud.client("lambda"), f"rowmill-{stage}-{what}", count)
 
 
-def _table(dynamodb: Any, name: str, properties: Mapping[str, Any]) -> Iterator[Setting]:
+def _table(dynamodb: Any, name: str, properties: Mapping[str, Any], key: str) -> Iterator[Setting]:
     expiry = properties["TimeToLiveSpecification"]
 
     def expires_by() -> object:
@@ -97,10 +101,10 @@ def _table(dynamodb: Any, name: str, properties: Mapping[str, Any]) -> Iterator[
         expires_by,
         lambda: dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry),
     )
-    yield from _kept(dynamodb, name)
+    yield from _kept(dynamodb, name, key)
 
 
-def _kept(dynamodb: Any, name: str) -> Iterator[Setting]:
+def _kept(dynamodb: Any, name: str, key: str) -> Iterator[Setting]:
     """What every table has: it can be restored, and is encrypted."""
 
     def recovery() -> object:
@@ -109,7 +113,7 @@ def _kept(dynamodb: Any, name: str) -> Iterator[Setting]:
 
     def encryption() -> object:
         seen = dynamodb.describe_table(TableName=name)["Table"].get("SSEDescription", {})
-        return "ENABLED" if seen.get("Status") in {"ENABLED", "ENABLING", "UPDATING"} else None
+        return seen.get("KMSMasterKeyArn") if seen.get("Status") in {"ENABLED", "ENABLING", "UPDATING"} else None
 
     yield Setting(
         f"{name}: point-in-time recovery",
@@ -122,21 +126,22 @@ def _kept(dynamodb: Any, name: str) -> Iterator[Setting]:
     )
     yield Setting(
         f"{name}: encryption",
-        "ENABLED",
+        key,
         encryption,
-        lambda: dynamodb.update_table(TableName=name, SSESpecification={"Enabled": True}),
+        lambda: dynamodb.update_table(
+            TableName=name, SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+        ),
     )
 
 
-def _bucket(s3: Any, name: str, properties: Mapping[str, Any]) -> Iterator[Setting]:
-    ciphers = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    cipher = ciphers[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+def _bucket(s3: Any, name: str, properties: Mapping[str, Any], key: str) -> Iterator[Setting]:
+    cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
     rules = [_lifecycle_rule(rule) for rule in properties["LifecycleConfiguration"]["Rules"]]
     blocked = properties["PublicAccessBlockConfiguration"]
 
     def encryption() -> object:
         seen = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
-        return seen[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+        return seen[0]["ApplyServerSideEncryptionByDefault"]
 
     yield Setting(
         f"{name}: encryption",
@@ -158,8 +163,8 @@ def _bucket(s3: Any, name: str, properties: Mapping[str, Any]) -> Iterator[Setti
     )
 
 
-def _encrypted_by(cipher: str) -> dict[str, Any]:
-    return {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": cipher}}]}
+def _encrypted_by(cipher: Mapping[str, str]) -> dict[str, Any]:
+    return {"Rules": [{"ApplyServerSideEncryptionByDefault": cipher, "BucketKeyEnabled": True}]}
 
 
 def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,3 +188,30 @@ def _reserved(functions: Any, name: str, count: int) -> Setting:
         lambda: functions.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions"),
         lambda: functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=count),
     )
+
+
+def _refusals(gateway: Any, api: str, responses: Mapping[str, Any], origin: str) -> Setting:
+    """What the gateway answers by itself, which is deployed with the API or not at all."""
+    wanted = {kind: (str(one["StatusCode"]), one["ResponseTemplates"]) for kind, one in responses.items()}
+
+    def read() -> object:
+        items = gateway.get_gateway_responses(restApiId=api, limit=500)["items"]
+        found = {one["responseType"]: one for one in items if not one.get("defaultResponse")}
+        return {kind: (one.get("statusCode"), one.get("responseTemplates")) for kind, one in found.items()}
+
+    def write() -> None:
+        for kind, (status, templates) in wanted.items():
+            headers = {
+                f"gatewayresponse.header.{name}": f"'{origin}'" if isinstance(value, dict) else value
+                for name, value in responses[kind]["ResponseParameters"]["Headers"].items()
+            }
+            gateway.put_gateway_response(
+                restApiId=api,
+                responseType=kind,
+                statusCode=status,
+                responseTemplates=templates,
+                responseParameters=headers,
+            )
+        gateway.create_deployment(restApiId=api, stageName="api")
+
+    return Setting(f"{api}: gateway responses", wanted, read, write)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,26 +24,71 @@ _PATIENCE = 30 * 60
 T = TypeVar("T")
 
 
-def apply(cloudformation: Any, name: str, template_url: str, parameters: Mapping[str, str]) -> bool:
-    """Bring the stack to the template; False when no resource had to change."""
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What CloudFormation has worked out to bring a stack to a template. `changes` is None if there is nothing at all
+    to do; it may be empty where outputs alone change. `parameters` are shown without secrets."""
+
+    name: str
+    stack: str
+    is_first: bool
+    changes: tuple[Mapping[str, Any], ...] | None
+    parameters: Mapping[str, str]
+
+    @property
+    def is_empty(self) -> bool:
+        return self.changes is None
+
+    def told(self) -> Iterator[str]:
+        """A line for each resource: what becomes of it, and whether that is a new one in its place."""
+        for change in sorted(self.changes or (), key=lambda one: (one["Action"], one["LogicalResourceId"])):
+            replaced = {"True": "  REPLACED", "Conditional": "  perhaps REPLACED"}.get(
+                change.get("Replacement", ""), ""
+            )
+            by = sorted({one["Target"].get("Name") or one["Target"]["Attribute"] for one in change.get("Details", [])})
+            named = f"  ({', '.join(by)})" if by else ""
+            yield f"{change['Action']:<9}  {change['ResourceType']}  {change['LogicalResourceId']}{named}{replaced}"
+
+
+def draft(cloudformation: Any, name: str, template_url: str, parameters: Mapping[str, str], reason: str) -> ChangeSet:
+    """Have the changes worked out that bring the stack to the template; none is made. `reason` begins its name."""
     first = _ready_for_creation(cloudformation, name)
-    change_set = cloudformation.create_change_set(
+    made = f"{reason}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    cloudformation.create_change_set(
         StackName=name,
-        ChangeSetName=f"deploy-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
+        ChangeSetName=made,
         ChangeSetType="CREATE" if first else "UPDATE",
         TemplateURL=template_url,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=_CAPABILITIES,
-    )["Id"]
-    changes = _planned(cloudformation, change_set)
-    if changes is None:
-        cloudformation.delete_change_set(ChangeSetName=change_set)
+    )
+    found = drafted(cloudformation, name, made)
+    if found.is_empty:
+        cloudformation.delete_change_set(ChangeSetName=made, StackName=name)
+    return found
+
+
+def drafted(cloudformation: Any, name: str, change_set: str) -> ChangeSet:
+    """A change set once it is worked out. Raises DeployError if the template is refused, or if there is none such."""
+    try:
+        changes, parameters = _planned(cloudformation, name, change_set)
+    except ClientError as error:
+        if "NotFound" in str(error) or "does not exist" in str(error):
+            raise DeployError(f"there is no change set {change_set} of {name}: plan again") from error
+        raise
+    first = (describe(cloudformation, name) or {}).get("StackStatus") in {None, "REVIEW_IN_PROGRESS"}
+    return ChangeSet(change_set, name, first, None if changes is None else tuple(changes), parameters)
+
+
+def carry_out(cloudformation: Any, change: ChangeSet) -> bool:
+    """Make the changes; False when no resource had to change."""
+    if change.changes is None:
         return False
-    before = _newest_event(cloudformation, name)
-    cloudformation.execute_change_set(ChangeSetName=change_set)
-    _settle(cloudformation, name, before, {"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+    before = _newest_event(cloudformation, change.stack)
+    cloudformation.execute_change_set(ChangeSetName=change.name, StackName=change.stack)
+    _settle(cloudformation, change.stack, before, {"CREATE_COMPLETE", "UPDATE_COMPLETE"})
     # Outputs may change alone. LocalStack 4 says as much of every template with a transform, so it is carried out.
-    return first or bool(changes)
+    return change.is_first or bool(change.changes)
 
 
 def delete(cloudformation: Any, name: str) -> bool:
@@ -80,18 +126,25 @@ def _ready_for_creation(cloudformation: Any, name: str) -> bool:
     return status in {None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
 
 
-def _planned(cloudformation: Any, change_set: str) -> list[Any] | None:
-    """The resources that will change; None if nothing at all will."""
+def _planned(cloudformation: Any, name: str, change_set: str) -> tuple[list[Any] | None, dict[str, str]]:
+    """The resources that will change, None if nothing at all will; and the parameters."""
 
     def made() -> dict[str, Any] | None:
-        seen: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set)
+        seen: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set, StackName=name)
         return seen if seen["Status"] in {"CREATE_COMPLETE", "FAILED"} else None
 
     seen = _poll(made)
     reason = seen.get("StatusReason", "")
     if seen["Status"] == "FAILED" and not any(text in reason for text in _UNCHANGED):
         raise DeployError(f"change set refused: {reason}")
-    return None if seen["Status"] == "FAILED" else seen.get("Changes", [])
+    parameters = {one["ParameterKey"]: one["ParameterValue"] for one in seen.get("Parameters", [])}
+    if seen["Status"] == "FAILED":
+        return None, parameters
+    changes = [*seen.get("Changes", [])]
+    while token := seen.get("NextToken"):
+        seen = cloudformation.describe_change_set(ChangeSetName=change_set, StackName=name, NextToken=token)
+        changes += seen["Changes"]
+    return [one["ResourceChange"] for one in changes], parameters
 
 
 def _settle(cloudformation: Any, name: str, before: str, good: set[str]) -> None:

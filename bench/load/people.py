@@ -7,6 +7,7 @@ declaring a dataset cost is measured all the same: some visits begin with it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,14 +29,14 @@ from infra.local.record import Instance
 WARMING: Final = 4  # files of a size
 
 
-def settle(here: Instance, functions: Any, count: int) -> list[str]:
+def settle(here: Instance, secrets: Any, count: int) -> list[str]:
     """So many accounts, each with a dataset of its own; their tokens."""
-    deployed = functions.get_function_configuration(FunctionName="rowmill-local-api")["Environment"]["Variables"]
+    kept = json.loads(secrets.get_secret_value(SecretId="rowmill/local/api")["SecretString"])
     users = [f"usr_{ULID()}" for _ in range(count)]
     with psycopg.connect(here.database_url, autocommit=True) as connection:
         for user in users:
             _add(connection, user)
-    os.environ.update({name: deployed[name] for name in ("JWT_SECRET", "ROWMILL_STAGE")})
+    os.environ.update({"JWT_SECRET": kept["JWT_SECRET"], "ROWMILL_STAGE": "local"})
     settings.cache_clear()
     return [tokens.sign(tokens.Bearer(user, _tenant(user), "ses_bench"), timedelta(hours=2)) for user in users]
 

@@ -89,9 +89,10 @@ def crowd(
 ) -> Iterator[Crowd]:
     """So many users and pollers, all there after `ramp` seconds; everything is gone after the `with` block."""
     with instance.running(default_folder() / "load") as here, tempfile.TemporaryDirectory() as folder:
-        functions = boto3.Session("test", "test", region_name=cloud.REGION).client("lambda", endpoint_url=here.endpoint)
+        session = boto3.Session("test", "test", region_name=cloud.REGION)
+        functions, secrets = (session.client(one, endpoint_url=here.endpoint) for one in ("lambda", "secretsmanager"))
         begun, out = time.monotonic(), Path(folder) / "noted.json"
-        *tokens, spare = people.settle(here, functions, users + 1)
+        *tokens, spare = people.settle(here, secrets, users + 1)
         people.warm(here, spare, sizes, Path(folder))
         print(f"{users + 1} accounts and datasets, functions warm after {time.monotonic() - begun:.1f} s", flush=True)
         plan = {"api": here.api_url, "tokens": tokens, "users": users, "ramp": ramp, "sizes": sizes}

@@ -1,5 +1,9 @@
 """Queues by name. Bodies are JSON and carry ids only; the records they name are looked up.
 
+Each message says which version of these bodies it is, in an attribute. What has none is of version 1, as are S3's own.
+A body that readers of the version before would take for something else needs another version, and an example of the old
+one stays in tests/stages/messages for good: a queue holds messages for days, and an upgrade must not strand them.
+
 Permissions: sqs:GetQueueUrl and sqs:SendMessage, sqs:GetQueueAttributes (split and sweep).
 """
 
@@ -15,6 +19,7 @@ from chalicelib.settings import settings
 
 MAX_DELAY_SECONDS: Final = 900
 BATCH: Final = 10
+VERSION: Final = 1  # of the bodies that this release writes, and the newest that it reads
 
 
 @cache
@@ -24,9 +29,21 @@ def _url(queue: str) -> str:
 
 def send(queue: str, body: Mapping[str, Any], *, delay: int = 0) -> None:
     """One message, visible after `delay` seconds."""
+    send_text(queue, json.dumps(body), VERSION, delay)
+
+
+def send_text(queue: str, text: str, version: int, delay: int) -> None:
+    """One message as it is, of whatever version it says that it is."""
     client("sqs").send_message(
-        QueueUrl=_url(queue), MessageBody=json.dumps(body), DelaySeconds=min(delay, MAX_DELAY_SECONDS)
+        QueueUrl=_url(queue),
+        MessageBody=text,
+        MessageAttributes=_marked(version),
+        DelaySeconds=min(delay, MAX_DELAY_SECONDS),
     )
+
+
+def _marked(version: int) -> dict[str, Any]:
+    return {"version": {"DataType": "Number", "StringValue": str(version)}}
 
 
 def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> None:
@@ -37,7 +54,12 @@ def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> Non
     for first in range(0, len(bodies), BATCH):
         batch = bodies[first : first + BATCH]
         entries = [
-            {"Id": str(place), "MessageBody": json.dumps(body), "MessageGroupId": group}
+            {
+                "Id": str(place),
+                "MessageBody": json.dumps(body),
+                "MessageAttributes": _marked(VERSION),
+                "MessageGroupId": group,
+            }
             for place, body in enumerate(batch)
         ]
         answer = client("sqs").send_message_batch(QueueUrl=_url(queue), Entries=entries)

@@ -122,15 +122,15 @@ def _start(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> 
 
 
 def _deploy(instance: Instance) -> str:
-    from infra.deploy import deploy  # noqa: PLC0415 - slow to import, and only this step needs it
+    from infra.deploy import Asked, deploy  # noqa: PLC0415 - slow to import, and only this step needs it
 
     with _pointed_at(instance.endpoint):
-        made = deploy(
-            "local",
+        asked = Asked(
             database_url=instance.database_url,
             public_endpoint=instance.endpoint,
             webhook_private=os.environ.get("ROWMILL_WEBHOOK_PRIVATE") == "1",
         )
+        made = deploy("local", asked)
     return str(made.api_url).rstrip("/")
 
 

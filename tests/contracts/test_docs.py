@@ -31,6 +31,7 @@ PROMISED_TARGETS = {
     "campaign",
     "fuzz-api",
     "web",
+    "audit",
 }
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|OIDC_[A-Z]+|DATABASE_URL|(JWT|WEBHOOK|RECEIPT)_SECRET|RECEIPT_KEYS")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")

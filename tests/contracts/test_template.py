@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import os
 import re
 import sys
@@ -20,12 +21,14 @@ from unittest.mock import patch
 from zipfile import ZipFile
 
 import pytest
+import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
 from chalicelib.aws.s3 import QUARANTINED
+from infra import audit, watch
 from infra.cloud import Cloud
-from infra.deploy import located, parameters
+from infra.deploy import STAGES, located, parameters
 from infra.grants import ROLES
 from infra.package import ROOT, Package, package
 
@@ -81,6 +84,12 @@ MAY = {
     "receipt": RECEIVE | READ_FILE | SEND | {"s3:ListBucket", "kms:Decrypt"},
 }
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Set from a function's secret where it starts, and read by no setting.
+POINTERS = {"ROWMILL_SECRET", "ROWMILL_SECRET_VERSION"}
+HELD = {"DATABASE_URL", "JWT_SECRET", "WEBHOOK_SECRET", "RECEIPT_SECRET"}
+# With a key of ours, who reads needs it opened and who writes needs a data key, by way of the service.
+OPENS = {"GetObject", "GetObjectVersion", "PutObject", "ReceiveMessage", "SendMessage*", "GetSecretValue", "Publish"}
+SEALS = {"PutObject", "SendMessage*", "Publish"}
 
 SECRETS = ("JwtSecret", "WebhookSecret", "ReceiptSecret")
 
@@ -141,7 +150,10 @@ class Resolver:
 
     def __init__(self, template: Mapping[str, Any], given: Mapping[str, str]) -> None:
         self._template = template
+        lists = {name for name, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}
+        given = {name: value.split(",") if name in lists else value for name, value in given.items()}
         defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
+        defaults |= {name: defaults[name].split(",") for name in lists}
         self._values = (
             {f"{role.capitalize()}DatabaseUrl": f"as {role}" for role in ROLES}
             | {"JwtSecret": "secret", "WebhookSecret": "secret"}
@@ -173,6 +185,7 @@ class Resolver:
             "Fn::FindInMap": lambda path: self._find(*self(path)),
             "Fn::Equals": lambda pair: str(self(pair[0])) == str(self(pair[1])),
             "Fn::Not": lambda terms: not self(terms[0]),
+            "Fn::Join": lambda path: path[0].join(self(path[1])),
         }
 
     def _sub(self, text: Any) -> str:
@@ -273,8 +286,46 @@ def test_dead_letters_outlive_the_queues_they_come_from(stack: Stack) -> None:
     assert max(kept[queue] for queue in WORKING) < kept["dead"]
 
 
-def test_every_queue_is_encrypted(stack: Stack) -> None:
-    assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.queues.values())
+def test_whatever_is_kept_is_sealed_with_the_stage_s_key_which_is_made_anew_each_year(stack: Stack) -> None:
+    kept = [queue["KmsMasterKeyId"] for queue in stack.queues.values()]
+    kept += [table["SSESpecification"]["KMSMasterKeyId"] for table in stack.of_type("AWS::DynamoDB::Table").values()]
+    for bucket in stack.of_type("AWS::S3::Bucket").values():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["BucketKeyEnabled"] is True
+        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+        kept.append(rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"])
+    for kind, name in (
+        ("Logs::LogGroup", "KmsKeyId"),
+        ("SecretsManager::Secret", "KmsKeyId"),
+        ("SNS::Topic", "KmsMasterKeyId"),
+    ):
+        kept += [one[name] for one in stack.of_type(f"AWS::{kind}").values()]
+    assert set(kept) == {"StageKey.Arn"}
+    assert stack.properties("StageKey")["EnableKeyRotation"] is True
+
+
+def test_the_key_is_used_by_two_services_for_this_stage_alone_and_otherwise_as_roles_have_it(stack: Stack) -> None:
+    ours, bucket, logs = stack.properties("StageKey")["KeyPolicy"]["Statement"]
+    assert ours["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    assert bucket["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert bucket["Condition"]["ArnEquals"]["aws:SourceArn"].endswith(f":rowmill-{stack.stage}-{ACCOUNT}-uploads")
+    (named,) = logs["Condition"]["ArnLike"].values()
+    assert named == f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/rowmill-{stack.stage}-*"
+
+
+def test_a_role_may_use_the_key_only_by_way_of_the_services_that_it_needs_it_for(stack: Stack) -> None:
+    for name, function in stack.functions.items():
+        statements = stack.statements(function)
+        actions = [action.split(":") for action in _actions(statements)]
+        opens = {service for service, verb in actions if verb in OPENS or service == "dynamodb"}
+        seals = {service for service, verb in actions if verb in SEALS}
+        for action, services in (("kms:Decrypt", opens), ("kms:GenerateDataKey", seals)):
+            found = [s for s in statements if action in _listed(s["Action"])]
+            assert len(found) == bool(services), name
+            for statement in found:
+                assert statement["Resource"] == "StageKey.Arn"
+                via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+                assert sorted(via) == sorted(f"{one}.us-east-1.amazonaws.com" for one in services), (name, action)
 
 
 def test_only_the_bucket_may_write_to_the_intake_queue(stack: Stack) -> None:
@@ -332,7 +383,7 @@ def test_the_bucket_lets_in_before_it_announces(stack: Stack) -> None:
 def test_the_bucket_keeps_versions_encrypted_and_private(stack: Stack, bucket: dict[str, Any]) -> None:
     assert bucket["BucketName"] == f"rowmill-{stack.stage}-{ACCOUNT}-uploads"
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert all(bucket["PublicAccessBlockConfiguration"].values())
 
@@ -377,14 +428,17 @@ def _keys(schema: Mapping[str, Any]) -> list[str]:
 def test_the_table_expires_items_and_can_be_restored(stack: Stack, table: dict[str, Any]) -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["SSESpecification"]["SSEEnabled"] is True
     assert table["DeletionProtectionEnabled"] is (stack.stage == "prod")
 
 
 def test_every_function_has_a_role_of_its_own_that_may_do_what_is_listed_here(stack: Stack) -> None:
     assert len({function["Role"] for function in stack.functions.values()}) == len(FUNCTIONS)
     found = {name: set(_actions(stack.statements(f))) for name, f in stack.functions.items()}
-    assert found == {name: actions | LOGS for name, actions in MAY.items()}
+    own = LOGS | {"secretsmanager:GetSecretValue"}
+    assert {name: {one for one in may if not one.startswith("kms:")} for name, may in found.items()} == {
+        name: actions | own for name, actions in MAY.items()
+    }
 
 
 def test_whoever_may_write_keys_may_let_anybody_in_so_that_is_the_api_alone(stack: Stack) -> None:
@@ -410,7 +464,7 @@ def test_no_role_names_every_resource(stack: Stack) -> None:
             assert not {"NotAction", "NotResource"} & statement.keys(), name
             for resource in _listed(statement["Resource"]):
                 if statement["Action"] != "ses:SendEmail":  # whose identities are the account's, not the stack's
-                    fitting = re.fullmatch(r"\w+\.(Arn(/(uploads|results|pieces|pictures)/\*)?|TopicArn)", resource)
+                    fitting = re.fullmatch(r"\w+\.(Arn(/(uploads|results|pieces|pictures)/\*)?|TopicArn|Id)", resource)
                     assert fitting, (name, resource)
 
 
@@ -452,7 +506,8 @@ def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack)
         group = function["LoggingConfig"]["LogGroup"]
         written = [s["Resource"] for s in stack.statements(function) if "logs:PutLogEvents" in s["Action"]]
         assert written == [f"{group}.Arn"], name
-        assert stack.properties(group)["RetentionInDays"] == 30, name
+        days = {"local": 30, "prod": "90"}[stack.stage]  # as stages.yaml has it
+        assert stack.properties(group)["RetentionInDays"] == days, name
 
 
 def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
@@ -480,13 +535,44 @@ def test_functions_send_only_where_the_journey_goes_on(stack: Stack) -> None:
 
 def test_a_secret_is_held_only_by_who_needs_it(stack: Stack) -> None:
     """The API signs tokens and shows secrets of webhooks, notify signs with those; nobody but one signs receipts."""
-    held = (("JWT_SECRET", {"api"}), ("WEBHOOK_SECRET", {"api", "notify"}), ("RECEIPT_SECRET", {"receipt"}))
-    for variable, needed in held:
-        assert {name for name, f in stack.functions.items() if variable in _environment(f)} == needed
+    kept = {
+        name: set(json.loads(s["SecretString"])) for name, s in stack.of_type("AWS::SecretsManager::Secret").items()
+    }
+    holders: dict[str, set[str]] = {variable: set() for variable in HELD}
+    for name, function in stack.functions.items():
+        own = f"SecretsOf{name.partition('_')[0].capitalize()}"
+        assert _environment(function)["ROWMILL_SECRET"] == f"{own}.Id"
+        readable = [s["Resource"] for s in stack.statements(function) if "secretsmanager" in s["Action"][:14]]
+        assert readable == [f"{own}.Id"], name
+        for variable in kept[own]:
+            holders[variable].add(name)
+    assert holders == {
+        "DATABASE_URL": FUNCTIONS,
+        "JWT_SECRET": {"api"},
+        "WEBHOOK_SECRET": {"api", "notify"},
+        "RECEIPT_SECRET": {"receipt"},
+    }
+
+
+def test_no_function_s_configuration_shows_a_secret(stack: Stack) -> None:
+    for name, function in stack.functions.items():
+        assert not HELD & _environment(function).keys(), name
+        assert not {"secret", *(f"as {role}" for role in ROLES)} & set(map(str, _environment(function).values())), name
+
+
+def test_another_secret_has_every_function_start_anew(stack: Stack) -> None:
+    """One that runs has read its own: a rotation that changed nothing in its configuration would not reach it."""
+    assert all("ROWMILL_SECRET_VERSION" in _environment(function) for function in stack.functions.values())
 
 
 def test_every_function_logs_in_to_postgres_as_itself(stack: Stack) -> None:
-    urls = {name: _environment(function)["DATABASE_URL"] for name, function in stack.functions.items()}
+    secrets = {
+        f"{name}.Id": json.loads(s["SecretString"]) for name, s in stack.of_type("AWS::SecretsManager::Secret").items()
+    }
+    urls = {
+        name: secrets[_environment(function)["ROWMILL_SECRET"]]["DATABASE_URL"]
+        for name, function in stack.functions.items()
+    }
     assert urls == {name: f"as {name.partition('_')[0]}" for name in FUNCTIONS}
     assert set(urls.values()) == {f"as {role}" for role in ROLES}
 
@@ -502,8 +588,8 @@ def _environment(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_functions_are_given_exactly_what_settings_read(stack: Stack) -> None:
-    given = _environment(stack.functions["api"]).keys() | {"AWS_ENDPOINT_URL", "RECEIPT_SECRET"}
-    assert given == (_variables_read() | LIBRARY_VARIABLES)
+    given = _environment(stack.functions["api"]).keys() | {"AWS_ENDPOINT_URL"} | HELD
+    assert given == (_variables_read() | LIBRARY_VARIABLES | POINTERS)
 
 
 def _variables_read() -> set[str]:
@@ -531,14 +617,89 @@ def test_concurrency_is_set_aside_for_the_api_on_aws_and_capped_for_table_change
     assert asked == {"define": 2, "render": 2} | ({} if stack.stage == "local" else {"api": 50})
 
 
-def test_somebody_hears_of_lost_messages_and_of_a_splitter_that_lags(stack: Stack) -> None:
-    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-    watched = {(a["Dimensions"][0]["Value"], a["MetricName"]) for a in alarms}
-    assert watched == {
-        ("UndeliverableQueue.QueueName", "ApproximateNumberOfMessagesVisible"),
-        ("DeadQueue.QueueName", "ApproximateNumberOfMessagesVisible"),
-        ("IntakeQueue.QueueName", "ApproximateAgeOfOldestMessage"),
+def test_somebody_hears_of_every_queue_and_every_function(stack: Stack) -> None:
+    alarms = {a["AlarmName"].split("-", 2)[2]: a for a in stack.of_type("AWS::CloudWatch::Alarm").values()}
+    math = {f"errors.{name}" for name in FUNCTIONS} | {"throttles"}  # of several metrics: not on the embedded cloud
+    assert alarms.keys() == (set() if stack.stage == "local" else math) | {
+        *(f"waiting.{queue}" for queue in stack.queues.keys() - {"undeliverable"}),
+        *("undeliverable", "dead-letters", "dead-chunks", "refusals", "stuck-uploads", "no-sweep"),
+        *("connections", "postgres-refuses", "cost"),
     }
+    assert (alarms["connections"]["Threshold"], alarms["cost"]["Threshold"]) == (90, 20)
+    assert alarms["no-sweep"]["TreatMissingData"] == "breaching"  # a clock that stands still sends nothing
+    assert [name for name, one in alarms.items() if len(one.get("Metrics", [])) > 11] == []  # CloudWatch takes no more
+
+
+def test_alarms_and_the_dashboard_look_at_what_is_there(stack: Stack) -> None:
+    dimensions = [
+        {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values()
+        for metric in [term["MetricStat"]["Metric"] for term in alarm.get("Metrics", [])[:-1]] or [alarm]
+    ]
+    (board,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(board["DashboardBody"])
+    lines = [line for widget in body["widgets"] for line in widget["properties"].get("metrics", [])]
+    dimensions += [dict(zip(line[2:-1:2], line[3:-1:2], strict=True)) for line in lines]
+    names = {f["FunctionName"] for f in stack.functions.values()}
+    assert {one["QueueName"] for one in dimensions if "QueueName" in one} == {
+        q["QueueName"] for q in stack.queues.values()
+    }
+    assert {one["FunctionName"] for one in dimensions if "FunctionName" in one} == names
+    assert {one["function"] for one in dimensions if "function" in one} == FUNCTIONS
+    assert {one.get("service", f"rowmill-{stack.stage}") for one in dimensions} == {f"rowmill-{stack.stage}"}
+    assert "${" not in board["DashboardBody"]
+
+
+def test_the_runbook_says_of_every_alarm_what_to_do_and_of_no_other() -> None:
+    headings = re.findall(r"^### (\S+)$", (ROOT / "OPERATIONS.md").read_text(), re.MULTILINE)
+    assert headings == list(dict.fromkeys(one.name.partition(".")[0] for one in watch.alarms()))
+
+
+def test_exceptions_of_the_audit_are_those_of_the_manual() -> None:
+    rows = re.findall(r"^\| (CKV_\w+) \| (.*) \|$", (ROOT / "docs" / "aws.md").read_text(), re.MULTILINE)
+    assert dict(rows) == audit.EXCEPTIONS
+
+
+def test_what_stages_differ_in_are_parameters_of_the_stack(stack: Stack) -> None:
+    declared = stack.package.read()["Parameters"]
+    stages = yaml.safe_load(STAGES.read_text())
+    assert {"local", "dev", "prod"} == stages.keys()
+    assert {name for chosen in stages.values() for name in chosen} <= declared.keys()
+
+
+def test_the_gateway_lets_through_so_much_and_refuses_in_the_words_of_the_api(stack: Stack) -> None:
+    (stage,) = stack.of_type("AWS::ApiGateway::Stage").values()
+    (limits,) = stage["MethodSettings"]
+    assert (limits["ResourcePath"], limits["HttpMethod"]) == ("/*", "*")
+    assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (1000, 2000)
+    (api,) = stack.of_type("AWS::ApiGateway::RestApi").values()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED", "MISSING_AUTHENTICATION_TOKEN"} <= answers.keys()
+    for answer in answers.values():
+        problem = json.loads(answer["responseTemplates"]["application/json"])
+        assert str(problem["status"]) == answer["statusCode"]
+        assert problem["type"] == f"urn:rowmill:problem:{problem['code']}"
+        headers = answer["responseParameters"]
+        assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        waits = "gatewayresponse.header.Retry-After" in headers
+        assert waits == (problem["status"] in (429, 503, 504))
+
+
+def test_functions_are_in_a_vpc_if_a_stage_names_subnets(stack: Stack) -> None:
+    """And may not use what Lambda needs for that by themselves."""
+    declared = stack.package.read()
+    resolve = Resolver(declared, {"Stage": "prod", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1"})
+    assert resolve(declared["Globals"]["Function"]["VpcConfig"]) == {
+        "SubnetIds": ["subnet-1", "subnet-2"],
+        "SecurityGroupIds": ["sg-1"],
+    }
+    assert all("VpcConfig" not in function for function in stack.functions.values())  # no stage does yet
+    allowed, denied = resolve(declared["Resources"]["VpcPolicy"]["Properties"]["PolicyDocument"]["Statement"])
+    assert (allowed["Action"], denied["Effect"]) == (denied["Action"], "Deny")
+    roles = [one for one in declared["Resources"].values() if one["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == len(FUNCTIONS)
+    assert all(resolve(role["Properties"]["ManagedPolicyArns"]) == ["VpcPolicy"] for role in roles)
 
 
 def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:

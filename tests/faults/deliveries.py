@@ -124,22 +124,23 @@ class Deliveries:
             self.drain()
 
 
-class _Context:
+class Context:
     """What Lambda says of an invocation that has just begun."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
 
 
-def handled(queue: str, body: dict[str, Any], message_id: str) -> bool:
+def handled(queue: str, body: dict[str, Any], message_id: str, attributes: dict[str, Any] | None = None) -> bool:
     """Give a message to its door; whether it was acknowledged."""
     record = {
         "messageId": message_id,
         "receiptHandle": "r",
         "body": json.dumps(body),
         "eventSourceARN": f"arn:aws:sqs:us-east-1:0:rowmill-local-{queue}",
+        "messageAttributes": attributes or {},
     }
-    answer = DOORS[queue]({"Records": [record]}, _Context())
+    answer = DOORS[queue]({"Records": [record]}, Context())
     return not answer["batchItemFailures"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -45,9 +46,8 @@ def test_refresh_and_logout_take_a_token_and_nothing_else(account: Account, door
 
 
 def test_keys_are_rotated_without_logging_anybody_out(account: Account) -> None:
-    functions = account.cloud.client("lambda")
-    found = functions.get_function_configuration(FunctionName="rowmill-local-api")
-    first = found["Environment"]["Variables"]["JWT_SECRET"]
+    kept = account.cloud.client("secretsmanager").get_secret_value(SecretId="rowmill/local/api")["SecretString"]
+    first = json.loads(kept)["JWT_SECRET"]
     second, third = "b" * 64, "c" * 64
     with account.cloud.configured("api", JWT_SECRET=f"{second},{first}"):
         assert account.http.get("/datasets").status_code == 200

@@ -27,7 +27,9 @@ from infra.local.record import Instance, note, write_env
 
 PYTHON = CHECKOUT / ".venv-localstack" / "bin" / "python"
 FOLDER = CHECKOUT / ".rowmill" / "localstack"
-SERVICES = "apigateway,cloudformation,cloudwatch,dynamodb,events,iam,lambda,logs,s3,ses,sns,sqs,ssm,sts"
+SERVICES = (
+    "apigateway,cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,secretsmanager,ses,sns,sqs,ssm,sts"
+)
 SECONDS = 60.0
 
 

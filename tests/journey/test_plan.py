@@ -1,0 +1,50 @@
+"""A plan on the running cloud: what it tells, and that it is what is then done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from infra.cloud import DeployError
+from infra.deploy import Asked, deploy, plan
+from infra.local import instance
+from tests.journey.conftest import Cloud
+
+
+def test_a_plan_changes_nothing_and_is_what_is_then_done(deployed: Cloud) -> None:
+    here = deployed.instance
+    asked = Asked(database_url=here.database_url, public_endpoint=here.endpoint)
+    other = replace(asked, allowed_origin="https://a.example")
+    buckets = deployed.client("s3")
+
+    def origins() -> list[str]:
+        rules = buckets.get_bucket_cors(Bucket="rowmill-local-000000000000-uploads")["CORSRules"]
+        found: list[str] = rules[0]["AllowedOrigins"]
+        return found
+
+    with instance._pointed_at(here.endpoint):
+        told: list[str] = []
+        assert plan("local", asked, told.append) is None
+        assert told == ["the stack would not change"]
+        told.clear()
+        change = plan("local", other, told.append)
+        assert change is not None
+        assert [line.split()[:3] for line in told if "UploadsBucket " in line] == [
+            ["Modify", "AWS::S3::Bucket", "UploadsBucket"]
+        ]
+        assert not [line for line in told if "SQS::Queue" in line or "DynamoDB::Table" in line]
+        assert told[-1] == f"python -m infra up --stage local --planned {change.name}"
+        assert origins() == ["*"]
+        try:
+            # What is asked now is not what was planned: the plan it is that is done.
+            assert deploy("local", asked, planned=change.name, say=told.append).stack_changed
+            assert origins() == ["https://a.example"]
+        finally:
+            deploy("local", asked, say=told.append)
+        assert origins() == ["*"]
+        with pytest.raises(DeployError, match="not planned from these sources"):
+            deploy("local", asked, planned="plan-0123456789abcdef-1")
+        digest = change.name.split("-")[1]
+        with pytest.raises(DeployError, match="plan again"):
+            deploy("local", asked, planned=f"plan-{digest}-gone")
