@@ -13,7 +13,7 @@ from typing import Any, Final
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
-from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables
+from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables, vitals
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 
@@ -35,7 +35,10 @@ def examine(event: Mapping[str, Any]) -> dict[str, Any]:
     """A page of `{"side": "ledger" | "status", "after": cursor, "mend": bool}`.
 
     Side `ledger` goes by the uploads Postgres knows, `status` by those the status table knows and Postgres does not.
+    Side `vitals` is no page, but how the deployment is at this moment.
     """
+    if event.get("side") == "vitals":
+        return vitals.look(connection())
     mend, after = event.get("mend") is True, event.get("after")
     checked, found, following = (
         _ledger_side(after, mend) if event.get("side") != "status" else _status_side(after, mend)

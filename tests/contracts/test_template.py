@@ -23,6 +23,7 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
+from chalicelib import metrics
 from infra.cloud import Cloud
 from infra.deploy import located, parameters
 from infra.package import ROOT, Package, package
@@ -501,6 +502,21 @@ def test_somebody_hears_of_lost_messages_and_of_a_splitter_that_lags(stack: Stac
         ("DeadQueue.QueueName", "ApproximateNumberOfMessagesVisible"),
         ("IntakeQueue.QueueName", "ApproximateAgeOfOldestMessage"),
     }
+
+
+def test_an_alarm_over_what_functions_tell_names_what_they_tell(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    asked = [
+        one
+        for a in alarms
+        for one in (a, *(m["MetricStat"]["Metric"] for m in a.get("Metrics", []) if "MetricStat" in m))
+    ]
+    for one in (one for one in asked if one.get("Namespace") == metrics.NAMESPACE):
+        by = {dimension["Name"]: dimension["Value"] for dimension in one["Dimensions"]}
+        assert one["MetricName"] in metrics.UNITS
+        assert by.pop("service") == f"rowmill-{stack.stage}"
+        assert set(by) <= {"function"}
+        assert set(by.values()) <= FUNCTIONS
 
 
 def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:
