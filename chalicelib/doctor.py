@@ -14,7 +14,7 @@ from chalicelib import vault
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
-from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables
+from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables, vitals
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 
@@ -37,7 +37,10 @@ def examine(event: Mapping[str, Any]) -> dict[str, Any]:
 
     Side `ledger` goes by the uploads Postgres knows, `status` by those the status table knows and Postgres does not.
     Side `keys` finds nothing: it wraps the data keys of encrypted fields anew.
+    Side `vitals` is no page, but how the deployment is at this moment.
     """
+    if event.get("side") == "vitals":
+        return vitals.look(connection())
     mend, after = event.get("mend") is True, event.get("after")
     if event.get("side") == "keys":
         count, following = vault.rewrap(connection(), after or 0)

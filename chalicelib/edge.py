@@ -27,7 +27,7 @@ from chalice.app import (
     SQSRecord,
 )
 
-from chalicelib import accounts, aws, callers, conditional, cookies, forms, quota, roles, strict_json, tokens
+from chalicelib import accounts, aws, callers, conditional, cookies, forms, metrics, quota, roles, strict_json, tokens
 from chalicelib import webpage as web
 from chalicelib.aws import sqs
 from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
@@ -86,6 +86,7 @@ class App(Chalice):
 
 
 def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Response:
+    begun = time.perf_counter()
     logger.clear_state()
     about(request_id(app))
     try:
@@ -95,6 +96,9 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
         response = problem(_fitted(app, path, error), request_id(app))
     response.headers.update(_request(app).context.get("rowmill_limits", {}))
     logger.info("answered", method=_request(app).method, route=path, status=response.status_code)
+    metrics.count("Errors", int(response.status_code >= 500))
+    metrics.measure("RequestSeconds", time.perf_counter() - begun)
+    metrics.flush()
     return response
 
 
@@ -209,6 +213,7 @@ def problem(error: Exception, instance: str) -> Response:
     elif isinstance(ours, Unavailable):
         # The client is told no more than to come again; which service it was, and how it failed, is said here alone.
         logger.warning("unavailable", error=_named(error.__cause__ or error))
+        _note_throttled(error)
     shown: dict[str, Any] = {
         "type": f"urn:rowmill:problem:{ours.code}",
         "title": ours.code.replace("_", " "),
@@ -490,8 +495,11 @@ def _handled(record: SQSRecord, handle: Callable[[dict[str, Any]], object]) -> b
         result = handle(message)
     except Exception as error:
         return _retried(record, message, error)
-    logger.info("handled", upload=result)
-    return True
+    else:
+        logger.info("handled", upload=result)
+        return True
+    finally:
+        metrics.flush()
 
 
 def _message(text: str) -> dict[str, Any]:
@@ -540,9 +548,15 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
             error = unsent
         else:
             logger.warning("put off", error=_named(error.__cause__ or error), tries=tries, delay=delay)
+            _note_throttled(error)
             return True
     logger.error("failed", error=_named(error))
+    metrics.count("Errors")
     return False
+
+
+def _note_throttled(error: Exception) -> None:
+    metrics.count("ThrottledByPostgres", int(connection.is_transient(error.__cause__ or error)))
 
 
 def _named(error: BaseException) -> str:
@@ -570,10 +584,13 @@ def swept(event: CloudWatchEvent, sweep: Callable[[], dict[str, int]]) -> dict[s
             done = sweep()
         except Exception as error:
             logger.error("failed", error=_named(error))
+            metrics.count("Errors")
             if not left:
                 raise
         else:
             logger.info("swept", extra=done)
+        finally:
+            metrics.flush()
         if left:
             time.sleep(max(0.0, SWEEP_SECONDS - (time.monotonic() - begun)))
     return done
@@ -594,5 +611,10 @@ def called(event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], dict[
                 "errors": error.errors,
             }
         }
+    except Exception:
+        metrics.count("Errors")
+        raise
+    finally:
+        metrics.flush()
     logger.info("called", refused=result.get("refused", {}).get("code"))
     return result

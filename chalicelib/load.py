@@ -17,7 +17,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from chalicelib import aws, gate, publishing, rows
+from chalicelib import aws, gate, metrics, publishing, rows
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
@@ -120,6 +120,7 @@ def _fault(error: Exception) -> str:
 
 def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     _trim()
+    begun = time.monotonic()
     data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
     prepared = prepare(upload, work, data)
     if not upload.is_cleared:
@@ -130,7 +131,16 @@ def _load(upload: ledger.Upload, work: manifest.Work) -> None:
     if work.reading == "load" and work.n <= hashes.MOST_CHUNKS and not is_whole and not upload.is_staged:
         # Before the transaction, or two chunks that load at once would not see each other's.
         prepared.leave_hashes(connection())
-    past_deadlocks(partial(_commit, upload, work, prepared))
+    if counts := past_deadlocks(partial(_commit, upload, work, prepared)):
+        _measure(upload, work, counts, time.monotonic() - begun)
+
+
+def _measure(upload: ledger.Upload, work: manifest.Work, counts: manifest.Counts, seconds: float) -> None:
+    metrics.count("ChunksLoaded")
+    metrics.measure("ChunkSeconds", seconds)
+    if work.reading == "load" and not upload.is_staged:  # else nothing is in the table yet
+        metrics.count("RowsLoaded", counts.loaded + counts.updated)
+        metrics.count("RowsRejected", counts.rejected)
 
 
 def _trim() -> None:
@@ -142,14 +152,14 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> None:
+def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> manifest.Counts | None:
     db = connection()
     shape, schema, found = prepared.shape, prepared.shape.schema, prepared.found
     table = tables.Table(upload.dataset, upload.dataset_version, schema)
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)
         if not manifest.claim(db, work.key):
-            return
+            return None
         orphans = references.find_orphans(db, upload.owner, schema, found.checked.columns)
         held: Sequence[int] = ()
         if upload.dataset == 0:
@@ -179,6 +189,7 @@ def _commit(upload: ledger.Upload, work: manifest.Work, prepared: Prepared) -> N
             profiles.add(db, upload.number, work.n, prepared.profile)
         if work.reading == "load" and not upload.is_staged:
             changes.note(db, upload.dataset)
+    return counts
 
 
 def _place(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from chalicelib import erasure, gate, pictures, retention
+from chalicelib import erasure, gate, metrics, pictures, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -43,6 +43,7 @@ from chalicelib.postgres import (
     stages,
     throttle,
     verdicts,
+    vitals,
 )
 from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
@@ -135,6 +136,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
         "pictures_deleted": pictures.sweep,
+        "uploads_stuck": _take_the_pulse,
     }
     faults: list[Exception] = []
     done = {name: _tried(step, faults) for name, step in steps.items()}
@@ -151,6 +153,15 @@ def _tried(step: Callable[[], Any], faults: list[Exception]) -> Any:
         return step()
     except Exception as error:
         faults.append(error)
+
+
+def _take_the_pulse() -> int:
+    """Tell how much is under way, and how many uploads nothing has moved of for too long."""
+    found = vitals.pulse(connection())
+    metrics.measure("UploadsRunning", found.running)
+    metrics.measure("UploadsStuck", found.stuck)
+    metrics.measure("PostgresConnections", found.connections)
+    return found.stuck
 
 
 def _restart_scans() -> int:

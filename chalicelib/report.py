@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from chalicelib import outlook, prices, retention
+from chalicelib import metrics, outlook, prices, retention
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.checking import conventions
 from chalicelib.datasets import read_schema
@@ -50,12 +50,27 @@ def show(number: Number | None) -> None:
     ended, kept = seen["finished_at"], _retention(seen["options"])
     forget_at = int((ended + timedelta(days=kept.status_days)).timestamp()) if ended else None
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen), forget_at)
+    if seen["finished_at"] and shown == "written":
+        _measure(seen)
     if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
             show_retries(seen["tenant"], upload_id)
         untold = projection.mark_end_shown(connection(), number, seen["generation"])
         # After the status: whoever hears of the end and looks finds it. What is lost here the sweep sends for.
         sqs.send_all(settings().notify_queue, [{"event": event_id} for event_id in untold], seen["tenant"])
+
+
+def _measure(seen: Mapping[str, Any]) -> None:
+    """What an upload took, once: of those who show its end, one is first. What is done to it later is not counted."""
+    if seen["generation"] > 1:
+        return
+    if cost := prices.cost(seen):
+        metrics.measure("UploadCostUsd", cost["usd"])
+    if seen["state"] in ("completed", "completed_with_errors"):
+        metrics.measure("UploadSeconds", (seen["finished_at"] - seen["stored_at"]).total_seconds())
+    if ledger.is_all_or_nothing(seen["options"]):
+        metrics.count("RowsLoaded", seen["loaded"] + seen["updated"])
+        metrics.count("RowsRejected", seen["rejected"])
 
 
 def show_retries(tenant: str, upload_id: str) -> None:

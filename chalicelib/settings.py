@@ -33,6 +33,7 @@ class Settings:
     """One deployment. Names follow `rowmill-{stage}-{what}` unless the stack says otherwise."""
 
     stage: str
+    function: str  # what this process is one of, without the stage: load_high
     bucket: str
     uploads_table: str
     keys_table: str
@@ -89,6 +90,7 @@ def settings() -> Settings:
 
     return Settings(
         stage=stage,
+        function=env.get("AWS_LAMBDA_FUNCTION_NAME", "none").removeprefix(f"rowmill-{stage}-"),
         bucket=named("ROWMILL_BUCKET", "uploads"),
         uploads_table=named("ROWMILL_UPLOADS_TABLE", "uploads"),
         keys_table=named("ROWMILL_KEYS_TABLE", "keys"),

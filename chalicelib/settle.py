@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, inference, publishing
+from chalicelib import aws, inference, metrics, publishing
 from chalicelib.aws import sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
@@ -190,25 +190,32 @@ def _attempt(upload: ledger.Upload) -> None:
 
 
 def _settle(db: Connection, upload: ledger.Upload) -> None:
+    settled = None
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
         now = ledger.find(db, upload.number)  # its pass may be another since the lock was asked for
         standing = ledger.standing(db, upload.number)
         if now and standing.is_all_in and standing.has_contested:
-            _replay(db, now)
+            settled = _replay(db, now)
+    if settled:
+        # A row that gives way to a lower line of its file stays counted as loaded, too: what is told is told.
+        metrics.count("RowsLoaded", settled.loaded + settled.updated)
+        metrics.count("RowsRejected", settled.rejected)
 
 
-def _replay(db: Connection, upload: ledger.Upload) -> None:
+def _replay(db: Connection, upload: ledger.Upload) -> manifest.Counts | None:
+    """Settle; the correction of what was loaded, which a check has none of."""
     schema = read_schema(upload.descriptor)
     if upload.reading == "check":
         _reject_repeats(db, upload, schema)
-        return
+        return None
     settled = replay(db, Table(upload.dataset, upload.dataset_version, schema), upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
         for losers in displaced(db):
             publishing.reject(db, upload, _repeats(losers))
     manifest.record_settled(db, upload.number, "load", settled.counts)
     changes.note(db, upload.dataset)
+    return settled.counts
 
 
 def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row, dict_row
 
+from chalicelib import metrics
 from chalicelib.journey import COMMITTING, LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.verdicts import CLEARED
@@ -250,13 +251,14 @@ def chunks_of_records(
 
 def bury(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up. Its records stay unprocessed; a late delivery of it does nothing."""
-    connection.execute(
+    given_up = connection.execute(
         """
         UPDATE rowmill.chunk SET state = 'dead', finished_at = clock_timestamp()
         WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'
         """,
         key,
     )
+    metrics.count("ChunksDead", given_up.rowcount)
 
 
 def spend(connection: Connection, key: ChunkKey) -> bool:
@@ -271,12 +273,13 @@ def spend(connection: Connection, key: ChunkKey) -> bool:
         """,
         {"most": MAX_ATTEMPTS, **key._asdict()},
     ).fetchone()
+    metrics.count("ChunksDead", int(row is not None and row[0] == "dead"))
     return row is not None and row[0] == "queued"
 
 
 def bury_spent(connection: Connection, key: ChunkKey) -> None:
     """Give a chunk up if it is out of attempts. Hold its lock: nobody is at its last attempt."""
-    connection.execute(
+    given_up = connection.execute(
         f"""
         UPDATE rowmill.chunk c SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'no answer')
         WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued' AND attempts >= %s
@@ -284,6 +287,7 @@ def bury_spent(connection: Connection, key: ChunkKey) -> None:
         """,
         (*key, MAX_ATTEMPTS, list(LOADING)),
     )
+    metrics.count("ChunksDead", given_up.rowcount)
 
 
 def cancel_queued(connection: Connection, number: int) -> None:

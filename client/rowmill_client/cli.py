@@ -24,6 +24,7 @@ from . import (
     receipt_commands,
     reject_commands,
     row_commands,
+    top_commands,
     upload_commands,
     webhook_commands,
 )
@@ -132,4 +133,6 @@ app.command()(receipt_commands.receipt)
 app.command()(receipt_commands.verify)
 app.command()(row_commands.rows)
 app.command("export")(row_commands.export_rows)
+app.command()(top_commands.top)
+app.command()(top_commands.metrics)
 app.command()(completion.completion)

@@ -25,6 +25,7 @@ import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
+from chalicelib import metrics
 from chalicelib.aws.s3 import QUARANTINED
 from infra import audit, watch
 from infra.cloud import Cloud
@@ -700,6 +701,21 @@ def test_functions_are_in_a_vpc_if_a_stage_names_subnets(stack: Stack) -> None:
     roles = [one for one in declared["Resources"].values() if one["Type"] == "AWS::IAM::Role"]
     assert len(roles) == len(FUNCTIONS)
     assert all(resolve(role["Properties"]["ManagedPolicyArns"]) == ["VpcPolicy"] for role in roles)
+
+
+def test_an_alarm_over_what_functions_tell_names_what_they_tell(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    asked = [
+        one
+        for a in alarms
+        for one in (a, *(m["MetricStat"]["Metric"] for m in a.get("Metrics", []) if "MetricStat" in m))
+    ]
+    for one in (one for one in asked if one.get("Namespace") == metrics.NAMESPACE):
+        by = {dimension["Name"]: dimension["Value"] for dimension in one["Dimensions"]}
+        assert one["MetricName"] in metrics.UNITS
+        assert by.pop("service") == f"rowmill-{stack.stage}"
+        assert set(by) <= {"function"}
+        assert set(by.values()) <= FUNCTIONS
 
 
 def test_the_api_has_the_one_stage_that_urls_name(stack: Stack) -> None:

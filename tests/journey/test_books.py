@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +12,7 @@ import pytest
 from rowmill_client import ApiError, StorageRefused
 
 from tests.journey.conftest import Account, eventually, new_account
-from tests.samples import ROOT, SAMPLES
+from tests.samples import SAMPLES
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 PERSON = {"password": "testpass123", "email": "test@example.com"}
@@ -100,30 +94,6 @@ def test_the_requests_of_the_books_own_manual_in_their_order(http: httpx.Client)
     assert http.post(f"/books/{book['id']}/delete/", headers=who).status_code == 204
     assert http.get(f"/books/{book['id']}/", headers=who).status_code == 404
     assert httpx.get(book["picture_url"]).status_code == 404
-
-
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
-def test_every_command_of_the_page_on_books_and_contacts_works_as_it_stands(account: Account) -> None:
-    page = (ROOT / "docs" / "books.md").read_text()
-    scripts = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(scripts) == 3
-    command = Path(sys.executable).parent
-    here = {"ROWMILL_API": account.cloud.instance.api_url, "ROWMILL_TOKEN": account.token}
-    told = ""
-    for script in scripts:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=ROOT,
-            env={**os.environ, **here, "PATH": f"{command}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, script + done.stdout + done.stderr
-        told += done.stdout
-    assert '"title": "1984"' in told
-    assert '"status": "success"' in told
-    assert "rejected=5" in told
 
 
 def test_what_is_wrong_with_a_request_is_told_by_the_codes_of_the_manual(http: httpx.Client) -> None:

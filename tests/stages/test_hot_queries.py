@@ -30,6 +30,7 @@ from chalicelib.postgres import (
     sessions,
     tables,
     tiers,
+    vitals,
 )
 from tests.stages.conftest import CONTACTS, Pipeline
 
@@ -210,6 +211,9 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "sessions that are over": lambda full, db: sessions.forget_expired(db),
     "receipts that are due": lambda full, db: proofs.take_due(db, 25, 1000),
     "the queues": lambda full, db: tiers._waiting.__wrapped__(db, 0),
+    "the pulse": lambda full, db: vitals.pulse(db),
+    # an operator
+    "all of it": lambda full, db: vitals.look(db),
 }
 
 
