@@ -107,7 +107,8 @@ def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
     guesses = outcomes.merged_guesses(db, seen["number"]) or [inference.ALL] * len(plan["names"])
     return {
         "schema": inference.descriptor(plan["names"], guesses),
-        "dialect": plan["dialect"],
+        # The file's, of which another text may have been made.
+        "dialect": {name: plan["shown"][name] for name in plan["dialect"]},
         "rows": plan["rows"],
     }
 

@@ -352,7 +352,12 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "state": {"type": "string", "enum": ["queued", "loaded", "dead", "canceled"]},
             **dict.fromkeys(("byte_start", "byte_end", "first_record", "first_line", "records"), COUNT),
             **dict.fromkeys(("loaded", "valid", "updated", "skipped", "rejected", "contested", "attempts"), COUNT),
-            "error": {**ANYTHING, "type": ["object", "null"]},
+            "error": {"type": ["string", "null"], "description": "The last fault of its own; never data of a row."},
+            "started_at": {
+                **nullable(MOMENT),
+                "description": "When its latest attempt began; null while it waits for one.",
+            },
+            "finished_at": {**nullable(MOMENT), "description": "When it was loaded, given up or canceled."},
         },
         description="A byte range of the file, and what became of its records.",
     ),

@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row
 from chalicelib.journey import COMMITTING, LOADING, MAX_ATTEMPTS, PASSES, Chunk, ChunkKey, Number, Pass
 from chalicelib.postgres.connection import Connection
 
+_RFC3339: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""  # of to_char, as journey.rfc3339 has it
 _CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
 NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  # the pass that the upload is in
 
@@ -361,7 +362,9 @@ def list_chunks(connection: Connection, number: int, after: int, limit: int) -> 
             SELECT n, state, byte_start, byte_end, first_record, first_line, records,
                    CASE pass WHEN 'load' THEN loaded ELSE 0 END AS loaded,
                    CASE pass WHEN 'load' THEN 0 ELSE loaded END AS valid,
-                   updated, skipped, rejected, contested, attempts, error
+                   updated, skipped, rejected, contested, attempts, error,
+                   to_char(started_at AT TIME ZONE 'UTC', {_RFC3339}) AS started_at,
+                   to_char(finished_at AT TIME ZONE 'UTC', {_RFC3339}) AS finished_at
             FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {NOW_IN} AND n > %(after)s
             ORDER BY n LIMIT %(limit)s
             """,

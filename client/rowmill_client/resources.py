@@ -314,6 +314,9 @@ class Chunk(TypedDict):
     skipped: int
     rejected: int
     attempts: int
+    error: str | None
+    started_at: str | None
+    finished_at: str | None
 
 
 class Event(TypedDict):

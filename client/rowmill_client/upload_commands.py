@@ -284,7 +284,7 @@ def chunks(upload_id: UploadId, as_json: Json = False, limit: Limit = None) -> N
     Example: rowmill chunks upl_01M80FHFV747N9CXY8YY64K210
     """
     columns = ["n", "state", "byte_start", "byte_end", "first_record", "records"]
-    columns += ["loaded", "updated", "skipped", "rejected", "attempts"]
+    columns += ["loaded", "updated", "skipped", "rejected", "attempts", "started_at", "finished_at"]
     with connect() as rowmill:
         found = rowmill.iterate_chunks(upload_id, limit)
         output.items(columns, found, as_json)

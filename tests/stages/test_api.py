@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,9 +24,10 @@ from hypothesis import strategies as st
 from app import app
 from chalicelib import accounts, aws, edge, tokens
 from chalicelib.errors import Unavailable
+from chalicelib.journey import ChunkKey, rfc3339
 from chalicelib.logs import logger
 from chalicelib.paging import encode
-from chalicelib.postgres import connection
+from chalicelib.postgres import connection, manifest
 from chalicelib.settings import settings
 from tests import held
 from tests.stages.conftest import CONTACTS, Pipeline, poison
@@ -200,6 +202,7 @@ def test_an_upload_that_is_over_shows_its_counts_chunks_rejects_and_rows(api: Ap
     assert "Retry-After" not in answer.headers
     (chunk,) = api.get(f"/v1/uploads/{upload_id}/chunks").json_body["items"]
     assert (chunk["n"], chunk["state"], chunk["records"], chunk["loaded"]) == (1, "loaded", 2, 1)
+    assert upload["created_at"] <= chunk["started_at"] <= chunk["finished_at"] <= rfc3339(datetime.now(UTC))
     (reject,) = api.get(f"/v1/uploads/{upload_id}/rejects").json_body["items"]
     assert (reject["row"], reject["line"], reject["raw"]) == (2, 3, "b@x.org,Bob,old")
     assert [(error["column"], error["code"]) for error in reject["errors"]] == [("age", "type_invalid")]
@@ -561,6 +564,29 @@ def given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> str:
                 api.pipeline.load(messages)
     assert api.pipeline.upload(upload_id)["state"] == "failed"
     return upload_id
+
+
+def test_chunks_say_when_they_were_begun_and_ended_and_what_was_wrong(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.put()
+    upload_id = given_up(api, monkeypatch)
+
+    def chunk() -> dict[str, Any]:
+        (found,) = api.get(f"/v1/uploads/{upload_id}/chunks").json_body["items"]
+        return dict(found)
+
+    dead = chunk()
+    assert (dead["state"], dead["attempts"], dead["error"], dead["started_at"]) == ("dead", 4, "MemoryError", None)
+    assert dead["finished_at"] is not None
+    assert api("POST", f"/v1/uploads/{upload_id}/redrive").status_code == 202
+    waiting = chunk()
+    assert [waiting[name] for name in ("state", "error", "started_at", "finished_at")] == ["queued", None, None, None]
+    (upload,) = api.pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    assert manifest.take(connection.connection(), ChunkKey(upload["number"], "load", 1))
+    begun = chunk()
+    assert begun["started_at"] >= dead["finished_at"]
+    assert begun["finished_at"] is None
 
 
 def test_what_was_given_up_under_another_schema_is_not_redriven(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,12 @@ def test_a_header_that_no_table_can_have_refuses_the_file(pipeline: Pipeline, he
     assert (upload["state"], upload["error"]["code"]) == ("failed", code)
 
 
+def test_the_encoding_is_the_files_not_that_of_the_text_made_of_it(pipeline: Pipeline) -> None:
+    upload = inferred(pipeline, "name;stadt\nJürgen;Köln\nRené;Tübingen\n".encode("cp1252"))
+    assert upload["review"]["rows"][0] == ["Jürgen", "Köln"]
+    assert (upload["review"]["dialect"]["encoding"], upload["dialect"]["encoding"]) == ("cp1252", "cp1252")
+
+
 def test_bytes_that_are_no_text_are_shown_as_such(pipeline: Pipeline) -> None:
     upload = inferred(pipeline, b"a,b\n1,\xff\n2,\0\n3,ok\n")
     assert (upload["valid"], upload["rejected"]) == (1, 2)
