@@ -8,6 +8,7 @@ LOCALSTACK := .venv-localstack
 NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 PAGE := chalicelib/web/index.html
 TYPES := web/src/contract.d.ts
+JOURNEY := web/src/journey.json
 PACKAGES := web/node_modules/.ready
 
 .PHONY: help demo test test-localstack check web page chromium campaign fuzz-api bench bench-peers load up down deploy clean
@@ -59,10 +60,13 @@ $(PACKAGES): web/package-lock.json
 	@echo "installing into web/node_modules"
 	@cd web && npm ci --silent && touch node_modules/.ready
 
-web/openapi.json: $(READY) $(wildcard chalicelib/contract/*.py)
+web/openapi.json: $(READY) $(wildcard chalicelib/contract/*.py) chalicelib/journey.py
 	@$(BIN)/python -c 'from chalicelib.contract.document import text; print(text())' > $@
 
-$(TYPES): web/openapi.json $(PACKAGES)
+$(JOURNEY): chalicelib/journey.py
+	@$(BIN)/python -c 'import json; from chalicelib.journey import TERMINAL, VERBS; print(json.dumps({"terminal": sorted(TERMINAL), "verbs": VERBS}))' > $@
+
+$(TYPES): web/openapi.json $(JOURNEY) $(PACKAGES)
 	@cd web && npm run --silent types > /dev/null && touch src/contract.d.ts
 
 $(PAGE): $(TYPES) $(shell find web -path web/node_modules -prune -o -type f -print)
@@ -110,5 +114,5 @@ test-localstack: $(READY) $(LOCALSTACK)/ready
 	@$(BIN)/python -m pytest tests/localstack/smoke.py
 
 clean: down
-	@rm -rf web/node_modules chalicelib/web $(TYPES) web/openapi.json
+	@rm -rf web/node_modules chalicelib/web $(TYPES) $(JOURNEY) web/openapi.json
 	@rm -rf .venv .venv-peers $(LOCALSTACK) .rowmill

@@ -1,7 +1,6 @@
 /** Something that people should know, and what they can do about it. */
 import type { ComponentChildren } from "preact";
-import type { Problem } from "../http";
-import { Offline } from "../http";
+import { Offline, Problem } from "../http";
 
 interface Props {
   kind?: "info" | "success" | "warning" | "error";
@@ -23,8 +22,8 @@ export function Notice({ kind = "info", title, actions, children }: Props) {
   );
 }
 
-/** What went wrong, in the words of the API, field by field where it names any. Nothing while nothing did. */
-export function Failure({ error, title }: { error: Problem | Offline | null; title?: string }) {
+/** What went wrong, in the words of the API or the storage, field by field where it names any. Nothing while nothing did. */
+export function Failure({ error, title }: { error: Error | null; title?: string }) {
   if (!error) return null;
   if (error instanceof Offline)
     return (
@@ -35,7 +34,7 @@ export function Failure({ error, title }: { error: Problem | Offline | null; tit
   return (
     <Notice kind="error" title={title}>
       <p>{error.message}</p>
-      {error.errors.length > 0 && (
+      {error instanceof Problem && error.errors.length > 0 && (
         <ul>
           {error.errors.map((one, place) => (
             <li key={place}>{one.column ? `${one.column}: ${one.detail}` : one.detail}</li>

@@ -1,10 +1,8 @@
 /** The datasets there are, one's own and those that others share, and the templates for further ones. */
-import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api } from "../../api";
-import type { Offline, Problem } from "../../http";
 import { usePages, usePoll } from "../../live";
 import { go, href } from "../../router";
-import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Moment } from "../../ui/moment";
 import { Failure } from "../../ui/notice";
@@ -91,20 +89,13 @@ export default function Datasets() {
 
 function Templates({ taken }: { taken: string[] }) {
   const { value } = usePoll("/v1/templates", {});
-  const [busy, setBusy] = useState<string | null>(null);
-  const [error, setError] = useState<Problem | Offline | null>(null);
+  const { busy, error, act } = useDoing();
   async function make(name: string): Promise<void> {
-    setBusy(name);
-    setError(null);
-    try {
+    const put = async () => {
       const definition = await api.get("/v1/templates/{template}", { path: { template: name } });
       await api.put("/v1/datasets/{name}", { path: { name }, body: definition });
-      announce(`The dataset ${name} is there.`);
-      go(`/datasets/${name}`);
-    } catch (failure) {
-      setError(failure as Problem | Offline);
-      setBusy(null);
-    }
+    };
+    if (await act(name, put, `The dataset ${name} is there.`)) go(`/datasets/${name}`);
   }
   if (!value) return null;
   const left = value.items.filter((one) => !taken.includes(one.name));

@@ -1,10 +1,11 @@
 /** The picture of a row: shown, sent straight to the storage, taken away. */
 import { useRef, useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { bytes } from "../../format";
-import { Offline, Problem } from "../../http";
+import { Problem } from "../../http";
 import { usePoll } from "../../live";
-import { announce } from "../../ui/announce";
+import { post } from "../../storage";
 import { Button } from "../../ui/button";
 import { Failure, Notice } from "../../ui/notice";
 
@@ -21,32 +22,18 @@ interface Props {
 export function Picture({ name, at, writes }: Props) {
   const path = { name, key: at };
   const { value, error, refresh } = usePoll("/v1/datasets/{name}/rows/{key}/picture", { path });
-  const [busy, setBusy] = useState(false);
-  const [failed, setFailed] = useState<Problem | Offline | string | null>(null);
+  const { busy, error: refused, act } = useDoing(refresh);
+  const [wrong, setWrong] = useState<string | null>(null);
   const chosen = useRef<HTMLInputElement>(null);
   const none = error instanceof Problem && error.status === 404;
 
-  async function act(doing: () => Promise<unknown>, done: string): Promise<void> {
-    setBusy(true);
-    setFailed(null);
-    try {
-      await doing();
-      announce(done);
-      refresh();
-    } catch (failure) {
-      setFailed(
-        failure instanceof Problem || failure instanceof Offline ? failure : String((failure as Error).message),
-      );
-    }
-    setBusy(false);
-  }
   function pick(): void {
     const file = chosen.current?.files?.[0];
     if (!file) return;
     const kind = KINDS.find((one) => one === file.type);
-    if (!kind) setFailed("A picture is a JPEG, PNG, WebP or GIF.");
-    else if (file.size > LARGEST) setFailed(`A picture may have ${bytes(LARGEST)}; this one has ${bytes(file.size)}.`);
-    else act(() => send(path, file, kind), "The picture is there.");
+    const size = `A picture may have ${bytes(LARGEST)}; this one has ${bytes(file.size)}.`;
+    setWrong(kind ? (file.size > LARGEST ? size : null) : "A picture is a JPEG, PNG, WebP or GIF.");
+    if (kind && file.size <= LARGEST) act("send", () => send(path, file, kind), "The picture is there.");
   }
 
   return (
@@ -54,7 +41,7 @@ export function Picture({ name, at, writes }: Props) {
       {value && !none && <img src={value.url} alt="Of this row" />}
       {none && <p class="quiet">No picture.</p>}
       {error && !none && <Failure error={error} />}
-      {typeof failed === "string" ? <Notice kind="error">{failed}</Notice> : <Failure error={failed} />}
+      {wrong ? <Notice kind="error">{wrong}</Notice> : <Failure error={refused} />}
       {writes && (
         <div class="buttons">
           <input
@@ -66,15 +53,20 @@ export function Picture({ name, at, writes }: Props) {
             accept={KINDS.join(",")}
             onChange={pick}
           />
-          <Button small busy={busy} onClick={() => chosen.current?.click()}>
+          <Button small busy={busy === "send"} onClick={() => chosen.current?.click()}>
             {value && !none ? "Another picture" : "Add a picture"}
           </Button>
           {value && !none && (
             <Button
               small
               kind="danger"
+              busy={busy === "delete"}
               onClick={() =>
-                act(() => api.delete("/v1/datasets/{name}/rows/{key}/picture", { path }), "The picture is gone.")
+                act(
+                  "delete",
+                  () => api.delete("/v1/datasets/{name}/rows/{key}/picture", { path }),
+                  "The picture is gone.",
+                )
               }
             >
               Take it away
@@ -93,10 +85,6 @@ async function send(
 ): Promise<void> {
   const body = { content_type: kind, size: file.size };
   const awaited = await api.post("/v1/datasets/{name}/rows/{key}/picture", { path, body });
-  const form = new FormData();
-  for (const [name, value] of Object.entries(awaited.upload.fields)) form.append(name, String(value));
-  form.append("file", file);
-  const answer = await fetch(awaited.upload.url, { method: "POST", body: form }).catch(() => null);
-  if (!answer?.ok) throw new Error("The storage did not take the picture. Try again.");
+  await post(awaited.upload.url, awaited.upload.fields, file);
   await api.put("/v1/datasets/{name}/rows/{key}/picture", { path, body: { id: awaited.id } });
 }

@@ -1,9 +1,8 @@
 /** Deleting a dataset: its rows go with it, so its name has to be typed. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api } from "../../api";
-import { Offline, Problem } from "../../http";
 import { go } from "../../router";
-import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
@@ -17,21 +16,11 @@ interface Props {
 
 export function Remove({ open, name, onClose }: Props) {
   const [typed, setTyped] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<Problem | Offline | null>(null);
+  const { busy, error, act } = useDoing();
   async function remove(event: SubmitEvent): Promise<void> {
     event.preventDefault();
-    setBusy(true);
-    setError(null);
-    try {
-      await api.delete("/v1/datasets/{name}", { path: { name } });
-      announce(`${name} is deleted.`);
-      go("/datasets");
-    } catch (failure) {
-      if (!(failure instanceof Problem || failure instanceof Offline)) throw failure;
-      setError(failure);
-      setBusy(false);
-    }
+    const gone = () => api.delete("/v1/datasets/{name}", { path: { name } });
+    if (await act("delete", gone, `${name} is deleted.`)) go("/datasets");
   }
   return (
     <Dialog open={open} title={`Delete ${name}`} onClose={onClose}>
@@ -42,7 +31,7 @@ export function Remove({ open, name, onClose }: Props) {
           <input value={typed} autoComplete="off" onInput={(event) => setTyped(event.currentTarget.value)} />
         </Field>
         <div class="buttons">
-          <Button kind="danger" submit busy={busy} disabled={typed !== name}>
+          <Button kind="danger" submit busy={busy !== null} disabled={typed !== name}>
             Delete the dataset
           </Button>
           <Button onClick={onClose}>Keep it</Button>

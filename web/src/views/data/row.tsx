@@ -1,8 +1,8 @@
 /** One row to be made, changed or deleted; what the checks of the dataset refuse is told at its field. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api } from "../../api";
-import { Offline, Problem } from "../../http";
-import { announce } from "../../ui/announce";
+import { Problem } from "../../http";
 import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";
 import { Failure } from "../../ui/notice";
@@ -18,26 +18,15 @@ interface Props {
 }
 
 export function RowForm({ dataset, name, row, onDone }: Props) {
-  const [busy, setBusy] = useState<"save" | "delete" | null>(null);
+  const { busy, error, act: attempt } = useDoing();
   const [sure, setSure] = useState(false);
-  const [error, setError] = useState<Problem | Offline | null>(null);
   const fields = fieldsOf(dataset);
   const at = row && keyOf(dataset, row);
   const wrong = error instanceof Problem ? error.fields : {};
   const atField = fields.some((one) => wrong[one.name]);
 
   async function act(what: "save" | "delete", doing: () => Promise<unknown>, done: string): Promise<void> {
-    setBusy(what);
-    setError(null);
-    try {
-      await doing();
-      announce(done);
-      onDone(true);
-    } catch (failure) {
-      if (!(failure instanceof Problem || failure instanceof Offline)) throw failure;
-      setError(failure);
-      setBusy(null);
-    }
+    if (await attempt(what, doing, done)) onDone(true);
   }
   function save(event: SubmitEvent): void {
     event.preventDefault();

@@ -1,5 +1,6 @@
 /** The few causes behind all rejects, with samples and the fix that was proved, which a button applies. */
 import { useEffect, useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count, counted } from "../../format";
 import { usePoll } from "../../live";
@@ -7,22 +8,17 @@ import { go } from "../../router";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Failure } from "../../ui/notice";
-import { type Upload, useDeed } from "../watch/verbs";
+import { Scrolls } from "../../ui/scrolls";
+import { may, type Upload } from "../watch/verbs";
 
 type Cause = Schema<"Cause">;
-const CORRECTED: Upload["state"][] = ["completed_with_errors", "failed", "canceled"];
-
-/** Whether its rejects may come back corrected: the service's VERBS of a retry. */
-export function correctable(upload: Upload): boolean {
-  return CORRECTED.includes(upload.state) && upload.rejected > 0;
-}
 
 export function Causes({ upload, refresh }: { upload: Upload; refresh: () => void }) {
   const path = { upload_id: upload.id };
   const { value, error, refresh: again } = usePoll("/v1/uploads/{upload_id}/causes", { path });
-  const { busy, error: refused, act } = useDeed(refresh);
+  const { busy, error: refused, act } = useDoing(refresh);
   useEffect(again, [upload.state, upload.rejected]);
-  const ready = correctable(upload);
+  const ready = may("retry", upload);
   const fixable = value?.causes.filter((one) => one.fix) ?? [];
   async function apply(fix: string[]): Promise<void> {
     await act(fix.join(), async () => {
@@ -157,8 +153,7 @@ function Summary({ id }: { id: string }) {
     <>
       <Failure error={error} title="The summary could not be fetched." />
       {value && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is to be reached by the keyboard
-        <section class="scrolls" tabIndex={0} aria-label="Rejects by column and reason">
+        <Scrolls label="Rejects by column and reason">
           <table class="plain">
             <thead>
               <tr>
@@ -185,7 +180,7 @@ function Summary({ id }: { id: string }) {
               ))}
             </tbody>
           </table>
-        </section>
+        </Scrolls>
       )}
     </>
   );

@@ -1,18 +1,19 @@
 /** The signed statement of what an upload came to, and whether file and table are still as it says. */
 import { useEffect } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { bytes, count, exactly } from "../../format";
 import { usePoll } from "../../live";
 import { Button } from "../../ui/button";
 import { Failure, Notice } from "../../ui/notice";
 import { Progress } from "../../ui/progress";
+import { Scrolls } from "../../ui/scrolls";
 import { Fact } from "../watch/figures";
-import { type Upload, useDeed } from "../watch/verbs";
+import { may, type Upload } from "../watch/verbs";
 
 type Sealed = Schema<"SealedReceipt">;
 type Verification = Schema<"Verification">;
 
-const COMPARED: Upload["state"][] = ["completed", "completed_with_errors", "failed", "canceled"];
 const RESULTS: Record<NonNullable<Verification["result"]>, [kind: "success" | "error" | "warning", words: string]> = {
   match: ["success", "File and table are as the receipt says"],
   differs: ["error", "Something is no longer as the receipt says"],
@@ -36,7 +37,7 @@ export function Receipt({ upload }: { upload: Upload }) {
       )}
       {!sealed && !error && <p class="quiet">It is being made.</p>}
       {sealed && <Shown sealed={sealed} />}
-      {sealed && COMPARED.includes(upload.state) && <Verify id={upload.id} />}
+      {sealed && may("verify", upload) && <Verify id={upload.id} newest={sealed.receipt.n} />}
     </section>
   );
 }
@@ -74,11 +75,12 @@ function save(sealed: Sealed): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function Verify({ id }: { id: string }) {
+function Verify({ id, newest }: { id: string; newest: number }) {
   const path = { upload_id: id };
   const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}/verification", { path });
-  const { busy, error: refused, act } = useDeed(refresh);
+  const { busy, error: refused, act } = useDoing(refresh);
   const running = value !== null && value.state !== "completed";
+  const isOld = (value?.receipt?.n ?? newest) < newest;
   const unasked = error && "code" in error && error.code === "not_verified";
   return (
     <div class="verify">
@@ -94,7 +96,10 @@ function Verify({ id }: { id: string }) {
       {!unasked && <Failure error={error} title="The comparison could not be fetched." />}
       <Failure error={refused} title="The comparison was not begun." />
       {running && <Progress value={value.chunks_done} max={value.chunks_total} label="Compared" />}
-      {value?.result && <Found found={value} result={value.result} />}
+      {value?.result && isOld && (
+        <p class="quiet">It was compared before, with receipt {value.receipt?.n}, which another one follows now.</p>
+      )}
+      {value?.result && !isOld && <Found found={value} result={value.result} />}
     </div>
   );
 }
@@ -118,7 +123,7 @@ function Found({ found, result }: { found: Verification; result: keyof typeof RE
         {found.finished_at && <p class="quiet">{exactly(found.finished_at)}</p>}
       </Notice>
       {found.chunks.length > 0 && (
-        <div class="scrolls">
+        <Scrolls label="Chunks that differ">
           <table class="plain">
             <caption class="unseen">Chunks that differ</caption>
             <thead>
@@ -148,7 +153,7 @@ function Found({ found, result }: { found: Verification; result: keyof typeof RE
               ))}
             </tbody>
           </table>
-        </div>
+        </Scrolls>
       )}
     </>
   );

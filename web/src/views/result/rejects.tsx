@@ -1,16 +1,16 @@
 /** The rejected rows: looked at, corrected in place, downloaded, and sent again as a child upload. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count, counted } from "../../format";
 import { type Pages, usePages } from "../../live";
 import { go } from "../../router";
+import { post } from "../../storage";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Failure } from "../../ui/notice";
 import { type Column, Table } from "../../ui/table";
-import { post } from "../upload/storage";
-import { type Upload, useDeed } from "../watch/verbs";
-import { correctable } from "./causes";
+import { may, type Upload } from "../watch/verbs";
 import { Editor } from "./editor";
 import { cells, columns, corrections, marks } from "./record";
 
@@ -25,8 +25,8 @@ export function Rejects({ upload }: { upload: Upload }) {
   const { items, more, error } = usePages(path, asked) as unknown as Pages<Reject>;
   const [edits, setEdits] = useState<Edits>(new Map());
   const [open, setOpen] = useState<number | null>(null);
-  const { busy, error: refused, act } = useDeed(() => {});
-  const ready = correctable(upload);
+  const { busy, error: refused, act } = useDoing();
+  const ready = may("retry", upload);
   const shown = { at: marks(upload), columns: columns(upload) };
 
   function keep(row: number, values: string[] | null): void {
@@ -155,7 +155,7 @@ function Raw({
 }
 
 function Downloads({ upload }: { upload: Upload }) {
-  const { busy, error, act } = useDeed(() => {});
+  const { busy, error, act } = useDoing();
   const fetchAs = (format: "csv" | "xlsx") =>
     act(format, async () => {
       for (;;) {
@@ -197,6 +197,6 @@ async function send(parent: Upload, text: string): Promise<string> {
   });
   if (created.upload.method !== "POST") throw new Error("corrections of this size are sent as a file");
   const { url, fields } = created.upload;
-  await post(url, fields, body, () => {}, new AbortController().signal);
+  await post(url, fields, body);
   return created.id;
 }

@@ -1,5 +1,6 @@
 /** To take an upload out of its table again, and the rows that had to stay. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count, counted } from "../../format";
 import { usePages } from "../../live";
@@ -8,7 +9,7 @@ import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Failure, Notice } from "../../ui/notice";
 import { type Column, Table } from "../../ui/table";
-import { may, type Upload, useDeed } from "../watch/verbs";
+import { may, type Upload } from "../watch/verbs";
 
 type Conflict = Schema<"Conflict">;
 
@@ -21,7 +22,7 @@ const WHY: Record<Conflict["why"], string> = {
 };
 
 export function Undo({ upload, refresh }: { upload: Upload; refresh: () => void }) {
-  const { busy, error, act } = useDeed(refresh);
+  const { busy, error, act } = useDoing(refresh);
   const [sure, setSure] = useState(false);
   const [force, setForce] = useState(false);
   if (upload.state === "reverted") return <Undone upload={upload} />;

@@ -1,5 +1,6 @@
 /** Keys that programs use instead of a password. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { ago } from "../../format";
 import { Problem } from "../../http";
@@ -8,7 +9,6 @@ import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
 import { Failure } from "../../ui/notice";
-import { useDoing } from "./act";
 import { Secret } from "./secret";
 
 type Role = Schema<"ApiKey">["role"];

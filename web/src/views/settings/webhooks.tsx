@@ -1,5 +1,6 @@
 /** Addresses that are told of uploads that end: added, tried out, looked into, taken away. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { ago } from "../../format";
 import { Problem } from "../../http";
@@ -9,7 +10,6 @@ import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
 import { Moment } from "../../ui/moment";
 import { Failure, Notice } from "../../ui/notice";
-import { useDoing } from "./act";
 import { Secret } from "./secret";
 
 type Webhook = Schema<"Webhook">;

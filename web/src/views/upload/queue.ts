@@ -7,11 +7,11 @@ import { api, type Schema } from "../../api";
 import { Offline, Problem } from "../../http";
 import { go, route } from "../../router";
 import { user } from "../../session";
+import { Refusal } from "../../storage";
 import { announce } from "../../ui/announce";
 import { print, sha256, Unreadable } from "./hash";
 import { forget, recall, remember } from "./memory";
 import { OTHER, send } from "./sender";
-import { Refusal } from "./storage";
 
 const AT_ONCE = 2; // files
 const MOST_HASHED = 1 << 26; // bytes: what the parts under way may hold as well

@@ -3,8 +3,8 @@
  * it may be corrected: columns at once, for nothing is loaded yet; how it is written by sending it once more.
  */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
-import { Offline, Problem } from "../../http";
 import { usePoll } from "../../live";
 import { go } from "../../router";
 import { Button } from "../../ui/button";
@@ -54,24 +54,11 @@ function Looked({ upload, found }: { upload: Upload; found: Found }) {
   const [fields, setFields] = useState<Kept[]>(() => found.schema.fields.map((field) => ({ ...field, isKey: false })));
   const [mode, setMode] = useState<NonNullable<Schema<"Confirmation">["mode"]>>("insert");
   const [dialect, setDialect] = useState<Dialect>({});
-  const [busy, setBusy] = useState<"" | "confirm" | "again">("");
-  const [error, setError] = useState<Problem | Offline | null>(null);
+  const { busy, error, act } = useDoing();
   const keys = fields.filter((field) => field.isKey).map((field) => field.name);
   const again = Object.keys(dialect).length > 0;
   const kept = files.get(upload.id);
 
-  async function attempt(what: "confirm" | "again", act: () => Promise<void>): Promise<void> {
-    setBusy(what);
-    setError(null);
-    try {
-      await act();
-    } catch (failure) {
-      if (!(failure instanceof Problem || failure instanceof Offline)) throw failure;
-      setError(failure);
-    } finally {
-      setBusy("");
-    }
-  }
   async function confirm(): Promise<void> {
     const schema = { ...found.schema, fields: fields.map(({ isKey: _, ...field }) => field) };
     const body = {
@@ -100,13 +87,10 @@ function Looked({ upload, found }: { upload: Upload; found: Found }) {
           <p class="quiet">Made from {upload.filename || "a file"}. Nothing is loaded before you say so.</p>
         </div>
         <div class="buttons">
-          <Button
-            kind="danger"
-            onClick={() => attempt("again", () => discard(upload.id).then(() => go("/", {}, true)))}
-          >
+          <Button kind="danger" onClick={() => act("again", () => discard(upload.id).then(() => go("/", {}, true)))}>
             Do not load it
           </Button>
-          <Button kind="primary" busy={busy === "confirm"} disabled={again} onClick={() => attempt("confirm", confirm)}>
+          <Button kind="primary" busy={busy === "confirm"} disabled={again} onClick={() => act("confirm", confirm)}>
             Make the dataset and load
           </Button>
         </div>
@@ -138,7 +122,7 @@ function Looked({ upload, found }: { upload: Upload; found: Found }) {
             actions={
               <>
                 <Button onClick={() => setDialect({})}>Leave it as found</Button>
-                <Button kind="primary" busy={busy === "again"} onClick={() => attempt("again", readAgain)}>
+                <Button kind="primary" busy={busy === "again"} onClick={() => act("again", readAgain)}>
                   Send and read it again
                 </Button>
               </>

@@ -5,8 +5,8 @@
  */
 import { api, type Schema } from "../../api";
 import { Offline, Problem } from "../../http";
+import { post, put, Refusal, Unanswered } from "../../storage";
 import { read, sha256, Unreadable } from "./hash";
-import { post, put, Refusal, Unanswered } from "./storage";
 
 const AT_ONCE = 4; // parts under way
 const TRIES = 4; // of a part that the storage refuses

@@ -4,7 +4,7 @@
  */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask, type Schema } from "../../api";
-import { count, counted } from "../../format";
+import { count, counted, duration, exactly } from "../../format";
 import type { Upload } from "./verbs";
 
 type Chunk = Schema<"Chunk">;
@@ -26,6 +26,8 @@ const WORDS: Record<Look, string> = {
   dead: "given up",
   canceled: "canceled",
 };
+/** Of a pass that only checks: nothing of it is in a table. */
+const CHECKED: Partial<Record<Look, string>> = { loaded: "checked", rejects: "checked, with rejects" };
 const SIZES = [20, 16, 12, 9, 7, 5]; // px of a square, its gap included
 const TALLEST = 180; // px
 const PAUSE = 1500; // ms between looks
@@ -37,16 +39,18 @@ export function look(chunk: Chunk): Look {
 export function Chunks({ upload, over }: { upload: Upload; over: boolean }) {
   const chunks = useChunks(upload, over);
   if (!chunks.length) return null;
+  const checks = upload.state === "needs_review" || chunks.some((one) => one.valid > 0);
+  const words = checks ? { ...WORDS, ...CHECKED } : WORDS;
   const counts = new Map<Look, number>();
   for (const one of chunks) counts.set(look(one), (counts.get(look(one)) ?? 0) + 1);
   return (
     <section class="card chunks">
       <h2>{counted(chunks.length, "chunk")}</h2>
-      <Grid chunks={chunks} />
+      <Grid chunks={chunks} words={words} />
       <ul class="legend">
         {WORST.filter((one) => counts.has(one)).map((one) => (
           <li key={one}>
-            <i class={`square ${one}`} aria-hidden="true" /> {count(counts.get(one)!)} {WORDS[one]}
+            <i class={`square ${one}`} aria-hidden="true" /> {count(counts.get(one)!)} {words[one]}
           </li>
         ))}
       </ul>
@@ -54,7 +58,7 @@ export function Chunks({ upload, over }: { upload: Upload; over: boolean }) {
   );
 }
 
-function Grid({ chunks }: { chunks: Chunk[] }) {
+function Grid({ chunks, words }: { chunks: Chunk[]; words: Record<Look, string> }) {
   const here = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
   const [at, setAt] = useState<number | null>(null);
@@ -87,7 +91,7 @@ function Grid({ chunks }: { chunks: Chunk[] }) {
         aria-valuemin={1}
         aria-valuemax={last + 1}
         aria-valuenow={(at ?? 0) + 1}
-        aria-valuetext={told(chunks, plan.each, at ?? 0)}
+        aria-valuetext={told(chunks, words, plan.each, at ?? 0)}
         onFocus={() => go(at ?? 0)}
         onBlur={() => setAt(null)}
         onPointerMove={(event) => {
@@ -106,7 +110,7 @@ function Grid({ chunks }: { chunks: Chunk[] }) {
         }}
       />
       <p class="told quiet">
-        {at === null ? "Point at a square, or use the arrow keys." : told(chunks, plan.each, at)}
+        {at === null ? "Point at a square, or use the arrow keys." : told(chunks, words, plan.each, at)}
       </p>
     </div>
   );
@@ -155,17 +159,33 @@ function draw(canvas: HTMLCanvasElement, chunks: Chunk[], { size, across, each }
   }
 }
 
-function told(chunks: Chunk[], each: number, square: number): string {
+function told(chunks: Chunk[], words: Record<Look, string>, each: number, square: number): string {
   const these = chunks.slice(square * each, (square + 1) * each);
   const [first] = these;
   if (!first) return "";
   const sum = (name: "records" | "rejected" | "attempts") => these.reduce((all, one) => all + one[name], 0);
   const name = each === 1 ? `Chunk ${count(first.n)}` : `Chunks ${count(first.n)} to ${count(these.at(-1)!.n)}`;
-  const states = [...new Set(these.map((one) => WORDS[look(one)]))].join(", ");
+  const states = [...new Set(these.map((one) => words[look(one)]))].join(", ");
   const rejects = sum("rejected") ? `, ${count(sum("rejected"))} rejected` : "";
-  const why = each === 1 && typeof first.error?.detail === "string" ? `: ${first.error.detail}` : "";
+  const why = each === 1 && first.error ? `: ${first.error}` : "";
   const where = `from line ${count(first.first_line)}`;
-  return `${name}: ${states}, ${counted(sum("records"), "record")} ${where}${rejects}, ${counted(sum("attempts"), "attempt")}${why}`;
+  return `${name}: ${states}, ${counted(sum("records"), "record")} ${where}${rejects}, ${counted(sum("attempts"), "attempt")}${why}${times(these)}`;
+}
+
+/** When the first of them was begun and how long it was until the last was over, as far as that is known. */
+function times(these: Chunk[]): string {
+  const begun = these.flatMap((one) => one.started_at ?? []).sort()[0];
+  const over = these.every((one) => one.finished_at)
+    ? these
+        .map((one) => one.finished_at!)
+        .sort()
+        .at(-1)!
+    : null;
+  if (begun && over) {
+    return `; begun ${exactly(begun)}, took ${duration((Date.parse(over) - Date.parse(begun)) / 1000)}`;
+  }
+  if (begun) return `; begun ${exactly(begun)}`;
+  return over ? `; over ${exactly(over)}` : "";
 }
 
 /** All chunks, looked at again when the upload has moved; pages of which nothing is under way are not asked again. */

@@ -1,11 +1,13 @@
 /** An upload that was only checked and waits: what would happen, and the word that lets it. */
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count, counted } from "../../format";
 import { href } from "../../router";
 import { Button } from "../../ui/button";
 import { Failure, Notice } from "../../ui/notice";
+import { Scrolls } from "../../ui/scrolls";
 import { Rejected } from "../result/result";
-import { type Upload, useDeed } from "./verbs";
+import type { Upload } from "./verbs";
 
 type Difference = Schema<"Difference">;
 
@@ -18,7 +20,7 @@ const MEASURES: Record<Difference["measure"], string> = {
 };
 
 export function Review({ upload, refresh }: { upload: Upload; refresh: () => void }) {
-  const { busy, error, act } = useDeed(refresh);
+  const { busy, error, act } = useDoing(refresh);
   const path = { upload_id: upload.id };
   const confirm = () => act("confirm", () => api.post("/v1/uploads/{upload_id}/confirm", { path }));
   if (upload.review) {
@@ -60,7 +62,7 @@ export function Drift({ drift }: { drift: NonNullable<Upload["drift"]> }) {
   return (
     <section class="card">
       <h2>Unlike the {counted(drift.compared_with, "upload")} before</h2>
-      <div class="scrolls">
+      <Scrolls label="What is unlike before">
         <table class="plain">
           <thead>
             <tr>
@@ -84,7 +86,7 @@ export function Drift({ drift }: { drift: NonNullable<Upload["drift"]> }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scrolls>
     </section>
   );
 }

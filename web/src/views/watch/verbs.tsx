@@ -1,35 +1,18 @@
 /** What may be asked of an upload in its state, and nothing else; what cannot be taken back is asked twice. */
 import { useState } from "preact/hooks";
+import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count } from "../../format";
-import type { Offline, Problem } from "../../http";
+import { isLegal, type Verb } from "../../journey";
 import { go } from "../../router";
-import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Failure } from "../../ui/notice";
-import type { UploadState } from "../../ui/state";
 
 export type Upload = Schema<"Upload">;
-export type Verb = "cancel" | "pause" | "resume" | "confirm" | "redrive" | "revert" | "delete";
-
-const BEFORE_THE_END: UploadState[] = [
-  ...(["awaiting_upload", "uploaded", "scanning", "splitting", "queued"] as const),
-  ...(["processing", "paused", "needs_review"] as const),
-];
-/** In which states each is legal and changes something: `VERBS` of the service's journey.py, without repeats. */
-const LEGAL: Record<Verb, UploadState[]> = {
-  cancel: BEFORE_THE_END,
-  pause: ["queued", "processing"],
-  resume: ["paused"],
-  confirm: ["needs_review"],
-  redrive: ["completed_with_errors", "failed"],
-  revert: ["completed", "completed_with_errors", "failed", "canceled"],
-  delete: ["awaiting_upload", "completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"],
-};
-
 export function may(verb: Verb, upload: Upload): boolean {
-  if (!LEGAL[verb].includes(upload.state)) return false;
+  if (!isLegal(verb, upload.state)) return false;
+  if (verb === "retry") return upload.rejected > 0;
   if (verb === "redrive") return upload.unprocessed > 0;
   if (verb === "revert") return upload.rows_visible > 0 || upload.updated > 0;
   return true;
@@ -41,38 +24,16 @@ interface Asking {
   refresh: () => void;
 }
 
-/** Something that is asked of the service, once at a time, and what came of it. */
-export function useDeed(refresh: () => void) {
-  const [busy, setBusy] = useState<string | null>(null);
-  const [error, setError] = useState<Problem | Offline | null>(null);
-  async function act(name: string, deed: () => Promise<unknown>): Promise<boolean> {
-    setBusy(name);
-    setError(null);
-    try {
-      await deed();
-      return true;
-    } catch (failure) {
-      setError(failure as Problem | Offline);
-      return false;
-    } finally {
-      setBusy(null);
-      refresh();
-    }
-  }
-  return { busy, error, act, forgive: () => setError(null) };
-}
-
 type Plain = "cancel" | "pause" | "resume" | "redrive";
 
 export function Verbs({ upload, refresh }: Asking) {
-  const { busy, error, act } = useDeed(refresh);
+  const { busy, error, act } = useDoing(refresh);
   const [sure, setSure] = useState<"cancel" | "delete" | null>(null);
   const path = { upload_id: upload.id };
   const ask = (verb: Plain) => act(verb, () => api.post(`/v1/uploads/{upload_id}/${verb}`, { path }));
   async function remove(): Promise<void> {
-    if (!(await act("delete", () => api.delete("/v1/uploads/{upload_id}", { path })))) return;
-    announce(`${upload.filename} is deleted.`);
-    go("/", {}, true);
+    const gone = () => api.delete("/v1/uploads/{upload_id}", { path });
+    if (await act("delete", gone, `${upload.filename} is deleted.`)) go("/", {}, true);
   }
   const button = (verb: Plain, words: string, kind: "primary" | "plain" = "plain") =>
     may(verb, upload) && (

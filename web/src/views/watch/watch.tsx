@@ -1,7 +1,8 @@
 /** One upload: what is under way above, and what it came to below, once it is over. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { bytes } from "../../format";
+import { bytes, count } from "../../format";
 import { Offline } from "../../http";
+import { ENDS } from "../../journey";
 import { usePoll } from "../../live";
 import type { Params } from "../../main";
 import { href } from "../../router";
@@ -16,8 +17,6 @@ import { Figures } from "./figures";
 import { Review } from "./review";
 import { type Upload, Verbs } from "./verbs";
 import "./watch.css";
-
-const ENDS = ["completed", "completed_with_errors", "failed", "canceled", "expired", "reverted"];
 
 export default function Watch({ params }: Params) {
   const { value, error, refresh } = usePoll("/v1/uploads/{upload_id}", { path: { upload_id: params.id! } });
@@ -44,6 +43,7 @@ export default function Watch({ params }: Params) {
       {value.error && (
         <Notice kind={value.state === "canceled" ? "info" : "error"} title={STATES[value.state][0]}>
           <p>{value.error.detail}</p>
+          <Details of={value.error} />
         </Notice>
       )}
       {value.state === "needs_review" && <Review upload={value} refresh={refresh} />}
@@ -72,6 +72,22 @@ function Heading({ upload }: { upload: Upload }) {
         )}
       </p>
     </header>
+  );
+}
+
+const MOST = 5; // of what is told one by one
+
+/** What the error says further, such as which records were given up, and why. */
+function Details({ of }: { of: NonNullable<Upload["error"]> }) {
+  const told = ((of.errors ?? []) as { detail: string }[]).map((one) => one.detail);
+  if (!told.length) return null;
+  return (
+    <ul>
+      {told.slice(0, MOST).map((one) => (
+        <li key={one}>{one}</li>
+      ))}
+      {told.length > MOST && <li>And {count(told.length - MOST)} more</li>}
+    </ul>
   );
 }
 

@@ -47,8 +47,8 @@ export async function post(
   url: string,
   fields: Record<string, string>,
   file: Blob,
-  progress: Progress,
-  signal: AbortSignal,
+  progress: Progress = () => {},
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
