@@ -54,11 +54,15 @@ def child(page: Page, upload_id: str) -> str:
     return ended(page, found)
 
 
-def test_the_three_sets_add_up_to_the_rows(page: Page) -> None:
+def test_the_three_sets_add_up_to_the_rows_and_those_that_are_out_are_downloaded(page: Page) -> None:
     signed_in(page)
     show(page, uploaded(page, people(10) + b"x,y\n,z\n"))
     expect(page.get_by_label("12 rows: 10 in, 2 rejected, 0 unprocessed")).to_be_visible()
     state(page, "Some rejected")
+    for kind in ("CSV", "XLSX"):
+        with page.expect_download() as download:
+            press(page, f"Download the rejected rows as {kind}")
+        assert download.value.suggested_filename.endswith(kind.lower())
 
 
 def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Page) -> None:
@@ -69,6 +73,9 @@ def test_rejects_are_grouped_by_cause_and_the_proved_fix_brings_them_in(page: Pa
     expect(cause.get_by_text("20 rows", exact=True)).to_be_visible()
     expect(cause.get_by_text('dialect.date_order = "dmy"')).to_be_visible()
     expect(cause.get_by_label("Samples").get_by_role("listitem").first).to_contain_text("/01/2024")
+    page.get_by_text("By column and reason").click()
+    by_column = page.get_by_role("region", name="Rejects by column and reason").get_by_role("row")
+    expect(by_column.filter(has_text="is not a date")).to_contain_text("62 to 81")
     assert_accessible(page)
     cause.get_by_role("button", name="Apply the fix").click()
     expect(page.get_by_role("link", name="an earlier upload")).to_be_visible()
@@ -101,20 +108,18 @@ def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     expect(page.get_by_text("2 have come in since, 1 are open")).to_be_visible()
 
 
-def test_the_bad_cell_is_marked_in_the_row(page: Page) -> None:
+def test_the_bad_cell_is_marked_in_the_row_and_bytes_that_are_no_text_are_not_sent_as_such(page: Page) -> None:
     signed_in(page)
-    show(page, uploaded(page, b'id,name\n1,one\n"x,1","two, too"\n'))
-    expect(page.get_by_role("grid", name="Rejected rows").locator("mark")).to_have_text("x,1")
+    show(page, uploaded(page, b'id,name\n1,one\n"x,1","two, too"\n9,J\xfcrgen\n'))
+    expect(page.get_by_role("grid", name="Rejected rows").locator("mark").first).to_have_text("x,1")
     expect(page.get_by_role("grid", name="Rejected rows")).to_contain_text("is not an integer")
-
-
-@pytest.mark.parametrize("kind", ["CSV", "XLSX"])
-def test_rejected_rows_are_downloaded(page: Page, kind: str) -> None:
-    signed_in(page)
-    show(page, uploaded(page, people(3) + b"x,y\n"))
-    with page.expect_download() as download:
-        press(page, f"Download the rejected rows as {kind}")
-    assert download.value.suggested_filename.endswith(kind.lower())
+    page.get_by_role("button", name="Correct line 4").click()
+    expect(page.get_by_text("stand for a byte that is no text")).to_be_visible()
+    press(page, "Keep")
+    expect(page.get_by_text("There is still such a byte in it.")).to_be_visible()
+    page.get_by_label("name", exact=True).fill("J\u00fcrgen")
+    press(page, "Keep")
+    expect(page.get_by_text("1 row corrected, not sent yet")).to_be_visible()
 
 
 def test_hostile_names_headers_and_cells_are_shown_as_text(page: Page) -> None:
@@ -146,7 +151,7 @@ def test_the_receipt_is_shown_saved_and_compared(page: Page) -> None:
     assert_accessible(page)
 
 
-def test_an_upload_is_undone_and_what_was_changed_since_is_told(page: Page) -> None:
+def test_an_upload_is_undone_and_what_was_changed_since_is_told_or_goes_as_well(page: Page) -> None:
     signed_in(page)
     show(page, uploaded(page, people(5)))
     call(page, "PATCH", "v1/datasets/people/rows/3", {"name": "another"})
@@ -155,8 +160,17 @@ def test_an_upload_is_undone_and_what_was_changed_since_is_told(page: Page) -> N
     press(page, "Undo the upload")
     state(page, "Undone")
     expect(page.get_by_text("4 rows removed, 0 restored, 1 left as they are.")).to_be_visible()
+    expect(page.get_by_label("5 rows: 5 were in, 0 rejected, 0 unprocessed")).to_be_visible()
     expect(page.get_by_role("grid", name="Rows that were left")).to_contain_text("changed or deleted one by one")
     assert [row["name"] for row in rows(page)] == ["another"]
+    show(page, uploaded(page, people(5), "others"))
+    call(page, "PATCH", "v1/datasets/others/rows/3", {"name": "another"})
+    press(page, "Undo this upload")
+    page.get_by_label("Also rows that were changed since").check()
+    press(page, "Undo the upload")
+    state(page, "Undone")
+    expect(page.get_by_text("5 rows removed, 0 restored, 0 left as they are.")).to_be_visible()
+    assert rows(page, "others") == []
 
 
 @pytest.mark.parametrize(("viewport", "colours"), [(PHONE, "light"), (WIDE, "dark")], ids=["phone", "wide"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
@@ -16,6 +18,7 @@ PART = 40_000
 LARGE = people(6000, padding=30)  # seven parts
 CONTACTS = b"email,name,phone\nada@example.org,Ada Lovelace,+44 20 7946 0001\ngrace@example.org,Grace Hopper,\n"
 PARTS = re.compile(r"partNumber=(\d+)")
+FIRST = re.compile(r"partNumber=1\b")
 # What a browser gives of a dropped file: a handle, here of a file in its own storage, kept where the page keeps it.
 HANDED = """async (text) => {
     const root = await navigator.storage.getDirectory();
@@ -30,7 +33,6 @@ HANDED = """async (text) => {
     await done(store.put({ ...kept, handle }));
     database.close();
 }"""
-EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
 
 
 def payload(body: bytes, name: str = "people.csv") -> FilePayload:
@@ -138,13 +140,25 @@ def test_options_are_sent_as_they_are_chosen(owner: Page) -> None:
     owner.get_by_label("Rows that are there already").select_option("upsert")
     owner.get_by_label("Only check").check()
     owner.get_by_label("All or nothing").check()
-    owner.get_by_label("Most rejected rows").fill("5")
+    owner.get_by_label("Most rejected rows", exact=True).fill("5")
     owner.get_by_label("Refuse a file that was sent before").uncheck()
     owner.get_by_label("Between cells").select_option("comma ,")
+    owner.get_by_text("More options").click()
+    owner.get_by_label("in percent").fill("120")
+    owner.get_by_label("Tell of the end by e-mail").fill("nobody")
+    send(owner)
+    for told in ("A number from 0 to 100.", "An e-mail address, in ASCII."):
+        expect(owner.get_by_text(told).first).to_be_visible()
+    assert_accessible(owner)
+    owner.get_by_label("in percent").fill("2,5")
+    owner.get_by_label("Tell of the end by e-mail").fill("")
+    owner.get_by_label("unlike those of earlier files").select_option("wait until I have seen them")
+    owner.get_by_label("File and rejected rows are kept").select_option("1 day")
     send(owner)
     upload = call(owner, "GET", f"v1/uploads/{followed(owner)}")
     assert upload["mode"] == "upsert"
     wanted = {"validate_only": True, "on_error": "abort", "max_errors": 5, "dialect": {"delimiter": ","}}
+    wanted |= {"max_error_percent": 2.5, "on_drift": "hold", "retention": "short"}
     assert upload["options"].items() >= wanted.items()
     assert "on_duplicate_file" not in upload["options"]
 
@@ -160,8 +174,7 @@ def test_the_same_file_is_told_and_sent_again_if_somebody_insists(owner: Page) -
     assert followed(owner) != first
 
 
-def test_several_files_are_sent_in_turn_each_with_its_progress(owner: Page) -> None:
-    owner.evaluate("location.hash = '#/upload'")
+def test_several_files_that_are_dropped_on_the_list_are_sent_in_turn_each_with_its_progress(owner: Page) -> None:
     dropped = owner.evaluate_handle(
         """files => {
             const transfer = new DataTransfer();
@@ -170,8 +183,15 @@ def test_several_files_are_sent_in_turn_each_with_its_progress(owner: Page) -> N
         }""",
         {"one.csv": "id,name\n1,Ada\n2,Bob\n", "two.csv": "id,name\n7,Eve\n", "3.csv": "id,name\n8,Joe\n"},
     )
-    owner.get_by_role("group", name="Files to send").dispatch_event("drop", {"dataTransfer": dropped})
-    owner.get_by_role("button", name="Leave out 3.csv").click()
+    table = owner.get_by_role("heading", name="No uploads yet")
+    table.dispatch_event("dragover", {"dataTransfer": dropped})
+    expect(owner.get_by_text("Let go to upload")).to_be_visible()
+    table.dispatch_event("drop", {"dataTransfer": dropped})
+    expect(owner).to_have_url(re.compile("#/upload$"))
+    expect(owner.get_by_role("button", name="Leave out 3.csv")).to_be_visible()
+    owner.get_by_role("heading", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
+    for name in ("3", "3", "one", "two"):
+        owner.get_by_role("button", name=f"Leave out {name}.csv").last.click()
     send(owner)
     expect(owner.get_by_role("progressbar", name="two.csv")).to_have_attribute("aria-valuenow", "14")
     links = owner.get_by_role("link", name=re.compile("^Follow"))
@@ -268,22 +288,35 @@ def test_a_network_that_breaks_in_the_middle_of_a_part_is_waited_for(owner: Page
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
 
 
-def test_parts_whose_address_has_run_out_are_given_a_fresh_one(owner: Page) -> None:
-    refused: set[int] = set()
+def test_a_part_whose_address_has_run_out_at_the_storage_is_given_a_fresh_one(owner: Page, deployed: Cloud) -> None:
+    answers: list[int] = []
+    owner.on("response", lambda answer: answers.append(answer.status) if FIRST.search(answer.url) else None)
 
-    def once(route: Route) -> None:
-        if number(route) in refused:
+    def brief(route: Route) -> None:
+        """Have the first part's address be good for three seconds: no longer than the upload, which is then put back."""
+        if answers or '"number":1,' not in (route.request.post_data or ""):
             route.continue_()
             return
-        refused.add(number(route))
-        headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/xml"}
-        route.fulfill(status=403, body=EXPIRED, headers=headers)
+        upload_id = route.request.url.split("/")[-2]
+        closes(deployed, upload_id, 3)
+        answer = route.fetch()
+        closes(deployed, upload_id, 3600)
+        route.fulfill(response=answer)
 
-    owner.route(PARTS, once)
+    def late(route: Route) -> None:
+        if not answers:
+            [signed] = parse_qs(urlsplit(route.request.url).query)["X-Amz-Date"]
+            [lasts] = parse_qs(urlsplit(route.request.url).query)["X-Amz-Expires"]
+            over = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() + int(lasts) + 1
+            time.sleep(max(0, over - time.time()))
+        route.continue_()
+
+    owner.route(re.compile(r"/v1/uploads/\w+/parts$"), brief)
+    owner.route(FIRST, late)
     choose(owner, payload(LARGE))
     send(owner)
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
-    assert refused == set(range(1, 8))
+    assert answers == [403, 200]
 
 
 def test_an_upload_that_has_itself_expired_says_so_and_is_sent_anew(owner: Page, deployed: Cloud) -> None:
@@ -293,26 +326,26 @@ def test_an_upload_that_has_itself_expired_says_so_and_is_sent_anew(owner: Page,
         send(owner)
     owner.get_by_role("button", name="Pause people.csv").click()
     owner.unroute(PARTS)
-    late(owner, deployed)
+    closes(deployed, call(owner, "GET", "v1/uploads")["items"][0]["id"], -10)
     owner.get_by_role("button", name="Resume people.csv").click()
     expect(owner.locator(".wrong")).to_contain_text("The upload has expired")
     owner.get_by_role("button", name="Try again people.csv").click()
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
 
 
-def late(page: Page, deployed: Cloud) -> None:
-    """Have the time be over in which the newest upload of this account takes its file."""
-    upload_id = call(page, "GET", "v1/uploads")["items"][0]["id"]
+def closes(deployed: Cloud, upload_id: str, seconds: int) -> None:
+    """Have the time be over in so many seconds in which this upload takes its file."""
     tables = deployed.client("dynamodb")
     [table] = [name for name in tables.list_tables()["TableNames"] if "upload" in name]
-    found = tables.scan(
+    pages = tables.get_paginator("scan").paginate(
         TableName=table, FilterExpression="upload_id = :id", ExpressionAttributeValues={":id": {"S": upload_id}}
     )
+    [item] = [item for page in pages for item in page["Items"]]
     tables.update_item(
         TableName=table,
-        Key={name: found["Items"][0][name] for name in ("tenant", "upload_id")},
+        Key={name: item[name] for name in ("tenant", "upload_id")},
         UpdateExpression="SET closes_at = :then",
-        ExpressionAttributeValues={":then": {"N": str(int(time.time()) - 10)}},
+        ExpressionAttributeValues={":then": {"N": str(int(time.time()) + seconds)}},
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,10 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journey.conftest import PEOPLE, Cloud, eventually, people
-from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, visiting
+from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, uploaded, visiting
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # where a loader is about to commit a chunk
 MANY = people(6000, padding=2000)  # several chunks, so that the file is split before any of them is in
+HOLD = {"on_drift": "hold"}
 HOSTILE = '"><img src=x onerror=alert(1)>.csv'
 
 
@@ -96,25 +100,57 @@ def test_a_lost_connection_is_told_and_what_was_known_stays(page: Page, deployed
     expect(page.get_by_text("No connection to the service")).to_have_count(0)
 
 
-def test_a_file_that_is_only_checked_says_what_would_be_rejected_and_loads_when_confirmed(page: Page) -> None:
+def test_a_file_unlike_those_before_waits_shows_what_is_and_loads_when_confirmed(page: Page) -> None:
     signed_in(page)
-    started(page, people(20) + b"x,y\n", options={"validate_only": True})
+    uploaded(page, people(200), options={"on_drift": "warn"})
+    started(page, b"id,name\n" + b"".join(b"%d,x\n" % n for n in range(900_001, 900_201)) + b"x,y\n", options=HOLD)
     expect(page.get_by_text("Nothing is loaded yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Unlike the 1 upload before")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="Range of values")).to_contain_text("1 to 200")
     expect(page.get_by_role("heading", name="Why rows would be rejected")).to_be_visible()
-    expect(page.get_by_role("button", name="Correct line 22")).to_have_count(0)
+    expect(page.get_by_role("button", name="Correct line 202")).to_have_count(0)
+    expect(page.get_by_text("1 checked, with rejects")).to_be_visible()
     assert_accessible(page)
-    press(page, "Confirm: load 20 rows")
+    press(page, "Confirm: load 200 rows")
     state(page, "Some rejected")
-    expect(page.get_by_label("21 rows: 20 in, 1 rejected, 0 unprocessed")).to_be_visible()
+    expect(page.get_by_label("201 rows: 200 in, 1 rejected, 0 unprocessed")).to_be_visible()
 
 
-def test_chunks_are_gone_through_by_the_keyboard(page: Page) -> None:
+def test_what_was_given_up_is_tried_again_and_chunks_are_gone_through_by_the_keyboard(
+    page: Page, deployed: Cloud
+) -> None:
     signed_in(page)
-    started(page, people(300))
-    state(page, "Completed")
+    with spent(deployed):
+        started(page, people(300))
+        state(page, "Failed")
+    told = page.locator(".chunks .told")
     page.get_by_role("slider", name="Chunks").focus()
     page.keyboard.press("End")
-    expect(page.locator(".chunks .told")).to_contain_text("Chunk 1: loaded, 300 records from line 2, 1 attempt")
+    expect(told).to_contain_text("Chunk 1: given up, 300 records from line 2, 4 attempts: no answer; over ")
+    expect(page.get_by_text("Records 1 to 300, from line 2 on: no answer, 4 attempts.")).to_be_visible()
+    expect(page.get_by_label("300 rows: 0 in, 0 rejected, 300 unprocessed")).to_be_visible()
+    assert_accessible(page)
+    press(page, "Try 300 left out again")
+    state(page, "Completed")
+    page.get_by_role("slider", name="Chunks").focus()
+    expect(told).to_contain_text("Chunk 1: loaded, 300 records from line 2, 1 attempt; begun ")
+    expect(told).to_contain_text(re.compile(r", took [\d.]+ s$"))
+
+
+@contextlib.contextmanager
+def spent(deployed: Cloud) -> Iterator[None]:
+    """Chunks that are cut meanwhile have no attempts left, as if four workers had died of each."""
+    deployed.sql(
+        "CREATE FUNCTION public.spent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.attempts := 4; RETURN NEW; END'"
+    )
+    deployed.sql(
+        "CREATE TRIGGER spent BEFORE INSERT ON rowmill.chunk FOR EACH ROW EXECUTE FUNCTION public.spent()",
+    )
+    try:
+        yield
+    finally:
+        deployed.sql("DROP TRIGGER spent ON rowmill.chunk")
+        deployed.sql("DROP FUNCTION public.spent()")
 
 
 def test_an_upload_is_deleted_once_that_is_confirmed(page: Page) -> None:

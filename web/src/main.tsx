@@ -46,12 +46,14 @@ function Shown({ pattern, title, load, params }: Shows) {
   useEffect(() => {
     document.title = `${title} · Rowmill`;
     if (View) return;
-    load().then(
-      (found) => {
+    return untilThere(
+      async () => {
+        const found = await load();
         fetched.set(pattern, found.default);
         setView(() => found.default);
+        setLost(false);
       },
-      () => setLost(true), // no connection, or another version was deployed since
+      () => setLost(true), // no connection, which comes back, or another version was deployed since
     );
   }, []);
   if (lost) {
@@ -64,6 +66,30 @@ function Shown({ pattern, title, load, params }: Shows) {
   }
   // Its own key: what is shown of one upload must not stay for the next.
   return View ? <View key={Object.values(params).join("/")} params={params} /> : null;
+}
+
+/** Try until it is done, at growing distances, and at once when the network is back; the answer gives it up. */
+function untilThere(act: () => Promise<void>, failed: () => void): () => void {
+  const stop = new AbortController();
+  let timer = 0;
+  let tries = 0;
+  async function turn(): Promise<void> {
+    clearTimeout(timer);
+    try {
+      await act();
+      stop.abort();
+    } catch {
+      if (stop.signal.aborted) return;
+      failed();
+      timer = setTimeout(turn, Math.min(2 ** tries++, 15) * 1000);
+    }
+  }
+  addEventListener("online", turn, stop);
+  turn();
+  return () => {
+    stop.abort();
+    clearTimeout(timer);
+  };
 }
 
 function App() {

@@ -1,4 +1,5 @@
 /** What was uploaded, the newest first; a file that is dropped here is the next. */
+import { handed, useDrop } from "../../dropped";
 import { bytes, count } from "../../format";
 import type { Item } from "../../live";
 import { usePages } from "../../live";
@@ -60,8 +61,13 @@ export default function Home() {
   const asked = { query: { limit: 200, ...(state && { state }), ...(dataset && { dataset }) } };
   const { items, done, loading, error, more } = usePages("/v1/uploads", asked, { key: (one) => one.id, every: 5 });
   const filter = (change: { state?: string; dataset?: string }) => go("/", { state, dataset, ...change }, true);
+  const over = useDrop((picked) => {
+    handed.value = picked;
+    go("/upload");
+  });
   return (
     <section class="view">
+      {over && <p class="drop">Let go to upload</p>}
       <div class="title">
         <h1>Uploads</h1>
         <div class="filters">
@@ -139,7 +145,9 @@ function Nothing({ filtered }: { filtered: boolean }) {
   return (
     <>
       <h2>No uploads yet</h2>
-      <p class="quiet">They are listed here, the newest first.</p>
+      <p class="quiet">
+        They are listed here, the newest first. Drop a file anywhere on this page, or <a href="#/upload">choose one</a>.
+      </p>
     </>
   );
 }

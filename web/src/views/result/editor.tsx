@@ -23,6 +23,9 @@ interface Props {
   onClose: () => void;
 }
 
+/** How the API shows a byte of a cell that is not UTF-8: sent back so it would be these four letters. */
+const BYTE = /\\x[0-9a-f]{2}/;
+
 export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep, onNext, onClose }: Props) {
   const found = cells(reject.raw, marks);
   const before = columns.map((one) => found[one.place] ?? "");
@@ -30,12 +33,18 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
   const known = new Set(columns.flatMap((one) => [one.field, one.name]));
   const rest = reject.errors.filter((one) => one.column === null || !known.has(one.column));
   const may = editable && !reject.raw_truncated && columns.length > 0;
+  const [asked, setAsked] = useState(false);
+  const errorsOf = (one: FileColumn) =>
+    reject.errors.filter((error) => error.column === one.field || error.column === one.name);
   const told = (one: FileColumn) =>
-    reject.errors
-      .filter((error) => error.column === one.field || error.column === one.name)
+    errorsOf(one)
       .map((error) => error.detail)
       .join("; ");
+  const hasBytes = (one: FileColumn, place: number) =>
+    BYTE.test(values[place] ?? "") && errorsOf(one).some((error) => error.code === "encoding_invalid");
   function keep(): void {
+    setAsked(true);
+    if (columns.some(hasBytes)) return;
     onKeep(reject.row, values.some((value, place) => value !== before[place]) || rest.length ? values : null);
     announce(`Line ${reject.line} is kept as corrected.`);
     if (hasNext) onNext();
@@ -69,7 +78,16 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
       >
         <div class="cells">
           {columns.map((one, place) => (
-            <Field key={one.place} label={one.name} error={told(one) || null}>
+            <Field
+              key={one.place}
+              label={one.name}
+              hint={
+                hasBytes(one, place)
+                  ? "\\x and two digits stand for a byte that is no text: write what is meant."
+                  : undefined
+              }
+              error={asked && hasBytes(one, place) ? "There is still such a byte in it." : told(one) || null}
+            >
               <input
                 value={values[place]}
                 readOnly={!may}

@@ -27,7 +27,7 @@ export function Result({ upload, refresh }: Shown) {
           <Sets upload={upload} />
           <dl class="facts">
             <Fact name="Rows visible">{count(upload.rows_visible)}</Fact>
-            {timings.stored_to_completed_s !== null && (
+            {timings.stored_to_completed_s !== null && upload.state !== "reverted" && (
               <Fact name="Took">
                 {duration(timings.stored_to_completed_s)}
                 {pace !== null && <small> {count(Math.round(pace))} rows/s</small>}
@@ -67,7 +67,7 @@ function Sets({ upload }: { upload: Upload }) {
   const { loaded, updated, skipped, rejected, unprocessed } = upload;
   const total = upload.rows_total ?? 0;
   const sets: [look: string, name: string, rows: number][] = [
-    ["in", "in", loaded + updated + skipped],
+    ["in", upload.state === "reverted" ? "were in" : "in", loaded + updated + skipped],
     ["out", "rejected", rejected],
     ["left", "unprocessed", unprocessed],
   ];

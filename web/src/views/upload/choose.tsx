@@ -1,11 +1,6 @@
-/** Where files come from: dropped, or picked by a control that the keyboard reaches, too. */
-import { useEffect, useId, useState } from "preact/hooks";
-
-export interface Picked {
-  file: File;
-  /** Opens the file again after a reload; browsers that have none give it of dropped files. */
-  handle?: FileSystemFileHandle;
-}
+/** Where files come from: dropped anywhere on the view, or picked by a control that the keyboard reaches, too. */
+import { useId } from "preact/hooks";
+import { type Picked, useDrop } from "../../dropped";
 
 interface Props {
   onChoose: (picked: Picked[]) => void;
@@ -14,36 +9,9 @@ interface Props {
 
 export function Choose({ onChoose, small }: Props) {
   const id = useId();
-  const [over, setOver] = useState(false);
-  useEffect(() => {
-    // Beside the place, a dropped file would be shown by the browser instead of the page.
-    const stay = (event: Event) => event.preventDefault();
-    for (const kind of ["dragover", "drop"]) addEventListener(kind, stay);
-    return () => {
-      for (const kind of ["dragover", "drop"]) removeEventListener(kind, stay);
-    };
-  }, []);
-
-  async function dropped(event: DragEvent): Promise<void> {
-    event.preventDefault();
-    setOver(false);
-    // All of them at once: the list is empty after the first await.
-    const found = [...(event.dataTransfer?.items ?? [])].filter((one) => one.kind === "file").map(taken);
-    const picked = await Promise.all(found);
-    if (picked.length) onChoose(picked.flatMap((one) => one ?? []));
-  }
-
+  const over = useDrop(onChoose);
   return (
-    <fieldset
-      aria-label="Files to send"
-      class={`choose${over ? " over" : ""}${small ? " small" : ""}`}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={dropped}
-    >
+    <fieldset aria-label="Files to send" class={`choose${over ? " over" : ""}${small ? " small" : ""}`}>
       <input
         id={id}
         type="file"
@@ -61,17 +29,4 @@ export function Choose({ onChoose, small }: Props) {
       <p class="quiet">{small ? "or drop them here" : "or drop them here: CSV, TSV, Excel, also gzipped"}</p>
     </fieldset>
   );
-}
-
-interface Opens {
-  getAsFileSystemHandle?: () => Promise<FileSystemHandle | null>;
-}
-
-/** Undefined for a folder. */
-async function taken(item: DataTransferItem): Promise<Picked | undefined> {
-  const entry = item.webkitGetAsEntry?.();
-  const file = item.getAsFile();
-  const handle = await (item as Opens).getAsFileSystemHandle?.().catch(() => null);
-  if (entry?.isDirectory || !file) return undefined;
-  return { file, handle: (handle as FileSystemFileHandle | null) ?? undefined };
 }

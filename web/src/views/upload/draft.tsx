@@ -1,14 +1,15 @@
 /** What is to be sent: the files, where their rows go, and under "Options" all that has a default. */
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
+import { handed, type Picked } from "../../dropped";
 import { bytes, counted } from "../../format";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";
 import { Failure } from "../../ui/notice";
-import { Choose, type Picked } from "./choose";
+import { Choose } from "./choose";
 import { type Column, match, readHeader } from "./header";
 import { type Mapped, Mapping, unsaid } from "./mapping";
-import { type Choices, DEFAULTS, OptionFields, options } from "./options";
+import { type Choices, DEFAULTS, OptionFields, options, wrong } from "./options";
 import { add, type Target } from "./queue";
 import { fitting, named, names, type Place, usePlaces } from "./targets";
 
@@ -40,6 +41,12 @@ export function Draft({ dataset }: { dataset: string | null }) {
     announce(`${counted(read.length, "file")} chosen`);
   }
 
+  useEffect(() => {
+    if (!handed.value.length) return;
+    choose(handed.value);
+    handed.value = [];
+  }, [handed.value]);
+
   const all = places.all ?? [];
   const fit = fitting(chosen[0]?.header ?? null, all);
   const target = picked ?? fit ?? { kind: "infer" as const, name: "" };
@@ -56,6 +63,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
     event.preventDefault();
     setAsked(true);
     if (!places.all || open.length || (isMaking && name?.trim() === "")) return;
+    if (Object.keys(wrong(choices)).length) return;
     add(
       chosen.map((one, at) => ({
         file: one.file,
@@ -133,6 +141,12 @@ export function Draft({ dataset }: { dataset: string | null }) {
           />
         ))}
       <OptionFields choices={choices} place={place} isMaking={isMaking} onChange={setChoices} />
+      {asked &&
+        Object.values(wrong(choices)).map((one) => (
+          <p key={one} class="wrong" role="alert">
+            More options: {one}
+          </p>
+        ))}
       <div class="buttons">
         <Button kind="primary" submit busy={!places.all && !places.error}>
           {chosen.length > 1 ? `Upload ${chosen.length} files` : "Upload"}

@@ -2,6 +2,7 @@
 import { Field } from "../../ui/field";
 import { type Dialect, DialectFields } from "./dialect";
 import type { Mapped } from "./mapping";
+import { More } from "./more";
 import type { Options } from "./queue";
 import type { Place } from "./targets";
 
@@ -10,6 +11,11 @@ export interface Choices {
   checksOnly: boolean;
   wholeOnly: boolean;
   mostErrors: string;
+  mostPercent: string;
+  onDrift: "" | "warn" | "hold";
+  retention: "" | NonNullable<Options["retention"]>;
+  email: string;
+  webhook: string;
   refusesAgain: boolean;
   sheet: string;
   dialect: Dialect;
@@ -20,6 +26,11 @@ export const DEFAULTS: Choices = {
   checksOnly: false,
   wholeOnly: false,
   mostErrors: "",
+  mostPercent: "",
+  onDrift: "",
+  retention: "",
+  email: "",
+  webhook: "",
   refusesAgain: true,
   sheet: "",
   dialect: {},
@@ -27,18 +38,31 @@ export const DEFAULTS: Choices = {
 
 /** As the API takes them; what is as it is by default is left out. */
 export function options(choices: Choices, isMaking: boolean, mapped: Mapped): Options {
-  const { mode, checksOnly, wholeOnly, mostErrors, refusesAgain, sheet, dialect } = choices;
+  const { mode, checksOnly, wholeOnly, mostErrors, mostPercent, onDrift, refusesAgain, sheet, dialect } = choices;
   const found: Options = {};
   if (Object.keys(dialect).length) found.dialect = dialect;
   if (sheet.trim()) found.sheet = /^[1-9]\d*$/.test(sheet.trim()) ? Number(sheet) : sheet.trim();
+  if (choices.retention) found.retention = choices.retention;
+  const { email, webhook } = choices;
+  if (email || webhook) found.notify = { ...(email && { email }), ...(webhook && { webhook }) };
   if (isMaking) return found;
   if (mode) found.mode = mode;
   if (Object.keys(mapped).length) found.mapping = mapped;
   if (checksOnly) found.validate_only = true;
   if (wholeOnly) found.on_error = "abort";
   if (mostErrors !== "") found.max_errors = Number(mostErrors);
+  if (mostPercent !== "") found.max_error_percent = Number(mostPercent);
+  if (onDrift) found.on_drift = onDrift;
   if (refusesAgain) found.on_duplicate_file = "reject";
   return found;
+}
+
+/** What cannot be sent as it is, by the place where it is said. */
+export function wrong({ mostPercent, email }: Choices): { mostPercent?: string; email?: string } {
+  return {
+    ...(mostPercent !== "" && !(Number(mostPercent) <= 100) && { mostPercent: "A number from 0 to 100." }),
+    ...(email && !/^[\x21-\x7e]+@[A-Za-z0-9.-]+$/.test(email) && { email: "An e-mail address, in ASCII." }),
+  };
 }
 
 interface Props {
@@ -114,6 +138,7 @@ export function OptionFields({ choices, place, isMaking, onChange }: Props) {
         <legend>How the file is written</legend>
         <DialectFields value={choices.dialect} found={{}} onChange={(dialect) => set({ dialect })} />
       </fieldset>
+      <More choices={choices} isMaking={isMaking} set={set} />
     </details>
   );
 }

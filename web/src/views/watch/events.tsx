@@ -65,8 +65,10 @@ export function Events({ upload }: { upload: Upload }) {
 
 function told(event: Event): string {
   const known = event.details as Record<string, unknown>;
-  const words =
-    event.event === "state" && event.state
+  const checks = event.state === "processing" && known.pass === "check";
+  const words = checks
+    ? "Checking"
+    : event.event === "state" && event.state
       ? (STATES[event.state as UploadState]?.[0] ?? event.state)
       : (WORDS[event.event] ?? event.event);
   const further = [

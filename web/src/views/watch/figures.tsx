@@ -31,7 +31,7 @@ export function Figures({ upload, stale }: Shown) {
           {rate && <small> {bytes(rate.bytes_per_s)}/s</small>}
         </Fact>
         <Fact name="Over">
-          <Band upload={upload} />
+          <Band upload={upload} stale={stale} />
         </Fact>
         <Fact name="Queue">
           {tier ?? "–"}
@@ -69,7 +69,7 @@ export function Money({ cost }: { cost: Upload["cost"] }) {
 function Done({ upload }: { upload: Upload }) {
   const { percent, chunks_done, chunks_total, rows_total } = upload;
   const known = ["queued", "processing", "paused", "reverting", "canceling", "needs_review"].includes(upload.state);
-  const words = upload.state === "reverting" ? "Undone" : "Loaded";
+  const words = upload.state === "reverting" ? "Undone" : upload.state === "needs_review" ? "Checked" : "Loaded";
   return (
     <div class="done">
       <p>
@@ -123,13 +123,13 @@ function Arriving({ upload }: { upload: Upload }) {
   );
 }
 
-function Band({ upload }: { upload: Upload }) {
+function Band({ upload, stale }: Shown) {
   if (!upload.eta) return <>–</>;
   const [half, most] = [upload.eta.p50_at, upload.eta.p90_at].map((moment) => Date.parse(moment)) as [number, number];
   const left = Math.max(1, Math.round((half - Date.now()) / 1000));
   return (
     <span title="Half of such uploads are over by the first moment, nine in ten by the second">
-      in about {duration(left)}
+      {!stale && `in about ${duration(left)}`}
       <small>
         {" "}
         {CLOCK.format(half)} to {CLOCK.format(most)}
