@@ -72,7 +72,9 @@ $(TYPES): web/openapi.json $(JOURNEY) $(PACKAGES)
 $(PAGE): $(TYPES) $(shell find web -path web/node_modules -prune -o -type f -print)
 	@cd web && npm run --silent build -- --logLevel warn && touch ../$(PAGE)
 
-web: $(PAGE)
+web: $(READY)
+	@$(NODE) || { echo "the page is built with Node 20.19 or newer, which is not here" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(PAGE)
 
 page: $(READY)
 	@if $(NODE) && $(MAKE) --no-print-directory $(PACKAGES); then $(MAKE) --no-print-directory web; \

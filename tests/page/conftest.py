@@ -44,12 +44,17 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("no Chromium: apt-get install chromium")
-    if not (webpage.BUILT / "index.html").exists():
-        pytest.skip("the page is not built: make web")
+    skip_unbuilt()
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield launched
         launched.close()
+
+
+def skip_unbuilt() -> None:
+    """Without Node there is no page to look at."""
+    if not (webpage.BUILT / "index.html").exists():
+        pytest.skip("the page is not built: make web")
 
 
 @pytest.fixture
