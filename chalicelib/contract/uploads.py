@@ -390,7 +390,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "error": {"type": ["string", "null"], "description": "The last fault of its own; never data of a row."},
             "started_at": {
                 **nullable(MOMENT),
-                "description": "When its latest attempt began; null while it waits, or nobody is known to be at it.",
+                "description": "When its latest attempt began; null while it waits for one.",
             },
             "finished_at": {**nullable(MOMENT), "description": "When it was loaded, given up or canceled."},
         },
