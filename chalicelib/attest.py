@@ -86,9 +86,10 @@ def _read_table(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
     db, done = connection(), proof.chunks_done
     if upload.reading != "load" or not upload.dataset or not digests.is_there(db, upload.dataset):
         return True
-    table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
+    schema = read_schema(upload.descriptor)
+    table = Table(upload.dataset, upload.dataset_version, schema)
     if proof.found["table"] is None:
-        proof.found["table"] = {"fields": table.schema.names, "read_from": _now(), "rows": 0, "digest": ""}
+        proof.found["table"] = {"fields": schema.names, "read_from": _now(), "rows": 0, "digest": ""}
     told = proof.found["table"]
     while spans := digests.batch(db, upload.number, upload.reading, done):
         try:

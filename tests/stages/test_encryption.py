@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, doctor, rejects, table_rows, triage, vault
+from chalicelib import aws, doctor, receipts, rejects, table_rows, triage, vault
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres.repeats import Repeat
@@ -217,12 +217,12 @@ def test_a_receipt_is_of_what_is_stored_and_a_comparison_seals_the_file_again(pi
     here = table(pipeline)
 
     def compared() -> dict[str, Any]:
-        from chalicelib import receipts
-
         receipts.verify(pipeline.tenant, upload["id"])
         pipeline.attest()
         return receipts.verification(pipeline.tenant, upload["id"])
 
+    told = receipts.get(pipeline.tenant, upload["id"], Asked({}, None, 100))
+    assert told and told["receipt"]["table"]["fields"] == ["id", "email", "name", "city"]
     assert compared()["result"] == "match"
     pipeline.sql(f"UPDATE {here} t SET name = s.name FROM {here} s WHERE t.id = 1 AND s.id = 2")
     found = compared()
