@@ -201,8 +201,8 @@ def test_the_repository_holds_no_secret() -> None:
     found = set()
     for name in filter(None, tracked.split("\0")):
         text = (ROOT / name).read_bytes().decode(errors="replace") if (ROOT / name).is_file() else ""
-        found |= {f"{name}: {match}" for match in SECRET.findall(text)}
+        found |= {f"{name}: {match[:10]}" for match in SECRET.findall(text)}
     assert found == EXAMPLES
 
 
-EXAMPLES = {"chalicelib/contract/accounts.py: rmr_1AVc5cTg1x4n5ZaXHWdrNqMaKdktRaGpDrIhPeopd6I"}  # of the contract
+EXAMPLES = {"chalicelib/contract/accounts.py: rmr_1AVc5c"}  # of the contract

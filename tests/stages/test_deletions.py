@@ -233,9 +233,9 @@ def test_what_is_redriven_meanwhile_is_not_deleted(pipeline: Pipeline, monkeypat
     ledger.stop(connection.connection(), number, {"code": "split_failed", "detail": ""})
     real = removals.mark
 
-    def redriven_first(*arguments: Any) -> bool:
+    def redriven_first(*arguments: Any, **options: Any) -> bool:
         pipeline.redrive(upload_id)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(removals, "mark", redriven_first)
     with pytest.raises(Refused, match="under way again"):

@@ -48,6 +48,7 @@ def test_a_file_is_not_opened_in_the_name_of_another_tenant(pipeline: Pipeline, 
         with acting("bury"):
             onward(mend.bury(message))
     assert pipeline.sql("SELECT FROM rowmill.upload") == []
+    assert pipeline.sql("SELECT closed FROM rowmill.announcement") == [{"closed": None}]
     assert pipeline.upload(upload_id)["state"] == "awaiting_upload"
     pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
