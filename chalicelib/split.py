@@ -146,10 +146,11 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         case "over":
             last = manifest.last_chunk(db, upload.number, upload.reading)
             chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            if ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total) and (
-                chunks_total > EARLY or upload.verdict is None
-            ):
-                send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading))
+            # Of a scan that was cut off, what was sent early may be lost since; the sweep looks for none of it before.
+            again = EARLY if upload.plan and not upload.is_cleared else 0
+            is_cleared = ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
+            if is_cleared and (again or chunks_total > EARLY or upload.verdict is None):
+                send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading, again))
             if plan.get("segment_bytes"):
                 segments.forget(db, upload.number)
         case "out of time":

@@ -19,7 +19,7 @@ from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest, verdicts
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.verdicts import CLEARED, Scanner, Verdict
+from chalicelib.postgres.verdicts import CLEARED, PASSED, Scanner, Verdict
 
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -420,7 +420,7 @@ def standing(connection: Connection, number: int) -> Standing:
                        SELECT coalesce(sum(rejected), 0) FROM rowmill.chunk c
                        WHERE c.upload = u.number AND c.pass IN (u.pass, CASE u.pass WHEN 'load' THEN 'settle'
                                                                         ELSE 'settle_check' END)) AS is_over_budget,
-                   state = ANY(%s) AND chunks_total IS NOT NULL AND {CLEARED} AND NOT EXISTS (
+                   {PASSED} AND state = ANY(%s) AND chunks_total IS NOT NULL AND NOT EXISTS (
                        SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in,
                    EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
                        OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)

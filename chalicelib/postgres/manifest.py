@@ -42,14 +42,14 @@ def add_chunks(connection: Connection, number: Number, reading: Pass, chunks: Se
         return [row[0] for row in cursor]
 
 
-def list_unsent(connection: Connection, number: int, reading: Pass) -> list[int]:
-    """The queued chunks whose messages never went out, as far as is known."""
+def list_unsent(connection: Connection, number: int, reading: Pass, again: int = 0) -> list[int]:
+    """The queued chunks whose messages never went out, as far as is known; and the first so many, sent or not."""
     rows = connection.execute(
         """
         SELECT n FROM rowmill.chunk
-        WHERE upload = %s AND pass = %s AND state = 'queued' AND sent_at IS NULL ORDER BY n
+        WHERE upload = %s AND pass = %s AND state = 'queued' AND (sent_at IS NULL OR n <= %s) ORDER BY n
         """,
-        (number, reading),
+        (number, reading, again),
     )
     return [row[0] for row in rows]
 

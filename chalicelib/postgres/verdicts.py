@@ -15,10 +15,12 @@ from chalicelib.postgres.connection import Connection
 Scanner = Literal["off", "clamd", "guardduty"]
 Verdict = Literal["unscanned", "clean", "infected"]
 
-# Of a row `u`: all bytes of its text were looked at, in this pass or in the check before, and nothing was found.
-CLEARED: Final = """
-    (coalesce(u.verdict IN ('unscanned', 'clean'), false) AND (u.chunks_total IS NOT NULL OR u.pass = 'load' AND (
-        u.options @> '{"on_drift": "hold"}' OR u.options ?| array['validate_only', 'infer'])))
+# Of a row `u`: no scanner was to be asked, or it has found nothing.
+PASSED: Final = "coalesce(u.verdict IN ('unscanned', 'clean'), false)"
+# And all bytes of its text were looked at, in this pass or in the check before, and nothing was found.
+CLEARED: Final = f"""
+    ({PASSED} AND (u.chunks_total IS NOT NULL OR u.pass = 'load' AND (
+        u.options @> '{{"on_drift": "hold"}}' OR u.options ?| array['validate_only', 'infer'])))
 """
 
 
