@@ -29,6 +29,7 @@ cause            api=S load=I settle=I sweep=SD
 chunk            step=SU split=I settle=I sweep=D notify=S receipt=SU render=S doctor=S
 conflict         api=S settle=SI sweep=SD
 contested        step=S load=I settle=D sweep=D
+data_key         api=SI load=SI settle=SI sweep=SD receipt=S render=S doctor=SU
 dataset          step=S api=L sweep=UD notify=S receipt=S render=S doctor=S define=SIU
 dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
 dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD
@@ -36,6 +37,7 @@ delivery         api=SI sweep=SUD notify=SIU
 epoch            step=S notify=S receipt=S render=S doctor=SU
 event            step=I api=S sweep=SD receipt=I
 fingerprint      step=SD load=I
+gate             split=SIU sweep=SIUD
 guess            step=SD load=I
 key_hash         step=SD load=I
 login_failure    api=SIUD sweep=SD

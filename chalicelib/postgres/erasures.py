@@ -18,7 +18,7 @@ from chalicelib.postgres.connection import Connection
 AGAIN: Final = "interval '2 hours'"  # tokens are good for half an hour, forms for an hour
 LAST: Final = "interval '16 days'"  # a queue holds a message for 15 at most
 # What refers to an upload, then what others refer to.
-_OF_UPLOAD: Final = ("staged", "revert", "takeover", "taken", "receipt", "proof", "origin", "chunk", "outbox")
+_OF_UPLOAD: Final = ("staged", "revert", "takeover", "taken", "receipt", "proof", "origin", "chunk", "gate", "outbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ def drop(connection: Connection, tenant: str) -> bool:
         _forget_datasets(connection, tenant)
         connection.execute("SELECT rowmill.erase_views(%s)", (tenant,))
         connection.execute("DELETE FROM rowmill.webhook WHERE tenant = %s", (tenant,))
+        connection.execute("DELETE FROM rowmill.data_key WHERE tenant = %s", (tenant,))
         connection.execute("DELETE FROM rowmill.repeat WHERE tenant = %s", (tenant,))
         _blank_uploads(connection, tenant)
     return True
