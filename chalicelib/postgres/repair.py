@@ -52,9 +52,9 @@ def find_stuck_chunks(
         f"""
         WITH {_LOCKS},
         queued AS (
-            SELECT c.*, u.tenant, u.plan ->> 'tier' AS tier
+            SELECT c.*, u.tenant, u.plan ->> 'tier' AS tier, {CLEARED} AS may_load
             FROM rowmill.upload u JOIN rowmill.chunk c ON c.upload = u.number AND c.state = 'queued'
-            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL AND u.state <> 'paused' AND {CLEARED}),
+            WHERE u.finished_at IS NULL AND u.plan IS NOT NULL AND u.state <> 'paused'),
         passed AS (
             SELECT u.tenant, u.plan ->> 'tier' AS tier,
                    max(c.sent_at) - make_interval(secs => {PASSED_SECONDS}) AS before
@@ -62,6 +62,7 @@ def find_stuck_chunks(
             WHERE u.finished_at IS NULL AND c.attempts > 0 GROUP BY 1, 2)
         SELECT upload, pass, n, tier, tenant FROM queued c
         WHERE NOT EXISTS (SELECT FROM at_work w WHERE w.upload = c.upload AND w.n = c.n) AND CASE
+            WHEN NOT may_load THEN false
             WHEN started_at IS NOT NULL THEN true
             WHEN sent_at IS NULL THEN created_at < clock_timestamp() - make_interval(secs => {GRACE_SECONDS})
                 AND NOT EXISTS (SELECT FROM splitting s WHERE s.upload = c.upload)
