@@ -12,7 +12,6 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -24,8 +23,6 @@ API_PROCESSES = 4
 SWITCH_SECONDS = 0.0005
 """The emulator has a thread for each invocation, and its event loop should not wait Python's 5 ms for each of them."""
 PR_SET_PDEATHSIG = 1
-CALLS_LOG = "ROWMILL_CALLS_LOG"
-"""A file for what roles were seen to do, for the test that compares it with what they may."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -69,28 +66,7 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     limit = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
     emulator: Application = importlib.import_module("ministack.app").app
-    if log := os.environ.get(CALLS_LOG):
-        _note_calls(log)
     asyncio.run(serve(ApiGate(emulator, limit), _config(descriptor)))  # type: ignore[arg-type]
-
-
-def _note_calls(log: str) -> None:
-    """Write down which role asked for what, a line each: role, action, resource, decision. With AUTH=true alone."""
-    evaluator: Any = importlib.import_module("ministack.core.iam_evaluator")
-    evaluate, noted = evaluator.evaluate, set[str]()
-
-    def noting(context: Any, *policies: Any) -> Any:
-        decided = evaluate(context, *policies)
-        # A role's session is arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION.
-        role = context.principal_arn.partition("/")[2].partition("/")[0]
-        line = f"{role} {context.action} {context.resource_arn} {decided.decision}\n"
-        if line not in noted:
-            noted.add(line)
-            with Path(log).open("a") as file:
-                file.write(line)
-        return decided
-
-    evaluator.evaluate = noting
 
 
 def _config(descriptor: int) -> Config:
