@@ -1,4 +1,4 @@
-"""What is told of an upload's end, and in which words: counts and ids, never a row of the file."""
+"""What is told of an upload's end, or that it waits to be confirmed, in which words: counts and ids, never a row."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
-from chalicelib.journey import COUNTS, STATUS, TERMINAL, Number, State, rfc3339
+from chalicelib.journey import AT_REST, COUNTS, STATUS, Number, State, rfc3339
 from chalicelib.postgres import outbox, projection
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.deliveries import Delivery
 from chalicelib.postgres.outbox import Event
 
 PING: Final = "webhook.ping"
-ALL: Final = tuple(f"upload.{state}" for state in sorted(TERMINAL))  # what a webhook may subscribe to
+ALL: Final = tuple(f"upload.{state}" for state in sorted(AT_REST))  # what a webhook may subscribe to
 
 
 def keep(connection: Connection, number: Number) -> None:
-    """Keep what there is to say of an upload's end; before it begins a new generation, whose counts are others."""
-    event_id = outbox.latest(connection, number)
-    event = outbox.find(connection, event_id) if event_id else None
-    if event is not None and event.data is None:
-        outbox.keep(connection, event.event_id, said(connection, event))
+    """Keep what there is to say of an upload's end before a new generation begins, or of a check while it is shown.
+
+    Hold the upload exclusively: its counts are others from then on.
+    """
+    for event_id in outbox.list_unsaid(connection, number):
+        event = outbox.find(connection, event_id)
+        if event is not None:
+            outbox.keep(connection, event_id, said(connection, event))
 
 
 def said(connection: Connection, event: Event) -> dict[str, Any]:
     """The data of an event that is of the upload's present generation, or of an upload that no splitter met."""
     seen = projection.snapshot(connection, event.number) if event.number is not None else {}
-    counts = {"rows_total": None, **dict.fromkeys(COUNTS, 0)} | {
-        name: value for name, value in (seen or {}).items() if name in (*COUNTS, "rows_total")
-    }
+    counts = {"rows_total": None, "valid": 0, **dict.fromkeys(COUNTS, 0)}
+    counts |= {name: value for name, value in (seen or {}).items() if name in counts}
     error = (seen or {}).get("error")
     return {
         "upload_id": event.upload_id,
@@ -53,10 +55,12 @@ def payload(event_id: str, kind: str, moment: datetime, data: Mapping[str, Any])
 def letter(delivery: Delivery) -> tuple[str, str]:
     """An event as an e-mail: its subject and its text."""
     data = delivery.data
-    state = str(data["state"]).replace("_", " ")
-    subject = f"{data['dataset']}: upload {state}, {data['loaded']:,} rows loaded, {data['rejected']:,} rejected"
-    lines = [f"Upload {data['upload_id']} into {data['dataset']} is {state}.", ""]
-    for name in ("rows_total", *COUNTS):
+    waits = data["state"] == "needs_review"
+    state = "waits to be confirmed" if waits else str(data["state"]).replace("_", " ")
+    done = f"{data['valid']:,} rows valid" if waits else f"{data['loaded']:,} rows loaded"
+    subject = f"{data['dataset']}: upload {state}, {done}, {data['rejected']:,} rejected"
+    lines = [f"Upload {data['upload_id']} into {data['dataset']} {'' if waits else 'is '}{state}.", ""]
+    for name in ("rows_total", *(["valid"] if waits else []), *COUNTS):
         value = data[name]
         lines.append(f"{name}: {'unknown' if value is None else format(value, ',')}")
     lines += [f"error: {data['error']}"] if data["error"] else []

@@ -48,7 +48,7 @@ def _spread(event_id: str) -> str | None:
     if event is None or event.is_sent:
         return None
     about(event_id, upload_id=event.upload_id)
-    if event.number is not None:
+    if event.number is not None and event.is_end:
         # Here and not where the end is drawn: whoever loads has nothing more to do. What is lost the sweep sends for.
         sqs.send(settings().receipt_queue, {"receipt": event.number})
     if event.data is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, inference, metrics, publishing
+from chalicelib import aws, events, inference, metrics, publishing
 from chalicelib.aws import sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
@@ -96,8 +96,10 @@ def _pass(db: Connection, seen: Mapping[str, Any], *, is_unlike: bool) -> bool:
     if not is_held and not seen["options"].keys() & {"validate_only", "infer"}:
         return passes.begin_load(db, seen["number"], LOADING)
     infers = "infer" in seen["options"]
-    if passes.await_review(db, seen["number"], _review(db, seen) if infers else None) and infers:
-        outcomes.forget_check(db, seen["number"])
+    if passes.await_review(db, seen["number"], _review(db, seen) if infers else None):
+        events.keep(db, seen["number"])  # now, as whoever is told later may find it loading
+        if infers:
+            outcomes.forget_check(db, seen["number"])
     return False
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -17,6 +18,7 @@ from bench.campaign.tenant import BUCKET, Tenant
 REPEATED = 8  # messages
 PAUSED_SECONDS = 1.0
 ASKED_SECONDS = 30.0
+HELD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,14 @@ class Deeds:
     def repeat_chunks(self) -> bool:
         """Send chunks' messages again, whatever has become of them."""
         chunks = self.rig.sql(
-            "SELECT u.plan ->> 'tier', c.upload, c.n FROM rowmill.chunk c JOIN rowmill.upload u ON u.number = c.upload"
-            " WHERE u.tenant = %s AND c.pass = 'load' ORDER BY c.upload, c.n",
+            "SELECT u.plan ->> 'tier', c.upload, c.n, c.pass FROM rowmill.chunk c"
+            " JOIN rowmill.upload u ON u.number = c.upload"
+            " WHERE u.tenant = %s AND c.pass IN ('load', 'check') ORDER BY c.upload, c.n, c.pass",
             self.account.name,
         )
         chosen = random.Random(self.seed).sample(chunks, min(REPEATED, len(chunks)))
-        for tier, upload, n in chosen:
-            self.rig.send(tier, {"upload": upload, "chunk": n})
+        for tier, upload, n, reading in chosen:
+            self.rig.send(tier, {"upload": upload, "chunk": n, "pass": reading})
         return bool(chosen)
 
     def repeat_events(self) -> bool:
@@ -75,6 +78,27 @@ class Deeds:
         asked = [self._is_asked(sent, "revert") for _ in range(2)]
         self.rig.send("settle", {"upload": number})
         return asked == [True, True]
+
+    def fix(self, parent: Sent, fixes: Sequence[str]) -> Sent:
+        """Have the rejects read again that these mend, and tell of the order once more than needs be."""
+        asked = json.dumps({"parent": parent.upload_id, "fix": sorted(fixes)}).encode()
+        child = self.account.fix(parent.upload_id, fixes, f"{self.seed}-{'-'.join(fixes)}")
+        self.rig.send("intake", self.account.event(child))
+        return Sent(replace(parent.upload, wave=1, fixes=()), child, asked, parent.upload_id)
+
+    def judge(self, sent: Sent) -> bool:
+        """Say what is to become of an upload once it is held, twice; whether it was held at all."""
+        held = eventually(lambda: self._rests(sent), HELD_SECONDS, pause=0.05) == "needs_review"
+        if held:
+            for _ in range(2):
+                self._is_asked(sent, sent.upload.verdict)
+        return held
+
+    def _rests(self, sent: Sent) -> str | None:
+        """The state of an upload that nothing moves on by itself."""
+        at_rest = "coalesce(finished_at, review_at) IS NOT NULL"
+        found = self.rig.sql(f"SELECT state FROM rowmill.upload WHERE upload_id = %s AND {at_rest}", sent.upload_id)
+        return str(found[0][0]) if found else None
 
     def pause(self) -> bool:
         """Pause every upload that can be, whatever else strikes meanwhile, and have them resumed a moment later."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-Shape = Literal["stock", "people", "log"]
+Shape = Literal["stock", "people", "log", "sales"]
 _REQUIRED = {"required": True}
 SCHEMAS: Mapping[Shape, Mapping[str, Any]] = {
     "stock": {
@@ -38,18 +38,31 @@ SCHEMAS: Mapping[Shape, Mapping[str, Any]] = {
             {"name": "note", "type": "string"},
         ]
     },
+    # Of which some records are wrong only as they are spelt; and whose dates may be unlike those before.
+    "sales": {
+        "fields": [
+            {"name": "place", "type": "integer", "constraints": _REQUIRED},
+            {"name": "sold", "type": "date"},
+            {"name": "price", "type": "integer"},
+            {"name": "note", "type": "string"},
+        ]
+    },
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a file is made of. `spread` is how many different keys there are, `offset` the lowest of them."""
+    """What a file is made of. `spread` is how many different keys there are, `offset` the lowest of them.
+
+    `odd`: the dates are of another century.
+    """
 
     shape: Shape
     records: int
     spread: int
     offset: int
     salt: int
+    odd: bool = False
 
 
 def write(recipe: Recipe) -> bytes:
@@ -62,6 +75,8 @@ def write(recipe: Recipe) -> bytes:
 
 
 def _record(random: Random, recipe: Recipe, place: int) -> str:
+    if recipe.shape == "sales":
+        return _sale(random, recipe, place)
     key = _key(random, recipe, place)
     second = f"{random.randrange(recipe.spread * 2)}@x" if recipe.shape == "people" else _text(random, place)
     if recipe.shape == "people" and random.random() < 0.2:
@@ -70,6 +85,22 @@ def _record(random: Random, recipe: Recipe, place: int) -> str:
     if random.random() < 0.04:
         return random.choice((f"x{place},{second},bad", f",{second},bad", f"{key}", f"{key},{second},bad,bad"))
     return ",".join(cells)
+
+
+def _sale(random: Random, recipe: Recipe, place: int) -> str:
+    """One in four is wrong: its date is day-first, its price a word for none, both, or its place is no number."""
+    year, day, month = 1926 if recipe.odd else 2026, random.randint(13, 28), random.randint(1, 12)
+    date, price, key = f"{year}-{month:02}-{day}", str(random.randrange(90)), str(place)
+    match random.randrange(20):
+        case 0 | 1:
+            date = f"{day}/{month:02}/{year}"
+        case 2:
+            price = "N/A"
+        case 3:
+            date, price = f"{day}/{month:02}/{year}", "N/A"
+        case 4:
+            key = f"x{place}"
+    return ",".join((key, date, price, _note(random, place)))
 
 
 def _key(random: Random, recipe: Recipe, place: int) -> int:

@@ -59,6 +59,14 @@ def _undoes_an_upsert(plan: Plan) -> bool:
     )
 
 
+def _reads_again(plan: Plan) -> bool:
+    return any(upload.fixes for upload in plan.uploads)
+
+
+def _holds(plan: Plan) -> bool:
+    return any(upload.verdict for upload in plan.uploads)
+
+
 def _publishes(plan: Plan) -> bool:
     """Whatever end is struck is a publication's."""
     return all(upload.whole == "budget" for upload in plan.uploads if upload.wave)
@@ -199,6 +207,57 @@ MUTANTS = (
             ),
         ),
         lambda plan: _publishes(plan) and strikes("before the end is drawn")(plan),
+    ),
+    Mutant(
+        "a-reject-taken-up-twice",
+        (
+            Change(
+                "chalicelib/postgres/taken.py", "c.number = t.upload WHERE c.holds", "c.number = t.upload WHERE false"
+            ),
+        ),
+        _reads_again,
+    ),
+    Mutant(
+        "a-rerun-that-forgets-what-it-took-up",
+        (
+            Change(
+                "chalicelib/load.py",
+                'if prepared.origins and work.reading == "load":',
+                'if prepared.origins and work.reading == "load" and "fix" not in upload.options:',
+            ),
+        ),
+        _reads_again,
+    ),
+    Mutant(
+        "taken-up-before-the-piece",
+        (
+            Change(
+                "chalicelib/rerun.py",
+                "        return ledger.keep_piece(db, upload.number, {**piece,",
+                "    return ledger.keep_piece(db, upload.number, {**piece,",
+            ),
+        ),
+        strikes("kill rerun after COMMIT", "ambiguous COMMIT (rerun)"),
+    ),
+    Mutant(
+        "a-hold-that-loads",
+        (
+            Change(
+                "chalicelib/settle.py", 'is_held = is_unlike and seen["options"]', 'is_held = False and seen["options"]'
+            ),
+        ),
+        _holds,
+    ),
+    Mutant(
+        "a-review-that-tells-nobody",
+        (
+            Change(
+                "chalicelib/postgres/passes.py",
+                "generation, 'needs_review'\n        FROM moved",
+                "generation, 'needs_review'\n        FROM moved WHERE generation > 1",
+            ),
+        ),
+        _holds,
     ),
     Mutant(
         "wait-for-what-is-in-hand",

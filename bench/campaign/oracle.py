@@ -13,6 +13,9 @@ from typing import Any
 
 Cells = tuple[str | None, ...]
 _INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_DAY_FIRST = re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})").fullmatch
+_RIGHT = {"integer": _INTEGER, "date": _DATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Loss:
     """Why a record is not in the table, and where it stands in the file."""
 
     line: int
-    code: str
+    codes: list[str]
     raw: bytes
 
 
@@ -78,16 +81,35 @@ def _records(text: str) -> Iterator[Record]:
 
 def check(record: Record, schema: Mapping[str, Any]) -> tuple[Cells, str | None]:
     """The record's values, and the code it is rejected with if it is wrong by itself."""
+    wrong = faults(record, schema)
+    return ((), wrong[0]) if wrong else (tuple(cell or None for cell in record.cells), None)
+
+
+def faults(record: Record, schema: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the record by itself, a code for each cell."""
     fields = schema["fields"]
     if len(record.cells) != len(fields):
-        return (), "width_mismatch"
-    values = tuple(cell or None for cell in record.cells)
-    for value, spec in zip(values, fields, strict=True):
-        if value is None and spec.get("constraints", {}).get("required"):
-            return (), "required_missing"
-        if value is not None and spec["type"] == "integer" and not _INTEGER(value):
-            return (), "type_invalid"
-    return values, None
+        return ["width_mismatch"]
+    found = []
+    for cell, spec in zip(record.cells, fields, strict=True):
+        if not cell and spec.get("constraints", {}).get("required"):
+            found.append("required_missing")
+        if cell and spec["type"] in _RIGHT and not _RIGHT[spec["type"]](cell):
+            found.append("type_invalid")
+    return found
+
+
+def mended(record: Record, schema: Mapping[str, Any]) -> Cells | None:
+    """The values of a record that is wrong as it is spelt, by day-first dates and words for none; None of others."""
+    if check(record, schema)[1] is None or len(record.cells) != len(schema["fields"]):
+        return None
+    cells = []
+    for cell, spec in zip(record.cells, schema["fields"], strict=True):
+        day_first = _DAY_FIRST(cell) if spec["type"] == "date" else None
+        is_none = cell == "N/A" and spec["type"] in _RIGHT
+        cells.append("-".join(reversed(day_first.groups())) if day_first else "" if is_none else cell)
+    values, code = check(Record(record.place, record.line, record.raw, tuple(cells)), schema)
+    return None if code else values
 
 
 def keys_of(schema: Mapping[str, Any]) -> list[int]:
@@ -118,7 +140,7 @@ def _add(outcome: Expected, schema: Mapping[str, Any], number: int, mode: str, r
             code, fate = fate, "rejected" if mode == "insert" else "skipped"
         counts[fate] += 1
         if fate == "rejected" and code:
-            rejects[record.place] = Loss(record.line, code, record.raw)
+            rejects[record.place] = Loss(record.line, faults(record, schema) or [code], record.raw)
 
 
 def _holders(rows: Mapping[tuple[int, int], Cells], key: int) -> dict[str, tuple[int, int]]:

@@ -12,6 +12,8 @@ from bench.campaign.files import Recipe, Shape
 Event = Literal["once", "twice", "lost"]
 Fate = Literal["", "cancel", "replace", "kill", "garble"]
 Whole = Literal["", "abort", "budget"]
+Verdict = Literal["", "confirm", "cancel"]
+NULLS, DATES = "null_words", "dates_day_first"
 WHOLE: dict[Whole, dict[str, object]] = {"": {}, "abort": {"on_error": "abort"}, "budget": {"max_errors": 10_000}}
 DEEDS: dict[Fate, str] = {"cancel": "cancel", "replace": "object replaced"}
 POISONS: tuple[Fate, ...] = ("kill", "garble")
@@ -25,8 +27,10 @@ class Upload:
 
     `event` is what becomes of S3's notification. Fates: while chunks run, somebody cancels it or replaces the
     object; or its first chunk is poisoned (kills whoever reads it, or comes garbled) until it has been given up
-    and is redriven. `undone`: when it is over it is reverted, under fire.
-    and is redriven. `whole`: all rows at once or none, for any reject or within a budget that no file passes.
+    and is redriven. `undone`: when it is over it is reverted, under fire. `whole`: all rows at once or none, for any
+    reject or within a budget that no file passes. `fixes`: causes whose rejects are read again, a retry each, all at
+    once and in the middle of the faults. `drift`: it is compared with those before; `verdict` is what somebody says
+    when it is held.
     """
 
     recipe: Recipe
@@ -36,11 +40,17 @@ class Upload:
     fate: Fate = ""
     undone: bool = False
     whole: Whole = ""
+    fixes: tuple[tuple[str, ...], ...] = ()
+    drift: str = ""
+    verdict: Verdict = ""
 
     @property
     def options(self) -> dict[str, object]:
         """As they are announced."""
-        return {"mode": self.mode, **WHOLE[self.whole]}
+        drift: dict[str, object] = {"on_drift": self.drift} if self.drift else {}
+        # Said, as with so many day-first dates it would be taken for their order.
+        spelt: dict[str, object] = {"dialect": {"date_order": "ymd"}} if self.recipe.shape == "sales" else {}
+        return {"mode": self.mode, **WHOLE[self.whole], **drift, **spelt}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,10 @@ class Plan:
         fated = [DEEDS[fate] for fate in fates if fate in DEEDS]
         poisons = [kind for fate in fates if fate in POISONS for kind in (f"poison: {fate}", "redrive")]
         standing = [STAYS_HIDDEN] * self.hides + ["clock skew"] * bool(self.skew)
+        looks = ["fix" for each in self.uploads for _ in each.fixes]
+        looks += [f"held, then {each.verdict}" for each in self.uploads if each.verdict]
         undone = [kind for kind in ["revert", *(fault.kind for fault in self.undo)] if self.undo]
-        return [fault.kind for fault in self.faults] + events + fated + poisons + standing + undone
+        return [fault.kind for fault in self.faults] + events + fated + poisons + standing + undone + looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,18 @@ RECEIPTS = (
     Kind("S3 body cut (receipt)", "receipt:GetObject", 2, "cut within"),
     Kind("message of a receipt lost", "notify:SendMessage", 2, "lose message"),
 )
+RERUN = (
+    Kind("kill rerun before COMMIT", "split:take", 2, "kill"),
+    Kind("kill rerun after COMMIT", "split:take", 2, "kill after"),
+    Kind("ambiguous COMMIT (rerun)", "split:take", 2, "cut after"),
+    Kind("lost answer of S3 (rerun)", "split:PutObject", 2, "lose answer"),
+)
+HOLD = (
+    Kind("kill before a review is drawn", "any:review", 1, "kill"),
+    Kind("kill after a review is drawn", "any:reviewed", 1, "kill after"),
+    Kind("ambiguous COMMIT (review)", "any:reviewed", 1, "cut after"),
+    Kind("message of a confirmation lost", "api:SendMessage", 1, "lose message"),
+)
 
 
 UNDO = (
@@ -203,7 +227,7 @@ def draw(seed: int) -> Plan:
     uploads = _uploads(random)
     skew = tuple((name, random.choice((-3, 0, 3))) for name in ("load", "split", "settle", "sweep"))
     plan = Plan(seed, uploads, faults, skew if random.random() < 0.3 else (), hides=random.random() < 0.4)
-    return _with_undo(plan, Random(f"undo {seed}"))
+    return _with_second_looks(_with_undo(plan, Random(f"undo {seed}")), Random(f"looks {seed}"))
 
 
 def _with_undo(plan: Plan, random: Random) -> Plan:
@@ -217,6 +241,24 @@ def _with_undo(plan: Plan, random: Random) -> Plan:
     whole = uploads[chosen].whole
     uploads[chosen] = replace(uploads[chosen], undone=True, whole="" if whole == "abort" else whole)  # there is nothing
     return replace(plan, uploads=tuple(uploads), undo=tuple(_sample(random, UNDO, 3)))
+
+
+def _with_second_looks(plan: Plan, random: Random) -> Plan:
+    """In two seeds of five rejects are read again, in two an upload is held: into a dataset of their own."""
+    uploads, faults = list(plan.uploads), list(plan.faults)
+    fixed, held = random.random() < 0.4, random.random() < 0.4
+    if fixed:
+        # Whichever of the two comes first takes what both mend, or all that there is for one of them.
+        fixes = ((NULLS,), (DATES, NULLS))
+        uploads.append(Upload(_recipe(random, "sales", 150), "insert", wave=0, fixes=fixes))
+        faults += _sample(random, RERUN, 2)
+    if held:
+        uploads.append(Upload(_recipe(random, "sales", 100), "insert", wave=0, drift="warn"))
+        odd = replace(_recipe(random, "sales", 150), odd=True)
+        verdict: Verdict = random.choice(("confirm", "confirm", "cancel"))
+        uploads.append(Upload(odd, "insert", 1, event=random.choice(("once", "twice")), drift="hold", verdict=verdict))
+        faults += _sample(random, HOLD, 2)
+    return replace(plan, uploads=tuple(uploads), faults=tuple(faults))
 
 
 def _sample(random: Random, kinds: tuple[Kind, ...], count: int) -> list[Fault]:

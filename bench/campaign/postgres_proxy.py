@@ -148,7 +148,8 @@ class _Line:
         """What a frontend message is, in the words of a plan.
 
         `land` is the COMMIT of a transaction with rows, `end` a statement that draws an upload's end, `ended` its
-        COMMIT. A statement is known by the text it was prepared with.
+        COMMIT; `review` and `reviewed` the same where it is to wait; `take` the COMMIT of rejects that are to be read
+        again. A statement is known by the text it was prepared with.
         """
         if kind in _PLAIN_MOMENTS:
             return f"{self.function}:{_PLAIN_MOMENTS[kind]}"
@@ -166,10 +167,15 @@ class _Line:
             self.holds = "commit"
         if verb == b"COMMIT":
             holds, self.holds = self.holds, "commit"
-            return "any:ended" if holds == "ended" else f"{self.function}:{holds}"
+            return f"any:{holds}" if holds in ("ended", "reviewed") else f"{self.function}:{holds}"
         if verb.startswith(b"COPY"):
             self.holds = "land"
             return f"{self.function}:copy"
+        if b"INTO rowmill.taken" in text:
+            self.holds = "take"
+        if b"INTO rowmill.outbox" in text and b"'needs_review'" in text:
+            self.holds = "reviewed"
+            return "any:review"
         if b"INTO rowmill.outbox" in text:
             self.holds = "ended"
             return "any:end"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rowmill_client import Patience, Rowmill
+from rowmill_client import Patience, Rowmill, RowmillError
 
 from bench.campaign import files
 from bench.campaign.plan import Upload, draw
@@ -71,6 +71,17 @@ class Tenant:
             time.sleep(0.3)
         answer.raise_for_status()
         return False
+
+    def fix(self, upload_id: str, fixes: Sequence[str], key: str) -> str:
+        """Have rejects read again; the new upload's id. Asked again while the API is itself under fire."""
+        for left in reversed(range(ASKED)):
+            try:
+                return self.rowmill.retry_causes(upload_id, fixes, key)["id"]
+            except (httpx.HTTPError, RowmillError):
+                if not left:
+                    raise
+                time.sleep(0.3)
+        raise AssertionError("unreachable")
 
     def event(self, upload_id: str) -> dict[str, Any]:
         """What S3 says of an upload's file."""

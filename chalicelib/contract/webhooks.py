@@ -119,7 +119,7 @@ OPERATIONS: Final = (
         _WEBHOOKS,
         "create_webhook",
         _TAG,
-        "Be told of uploads that end",
+        "Be told of uploads that end, or wait to be confirmed",
         {201: _TOLD_ONCE},
         "Events are signed as Standard Webhooks has it: docs/webhooks.md.",
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},

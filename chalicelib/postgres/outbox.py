@@ -1,4 +1,4 @@
-"""The outbox: one event an end, written with it, and made deliveries of once. Events that were sent stay as proof."""
+"""The outbox: one event an end, and one a review, written with it, and made deliveries of once. They stay as proof."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Asked = tuple[str, Any]  # a tenant, and the id of an event or the number of a d
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An end that is to be told. `number` is None if no splitter ever met the upload, `data` until it is kept."""
+    """What is to be told. `number` is None if no splitter ever met the upload, `data` until it is kept.
+
+    `kind` is the state that was come to: an end, or that somebody is to look at what a check has found.
+    """
 
     event_id: str
     kind: str
@@ -32,6 +35,10 @@ class Event:
     tenant: str
     options: dict[str, Any]
     item: dict[str, Any]  # as it was admitted
+
+    @property
+    def is_end(self) -> bool:
+        return self.kind != "needs_review"
 
 
 def find(connection: Connection, event_id: str) -> Event | None:
@@ -57,16 +64,16 @@ def keep(connection: Connection, event_id: str, data: Mapping[str, Any]) -> None
     )
 
 
-def latest(connection: Connection, number: Number) -> str | None:
-    """The event of the upload's present generation, if that has ended."""
-    row = connection.execute(
+def list_unsaid(connection: Connection, number: Number) -> list[str]:
+    """Events of the upload's present generation of which it is not kept yet what they say."""
+    rows = connection.execute(
         """
         SELECT o.event_id FROM rowmill.outbox o JOIN rowmill.upload u ON u.number = o.upload
-        WHERE u.number = %s AND o.generation = u.generation
+        WHERE u.number = %s AND o.generation = u.generation AND o.data IS NULL
         """,
         (number,),
-    ).fetchone()
-    return str(row[0]) if row else None
+    )
+    return [row[0] for row in rows]
 
 
 def spread(connection: Connection, event: Event, kinds: Sequence[Kind]) -> list[tuple[int, Kind]]:

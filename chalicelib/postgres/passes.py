@@ -18,11 +18,17 @@ REVIEW_EXPIRED: Final = {"code": "review_expired", "detail": "Nobody confirmed t
 
 
 def await_review(connection: Connection, number: Number, review: Mapping[str, Any] | None) -> bool:
-    """The check pass is over, and somebody is to look at what it found. Hold the upload exclusively."""
+    """The check pass is over, and somebody is to look at it, which is an event. Hold the upload exclusively."""
     moved = connection.execute(
         """
-        UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp(), review = %s
-        WHERE number = %s AND pass = 'check' AND state = ANY(%s)
+        WITH moved AS (
+            UPDATE rowmill.upload SET state = 'needs_review', review_at = clock_timestamp(), review = %s
+            WHERE number = %s AND pass = 'check' AND state = ANY(%s)
+            RETURNING number, upload_id, generation
+        )
+        INSERT INTO rowmill.outbox (event_id, upload, generation, kind)
+        SELECT 'evt_' || substr(upload_id, 5) || '_' || generation || '_review', number, generation, 'needs_review'
+        FROM moved
         """,
         (Jsonb(review) if review else None, number, sources("needs_review")),
     )

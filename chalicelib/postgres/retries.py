@@ -70,7 +70,8 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
                 WHERE c.over AND NOT c.names AND k.pass IN ('load', 'settle')),
                (SELECT epoch FROM rowmill.epoch) * 1000000000000
                + (SELECT count(*) + count(*) FILTER (WHERE gone) FROM child)
-               + (SELECT count(*) FROM rowmill.outbox e JOIN child c ON c.number = e.upload)
+               + (SELECT count(*) FROM rowmill.outbox e JOIN child c ON c.number = e.upload
+                  WHERE e.kind <> 'needs_review')
         """,
         {"parent": parent_id, "tenant": tenant},
     ).fetchone()

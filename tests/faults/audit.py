@@ -142,7 +142,7 @@ def holds_at_any_moment(deliveries: Deliveries, upload: dict[str, Any], records:
 _LEDGER = """
     SELECT u.number, u.state, u.mode, u.dataset, u.generation, u.rows_total, c.*,
            u.options ->> 'on_error' = 'abort' OR u.options ?| '{max_errors,max_error_percent}' AS whole,
-           (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number) AS told,
+           (SELECT count(*) FROM rowmill.outbox o WHERE o.upload = u.number AND o.kind <> 'needs_review') AS told,
            (SELECT count(*) FROM rowmill.reject r WHERE r.upload = u.number AND r.pass = u.pass) AS rejects,
            (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM rowmill.chunk
                WHERE upload = u.number AND pass = u.pass GROUP BY 1) s) AS states

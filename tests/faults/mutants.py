@@ -21,7 +21,7 @@ TESTS = {
     "points": [
         "tests/faults/test_points.py",
         "-k",
-        "split-plain or load-plain or settle-insert or settle-publish or sweep-dead or undo",
+        "split-plain or load-plain or settle-insert or settle-publish or sweep-dead or undo or rerun",
     ],
     "stories": ["tests/faults/test_stories.py"],
     "model": ["tests/faults/test_model.py"],
@@ -109,6 +109,13 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "two retries take up one reject": [
         ("chalicelib/postgres/taken.py", "c.number = t.upload WHERE c.holds", "c.number = t.upload WHERE false")
+    ],
+    "what is taken up again is committed before its piece": [
+        (
+            "chalicelib/rerun.py",
+            "        return ledger.keep_piece(db, upload.number, {**piece,",
+            "    return ledger.keep_piece(db, upload.number, {**piece,",
+        )
     ],
     "a fix changes cells that were right": [
         (

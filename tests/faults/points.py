@@ -111,7 +111,15 @@ def watched(run: Run) -> Iterator[Run]:
     real = psycopg.Connection.wait
 
     def wait(self: psycopg.Connection[Any], gen: Any, *args: Any, **options: Any) -> Any:
-        return run.statement(self, _label(gen), lambda: real(self, gen, *args, **options))
+        closing = gen.gi_frame.f_locals["self"] if gen.gi_code.co_name == "_close_gen" else None
+        if closing is not None and run.is_killed:
+            return None  # a cursor that is closed on the way out
+        try:
+            return run.statement(self, _label(gen), lambda: real(self, gen, *args, **options))
+        except BaseException:
+            if closing is not None:  # it is gone with its line, and psycopg warns of cursors that stay open
+                closing._close()
+            raise
 
     with mock.patch.object(psycopg.Connection, "wait", wait), _calls_to(run), suppress(Killed):
         yield run

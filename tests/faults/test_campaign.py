@@ -44,7 +44,8 @@ def test_no_invariant_is_broken_by_a_seed_of_faults(rig: Rig, bystander: Tenant,
 @pytest.fixture(scope="module")
 def scene(rig: Rig) -> Scene:
     """What a seed without a fault leaves."""
-    uploads = tuple(replace(each, event="once", fate="", whole="", undone=False) for each in draw(6).uploads[:2])
+    drawn = [*draw(6).uploads, *draw(7).uploads[-2:]]  # with rejects that are read again, and one that is refused
+    uploads = tuple(replace(each, event="once", fate="", whole="", undone=False) for each in drawn)
     with tenant(rig) as account:
         return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=(), hides=False), account).run()
 
@@ -97,6 +98,33 @@ def _forge_a_receipt(scene: Scene) -> None:
     receipt["jws"] = receipt["jws"][:-86] + "A" * 86
 
 
+def _take_up_twice(scene: Scene) -> None:
+    """A reject that one retry has taken up is in by the other, too."""
+    one, other = (seen for seen in scene.uploads if seen.sent.parent)
+    one.taken.append(other.taken[-1])
+    scene.tables["sales"][one.number, len(one.taken)] = ()
+
+
+def _lose_a_correction(scene: Scene) -> None:
+    retry = next(seen for seen in scene.uploads if seen.sent.parent and seen.taken)
+    scene.tables["sales"].pop((retry.number, 1))
+
+
+def _count_a_correction_twice(scene: Scene) -> None:
+    parent = next(seen for seen in scene.uploads if seen.sent.upload.fixes)
+    parent.item["retries"] = parent.item["retries"].replace('"resolved": ', '"resolved": 1')
+
+
+def _load_what_was_refused(scene: Scene) -> None:
+    refused = next(seen for seen in scene.uploads if seen.sent.upload.verdict)
+    scene.tables["sales"][refused.number, 1] = ()
+
+
+def _hold_nothing(scene: Scene) -> None:
+    held = next(seen for seen in scene.uploads if seen.sent.upload.verdict)
+    held.events = [event for event in held.events if event[1] != "needs_review"]
+
+
 @pytest.mark.parametrize(
     ("harm", "broken"),
     [
@@ -110,6 +138,11 @@ def _forge_a_receipt(scene: Scene) -> None:
         (_lose_a_receipt, "I9"),
         (_forge_a_receipt, "I9"),
         (_show_a_part, "I10"),
+        (_take_up_twice, "I11"),
+        (_lose_a_correction, "I11"),
+        (_count_a_correction_twice, "I11"),
+        (_load_what_was_refused, "I12"),
+        (_hold_nothing, "I12"),
     ],
 )
 def test_the_audit_names_the_invariant_that_is_broken(scene: Scene, harm: Callable[[Scene], None], broken: str) -> None:
@@ -144,6 +177,11 @@ def test_of_the_seeds_every_kind_of_harm_is_drawn() -> None:
         "clock skew",
         "S3 event lost",
         "ambiguous COMMIT (load)",
+        "fix",
+        "kill rerun before COMMIT",
+        "held, then confirm",
+        "held, then cancel",
+        "ambiguous COMMIT (review)",
     } <= kinds
 
 

@@ -31,6 +31,7 @@ from tests.faults.points import Fault, Run
 from tests.faults.state import State, put_back, take
 from tests.stages.conftest import CONTACTS, QUEUES, cut_into
 from tests.stages.test_keys import TWO_KEYS
+from tests.stages.test_triage import begin
 
 ALL = os.environ.get("ROWMILL_POINTS") == "all"
 HEADER = b"email,name,age\n"
@@ -76,6 +77,8 @@ NONE_OF_SIX = ("failed", 0, 0, 0, 4, 2)
 ABORT = {"on_error": "abort"}
 BUDGET = {"max_errors": 4}
 CHECK = {"validate_only": True}  # and confirmed, when it waits for that
+# Of four rejects, what one option mends of them; a record of it has a key by then that another one has taken.
+NULLS = HEADER + b"a@x.org,A,N/A\n,B,N/A\nc@x.org,C,N/A\nd@x.org,D,4\nd@x.org,D,N/A\ne@x.org,E,old\n"
 
 CASES = [
     Case("split", "plain", PLAIN, CLEAN),
@@ -102,6 +105,7 @@ CASES = [
     Case("settle", "publish-upsert", CLASHES, UPSERTS, "upsert", seed=OLD, options=BUDGET),
     Case("settle", "refuse", CLASHES, NONE_OF_SIX, seed=OLD, options=ABORT),
     Case("sweep", "lost-publish", PLAIN, CLEAN, options=ABORT),
+    Case("rerun", "nulls", NULLS, ("completed_with_errors", 2, 0, 0, 1, 0)),
     Case("bury", "chunk", PLAIN, DEAD),
     Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
     Case("attest", "verify", PLAIN, CLEAN),
@@ -127,7 +131,7 @@ class Bench:
         if case.seed:
             seeded = result(deliveries, pipeline.run(case.seed)["id"]).table
             self.seeded = [row.split("\t")[1] for row in seeded.splitlines()]
-        self.upload_id = pipeline.create(case.body, **case.options)
+        self.upload_id = self.parent = pipeline.create(case.body, **case.options)
         deliveries.send("intake", pipeline.event(self.upload_id))
         self.message = getattr(self, f"_to_{case.stage}")()
         self.start = take(deliveries)
@@ -163,7 +167,11 @@ class Bench:
         if self.deliveries.pipeline.upload(self.upload_id)["state"] == "needs_review":
             self._confirm()
             self.deliveries.drain()
-        return audited(self.deliveries, self.upload_id)
+        found = audited(self.deliveries, self.upload_id)
+        if self.case.stage == "rerun":
+            parent, back = self.deliveries.pipeline.upload(self.parent), found.counts["loaded"]
+            assert (parent["resolved"], parent["rejected_open"]) == (back, parent["rejected"] - back)
+        return found
 
     def _confirm(self) -> None:
         # A crash may have come after the confirmation; then there is nothing to confirm.
@@ -177,6 +185,14 @@ class Bench:
         if self.case.name == "confirmed":
             self.deliveries.drain()
             self._confirm()
+        (event,) = self.deliveries.waiting("intake")
+        return event
+
+    def _to_rerun(self) -> Message:
+        """To the splitter of what is to be read again of the file's rejects."""
+        self.deliveries.drain()
+        self.upload_id = begin(self.deliveries.pipeline, self.parent, "null_words")
+        self.deliveries.send("intake", self.deliveries.pipeline.event(self.upload_id))
         (event,) = self.deliveries.waiting("intake")
         return event
 

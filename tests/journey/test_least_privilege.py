@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import httpx

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import mend, notify, settle, signatures, webhooks
+from chalicelib import events, mend, notify, settle, signatures, webhooks
 from chalicelib.aws import sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Refused
@@ -78,6 +78,7 @@ def test_an_end_is_told_once_signed_and_without_a_row(private: Pipeline, receive
         "state": "completed_with_errors",
         "status": "partial",
         "rows_total": 2,
+        "valid": 0,
         "loaded": 1,
         "updated": 0,
         "skipped": 0,
@@ -243,6 +244,74 @@ def test_uploads_that_no_splitter_met_are_told_too(private: Pipeline, receiver: 
     }
     assert all(event_id.endswith("_0") for event_id in told)
     assert all(event["data"]["dataset"] == "contacts" for event in told.values())
+
+
+@pytest.mark.parametrize("held", [{"validate_only": True}, {"on_drift": "hold"}], ids=["looked_at_first", "drift"])
+def test_an_upload_that_waits_to_be_confirmed_is_told_once_as_it_was_then(
+    private: Pipeline, receiver: Receiver, held: dict[str, Any]
+) -> None:
+    """Whoever is told after it was confirmed, or ended, hears what the check had found."""
+    webhook = hooked(private, receiver)
+    private.dataset()
+    if "on_drift" in held:
+        private.run(
+            b"email,name,age\n" + b"".join(b"u%d@y.org,U,%d\n" % (n, n % 9) for n in range(30)), on_drift="warn"
+        )
+        private.tell()
+        receiver.got.clear()
+    upload_id = private.create(b"email,name,age\na@x.org,Ada,3600\nb@x.org,Bob,old\n", **held)
+    private.split(upload_id)
+    messages = private.messages()
+    private.load(messages * 2)
+    private.settle()
+    assert private.upload(upload_id)["state"] == "needs_review"
+    (late,) = private.messages("notify")
+    private.confirm(upload_id)
+    (again,) = private.messages("intake")
+    private.go_on(again)
+    private.load([*messages, *private.messages()])
+    assert private.upload(upload_id)["state"] == "completed_with_errors"
+    notify.tell(late)
+    private.tell()
+    told = {got.event_id: got.verified(webhook["secret"]) for got in receiver.got}
+    assert len(receiver.got) == 2
+    review, end = told[f"evt_{upload_id[4:]}_1_review"], told[f"evt_{upload_id[4:]}_1"]
+    counted = ("state", "status", "rows_total", "valid", "loaded", "rejected", "unprocessed")
+    assert review["type"] == "upload.needs_review"
+    assert [review["data"][name] for name in counted] == ["needs_review", "pending", 2, 1, 0, 1, 0]
+    assert [end["data"][name] for name in counted] == ["completed_with_errors", "partial", 2, 0, 1, 1, 0]
+    assert len(private.messages("receipt")) == 1 + ("on_drift" in held)  # of an end, and of nothing else
+
+
+def test_an_upload_that_nobody_confirms_is_told_as_waiting_and_as_ended(private: Pipeline, receiver: Receiver) -> None:
+    webhook = hooked(private, receiver)
+    private.dataset()
+    upload = private.run(BODY, validate_only=True)
+    private.messages("notify")  # lost
+    private.cancel(upload["id"])
+    private.sql(LONG_AGO.format("outbox", "created_at"))
+    private.sweep()
+    private.tell()
+    told = {got.event_id[30:]: got.verified(webhook["secret"])["data"] for got in receiver.got}
+    assert {end: (data["state"], data["valid"], data["unprocessed"]) for end, data in told.items()} == {
+        "_1_review": ("needs_review", 1, 0),
+        "_1": ("canceled", 0, 1),
+    }
+
+
+def test_a_file_that_makes_its_dataset_is_told_of_by_mail_when_it_waits(private: Pipeline) -> None:
+    upload = private.run(BODY, "fresh", infer=True)
+    assert upload["state"] == "needs_review"
+    (event_id,) = (message["event"] for message in private.messages("notify"))
+    told = outbox.find(connection(), event_id)
+    assert told
+    assert (told.data or {})["dataset"] == "fresh"
+    delivery = deliveries.Delivery(1, 1, "email", event_id, "upload.needs_review", told.created_at, told.data or {},
+                                   private.tenant, None, None, None, False, [])  # fmt: skip
+    subject, text = events.letter(delivery)
+    assert subject == "fresh: upload waits to be confirmed, 2 rows valid, 0 rejected"
+    assert f"Upload {upload['id']} into fresh waits to be confirmed." in text
+    assert "valid: 2\n" in text
 
 
 # Attempts
