@@ -35,7 +35,7 @@ dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
 dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD
 delivery         api=SI sweep=SUD notify=SIU
 epoch            step=S notify=S receipt=S render=S doctor=SU
-event            step=I api=S sweep=SD receipt=I
+event            step=I api=S sweep=SD receipt=I doctor=S
 fingerprint      step=SD load=I
 gate             split=SIU sweep=SIUD
 guess            step=SD load=I
@@ -44,7 +44,7 @@ login_failure    api=SIUD sweep=SD
 lost             step=SD settle=IU
 migration
 origin           step=S load=I sweep=UD
-outbox           step=SI api=UD sweep=UD notify=SU
+outbox           step=SIU api=D sweep=D notify=SU doctor=S
 pace             api=SIU load=SIU sweep=SD define=SD
 picture          api=SIUD settle=SU sweep=SUD define=SU
 profile          step=SD load=IU

@@ -44,7 +44,9 @@ def pulse(connection: Connection) -> Pulse:
                    (count(*) FILTER (WHERE NOT coalesce(d.descriptor ? 'max_rows_per_second', false)
                        AND greatest(u.created_at, e.at, c.at)
                            < clock_timestamp() - make_interval(secs => %(stuck)s)))::int AS stuck,
-                   (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections
+                   -- What kind of process it is a role is told of its own sessions alone.
+                   (SELECT count(*)::int FROM pg_stat_activity
+                    WHERE usesysid IS NOT NULL AND datid IS NOT NULL) AS connections
             FROM open u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
                 CROSS JOIN LATERAL (SELECT max(at) AS at FROM rowmill.event WHERE upload_id = u.upload_id) e
                 CROSS JOIN LATERAL (SELECT max(greatest(created_at, started_at, finished_at)) AS at

@@ -143,7 +143,11 @@ def acting(role: str) -> Iterator[None]:
     A connection that is opened anew within goes on as whoever owns the database. Each role has its own temporary
     tables, as it has its own connections elsewhere.
     """
-    db = connection.connection()
+    try:
+        db = connection.connection()
+    except Unavailable:  # a test of that: there is nothing to be allowed
+        yield
+        return
     row = db.execute("SHOW role").fetchone()
     before = row[0] if row else "none"
     if before == f"rowmill_{role}":

@@ -18,6 +18,7 @@ from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
 from chalicelib.postgres import connection, ledger, locks, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
+from infra import logins
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 
@@ -326,8 +327,11 @@ def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pi
 
 def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline) -> None:
     upload_id, messages = pipeline.begin(BODY)
+    logins.make(pipeline.url, "recovery", "a secret of this test")  # as its owner's it could not be closed by the sweep
     with (
-        psycopg.connect(pipeline.url, autocommit=True) as vanished,
+        psycopg.connect(
+            logins.urls(pipeline.url, "recovery", "a secret of this test")["load"], autocommit=True
+        ) as vanished,
         locks.alone(vanished, locks.chunk(messages[0]["upload"], 1)) as held,
     ):
         assert held
