@@ -157,8 +157,12 @@ def acting(role: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(Unavailable):
+        try:
             connection.connection().execute(f"DISCARD TEMP; SET ROLE {before}")
+        except Unavailable:
+            pass
+        except psycopg.ProgrammingError:  # a fault amid rows that are streamed holds their transaction while it is up
+            connection.close()
 
 
 class Pipeline:
