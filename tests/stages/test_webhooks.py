@@ -42,7 +42,7 @@ def made(asker: Asker, **body: Any) -> dict[str, Any]:
 def test_a_webhook_tells_its_secret_when_it_is_made_and_never_after(ada: Asker) -> None:
     webhook = made(ada, description="the warehouse")
     assert webhook["secret"].startswith("whsec_")
-    assert webhook["events"] == [f"upload.{state}" for state in sorted(TERMINAL)]
+    assert webhook["events"] == [f"upload.{state}" for state in sorted([*TERMINAL, "needs_review"])]
     plain = {name: value for name, value in webhook.items() if name != "secret"}
     assert ada("GET", f"{HOOKS}/{webhook['id']}").json_body == plain
     assert ada("GET", HOOKS).json_body["items"] == [plain]
