@@ -243,9 +243,10 @@ def _prepare(rig: Rig) -> None:
 def _point_at_proxies(rig: Rig, function: Mapping[str, Any]) -> None:
     name = owner(function["FunctionName"])
     known = function["Environment"]["Variables"]
+    secret = json.loads(rig.client("secretsmanager").get_secret_value(SecretId=known["ROWMILL_SECRET"])["SecretString"])
     variables = {
         **known,
-        "DATABASE_URL": _elsewhere(known["DATABASE_URL"], rig.run(rig.postgres.listen(name))),
+        "DATABASE_URL": _elsewhere(secret["DATABASE_URL"], rig.run(rig.postgres.listen(name))),
         "AWS_ENDPOINT_URL": _elsewhere(rig.here.endpoint, rig.run(rig.aws.listen(name))),
         "ROWMILL_CHUNK_POLICY": CHUNKS,
         **_clock(rig.clocks / name),

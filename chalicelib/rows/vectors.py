@@ -81,7 +81,7 @@ class _Chunk:
         bad = {found.unsure[place]: errors for place, errors in unsure.items()}
         places = _others(bad, self.records)
         columns = _Later(partial(self._read, places), self.shape.schema)
-        return self._rows(columns, self.shape.schema, places, bad, found.null, found.lines)
+        return self._rows(columns, self.shape.schema, places, bad, found.null, [found.lines])
 
     def by_cells(self) -> Rows | None:
         """The rows, if all cells can be read."""
@@ -97,11 +97,9 @@ class _Chunk:
         schema = self.shape.schema
         if self.shape.seal:
             lineage = pl.Series(places, dtype=pl.Int64) + self.first
-            return self._rows(
-                _stored(self.shape.seal, columns, lineage, schema), schema.stored, places, bad, None, None
-            )
+            return self._rows(_stored(self.shape.seal, columns, lineage, schema), schema.stored, places, bad, None, [])
         null = lines.only_null(self.shape, rewritten) if lines.are_copied(self.data, self.shape) else None
-        return self._rows(columns, schema, places, bad, null, None)
+        return self._rows(columns, schema, places, bad, null, [])
 
     def _read(self, places: Sequence[int], positions: Sequence[int]) -> list[pl.Series]:
         """These columns of the rows at these places."""
@@ -116,7 +114,7 @@ class _Chunk:
         places: Sequence[int],
         bad: dict[int, Sequence[CellError]],
         null: str | None,
-        whole: pl.Series | None,
+        whole: list[pl.Series],
     ) -> Rows:
         """The rows, and how they are told to Postgres: by their lines, if there is a null for them."""
         kept = pl.Series(places, dtype=pl.Int64)
@@ -129,8 +127,9 @@ class _Chunk:
         checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
         return Rows(checked, partial(text, partial(copytext.escaped, columns, schema), copytext.TAB), written=written)
 
-    def _lines(self, kept: pl.Series, whole: pl.Series | None) -> pl.DataFrame:
-        found = lines.whole(self.data) if whole is None else whole
+    def _lines(self, kept: pl.Series, whole: list[pl.Series]) -> pl.DataFrame:
+        # Once: rows that are told again, as their keys clash, have no room for all lines beside their columns.
+        found = whole.pop() if whole else lines.whole(self.data)
         return (found if len(kept) == self.records else found.gather(kept)).to_frame()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,18 @@ from infra.local import instance
 from tests.journey.conftest import Cloud
 
 
-def test_a_plan_changes_nothing_and_is_what_is_then_done(deployed: Cloud) -> None:
-    here = deployed.instance
+@pytest.fixture
+def own_cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """Whose API may get another address: the embedded cloud makes it anew where its origins change."""
+    with instance.running(tmp_path) as here:
+        yield Cloud(here)
+
+
+def test_a_plan_changes_nothing_and_is_what_is_then_done(own_cloud: Cloud) -> None:
+    here = own_cloud.instance
     asked = Asked(database_url=here.database_url, public_endpoint=here.endpoint)
     other = replace(asked, allowed_origin="https://a.example")
-    buckets = deployed.client("s3")
+    buckets = own_cloud.client("s3")
 
     def origins() -> list[str]:
         rules = buckets.get_bucket_cors(Bucket="rowmill-local-000000000000-uploads")["CORSRules"]
