@@ -83,6 +83,7 @@ def _restore_stages(deliveries: Deliveries, state: State) -> None:
         deliveries.sql(f"DROP TABLE {name}")
     for name in state.stages.keys() - set(there):
         deliveries.sql(f"CREATE TABLE {name} (LIKE {state.stages[name]} INCLUDING CONSTRAINTS INCLUDING IDENTITY)")
+        deliveries.sql(f"ALTER TABLE {name} OWNER TO rowmill_define")  # as make_stage leaves it
 
 
 def _tables(deliveries: Deliveries) -> list[str]:
