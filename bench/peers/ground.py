@@ -86,11 +86,21 @@ class Ground:
         doomed = family(self.cloud)
         for process in doomed:
             process.send(signal.SIGSTOP)
+        while any(map(_runs, doomed)):  # the kernel stops a process when it next looks at its signals
+            time.sleep(0.001)
         try:
             yield
         finally:
             for process in doomed:
                 process.send(signal.SIGCONT)
+
+
+def _runs(process: Process) -> bool:
+    try:
+        stat = Path("/proc", str(process.pid), "stat").read_text()
+    except OSError:  # gone meanwhile
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "TZ"
 
 
 @contextmanager
