@@ -65,12 +65,12 @@ class Requests:
 def requests(work: Work) -> Requests:
     """What the protocol asks of AWS for this work.
 
-    A message is sent, received and deleted, chunks' in tens but for the first; a chunk that is put off is sent again.
+    A message is sent, received and deleted, chunks' in tens but for the first ones; one that is put off is sent again.
     A chunk is one GET; the scan reads a sample and streams what is larger, 16 MiB at a time. The status is written at
     every step, at most twice a second; admission and pin are a transaction and an update.
     """
     again = max(0, work.attempts - work.chunks)
-    sends = -(-(work.chunks + 9 * min(1, work.chunks)) // 10)
+    sends = min(work.chunks, 3) - (-max(0, work.chunks - 4) // 10)  # four early, the others once the scan is over
     parts = -(-work.stored // PART_BYTES) + 2 if work.stored > PARTS_ABOVE else 1
     piece = -(-work.pieced // PIECE_PART_BYTES) + 2 if work.pieced else 0
     scanned = work.pieced or work.stored

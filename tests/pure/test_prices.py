@@ -46,9 +46,9 @@ works = st.builds(
 def test_the_bill_of_one_upload_is_what_it_is_by_hand() -> None:
     assert prices.gb_seconds(SMALL) == pytest.approx({"split": 0.5, "load": 4.0, "settle": 0.0})
     asked = prices.requests(SMALL)
-    assert (asked.invocations, asked.sqs, asked.s3_put, asked.s3_get) == (9, 3 + 2 + 16, 1, 11)
+    assert (asked.invocations, asked.sqs, asked.s3_put, asked.s3_get) == (9, 3 + 4 + 16, 1, 11)
     assert asked.dynamodb_write == 6 + 3 * 9
-    by_hand = 4.5 * 0.0000166667 + (9 * 0.2 + 21 * 0.5 + 5 + 11 * 0.4 + 33 * 0.625) / 1e6
+    by_hand = 4.5 * 0.0000166667 + (9 * 0.2 + 23 * 0.5 + 5 + 11 * 0.4 + 33 * 0.625) / 1e6
     assert prices.usd(SMALL) == pytest.approx(by_hand)
 
 
