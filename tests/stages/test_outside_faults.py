@@ -44,7 +44,7 @@ def test_a_chunk_that_was_in_the_way_of_others_is_loaded_again_at_once(pipeline:
     pipeline.sql("DROP SEQUENCE IF EXISTS public.tries")
     pipeline.sql("CREATE SEQUENCE public.tries")  # a rollback does not set it back
     pipeline.sql(
-        "CREATE OR REPLACE FUNCTION public.fail_twice() RETURNS trigger LANGUAGE plpgsql AS"
+        "CREATE OR REPLACE FUNCTION public.fail_twice() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
         f" $$ BEGIN IF nextval('public.tries') < 3 THEN RAISE 'not now' USING ERRCODE = '{sqlstate}'; END IF;"
         " RETURN NEW; END $$"
     )
