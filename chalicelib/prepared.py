@@ -171,8 +171,8 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
     shape, key = _shape(upload), None
     if shape.schema.is_encrypted:
         db = connection()
-        shape = replace(shape, seal=vault.sealing(db, upload, shape.schema))
         key = vault.of_upload(db, upload)
+        shape = replace(shape, seal=vault.sealing(db, key, shape.schema))
     first = lineage(upload.number, work.first_record) if upload.dataset else None
     found = rows.read(upload.text.plain(data), shape, work.records, first)
     guesses = [] if upload.dataset else inference.guess(found.checked.columns, shape.conventions)

@@ -91,9 +91,8 @@ def _ready(db: Connection, home: Home, purpose: Purpose, upload: int) -> Wrapped
     return found
 
 
-def sealing(db: Connection, upload: ledger.Upload, schema: Schema) -> Seal:
-    """What makes of an upload's checked columns those of its table. Raises Unavailable."""
-    key = of_upload(db, upload)
+def sealing(db: Connection, key: DataKey, schema: Schema) -> Seal:
+    """What makes of the checked columns of this key's upload those of its table. Raises Unavailable."""
     return sealing_by(key, blind(db, key.home) if _blind_places(schema) else None, schema)
 
 

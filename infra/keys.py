@@ -31,7 +31,7 @@ def secrets_of(cloud: Cloud, stage: str, database_url: str, *, rotate: bool = Fa
         raise DeployError("quotes in a database's URL are written %22")
     urls = logins.urls(database_url, stage, database_secret(cloud, stage))
     values = {
-        **dict(zip(DATABASES, (urls[role] for role in ROLES), strict=True)),
+        **dict(zip(DATABASES, urls.values(), strict=True)),
         "JwtSecret": signing_keys(api.get("JWT_SECRET") or _earlier(ssm, stage, "jwt"), rotate=rotate),
         "WebhookSecret": api.get("WEBHOOK_SECRET") or _earlier(ssm, stage, "webhook") or secrets.token_urlsafe(48),
         **receipt_keys(

@@ -40,10 +40,11 @@ class Lines:
 def matched(data: bytes, shape: Shape, records: int) -> Lines | None:
     """The lines, if most are right; of each right one no cell needs to be rewritten but a null.
 
-    That a line has no more cells than columns is for the caller to prove: a pattern may take delimiters for text.
+    That they are such as COPY reads (are_copied), and that no line has more cells than columns, is for the caller to
+    prove: a pattern may take delimiters for text.
     """
     columns = checking.columns_of(shape.schema, shape.conventions)
-    if not are_copied(data, shape) or any(column.sure is None for column in columns):
+    if any(column.sure is None for column in columns):
         return None
     null = _null_in(data, columns, shape.dialect.delimiter)
     pattern = _pattern(data, columns, shape.dialect.delimiter, null)

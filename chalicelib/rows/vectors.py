@@ -49,8 +49,9 @@ def read(data: bytes, shape: Shape, records: int, first: int) -> Rows | None:
     marks = _proved(data, shape, records)
     if marks is None:
         return None
-    chunk = _Chunk(data, shape, marks, records, first)
-    return chunk.by_lines() or chunk.by_cells()
+    is_copied = not shape.seal and lines.are_copied(data, shape)
+    chunk = _Chunk(data, shape, marks, records, first, is_copied)
+    return (chunk.by_lines() if is_copied else None) or chunk.by_cells()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class _Chunk:
     marks: Marks
     records: int
     first: int
+    is_copied: bool  # its lines are such as COPY reads
 
     def by_lines(self) -> Rows | None:
         """The rows, if most lines are known to be right: only the others are taken apart."""
-        found = None if self.shape.seal else lines.matched(self.data, self.shape, self.records)
+        found = lines.matched(self.data, self.shape, self.records)
         if found is None:
             return None
         unsure: dict[int, Sequence[CellError]] = {}
@@ -98,7 +100,7 @@ class _Chunk:
         if self.shape.seal:
             lineage = pl.Series(places, dtype=pl.Int64) + self.first
             return self._rows(_stored(self.shape.seal, columns, lineage, schema), schema.stored, places, bad, None, [])
-        null = lines.only_null(self.shape, rewritten) if lines.are_copied(self.data, self.shape) else None
+        null = lines.only_null(self.shape, rewritten) if self.is_copied else None
         return self._rows(columns, schema, places, bad, null, [])
 
     def _read(self, places: Sequence[int], positions: Sequence[int]) -> list[pl.Series]:
