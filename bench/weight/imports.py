@@ -63,6 +63,12 @@ DEPENDENCIES: Final[Mapping[str, Dependency]] = {
         "JSON lines with their ids, and metrics: some 120 lines of our own",
     ),
     "pyre2": Dependency(("pyre2",), "import re2", "all", "patterns of tenants in linear time"),
+    "stringzilla": Dependency(
+        ("stringzilla",),
+        "import stringzilla",
+        "all",
+        "cutting is half as fast again: lines counted by vector instructions",
+    ),
     "argon2-cffi": Dependency(
         ("argon2_cffi", "argon2_cffi_bindings", "cffi", "pycparser"),
         "import argon2",

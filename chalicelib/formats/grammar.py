@@ -25,6 +25,8 @@ from io import BytesIO
 from itertools import accumulate, repeat
 from operator import itemgetter, mul
 
+import stringzilla
+
 from chalicelib.formats.dialect import Dialect
 
 # Every record matches and its repetitions are possessive: time is linear and no way back is remembered.
@@ -280,12 +282,24 @@ def _counted(window: bytes, size: int, inside: list[bytes], dialect: Dialect) ->
 
     Its lines are counted all at once. Those that are not blank are its records, but for those that begin inside.
     """
-    lines, no_line = _lines(window)
-    if size < len(window):
-        del lines[-len(_lines(window[size:])[0]) :]
-    blank = lines.count(no_line)
-    records = len(lines) - blank - _begun(inside)
-    return Region(window, size, records, len(lines), dialect, _after_text(window[:size]) if blank else size, True)
+    data = window[:size]
+    lines, blank = _tally(data)
+    records = lines - blank - _begun(inside)
+    return Region(window, size, records, lines, dialect, _after_text(data) if blank else size, True)
+
+
+def _tally(data: bytes) -> tuple[int, int]:
+    """How many lines data have, and how many of these are blank.
+
+    Where each CR is half of a CRLF, lines end at LF and a blank one's is the next, or the next but a CR. Strings as
+    short as these are counted at 10 GB/s and more by vector instructions, which bytes.count does not use.
+    """
+    count = stringzilla.count
+    if b"\r" in data and count(data, b"\r") != count(data, b"\r\n"):
+        lines = data.splitlines()
+        return len(lines), lines.count(b"")
+    blank = count(data, b"\n\n", allowoverlap=True) + count(data, b"\n\r\n", allowoverlap=True)
+    return count(data, b"\n") + (data[-1:] not in (b"\n", b"")), blank + data.startswith((b"\n", b"\r\n"))
 
 
 def _begun(inside: list[bytes]) -> int:
@@ -293,11 +307,6 @@ def _begun(inside: list[bytes]) -> int:
     text = b'"'.join([b"", *inside, b""]).replace(b"\r", b"\n")  # CRLF is then one more blank line
     lines = BytesIO(text).readlines()
     return len(lines) - lines.count(b"\n") - 1
-
-
-def _lines(data: bytes) -> tuple[list[bytes], bytes]:
-    """The lines of data, and what a blank one is among them. Those that LF alone ends are found by memchr."""
-    return (data.splitlines(), b"") if b"\r" in data else (BytesIO(data).readlines(), b"\n")
 
 
 def _well_placed(outside: list[bytes], marks: Marks) -> int:
