@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.cells import Value
+from chalicelib.cells.copied import Marks
 from chalicelib.checking import PLAIN, Checked, Conventions
 from chalicelib.datasets import Schema
 from chalicelib.formats import Dialect
@@ -39,7 +40,7 @@ class Written:
     """The text of rows whose lines Postgres can copy as the file has them: as Rows.text, with these marks."""
 
     text: Text
-    marks: tuple[str, str]  # what stands between cells, and for a null
+    marks: Marks
 
 
 @dataclass(frozen=True, slots=True)
