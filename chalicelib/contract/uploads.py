@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from chalicelib.contract.datasets import (
     DATASET_BUSY,
@@ -46,6 +46,7 @@ from chalicelib.formats.dialect import (
 )
 from chalicelib.formats.transcoded import ENCODINGS
 from chalicelib.journey import RETENTION, STATUS, TIERS, TRANSITIONS
+from chalicelib.settings import ScannerName
 
 MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
 _TAG: Final = "Uploads"
@@ -316,7 +317,7 @@ _UPLOAD: Final[dict[str, Schema]] = {
 _ANSWERED: Final[dict[str, Schema]] = {
     "Malware": shown(
         {
-            "scanner": {"type": "string", "enum": ["off", "clamd", "guardduty"]},
+            "scanner": {"type": "string", "enum": list(get_args(ScannerName))},
             "verdict": {"type": "string", "enum": ["awaited", "unscanned", "clean", "infected"]},
             "threat": {"type": ["string", "null"], "description": "The name of what was found."},
         }

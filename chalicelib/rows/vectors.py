@@ -32,7 +32,8 @@ from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
 from chalicelib.rows import copytext, lines
 from chalicelib.rows.exact import PIECE_ROWS, rows_a_piece
-from chalicelib.rows.shape import Rows, Seal, Shape, Written
+from chalicelib.rows.shape import Rows, Shape, Written
+from chalicelib.sealing import Seal
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
