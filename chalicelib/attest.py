@@ -40,8 +40,7 @@ def work(message: Mapping[str, Any], deadline: float) -> Number | None:
 
     `deadline`, of time.monotonic, is when to leave the rest to the next invocation.
     """
-    number = message.get("receipt")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("receipt"))
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)

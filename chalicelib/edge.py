@@ -30,7 +30,7 @@ from chalice.app import (
 from chalicelib import accounts, aws, callers, conditional, cookies, forms, metrics, quota, roles, strict_json, tokens
 from chalicelib import webpage as web
 from chalicelib.aws import sqs
-from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable
+from chalicelib.errors import NotYet, Refused, RowmillError, Unavailable, field_refused
 from chalicelib.journey import TERMINAL
 from chalicelib.logs import about, logger
 from chalicelib.paging import DEFAULT_LIMIT, Asked, Page
@@ -157,8 +157,7 @@ def _parsed(app: Chalice, declared: Body) -> dict[str, Any]:
     for name in members:
         if (name in sent) != (name in declared.files) and (name in sent or name in declared.files):
             what = "must be a file of a form" if name in declared.files else "must be no file"
-            detail = [{"code": "field_invalid", "column": name, "detail": what}]
-            raise Refused("body_invalid", f"{name} {what}.", errors=detail)
+            raise field_refused("body_invalid", name, what)
     _request(app).context["rowmill_files"] = sent
     return {name: one.filename if isinstance(one, forms.File) else one for name, one in members.items()}
 
@@ -335,7 +334,7 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
     """A JSON answer."""
     return Response(
         json.dumps(payload),
-        headers={"Content-Type": "application/json", **(headers or {})},
+        headers={"Content-Type": JSON, **(headers or {})},
         status_code=status,
     )
 
@@ -447,7 +446,7 @@ def document(app: Chalice) -> Response:
     """The contract as OpenAPI."""
     from chalicelib.contract import document
 
-    return _published(app, document.text(), {"Content-Type": "application/json"})
+    return _published(app, document.text(), {"Content-Type": JSON})
 
 
 def manual(app: Chalice) -> Response:

@@ -50,7 +50,7 @@ def _examine(arrival: s3.Arrival, deadline: float) -> Number | None:
     number = gate.examine(arrival, deadline)
     upload = ledger.find(connection(), number) if number else None
     if upload is not None and upload.is_cleared and upload.plan and upload.state in LOADING:
-        send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
+        gate.send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
     return number
 
 
@@ -160,7 +160,7 @@ def _end(upload: ledger.Upload, plan: Mapping[str, Any]) -> None:
     again = EARLY if upload.plan and not upload.is_cleared else 0
     is_cleared = ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
     if is_cleared and (again or chunks_total > EARLY or upload.verdict is None):
-        send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading, again))
+        gate.send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading, again))
     if plan.get("segment_bytes"):
         segments.forget(db, upload.number)
 
@@ -259,12 +259,4 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
 def _send_early(upload: ledger.Upload, plan: Mapping[str, Any], places: Sequence[int]) -> None:
     """Send what may be loaded by now, and of the rest as much as is worth reading before it may."""
     early = [n for n in places if upload.is_cleared or n <= EARLY] if upload.verdict else []
-    send(upload, plan["tier"], early)
-
-
-def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:
-    """Send chunks to their tier's queue, then note that they were sent."""
-    if not places:
-        return
-    sqs.send_chunks(tier, upload.number, upload.reading, places, upload.tenant)
-    manifest.mark_sent(connection(), upload.number, upload.reading, places)
+    gate.send(upload, plan["tier"], early)

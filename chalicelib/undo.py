@@ -26,8 +26,7 @@ WORK_SECONDS: Final = 10  # a message; between two of them the status is shown
 
 def rows(message: Mapping[str, Any]) -> Number | None:
     """Undo rows of the upload a message names, and send for the rest; None if it is not being undone."""
-    number = message.get("upload")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("upload"))
     if upload is None or upload.state != "reverting":
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)

@@ -182,6 +182,11 @@ def find(connection: Connection, number: int) -> Upload | None:
         return cursor.execute(_SELECT_UPLOAD + "WHERE u.number = %s", (number,)).fetchone()
 
 
+def named(connection: Connection, said: object) -> Upload | None:
+    """The upload whose number a message says, if it says one."""
+    return find(connection, said) if type(said) is int else None
+
+
 def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | None:
     """The number of a tenant's upload, once the splitter has met it."""
     row = connection.execute(
