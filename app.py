@@ -61,7 +61,7 @@ def openapi() -> Response:
 
 
 @app.route("/docs", methods=["GET"])
-def manual() -> Response:
+def docs() -> Response:
     return edge.manual(app)
 
 
@@ -71,7 +71,7 @@ def page() -> Response:
 
 
 @app.route("/assets/{asset}", methods=["GET"])
-def page_file(asset: str) -> Response:
+def asset(asset: str) -> Response:
     return edge.asset(app, webpage.asset(asset))
 
 
