@@ -14,7 +14,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import attest, doctor, mend, report, split, undo
+from chalicelib import attest, doctor, gate, mend, report, split, undo
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
@@ -148,7 +148,7 @@ def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
 ) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
-    real = split.send
+    real = gate.send
     monkeypatch.setattr(split, "FLUSH_SECONDS", 0)
 
     def sent(*arguments: Any) -> None:
@@ -156,7 +156,7 @@ def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
         if arguments[-1]:
             ledger.ask_to_cancel(connection.connection(), pipeline.tenant, upload_id)
 
-    monkeypatch.setattr(split, "send", sent)
+    monkeypatch.setattr(gate, "send", sent)
     pipeline.split(upload_id)
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["chunks_total"]) == ("canceled", None)
