@@ -39,6 +39,7 @@ from chalicelib import (
     webpage,
 )
 from chalicelib.aws import s3, secrets
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.journey import Number
 from chalicelib.settings import settings
 
@@ -60,7 +61,7 @@ def openapi() -> Response:
 
 
 @app.route("/docs", methods=["GET"])
-def manual() -> Response:
+def docs() -> Response:
     return edge.manual(app)
 
 
@@ -70,7 +71,7 @@ def page() -> Response:
 
 
 @app.route("/assets/{asset}", methods=["GET"])
-def page_file(asset: str) -> Response:
+def asset(asset: str) -> Response:
     return edge.asset(app, webpage.asset(asset))
 
 
@@ -205,28 +206,23 @@ def delete_row(name: str, key: str) -> Response:
 @app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["POST"])
 def create_picture(name: str, key: str) -> Response:
     asked = edge.body(app)
-    return edge.answer(201, pictures.begin(pictured(name, key), asked["content_type"], asked["size"]))
+    return edge.answer(201, pictures.begin(addressed(name, key), asked["content_type"], asked["size"]))
 
 
 @app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["PUT"])
 def put_picture(name: str, key: str) -> Response:
-    return edge.answer(200, pictures.attach(pictured(name, key), edge.body(app)["id"]))
+    return edge.answer(200, pictures.attach(addressed(name, key), edge.body(app)["id"]))
 
 
 @app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["GET"])
 def get_picture(name: str, key: str) -> Response:
-    return edge.answer(200, pictures.get(pictured(name, key)))
+    return edge.answer(200, pictures.get(addressed(name, key)))
 
 
 @app.route("/v1/datasets/{name}/rows/{key}/picture", methods=["DELETE"])
 def delete_picture(name: str, key: str) -> Response:
-    pictures.remove(pictured(name, key))
+    pictures.remove(addressed(name, key))
     return edge.gone()
-
-
-def pictured(name: str, key: str) -> pictures.Of:
-    """The row whose picture a request is about."""
-    return pictures.Of(edge.tenant(app), edge.name(name), edge.name(key))
 
 
 @app.route("/v1/templates", methods=["GET"])
@@ -239,9 +235,9 @@ def get_template(template: str) -> Response:
     return edge.answer(200, templates.get(edge.name(template)))
 
 
-def addressed(name: str, key: str) -> table_rows.Addressed:
+def addressed(name: str, key: str) -> Addressed:
     """The row that a request is about."""
-    return table_rows.Addressed(edge.tenant(app), edge.name(name), edge.name(key))
+    return Addressed(edge.tenant(app), edge.name(name), edge.name(key))
 
 
 # ---- the routes of the book API that this takes the place of -------------------------------------------------

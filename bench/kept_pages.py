@@ -23,6 +23,7 @@ from typing import Any, Final
 import psycopg
 
 from chalicelib import catalog, pages_kept, table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.paging import Asked
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
@@ -105,7 +106,7 @@ def _run(requests: int, writes: int, *, remembers: bool) -> Seen:
     for _ in range(requests):
         if not remembers:
             pages_kept.rows.forget()
-        row = table_rows.Addressed("ten_1", "people", str(chance.randint(1, ROWS)))
+        row = Addressed("ten_1", "people", str(chance.randint(1, ROWS)))
         draw = chance.uniform(0, 100)
         if draw < writes:
             table_rows.change(row, {"name": f"name {draw}"}, None)

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from ulid import ULID
 
@@ -14,7 +15,7 @@ from chalicelib import filenames, matching, quota, retention, roles, tickets
 from chalicelib.aws import dynamodb, s3, ses
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, field_refused
 from chalicelib.formats import Dialect
 from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, Tenant, UploadId, object_key, rfc3339
 from chalicelib.postgres import announcements, doubles, ledger, people, projection, taken, webhooks
@@ -22,6 +23,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 
+_invalid: Final = partial(field_refused, "body_invalid")
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 
 
@@ -199,7 +201,8 @@ def _read_options(tenant: str, dataset: str, options: Mapping[str, Any]) -> dict
     if options.get("infer"):
         return _read_inferring(dataset, found, options)
     if found is None:
-        raise Refused("unknown_dataset", "There is no dataset of this name.", errors=[_at("dataset", "is not known")])
+        error = {"code": "field_invalid", "column": "dataset", "detail": "is not known"}
+        raise Refused("unknown_dataset", "There is no dataset of this name.", errors=[error])
     roles.hold_to(found.role, "writer")
     mode = read_mode(options.get("mode", found.dataset.mode), found.dataset.schema)
     dialect = _dialect(options)
@@ -220,9 +223,7 @@ def _look_at_targets(tenant: str, targets: Mapping[str, str]) -> None:
 
 
 def _untold(name: str, detail: str) -> Refused:
-    place = f"options.notify.{name}"
-    error = {"code": "field_invalid", "column": place, "detail": detail}
-    return Refused("notify_invalid", f"{place} {detail}.", errors=[error])
+    return field_refused("notify_invalid", f"options.notify.{name}", detail)
 
 
 def _dialect(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -304,11 +305,3 @@ def _replayed(tenant: str, key: Mapping[str, Any] | None) -> dict[str, Any]:
     if item is None:
         raise Refused("upload_not_found", "The upload of this Idempotency-Key is gone.", status=404)
     return item
-
-
-def _invalid(field: str, detail: str) -> Refused:
-    return Refused("body_invalid", f"{field} {detail}.", errors=[_at(field, detail)])
-
-
-def _at(field: str, detail: str) -> dict[str, str]:
-    return {"code": "field_invalid", "column": field, "detail": detail}

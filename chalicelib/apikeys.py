@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from ulid import ULID
@@ -19,6 +20,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.postgres.repeats import Repeat, once
 
 _ID: Final = re.compile(r"key_[0-9A-Z]{26}").fullmatch
+_DAY: Final = 86_400
 _SHOWN: Final = 12  # of the secret's characters, its kind with them: 48 of its 256 bits
 
 
@@ -33,7 +35,7 @@ def create(tenant: str, user_id: str, body: Mapping[str, Any], repeat: Repeat | 
     key_id, db = f"key_{ULID()}", connection()
     secret = tokens.secret(tokens.API_KEY) if repeat is None else next(_derived(repeat, key_id))
     digest, role, now = tokens.digest(secret).hex(), body.get("role", "owner"), int(time.time())
-    key = ApiKey(user_id, key_id, name, secret[:_SHOWN], role, digest, now, apikeys.expiry(now, days))
+    key = ApiKey(user_id, key_id, name, secret[:_SHOWN], role, digest, now, None if days is None else now + days * _DAY)
     with db.transaction():
         if not people.hold_account(db, user_id):
             raise Refused("token_invalid", "The account was deleted.", status=401, headers=tokens.CHALLENGE)
@@ -82,6 +84,10 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "prefix": key.prefix,
         "role": key.role,
-        "created_at": apikeys.rfc3339(key.created),
-        "expires_at": apikeys.rfc3339(key.good_until),
+        "created_at": _moment(key.created),
+        "expires_at": _moment(key.good_until),
     }
+
+
+def _moment(seconds: int | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from chalicelib import tickets
 from chalicelib.aws import dynamodb, s3
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, field_refused
 from chalicelib.journey import VERBS, object_key
 from chalicelib.tickets import Item
 
+_invalid: Final = partial(field_refused, "body_invalid")
 MOST_NAMED: Final = 100  # errors an answer
 
 
@@ -108,12 +110,5 @@ def _spell(text: str, numbers: Sequence[int]) -> str:
 
 
 def _each(numbers: Sequence[int], detail: str) -> list[dict[str, str]]:
-    return [_at(f"parts.{number}", detail, "part_invalid") for number in numbers[:MOST_NAMED]]
-
-
-def _invalid(field: str, detail: str) -> Refused:
-    return Refused("body_invalid", f"{field} {detail}.", errors=[_at(field, detail, "field_invalid")])
-
-
-def _at(field: str, detail: str, code: str) -> dict[str, str]:
-    return {"code": code, "column": field, "detail": detail}
+    named = numbers[:MOST_NAMED]
+    return [{"code": "part_invalid", "column": f"parts.{number}", "detail": detail} for number in named]

@@ -40,18 +40,17 @@ def work(message: Mapping[str, Any], deadline: float) -> Number | None:
 
     `deadline`, of time.monotonic, is when to leave the rest to the next invocation.
     """
-    number = message.get("receipt")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("receipt"))
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)
+    done = True
     with locks.alone(connection(), locks.proof(upload.number)) as ours:
         # Whoever holds the lock looks again when it is done; what is asked for in between, the sweep sends for.
-        while ours and (proof := proofs.take(connection(), upload.number)):
+        while ours and done and (proof := proofs.take(connection(), upload.number)):
             done = _make(upload, proof, deadline) if proof.kind == "receipt" else _compare(upload, proof, deadline)
-            if not done:
-                sqs.send(settings().receipt_queue, {"receipt": upload.number})
-                break
+    if not done:  # not before the lock is free: whoever finds it held lets the message go
+        sqs.send(settings().receipt_queue, {"receipt": upload.number})
     return upload.number
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib import admit, catalog, pictures, planning, table_rows, tasks, templates
 from chalicelib.aws import s3
 from chalicelib.datasets import Dataset
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, RowmillError
 from chalicelib.forms import File
 from chalicelib.journey import Tenant, UploadId, object_key
@@ -52,7 +53,7 @@ def create(tenant: str, fields: Mapping[str, Any], picture: File | None, request
     row = table_rows.create(tenant, DATASET, _without_picture(fields))[1]
     if picture is not None:
         try:
-            pictures.put(_of(tenant, str(row["id"])), picture.data, picture.content_type)
+            pictures.put(_at(tenant, str(row["id"])), picture.data, picture.content_type)
         except (RowmillError, ClientError, BotoCoreError):
             table_rows.remove(_at(tenant, str(row["id"])), None)
             raise
@@ -66,7 +67,7 @@ def edit(tenant: str, book_id: str, fields: Mapping[str, Any], picture: File | N
     dataset = _known(tenant)
     row = table_rows.change(_at(tenant, book_id), _without_picture(fields), None)
     if picture is not None:
-        pictures.put(_of(tenant, book_id), picture.data, picture.content_type)
+        pictures.put(_at(tenant, book_id), picture.data, picture.content_type)
     return _shown(dataset, [row])[0]
 
 
@@ -126,12 +127,8 @@ def _without_picture(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != "picture"}
 
 
-def _at(tenant: str, book_id: str) -> table_rows.Addressed:
-    return table_rows.Addressed(tenant, DATASET, book_id)
-
-
-def _of(tenant: str, book_id: str) -> pictures.Of:
-    return pictures.Of(tenant, DATASET, book_id)
+def _at(tenant: str, book_id: str) -> Addressed:
+    return Addressed(tenant, DATASET, book_id)
 
 
 def _shown(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ In which states each of these may be asked is said in journey.VERBS, and nowhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chalicelib import events, matching, retention
+from chalicelib import events, gate, matching, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -91,8 +91,7 @@ def resume(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     number = _turn("resume", pauses.resume, tenant, upload_id, by)
     upload = ledger.find(connection(), number) if number else None
     if number and upload and upload.plan and upload.is_cleared:
-        # Whatever of this is lost now, the sweep finds unsent.
-        _send(upload, manifest.list_unsent(connection(), number, upload.reading))
+        gate.send(upload, upload.plan["tier"], manifest.list_unsent(connection(), number, upload.reading))
     return number
 
 
@@ -108,11 +107,6 @@ def _turn(
     if not moved:
         _asked(verb, tenant, upload_id)  # it is so already, or has moved on meanwhile
     return number
-
-
-def _send(upload: ledger.Upload, places: Sequence[int]) -> None:
-    sqs.send_chunks((upload.plan or {})["tier"], upload.number, upload.reading, places, upload.tenant)
-    manifest.mark_sent(connection(), upload.number, upload.reading, places)
 
 
 def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
@@ -209,7 +203,7 @@ def redrive(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     if upload.chunks_total is None:
         sqs.send_for_split(tenant, upload_id)
     elif upload.plan is not None and upload.is_cleared:
-        _send(upload, places)
+        gate.send(upload, upload.plan["tier"], places)
     if upload.verdict is None:
         sqs.send_for_gate(tenant, upload_id)
     return number

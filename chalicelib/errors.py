@@ -35,6 +35,12 @@ class Refused(RowmillError):
     status = 422
 
 
+def field_refused(code: str, place: str, detail: str) -> Refused:
+    """Of one field of a request, by its place (`options.mode`): 422, and `errors` names it as `field_invalid`."""
+    error = {"code": "field_invalid", "column": place, "detail": detail}
+    return Refused(code, f"{place} {detail}.", errors=[error])
+
+
 class Infected(Refused):
     """The file holds malware, of this name: nothing of it may load, and nobody may try again."""
 

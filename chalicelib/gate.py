@@ -8,7 +8,7 @@ the scan, and no chunk is even read before it has answered: if it is down nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from chalicelib import aws, scanners
@@ -16,7 +16,7 @@ from chalicelib.aws import s3, sqs
 from chalicelib.errors import Infected, NotYet, Refused, Unavailable
 from chalicelib.formats import kinds
 from chalicelib.journey import Number
-from chalicelib.postgres import ledger, locks, verdicts
+from chalicelib.postgres import ledger, locks, manifest, verdicts
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
@@ -45,6 +45,16 @@ def wait(number: Number) -> None:
             raise NotYet("scan_awaited", "The file is still being looked at.", retry_after=AGAIN_SECONDS)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:
+    """Send chunks that may be read to their tier's queue, then note that they were sent.
+
+    `places` are their numbers. What is lost in between the sweep finds unsent.
+    """
+    if places:
+        sqs.send_chunks(tier, upload.number, upload.reading, places, upload.tenant)
+        manifest.mark_sent(connection(), upload.number, upload.reading, places)
 
 
 def quarantine(upload: ledger.Upload, found: Infected) -> None:

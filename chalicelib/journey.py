@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, NewType
+from typing import Final, Literal, NamedTuple, NewType, overload
 
 UploadId = NewType("UploadId", str)  # "upl_" + ULID: sortable by creation
 Tenant = NewType("Tenant", str)  # "ten_" + ULID
@@ -178,9 +178,18 @@ def lineages(number: int) -> tuple[int, int]:
     return lineage(number, 0), lineage(number + 1, 0) - 1
 
 
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC as the API and the status table spell it, to the millisecond: it sorts as text."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def record_of(row: int) -> int:
+    """The record's place in its file, of a `_row`."""
+    return row & (1 << RECORD_BITS) - 1
+
+
+@overload
+def rfc3339(moment: datetime) -> str: ...
+@overload
+def rfc3339(moment: datetime | None) -> str | None: ...
+def rfc3339(moment: datetime | None) -> str | None:
+    """A moment in UTC as the API and the status table spell it, to the millisecond: it sorts as text. None stays so."""
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def picture_key(tenant: str, picture_id: str) -> str:

@@ -47,8 +47,7 @@ from chalicelib.prepared import Prepared, prepare
 
 def chunk(message: Mapping[str, Any]) -> Number | None:
     """Load the chunk a message names; its upload, unless there is no such chunk."""
-    number = message.get("upload")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("upload"))
     key = manifest.named(upload.number, message) if upload else None
     if upload is None or key is None:
         # What names no chunk is sent to have a new process ready before there is one.

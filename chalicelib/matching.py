@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any, Final, Literal
 
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, field_refused
 
 How = Literal["exact", "normalised", "declared", "position"]
 Mapped = Mapping[str, str | None]  # a column's name, or its place from 1 on -> a field, or None to ignore it
@@ -25,6 +26,7 @@ MAX_SUGGESTED: Final = 20  # columns that are compared with every field
 MAX_SHOWN: Final = 200  # characters of a column's name that an error repeats
 ALIKE: Final = 0.6  # below this difflib's ratio is chance
 _POSITION: Final = re.compile(r"[1-9][0-9]{0,4}").fullmatch
+_invalid: Final = partial(field_refused, "mapping_invalid")
 _DETAILS: Final = {
     "columns_repeated": "The header names a field twice.",
     "columns_missing": "The header lacks columns of the dataset.",
@@ -55,11 +57,6 @@ def read_mapping(value: Any, fields: Collection[str]) -> dict[str, str | None]:
     if twice := [target for target, times in targets.items() if times > 1]:
         raise _invalid("options.mapping", f"maps two columns to {_short(twice[0])!r}")
     return dict(value)
-
-
-def _invalid(place: str, detail: str) -> Refused:
-    errors = [{"code": "field_invalid", "column": place, "detail": detail}]
-    return Refused("mapping_invalid", f"{place} {detail}.", errors=errors)
 
 
 def match(header: Sequence[str], fields: Sequence[str], mapping: Mapped) -> list[Column]:

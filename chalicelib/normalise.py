@@ -32,7 +32,6 @@ BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sig
 _OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
     {"header", "skip_lines", "comment", "ragged", "null_values", "trim", "true_values", "false_values", "enum_case"}
 )
-_ARCHIVES: Final = (b"\x1f\x8b", b"PK\x03\x04")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def _make(upload: ledger.Upload, kind: str, sample: bytes) -> _Made:
     if kind != GZIP:
         return _Made(transcoded.transcode(source, kind), dialect, {"encoding": kind}, _confidence(upload, sample))
     head, contents = _head(gzipped.unpack(source, _limits()))
-    if head.startswith(_ARCHIVES):
+    if head.startswith(kinds.ARCHIVES):
         raise Refused("gzip_nested", "The gzip file holds another archive; upload that one.")
     encoding = kinds.encoding(head, upload.dialect.get("encoding"))
     text = contents if encoding == UTF_8 else transcoded.transcode(contents, encoding)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from ulid import ULID
 from chalicelib import images
 from chalicelib.aws import s3
 from chalicelib.datasets import Dataset
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import UPLOAD_SECONDS, picture_key, rfc3339
 from chalicelib.postgres import handmade, people, tables
@@ -32,28 +32,19 @@ AWAITED: Final = timedelta(seconds=2 * UPLOAD_SECONDS)
 MOST_DELETED: Final = 500  # by one sweep
 
 
-@dataclass(frozen=True, slots=True)
-class Of:
-    """The row that a picture is of."""
-
-    tenant: str
-    name: str
-    key: str
-
-
-def begin(of: Of, content_type: str, size: int) -> dict[str, Any]:
+def begin(at: Addressed, content_type: str, size: int) -> dict[str, Any]:
     """Leave to send a picture of this type and size, and its id. Raises Refused (404, 409)."""
-    with _row(of) as (db, dataset, row_id):
-        new = _new(of.tenant, dataset, row_id, content_type, size)
+    with _row(at) as (db, dataset, row_id):
+        new = _new(at.tenant, dataset, row_id, content_type, size)
         kept.await_one(db, new)
     url, fields = s3.presign_form(new.object_key, size, content_type, None, UPLOAD_SECONDS)
     expires_at = rfc3339(datetime.now(UTC) + timedelta(seconds=UPLOAD_SECONDS))
     return {"id": new.picture_id, "upload": {"method": "POST", "url": url, "fields": fields, "expires_at": expires_at}}
 
 
-def attach(of: Of, picture_id: str) -> dict[str, Any]:
+def attach(at: Addressed, picture_id: str) -> dict[str, Any]:
     """Have the row show a picture that has come. Raises Refused `picture_missing` (409), `picture_invalid` (422)."""
-    with _row(of) as (db, dataset, row_id):
+    with _row(at) as (db, dataset, row_id):
         picture = kept.find(db, dataset.number, row_id, picture_id)
         if picture is None:
             raise _unknown()
@@ -69,14 +60,14 @@ def attach(of: Of, picture_id: str) -> dict[str, Any]:
     return link(kept.shown(connection(), dataset.number, [row_id])[row_id])
 
 
-def put(of: Of, data: bytes, content_type: str) -> None:
+def put(at: Addressed, data: bytes, content_type: str) -> None:
     """Have the row show a picture that came with the request itself. Raises Refused `picture_invalid`."""
     refuse_unfit(data, content_type)
-    with _row(of) as (db, dataset, row_id):
-        new = _new(of.tenant, dataset, row_id, content_type, len(data))
+    with _row(at) as (db, dataset, row_id):
+        new = _new(at.tenant, dataset, row_id, content_type, len(data))
         kept.await_one(db, new)
     s3.write(new.object_key, content_type, [data])
-    attach(of, new.picture_id)
+    attach(at, new.picture_id)
 
 
 def refuse_unfit(data: bytes, content_type: str) -> None:
@@ -106,18 +97,18 @@ def link(picture: Picture) -> dict[str, Any]:
     }
 
 
-def get(of: Of) -> dict[str, Any]:
+def get(at: Addressed) -> dict[str, Any]:
     """The picture that the row shows. Raises Refused `picture_not_found` (404)."""
-    with _row(of, "reader") as (db, dataset, row_id):
+    with _row(at, "reader") as (db, dataset, row_id):
         found = kept.shown(db, dataset.number, [row_id])
     if row_id not in found:
         raise Refused("picture_not_found", "The row has no picture.", status=404)
     return link(found[row_id])
 
 
-def remove(of: Of) -> None:
+def remove(at: Addressed) -> None:
     """Have the row show no picture; there need not be one."""
-    with _row(of) as (db, dataset, row_id):
+    with _row(at) as (db, dataset, row_id):
         kept.abandon(db, dataset.number, row_id)
     discard(dataset.number)
 
@@ -145,17 +136,17 @@ def _delete(picture: Picture) -> None:
 
 
 @contextmanager
-def _row(of: Of, needs: Role = "writer") -> Iterator[tuple[Connection, Dataset, int]]:
+def _row(at: Addressed, needs: Role = "writer") -> Iterator[tuple[Connection, Dataset, int]]:
     """The row, for who has this role; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
     db = connection()
     with db.transaction():
-        number = people.get_dataset(db, of.tenant, of.name, needs).dataset.number
+        number = people.get_dataset(db, at.tenant, at.name, needs).dataset.number
         people.keep_open(db, number)
-        dataset = people.get_dataset(db, of.tenant, of.name, needs).dataset
+        dataset = people.get_dataset(db, at.tenant, at.name, needs).dataset
         if dataset.schema.identity is None:
             raise Refused("dataset_pictureless", "Only rows that are told by a number have pictures.", status=409)
         table = tables.Table(dataset.number, dataset.version, dataset.schema)
-        row_id = handmade.number_of(of.key)
+        row_id = handmade.number_of(at.key)
         if row_id is None or handmade.find(db, table, {dataset.schema.identity: str(row_id)}, hold=True) is None:
             raise Refused("row_not_found", "There is no row of this key.", status=404)
         yield db, dataset, row_id

@@ -100,7 +100,7 @@ def verification(tenant: str, upload_id: str) -> dict[str, Any]:
         "upload_id": upload_id,
         "state": "completed" if seen["finished_at"] else "running" if seen["begun_at"] else "pending",
         "asked_at": rfc3339(seen["asked_at"]),
-        "finished_at": rfc3339(seen["finished_at"]) if seen["finished_at"] else None,
+        "finished_at": rfc3339(seen["finished_at"]),
         "chunks_done": seen["chunks_done"],
         "chunks_total": seen["chunks_total"],
         "receipt": found.get("receipt"),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from chalicelib import retention, vault
-from chalicelib.aws import dynamodb, functions, s3
+from chalicelib.aws import functions, s3
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import sheet, workbook
@@ -43,7 +43,7 @@ def listing(tenant: str, upload_id: str, asked: Asked) -> Page | Download | None
 
 def page(tenant: str, upload_id: str, asked: Asked) -> Page:
     """An upload's rejected rows in file order, with every reason and the record as uploaded."""
-    number = _number(tenant, upload_id)
+    number = retention.kept_number(tenant, upload_id)
     after = decode(asked.cursor, int, 0)
     if number is None:
         return Page([], None)
@@ -75,16 +75,9 @@ def _shown(row: Row) -> dict[str, Any]:
     return shown | ({"raw_truncated": True} if len(raw) > MAX_RAW_BYTES else {})
 
 
-def _number(tenant: str, upload_id: str) -> Number | None:
-    dynamodb.get_upload(tenant, upload_id)
-    number = ledger.number_of(connection(), tenant, upload_id)
-    retention.refuse_expired(number)
-    return number
-
-
 def summary(tenant: str, upload_id: str) -> dict[str, Any]:
     """Why rows were rejected: the most frequent causes with their share, first and last line, and lowest rows."""
-    number = _number(tenant, upload_id)
+    number = retention.kept_number(tenant, upload_id)
     seen = projection.snapshot(connection(), number) if number else None
     rejected = seen["rejected"] if seen else 0
     found = outcomes.list_causes(connection(), number) if number else []
@@ -110,7 +103,7 @@ def _cause(row: Row, rejected: int) -> dict[str, Any]:
 
 def file(tenant: str, upload_id: str, form: str) -> Download | None:
     """A URL of the rejects as a file; None while it is being made. Raises Refused (409 until the upload has ended)."""
-    number = _number(tenant, upload_id)
+    number = retention.kept_number(tenant, upload_id)
     seen = projection.snapshot(connection(), number) if number else None
     if number is None or seen is None or seen["state"] not in TERMINAL:
         raise Refused("state_conflict", "The upload's rejects become a file when it has ended.", status=409)
@@ -156,8 +149,8 @@ def _made(number: Number, form: str, rejected: int) -> bool:
 def make(order: Mapping[str, Any]) -> dict[str, Any]:
     """Make a file of an upload's rejects, if it has ended and the file is not there; whether it is."""
     db = connection()
-    number, form = order.get("upload"), order.get("format")
-    upload = ledger.find(db, number) if type(number) is int and form in KINDS else None
+    form = order.get("format")
+    upload = ledger.named(db, order.get("upload")) if form in KINDS else None
     seen = projection.snapshot(db, upload.number) if upload else None
     if upload is None or seen is None or seen["state"] not in TERMINAL or datakeys.of_upload(db, upload.number):
         return {"made": False}

@@ -26,7 +26,7 @@ from chalicelib.journey import (
     lineage,
     rfc3339,
 )
-from chalicelib.paging import Asked, Page, decode, fill
+from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor
 from chalicelib.postgres import fates, handmade, ledger, manifest, projection, retries, reverts, tables, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -131,7 +131,7 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 
 
 def _after(ended: datetime | None, days: int) -> str | None:
-    return None if ended is None else rfc3339(ended + timedelta(days=days))
+    return rfc3339(ended and ended + timedelta(days=days))
 
 
 def _between(first: datetime | None, last: datetime | None) -> float | None:
@@ -205,7 +205,7 @@ def uploads(tenant: str, asked: Asked) -> Page:
     """The tenant's uploads, the newest first."""
     before = decode(asked.cursor, str, ABOVE_ALL_IDS)
     if before != ABOVE_ALL_IDS and not is_upload_id(before):
-        raise Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
+        raise foreign_cursor()
     found = dynamodb.listing(tenant, before, asked.filters, asked.limit + 1)
     return fill(found, asked.limit, resource, lambda item: item["upload_id"])
 
@@ -215,14 +215,22 @@ def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:
     number = _number(tenant, upload_id)
     after = decode(asked.cursor, int, -1)
     found = [] if number is None else manifest.list_chunks(connection(), number, after, asked.limit + 1)
-    return fill(found, asked.limit, dict, lambda chunk: chunk["n"])
+    return fill(found, asked.limit, _chunk, lambda chunk: chunk["n"])
+
+
+def _chunk(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "started_at": rfc3339(row["started_at"]), "finished_at": rfc3339(row["finished_at"])}
 
 
 def events(tenant: str, upload_id: str, asked: Asked) -> Page:
     """What has happened to an upload, in order, and who asked for it."""
     dynamodb.get_upload(tenant, upload_id)
     found = timeline.page(connection(), upload_id, decode(asked.cursor, int, -1), asked.limit + 1)
-    return fill(found, asked.limit, dict, lambda event: event["id"])
+    return fill(found, asked.limit, _event, lambda event: event["id"])
+
+
+def _event(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "at": rfc3339(row["at"])}
 
 
 def conflicts(tenant: str, upload_id: str, asked: Asked) -> Page:

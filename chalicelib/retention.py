@@ -10,7 +10,7 @@ from typing import Any, Final
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
 from chalicelib.journey import Number, object_key, prefixes
-from chalicelib.postgres import keeping, removals
+from chalicelib.postgres import keeping, ledger, removals
 from chalicelib.postgres.connection import connection
 
 ROWS_A_SWEEP: Final = 5  # times 100,000 of an upload's
@@ -86,6 +86,17 @@ def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
     if faults:
         raise faults[0]
     return done
+
+
+def kept_number(tenant: str, upload_id: str) -> Number | None:
+    """The number of a tenant's upload, None unless a splitter has met it, whose rejects are still kept.
+
+    Raises Refused `upload_not_found` (404), `files_expired` (410).
+    """
+    dynamodb.get_upload(tenant, upload_id)
+    number = ledger.number_of(connection(), tenant, upload_id)
+    refuse_expired(number)
+    return number
 
 
 def refuse_expired(number: Number | None) -> None:

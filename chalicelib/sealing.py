@@ -11,13 +11,13 @@ import hashlib
 import hmac
 import struct
 from binascii import Error, a2b_base64, b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from chalicelib.cells import Field
+from chalicelib.cells import Field, Value
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # cryptography is imported where it is used: only datasets with encrypted fields need it, and it costs 24 ms.
 
 VERSION: Final = 1
-KEY_BYTES: Final = 32
 # Columns, as it were, that no field has the name of:
 RAW: Final = "_row_raw"  # a record that was rejected
 ASKED: Final = "_row_asked"  # a request that may be repeated
@@ -34,6 +33,8 @@ _HEAD: Final = struct.Struct(">BI")  # version, number of the data key
 _NONCE: Final = 12
 _TAG: Final = 16
 OVERHEAD: Final = _HEAD.size + _NONCE + _TAG  # bytes more than the value has; in base64 they are 44 characters
+# Checked columns and the `_row` of each of their rows -> the columns of the table (Schema.stored).
+Seal = Callable[[Sequence[Sequence[Value]], Sequence[int]], list[Sequence[Value]]]
 
 
 class SealBroken(Exception):

@@ -17,6 +17,7 @@ os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,tcache:false,dirty_decay_m
 
 # 8 MiB: some 84,000 rows of contacts or flights. Of shorter ones, 100,000 in a chunk that are all bad took 205 MB.
 DEFAULT_CHUNK_POLICY = "0:8388608:90000"
+ScannerName = Literal["off", "clamd", "guardduty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Settings:
     multipart_bytes: int  # files above this come in parts
     max_unpacked_bytes: int  # what a packed file may become
     scratch_bytes: int  # what a workbook's texts may take of the local disk
-    scanner: Literal["off", "clamd", "guardduty"]  # who says whether files are clean
+    scanner: ScannerName  # who says whether files are clean
     scanner_address: str  # of clamd: host:port or unix:/path
     scanner_seconds: int  # how long an upload waits for that
     segment_bytes: int  # texts above four of these are scanned in segments of about this size
@@ -133,7 +134,7 @@ def settings() -> Settings:
     )
 
 
-def read_scanner(text: str) -> Literal["off", "clamd", "guardduty"]:
+def read_scanner(text: str) -> ScannerName:
     """Raises ValueError for a scanner that nobody knows: files are not to go unscanned by a slip."""
     match text:
         case "off" | "clamd" | "guardduty":

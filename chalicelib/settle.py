@@ -156,8 +156,7 @@ def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
 
 def contested(message: Mapping[str, Any]) -> Number | None:
     """Settle the upload a message names, in one transaction; a repeat finds nothing to do."""
-    number = message.get("upload")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("upload"))
     if upload is None:
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)

@@ -50,7 +50,7 @@ def _examine(arrival: s3.Arrival, deadline: float) -> Number | None:
     number = gate.examine(arrival, deadline)
     upload = ledger.find(connection(), number) if number else None
     if upload is not None and upload.is_cleared and upload.plan and upload.state in LOADING:
-        send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
+        gate.send(upload, upload.plan["tier"], manifest.list_unsent(connection(), upload.number, upload.reading))
     return number
 
 
@@ -60,18 +60,20 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
         about(upload.correlation_id, upload_id=upload.upload_id)
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
-    db = connection()
+    db, goes_on = connection(), False
     with locks.alone(db, locks.split(upload.number)) as ours:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
         if not ours:
             return None
         try:
-            _scan(upload, sample, deadline)
+            goes_on = _scan(upload, sample, deadline)
         except Infected as found:
             gate.quarantine(upload, found)
         except Refused as refused:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
             segments.forget(db, upload.number)
+    if goes_on:  # not before the lock is free: whoever finds it held lets the message go
+        sqs.send_for_split(upload.tenant, upload.upload_id)
     return upload.number
 
 
@@ -123,7 +125,8 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
     return upload, sample if upload.etag == stored.etag else None
 
 
-def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
+def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bool:
+    """Scan the file, or what an earlier scan has left of it; whether `deadline` leaves some of it. Raises Refused."""
     db = connection()
     if upload.dataset_is_gone:
         raise Refused(
@@ -135,26 +138,31 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> None:
         _refuse_double(upload)
     planned = _planned(upload, sample, deadline)
     if planned is None:
-        return
+        return False
     upload, plan, begin = planned
     if upload.is_staged:
         stages.make(db, publishing.stage_of(upload))
     if upload.plan:  # else it has no chunks yet
         ledger.begin_splitting(db, upload.number)
         _send_early(upload, plan, manifest.list_unsent(db, upload.number, upload.reading))
-    match _fan_out(upload, plan, begin, deadline):
-        case "over":
-            last = manifest.last_chunk(db, upload.number, upload.reading)
-            chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
-            # Of a scan that was cut off, what was sent early may be lost since; the sweep looks for none of it before.
-            again = EARLY if upload.plan and not upload.is_cleared else 0
-            is_cleared = ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
-            if is_cleared and (again or chunks_total > EARLY or upload.verdict is None):
-                send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading, again))
-            if plan.get("segment_bytes"):
-                segments.forget(db, upload.number)
-        case "out of time":
-            sqs.send_for_split(upload.tenant, upload.upload_id)
+    outcome = _fan_out(upload, plan, begin, deadline)
+    if outcome == "over":
+        _end(upload, plan)
+    return outcome == "out of time"
+
+
+def _end(upload: ledger.Upload, plan: Mapping[str, Any]) -> None:
+    """The whole text is scanned: say so, and send what waited for that."""
+    db = connection()
+    last = manifest.last_chunk(db, upload.number, upload.reading)
+    chunks_total, rows_total = (last.n, last.first_record + last.records - 1) if last else (0, 0)
+    # Of a scan that was cut off, what was sent early may be lost since; the sweep looks for none of it before.
+    again = EARLY if upload.plan and not upload.is_cleared else 0
+    is_cleared = ledger.end_scan(db, upload.number, upload.reading, chunks_total, rows_total)
+    if is_cleared and (again or chunks_total > EARLY or upload.verdict is None):
+        gate.send(upload, plan["tier"], manifest.list_unsent(db, upload.number, upload.reading, again))
+    if plan.get("segment_bytes"):
+        segments.forget(db, upload.number)
 
 
 def _refuse_double(upload: ledger.Upload) -> None:
@@ -251,12 +259,4 @@ def _batches(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
 def _send_early(upload: ledger.Upload, plan: Mapping[str, Any], places: Sequence[int]) -> None:
     """Send what may be loaded by now, and of the rest as much as is worth reading before it may."""
     early = [n for n in places if upload.is_cleared or n <= EARLY] if upload.verdict else []
-    send(upload, plan["tier"], early)
-
-
-def send(upload: ledger.Upload, tier: str, places: Sequence[int]) -> None:
-    """Send chunks to their tier's queue, then note that they were sent."""
-    if not places:
-        return
-    sqs.send_chunks(tier, upload.number, upload.reading, places, upload.tenant)
-    manifest.mark_sent(connection(), upload.number, upload.reading, places)
+    gate.send(upload, plan["tier"], early)

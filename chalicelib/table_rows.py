@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from chalicelib.cells import Value
 from chalicelib.cells.shown import as_json
 from chalicelib.checking.documents import check_document
 from chalicelib.datasets import Dataset, ForeignKey, Schema, addresses
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
@@ -90,15 +91,6 @@ def _place(cursor: str | None, mark: str) -> selection.Place | None:
 
 def _table(dataset: Dataset) -> tables.Table:
     return tables.Table(dataset.number, dataset.version, dataset.schema)
-
-
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """A dataset and the key of one of its rows, as a request names it."""
-
-    tenant: str
-    name: str
-    key: str  # as datasets.addresses spells it
 
 
 def get(at: Addressed) -> dict[str, Any]:

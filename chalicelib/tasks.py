@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -178,15 +177,11 @@ class _Told:
             "author": author,
             "error_message": error,
             "created_at": self.batch.item["created_at"],
-            "completed_at": _moment(piece.finished_at) if piece else None,
+            "completed_at": rfc3339(piece.finished_at) if piece else None,
         }
 
 
 _UNKNOWN: Final = (None, None)
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)
 
 
 def _message(error: Mapping[str, Any]) -> str:

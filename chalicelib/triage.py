@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any, Final
 
 from chalicelib import retention
-from chalicelib.aws import dynamodb
 from chalicelib.checking import causes, conventions, remedies, trials
 from chalicelib.checking.causes import Cause, Group
 from chalicelib.datasets import Schema, read_schema
@@ -85,7 +84,7 @@ class _Found:
 
 def listing(tenant: str, upload_id: str) -> dict[str, Any]:
     """The causes of an upload's rejects, the most frequent first. Raises Refused."""
-    number = _number(tenant, upload_id)
+    number = retention.kept_number(tenant, upload_id)
     found = _found(number) if number else []
     seen = projection.snapshot(connection(), number) if number else None
     return {
@@ -100,7 +99,7 @@ def option_of(tenant: str, upload_id: str, names: Sequence[str]) -> dict[str, An
 
     `cause_unknown` (422), `cause_unfixed` (409) for one that no option mends.
     """
-    number = _number(tenant, upload_id)
+    number = retention.kept_number(tenant, upload_id)
     known = {one.cause.id: one for one in (_found(number) if number else [])}
     option: dict[str, Any] = {}
     for name in names:
@@ -117,13 +116,6 @@ def option_of(tenant: str, upload_id: str, names: Sequence[str]) -> dict[str, An
 
 def _unfit(code: str, detail: str, status: int) -> Refused:
     return Refused(code, detail, status=status, errors=[{"code": code, "column": "fix", "detail": detail}])
-
-
-def _number(tenant: str, upload_id: str) -> Number | None:
-    dynamodb.get_upload(tenant, upload_id)
-    number = ledger.number_of(connection(), tenant, upload_id)
-    retention.refuse_expired(number)
-    return number
 
 
 def _found(number: Number) -> list[_Found]:

@@ -26,34 +26,32 @@ WORK_SECONDS: Final = 10  # a message; between two of them the status is shown
 
 def rows(message: Mapping[str, Any]) -> Number | None:
     """Undo rows of the upload a message names, and send for the rest; None if it is not being undone."""
-    number = message.get("upload")
-    upload = ledger.find(connection(), number) if type(number) is int else None
+    upload = ledger.named(connection(), message.get("upload"))
     if upload is None or upload.state != "reverting":
         return None
     about(upload.correlation_id, upload_id=upload.upload_id)
     with locks.alone(connection(), locks.settle(upload.number)) as ours:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
-        if ours:
-            _attempt(upload)
+        is_over = not ours or _attempt(upload)
+    if not is_over:  # not before the lock is free: whoever finds it held lets the message go
+        sqs.send(settings().settle_queue, {"upload": upload.number})
+        ledger.note_settler_sent_for(connection(), upload.number)
     return upload.number
 
 
-def _attempt(upload: ledger.Upload) -> None:
-    """Undo, and give the fault to whom it belongs, as settling does: the services, or the undoing."""
+def _attempt(upload: ledger.Upload) -> bool:
+    """Undo, and give a fault to whom it belongs, as settling does: the services, or the undoing; whether it is over."""
     db = connection()
     if ledger.count_settling(db, upload.number, 1) > MAX_ATTEMPTS:
         reverts.give_up(db, upload.number)
-        return
+        return True
     try:
-        is_over = _work(db, upload)
+        return _work(db, upload)
     except Exception as error:
         if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
             raise Unavailable("undoing_failed", "Undoing failed; it is tried again.") from error
         ledger.count_settling(connection(), upload.number, -1)
         raise
-    if not is_over:
-        sqs.send(settings().settle_queue, {"upload": upload.number})
-        ledger.note_settler_sent_for(db, upload.number)
 
 
 def _work(db: Connection, upload: ledger.Upload) -> bool:

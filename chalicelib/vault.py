@@ -21,14 +21,12 @@ from chalicelib.postgres import datakeys, ledger, repeats
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.datakeys import Purpose, Wrapped
 from chalicelib.postgres.repeats import Repeat
-from chalicelib.sealing import ANSWER, ASKED, OVERHEAD, BlindKey, DataKey, Home, SealBroken, key_number
+from chalicelib.sealing import ANSWER, ASKED, OVERHEAD, BlindKey, DataKey, Home, Seal, SealBroken, key_number
 
 MOST_OPEN: Final = 256  # data keys
 OPEN_SECONDS: Final = 300  # after a KMS key is switched off, what it protects is shut by then
 REWRAPPED: Final = 500  # data keys at once: some 10 s
 MOST_RAW: Final = MAX_RAW_BYTES + OVERHEAD  # of a sealed record
-
-Seal = Callable[[Sequence[Sequence[Value]], Sequence[int]], list[Sequence[Value]]]
 
 
 class _Open:

@@ -137,11 +137,11 @@ def _shown(webhook: Webhook) -> dict[str, Any]:
         "events": webhook.events,
         "description": webhook.description,
         "state": state,
-        "failing_since": _moment(webhook.failing_since),
-        "disabled_at": _moment(webhook.disabled_at),
+        "failing_since": rfc3339(webhook.failing_since),
+        "disabled_at": rfc3339(webhook.disabled_at),
         "disabled_reason": webhook.disabled_why,
-        "former_secret_until": _moment(webhook.former_until),
-        "created_at": _moment(webhook.created_at),
+        "former_secret_until": rfc3339(webhook.former_until),
+        "created_at": rfc3339(webhook.created_at),
     }
 
 
@@ -151,12 +151,8 @@ def _delivery(one: Mapping[str, Any]) -> dict[str, Any]:
         "type": one["event"],
         "upload_id": one["upload_id"],
         "state": one["state"],
-        "created_at": _moment(one["created_at"]),
-        "next_attempt_at": _moment(one["due_at"]),
+        "created_at": rfc3339(one["created_at"]),
+        "next_attempt_at": rfc3339(one["due_at"]),
         "attempts_begun": one["attempts"],
         "attempts": [each | {"at": rfc3339(datetime.fromtimestamp(each["at"], UTC))} for each in one["log"]],
     }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)

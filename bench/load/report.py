@@ -16,7 +16,6 @@ from bench.load.run import Found
 
 SMALLEST: Final = min(SIZES)
 EVERY: Final = "every request of the API"
-TARGET_MS: Final = 200  # p95 of the API, of a hundred users
 Spread = dict[str, float]
 
 

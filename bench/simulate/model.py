@@ -59,12 +59,11 @@ class Site:
 
 @dataclass(slots=True)
 class Played:
-    """What came of it. Seconds at work are of workers, and of cores for the database."""
+    """What came of it. Seconds at work are of workers."""
 
     ended: list[float]
     split_s: float = 0.0
     load_s: float = 0.0
-    database_s: float = 0.0
     most_loading: int = 0
     used: dict[str, float] = field(default_factory=dict)  # share of the time that each resource was at its limit
 
@@ -216,7 +215,6 @@ class _Play:
             self.ended,
             split_s=self.split.busy_s,
             load_s=sum(workers.busy_s for workers in loading),
-            database_s=self.database.worked,
             most_loading=sum(workers.peak for workers in loading),
             used=used,
         )

@@ -1,4 +1,4 @@
-"""The only rooms that talk to AWS: s3, sqs, dynamodb and functions, over the clients made here.
+"""The only rooms that talk to AWS, one a service, and apikeys, a table of DynamoDB's; over the clients made here.
 
 Each module's docstring lists the permissions it needs. The endpoint is AWS_ENDPOINT_URL's, as boto3 reads it.
 """

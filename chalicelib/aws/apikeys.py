@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from chalicelib.aws import client
@@ -21,7 +20,6 @@ from chalicelib.settings import settings
 _OWNER: Final = "owner"
 _SETTLED: Final = "account"  # sorts before all keys
 _FIRST: Final = "key_"  # below the id of every key
-_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +110,6 @@ def has_settled(user_id: str) -> bool:
 def note_settled(user_id: str) -> None:
     """A repeat changes nothing."""
     _put({"part": user_id, "key_id": _SETTLED})
-
-
-def expiry(created: int, days: int | None) -> int | None:
-    return None if days is None else created + days * _DAY
-
-
-def rfc3339(seconds: int | None) -> str | None:
-    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _find(part: str, key_id: str) -> dict[str, Any] | None:

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, compress
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, Value, reading
-from chalicelib.cells.fields import EnumCase, Trim
 from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
 from chalicelib.datasets.problems import are_strings
 from chalicelib.errors import Refused
+from chalicelib.formats.dialect import DATE_ORDERS, ENUM_CASES, TRIMS
 
 FIXES: Final = (  # what is declared together
     *(("date_order",), ("decimal_char", "group_char"), ("null_values",)),
@@ -66,9 +66,9 @@ def read(options: Mapping[str, Any]) -> Conventions:
 
 
 _ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "date_order": get_args(DateOrder),
-    "trim": get_args(Trim),
-    "enum_case": get_args(EnumCase),
+    "date_order": DATE_ORDERS,
+    "trim": TRIMS,
+    "enum_case": ENUM_CASES,
 }
 _BOOLEAN: Final = Field("", "boolean")
 
@@ -163,11 +163,16 @@ def _is_open_date(field: Field) -> bool:
 
 
 def _shapes(cells: Counter[str]) -> Counter[str]:
-    """Numbers with a nought for each digit: spelt alike, and few, where reading each took half of a plan's time."""
+    """The shapes of numbers: few, where reading each number took half of a plan's time."""
     shapes: Counter[str] = Counter()
     for cell, count in cells.items():
-        shapes[cell.translate(_DIGITS) if len(cell) <= _SHORT else cell] += count
+        shapes[shape_of(cell)] += count
     return shapes
+
+
+def shape_of(number: str) -> str:
+    """A number with a nought for each digit: what no rule looks at is read alike if it is spelt alike."""
+    return number.translate(_DIGITS) if len(number) <= _SHORT else number
 
 
 def spellings(declared: Mapping[str, Any]) -> Iterator[Conventions]:

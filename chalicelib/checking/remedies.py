@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field
 from chalicelib.checking import Column, column_of, judged
-from chalicelib.checking.conventions import spellings
+from chalicelib.checking.conventions import shape_of, spellings
 from chalicelib.datasets import Schema
 from chalicelib.journey import CellError
 
@@ -46,8 +46,6 @@ MOST_CACHED: Final = 10_000
 # Families of which a record is counted once, whatever its words: null:NA, bool:true:yes, blank:, case:
 _AS_FAMILY: Final = ("null:", "bool:", "blank:", "case:")
 ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
-_DIGITS: Final = str.maketrans("123456789", "000000000")
-_SHORT: Final = 18  # characters: no integer of so many is too large
 _NOT_WORD: Final = re.compile(r"[^a-z0-9]+")
 _ALONE: Final = frozenset(  # codes whose details say no more, or the same otherwise
     {"required_missing", "width_mismatch", "duplicate_in_file", "duplicate_in_db", "foreign_key_missing"}
@@ -106,8 +104,7 @@ class Tagger:
 
     def _shape(self, field: Field, value: str) -> str:
         """Numbers of one spelling are read alike, as long as no rule looks at them."""
-        alike = field.type in ("integer", "number") and not field.rules and len(value) <= _SHORT
-        return value.translate(_DIGITS) if alike else value
+        return shape_of(value) if field.type in ("integer", "number") and not field.rules else value
 
     def _ways(self, field: Field, value: str) -> Iterator[str]:
         found = [*self._words(field, value), *self._otherwise(field, value)]

@@ -1,8 +1,8 @@
 """What every route takes, answers and refuses: the one source of the checks of requests, openapi.json and /docs.
 
-A route's contract is an `Operation` in accounts.py, datasets.py, uploads.py, webhooks.py or service.py; schemas that
-are shared have a name in the SCHEMAS beside it. words.py has the words, checks.py holds requests to them, document.py
-and manual.py show them.
+A route's contract is an `Operation` in the module of its area; schemas that are shared have a name in the SCHEMAS
+beside it. table.py has all of them, words.py the words, checks.py holds requests to them, document.py and manual.py
+show them.
 """
 
 from chalicelib.contract.table import OPERATIONS, SCHEMAS

@@ -49,7 +49,9 @@ _KEY: Final[dict[str, Schema]] = {
     "created_at": MOMENT,
     "expires_at": nullable(MOMENT),
 }
-_KEPT: Final = ("Set-Cookie", "Cache-Control")
+USERNAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 254, "title": "1 to 254 characters"}
+PASSWORD: Final[Schema] = {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"}
+KEPT: Final = ("Set-Cookie", "Cache-Control")
 _BY_COOKIE: Final = "Without a body the page's cookie is taken: docs/accounts.md."
 _ELSEWHERE: Final = Error(404, "accounts_elsewhere", "The accounts of this deployment are those of another issuer.")
 _SESSION_NEEDED: Final = Error(403, "session_needed", "An API key cannot do this.")
@@ -58,14 +60,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "DeletedAccount": shown({"id": TEXT}),
     "NewAccount": closed(
         {
-            "username": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 254,
-                "title": "1 to 254 characters",
-                "description": "No blanks; upper and lower case are one.",
-            },
-            "password": {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"},
+            "username": {**USERNAME, "description": "No blanks; upper and lower case are one."},
+            "password": PASSWORD,
         },
         "username",
         "password",
@@ -118,7 +114,7 @@ OPERATIONS: Final = (
         "signup",
         _ACCOUNTS,
         "An account in a tenant of its own",
-        {201: Answer("It is made, and logged in.", ref("Session"), _KEPT)},
+        {201: Answer("It is made, and logged in.", ref("Session"), KEPT)},
         body=Body(ref("NewAccount"), _EXAMPLE, codes={"username": "username_invalid", "password": "password_invalid"}),
         headers={"Idempotency-Key": SIGNUP_KEY},
         errors=SIGNUP_ERRORS,
@@ -130,7 +126,7 @@ OPERATIONS: Final = (
         "login",
         _ACCOUNTS,
         "A session of an account",
-        {200: Answer("It is logged in.", ref("Session"), _KEPT)},
+        {200: Answer("It is logged in.", ref("Session"), KEPT)},
         body=Body(ref("Credentials"), _EXAMPLE),
         errors=LOGIN_ERRORS,
         is_open=True,
@@ -141,7 +137,7 @@ OPERATIONS: Final = (
         "refresh",
         _ACCOUNTS,
         "A session goes on with other tokens",
-        {200: Answer("The next tokens; the one that was sent is spent.", ref("SessionGoesOn"), _KEPT)},
+        {200: Answer("The next tokens; the one that was sent is spent.", ref("SessionGoesOn"), KEPT)},
         about=_BY_COOKIE,
         headers={"Idempotency-Key": Parameter(TEXT, "The same key again is answered again, if the answer was lost.")},
         body=Body(ref("RefreshToken"), _REFRESH, required=False),

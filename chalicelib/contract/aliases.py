@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from chalicelib.contract.accounts import LOGIN_ERRORS, SIGNUP_ERRORS, SIGNUP_KEY
+from chalicelib.contract.accounts import KEPT, LOGIN_ERRORS, PASSWORD, SIGNUP_ERRORS, SIGNUP_KEY, USERNAME
 from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED
 from chalicelib.contract.templates import PICTURE_INVALID
 from chalicelib.contract.uploads import ADMISSION
@@ -31,9 +31,6 @@ from chalicelib.forms import MULTIPART, URLENCODED
 _TAG: Final = "Books"
 _FORMS: Final = (JSON, URLENCODED)
 _SLASH: Final = "With a slash at the end or without."
-_KEPT: Final = ("Set-Cookie", "Cache-Control")
-_PASSWORD: Final[Schema] = {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"}
-_NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 254, "title": "1 to 254 characters"}
 _FILE: Final[Schema] = {"type": "string", "format": "binary"}
 _PERSON: Final = {"username": "testuser", "password": "testpass123"}
 _BOOK: Final[dict[str, Schema]] = {
@@ -59,8 +56,8 @@ _TASK: Final[dict[str, Schema]] = {
 SCHEMAS: Final[dict[str, Schema]] = {
     "BookNewAccount": closed(
         {
-            "username": _NAME,
-            "password": _PASSWORD,
+            "username": USERNAME,
+            "password": PASSWORD,
             "email": {
                 "type": "string",
                 "maxLength": 254,
@@ -125,7 +122,7 @@ OPERATIONS: Final = (
         "/signup",
         "book_signup",
         "An account in a tenant of its own",
-        {201: Answer("It is made, and logged in.", ref("BookSession"), _KEPT)},
+        {201: Answer("It is made, and logged in.", ref("BookSession"), KEPT)},
         body=Body(
             ref("BookNewAccount"),
             {**_PERSON, "email": "test@example.com"},
@@ -141,7 +138,7 @@ OPERATIONS: Final = (
         "/login",
         "book_login",
         "A session of an account",
-        {200: Answer("It is logged in.", ref("BookSession"), _KEPT)},
+        {200: Answer("It is logged in.", ref("BookSession"), KEPT)},
         body=Body(ref("Credentials"), _PERSON, media=_FORMS),
         errors=LOGIN_ERRORS,
         is_open=True,

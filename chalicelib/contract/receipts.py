@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.contract.datasets import PAGED, UPLOAD_NOT_FOUND
+from chalicelib.contract.uploads import CONFLICT, ONE
 from chalicelib.contract.words import (
     ANYTHING,
     COUNT,
@@ -27,7 +28,6 @@ from chalicelib.contract.words import (
 from chalicelib.journey import COUNTS, STATUS, UNDONE
 
 _TAG: Final = "Receipts"
-_ONE: Final = "/v1/uploads/{upload_id}"
 _HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "In hexadecimal digits."}
 _MAYBE: Final[Schema] = {"type": ["string", "null"]}
 _STATE: Final[Schema] = {"type": "string", "enum": list(STATUS)}
@@ -164,7 +164,6 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
 }
 
-_CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
 _NONE: Final = Error(
     404, "receipt_not_found", "There is none: the upload ended without a file, or has no such receipt."
 )
@@ -185,7 +184,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        _ONE + "/receipt",
+        ONE + "/receipt",
         "get_receipt",
         _TAG,
         "What an upload came to, sealed",
@@ -196,11 +195,11 @@ OPERATIONS: Final = (
         },
         headers={"If-None-Match": IF_NONE_MATCH},
         query={"n": Parameter(_NUMBER, "Which of the chain; the newest without it.")},
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _NONE),
+        errors=(UPLOAD_NOT_FOUND, CONFLICT, _NONE),
     ),
     Operation(
         "GET",
-        _ONE + "/receipts",
+        ONE + "/receipts",
         "list_receipts",
         _TAG,
         "The receipts of an upload, the first first",
@@ -211,17 +210,17 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST",
-        _ONE + "/verify",
+        ONE + "/verify",
         "verify_upload",
         _TAG,
         "Have file and table compared with the receipt",
         {202: Answer("The comparison, which is under way.", ref("Verification"))},
         "May be repeated: while one is under way, there is no other.",
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _NONE),
+        errors=(UPLOAD_NOT_FOUND, CONFLICT, _NONE),
     ),
     Operation(
         "GET",
-        _ONE + "/verification",
+        ONE + "/verification",
         "get_verification",
         _TAG,
         "What the newest comparison found",

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chalicelib.contract import accounts, aliases, datasets, receipts, service, sharing, templates, uploads, webhooks
+from chalicelib.contract import (
+    accounts,
+    aliases,
+    control,
+    datasets,
+    options,
+    receipts,
+    rejects,
+    service,
+    sharing,
+    templates,
+    uploads,
+    webhooks,
+)
 from chalicelib.contract.words import Operation, Parameter, Schema, listed, shown
 
-_AREAS: Final = (accounts, datasets, sharing, templates, uploads, receipts, webhooks, aliases, service)
+_AREAS: Final = (
+    *(accounts, datasets, sharing, templates, uploads, control, rejects, receipts),
+    *(webhooks, aliases, service),
+)
 _ERROR: Final = shown(
     {
         "code": {"type": "string"},
@@ -36,6 +52,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         "instance",
         description="RFC 9457.",
     ),
+    **options.SCHEMAS,
     **{name: schema for area in _AREAS for name, schema in area.SCHEMAS.items()},
 }
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {

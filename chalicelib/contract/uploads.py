@@ -1,17 +1,11 @@
-"""The contract of uploads: announced, sent, followed, corrected."""
+"""The contract of uploads: announced, sent, followed."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
-from chalicelib.contract.datasets import (
-    DATASET_BUSY,
-    DATASET_ERRORS,
-    MODE,
-    PAGED,
-    SEALED,
-    UPLOAD_NOT_FOUND,
-)
+from chalicelib.contract.datasets import MODE, PAGED, UPLOAD_NOT_FOUND
+from chalicelib.contract.options import CODES, FILE, SHA256
 from chalicelib.contract.words import (
     ANYTHING,
     COUNT,
@@ -36,184 +30,25 @@ from chalicelib.contract.words import (
     shown,
     unchanged,
 )
-from chalicelib.formats.dialect import (
-    DATE_ORDERS,
-    ENUM_CASES,
-    MAX_DELIMITER,
-    MAX_NULL_VALUES,
-    MAX_SKIP_LINES,
-    TRIMS,
-)
-from chalicelib.formats.transcoded import ENCODINGS
-from chalicelib.journey import RETENTION, STATUS, TIERS, TRANSITIONS
+from chalicelib.journey import STATUS, TIERS, TRANSITIONS
+from chalicelib.settings import ScannerName
 
 MOST_SIGNED: Final = 100  # URLs an answer: 60 kB
-_TAG: Final = "Uploads"
-_REJECTS: Final = "Rejects"
+TAG: Final = "Uploads"
 _UPLOADS: Final = "/v1/uploads"
-_ONE: Final = "/v1/uploads/{upload_id}"
+ONE: Final = "/v1/uploads/{upload_id}"
+_PART_NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 10_000}
 
 # What is asked
 
-_SHA256: Final[Schema] = {
-    "type": "string",
-    "pattern": "^[A-Za-z0-9+/]{43}=$",
-    "title": "a SHA-256 in base64",
-}
-_MARK: Final[Schema] = {
-    "type": ["string", "null"],
-    "minLength": 1,
-    "maxLength": 1,
-    "title": "null or one ASCII character, no line end and no NUL",
-}
-_CHARACTER: Final[Schema] = {
-    "type": ["string", "null"],
-    "minLength": 1,
-    "maxLength": 1,
-    "title": "null or one character, no letter and no digit",
-}
-_VALUES: Final[Schema] = {
-    "type": ["array", "null"],
-    "items": {"type": "string", "maxLength": 100},
-    "maxItems": MAX_NULL_VALUES,
-}
-_DIALECT: Final[dict[str, Schema]] = {
-    "delimiter": {"type": "string", "minLength": 1, "maxLength": MAX_DELIMITER, "description": "No line end, no NUL."},
-    "quote": _MARK,
-    "escape": _MARK,
-    "comment": _MARK,
-    "header": {"type": "boolean"},
-    "skip_lines": {"type": "integer", "minimum": 0, "maximum": MAX_SKIP_LINES},
-    "ragged": {"type": "string", "enum": ["strict", "pad"]},
-    "encoding": {"type": "string", "enum": list(ENCODINGS)},
-    "null_values": _VALUES,
-    "decimal_char": _CHARACTER,
-    "group_char": _CHARACTER,
-    "date_order": {"type": ["string", "null"], "enum": [*DATE_ORDERS, None]},
-    "trim": {
-        "type": ["string", "null"],
-        "enum": [*TRIMS, None],
-        "description": "Blanks around cells are no part of them: of all fields, or of all but free texts (values).",
-    },
-    "true_values": {**_VALUES, "description": "In place of true, True, TRUE and 1, where a field says nothing."},
-    "false_values": {**_VALUES, "description": "In place of false, False, FALSE and 0, where a field says nothing."},
-    "enum_case": {
-        "type": ["string", "null"],
-        "enum": [*ENUM_CASES, None],
-        "description": "ignore: what differs from one value of an enum by case alone is that one.",
-    },
-}
-_AS_READ: Final = (
-    "With what was detected. `before`, of a retry by several fixes: the conventions by which a cell is asked first."
-)
-_SHEET: Final[Schema] = {
-    "anyOf": [
-        {"type": "string", "minLength": 1, "maxLength": 255},
-        {"type": "integer", "minimum": 1, "maximum": 999_999},
-        {"type": "null"},
-    ],
-    "title": "a sheet's name, or its number from 1",
-}
-_OPTIONS: Final = closed(
-    {
-        "mode": {**MODE, "description": "The dataset's own unless it is said here."},
-        "dialect": ref("Dialect"),
-        "mapping": {
-            "type": "object",
-            "additionalProperties": {"type": ["string", "null"], "title": "the name of a field, or null"},
-            "description": "Columns, by name or place, to fields; null ignores a column.",
-        },
-        "sheet": _SHEET,
-        "validate_only": {"type": "boolean", "description": "Say what would be rejected; load when it is confirmed."},
-        "on_duplicate_file": {
-            "type": "string",
-            "enum": ["reject", "allow"],
-            "default": "allow",
-            "description": "What to do with a file that another upload has brought into the dataset; of no retry.",
-        },
-        "infer": {"type": "boolean", "description": "Make the dataset from what the file shows, once confirmed."},
-        "retention": {
-            "type": "string",
-            "enum": list(RETENTION),
-            "default": "standard",
-            "description": "How long file, rejects and status are kept after the end; loaded rows stay.",
-        },
-        "on_drift": {
-            "type": ["string", "null"],
-            "enum": ["warn", "hold", None],
-            "description": "Where columns are unlike those of the uploads before: say so, or wait to be confirmed.",
-        },
-        "on_error": {
-            "type": "string",
-            "enum": ["continue", "abort"],
-            "default": "continue",
-            "description": "abort: all rows show themselves at once at the end, or none if one is rejected.",
-        },
-        "max_errors": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53 - 1},
-        "max_error_percent": {"type": ["number", "null"], "minimum": 0, "maximum": 100},
-        "notify": closed(
-            {
-                "email": {
-                    "type": "string",
-                    "pattern": r"^[A-Za-z0-9.!#%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}$",
-                    "title": "an e-mail address in ASCII",
-                },
-                "webhook": {"type": "string", "pattern": "^whk_[0-9A-Z]{26}$", "title": "a webhook's id"},
-            },
-            description="Whom to tell of the end, besides the webhooks that hear of every upload.",
-        ),
-    }
-)
-_FILE: Final[dict[str, Schema]] = {
-    "filename": {"type": "string", "maxLength": 1024, "default": ""},
-    "size": {**COUNT, "description": "Bytes of the file. The storage takes no other number."},
-    "content_type": {
-        "type": "string",
-        "pattern": r"^[A-Za-z0-9_.+-]{1,100}/[A-Za-z0-9_.+-]{1,100}(; ?charset=[A-Za-z0-9_-]{1,40})?$",
-        "title": "a media type such as text/csv",
-        "default": "text/csv",
-    },
-    "checksum": {
-        **nullable(_SHA256),
-        "title": "the file's SHA-256 in base64",
-        "description": "The storage holds a form to it.",
-    },
-    "options": ref("Options"),
-}
-_CODES: Final = {
-    "options.mode": "mode_invalid",
-    "options.dialect.": "dialect_invalid",
-    "options.mapping": "mapping_invalid",
-    "options.mapping.": "mapping_invalid",
-    "options.notify": "notify_invalid",
-    "options.notify.": "notify_invalid",
-}
-_PART_NUMBER: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 10_000}
-
 _ASKED: Final[dict[str, Schema]] = {
-    "Dialect": closed(_DIALECT, description="How the file is written. What is not declared is detected."),
-    "Options": _OPTIONS,
     "NewUpload": closed(
-        {"dataset": {"type": "string", "description": "The dataset's name."}, **_FILE}, "dataset", "size"
-    ),
-    "NewRetry": closed(_FILE, "size", description="The corrected rows, for the first upload's dataset."),
-    "Fixes": closed(
-        {
-            "fix": {
-                "anyOf": [
-                    {"type": "string", "minLength": 1, "maxLength": 200},
-                    {"type": "array", "items": {"type": "string", "maxLength": 200}, "minItems": 1, "maxItems": 20},
-                ],
-                "title": "the id of a cause, or a list of them",
-            }
-        },
-        "fix",
-        description="The causes whose fixes are to be applied, all at once.",
+        {"dataset": {"type": "string", "description": "The dataset's name."}, **FILE}, "dataset", "size"
     ),
     "WantedParts": closed(
         {
             "parts": listed(
-                closed({"number": _PART_NUMBER, "sha256": _SHA256}, "number", "sha256"),
+                closed({"number": _PART_NUMBER, "sha256": SHA256}, "number", "sha256"),
                 maxItems=MOST_SIGNED,
                 description="The parts to sign; without any the answer tells what is stored.",
             )
@@ -222,29 +57,12 @@ _ASKED: Final[dict[str, Schema]] = {
     "SentParts": closed(
         {
             "parts": listed(
-                closed({"number": _PART_NUMBER, "etag": TEXT, "sha256": _SHA256}, "number", "etag", "sha256"),
+                closed({"number": _PART_NUMBER, "etag": TEXT, "sha256": SHA256}, "number", "etag", "sha256"),
                 maxItems=10_000,
                 description="All parts of the file.",
             )
         },
         "parts",
-    ),
-    "Confirmation": closed(
-        {
-            "dataset": {"type": "string", "description": "As it was announced."},
-            "schema": ref("TableSchema"),
-            "mode": MODE,
-        },
-        description="Of an upload that makes its dataset: what this is to be, instead of what was found.",
-    ),
-    "Revert": closed(
-        {
-            "force": {
-                "type": "boolean",
-                "default": False,
-                "description": "Undo rows, too, that were edited or that other uploads wrote over since.",
-            }
-        }
     ),
 }
 
@@ -253,6 +71,9 @@ _ASKED: Final[dict[str, Schema]] = {
 _STATE: Final[Schema] = {"type": "string", "enum": list(TRANSITIONS)}
 _FAILURE: Final = shown({"code": TEXT, "detail": TEXT})
 _SECONDS: Final[Schema] = {"type": ["number", "null"]}
+_AS_READ: Final = (
+    "With what was detected. `before`, of a retry by several fixes: the conventions by which a cell is asked first."
+)
 _UPLOAD: Final[dict[str, Schema]] = {
     "id": {"type": "string", "pattern": "^upl_[0-9A-Z]{26}$"},
     "dataset": TEXT,
@@ -312,11 +133,10 @@ _UPLOAD: Final[dict[str, Schema]] = {
     },
     "rejected_open": nullable(COUNT),
 }
-
 _ANSWERED: Final[dict[str, Schema]] = {
     "Malware": shown(
         {
-            "scanner": {"type": "string", "enum": ["off", "clamd", "guardduty"]},
+            "scanner": {"type": "string", "enum": list(get_args(ScannerName))},
             "verdict": {"type": "string", "enum": ["awaited", "unscanned", "clean", "infected"]},
             "threat": {"type": ["string", "null"], "description": "The name of what was found."},
         }
@@ -343,7 +163,6 @@ _ANSWERED: Final[dict[str, Schema]] = {
     ),
     "Upload": shown(_UPLOAD),
     "UploadPage": page_of("Upload"),
-    "DeletedUpload": shown({"id": TEXT}),
     "Form": shown(
         {
             "method": {"type": "string", "enum": ["POST"]},
@@ -425,123 +244,14 @@ _ANSWERED: Final[dict[str, Schema]] = {
         description="Something that happened to an upload.",
     ),
     "EventPage": page_of("Event"),
-    "Conflict": shown(
-        {
-            "row": {"type": "integer", "minimum": 1, "description": "The record of the file that brought it."},
-            "why": {"type": "string", "enum": ["edited", "replaced", "referenced", "taken", "refused"]},
-            "by": {"type": ["string", "null"], "description": "The tenant's upload that wrote over it."},
-            "key": {**nullable(ANYTHING), "description": "Its key, if the dataset has one."},
-        },
-        description="A row of an upload that was left as it is when this was undone.",
-    ),
-    "ConflictPage": page_of("Conflict"),
-    "CellError": shown({"column": {"type": ["string", "null"]}, "code": TEXT, "detail": TEXT}),
-    "Reject": shown(
-        {
-            "row": {"type": "integer", "minimum": 1},
-            "line": {"type": "integer", "minimum": 1},
-            "errors": listed(ref("CellError")),
-            "raw": {"type": "string", "description": "The record as uploaded."},
-            "raw_truncated": {"type": "boolean"},
-            "parent_row": {
-                **COUNT,
-                "description": "Of a record read again: its row in the parent, whose `line` is told, too.",
-            },
-        },
-        "raw_truncated",
-        "parent_row",
-    ),
-    "RejectPage": page_of("Reject"),
-    "Download": shown(
-        {"url": TEXT, "expires_at": MOMENT},
-        description="Fetch it without the token. With encrypted fields it is a data: URL, which holds the file.",
-    ),
-    "Processing": shown({"status": {"type": "string", "enum": ["processing"]}}),
-    "Summary": shown(
-        {
-            "rejected": COUNT,
-            "causes": listed(
-                shown(
-                    {
-                        "code": TEXT,
-                        "column": {"type": ["string", "null"]},
-                        "cause": TEXT,
-                        "rows": COUNT,
-                        "share": {"type": "number", "minimum": 0, "maximum": 1},
-                        "first_line": COUNT,
-                        "last_line": COUNT,
-                        "samples": listed(shown({"row": COUNT, "line": COUNT, "value": {"type": ["string", "null"]}})),
-                    }
-                )
-            ),
-            "causes_total": COUNT,
-        }
-    ),
-    "Causes": shown(
-        {
-            "rejected": COUNT,
-            "causes": listed(ref("Cause")),
-            "causes_total": COUNT,
-        }
-    ),
-    "Cause": shown(
-        {
-            "id": {"type": "string", "description": "As `fix` of a retry names it."},
-            "cause": TEXT,
-            "codes": listed(TEXT),
-            "columns": listed(TEXT, description="The first hundred."),
-            "columns_total": COUNT,
-            "rejects": {**COUNT, "description": "Records that have it, however many of their cells."},
-            "alone": {**COUNT, "description": "Of these, records that have no other cause."},
-            "first_line": COUNT,
-            "last_line": COUNT,
-            "samples": listed(
-                shown(
-                    {
-                        "column": {"type": ["string", "null"]},
-                        "row": COUNT,
-                        "line": COUNT,
-                        "value": {"type": ["string", "null"]},
-                    }
-                )
-            ),
-            "fix": {**nullable(ANYTHING), "description": "The options of an upload that mend it, as they were proved."},
-            "proved": {
-                **nullable(shown({"sample": COUNT, "mended": COUNT})),
-                "description": "How many records the fix was tried on, and how many of them it mends.",
-            },
-            "unfixed": {"type": ["string", "null"], "description": "Why an option that was thought of is no fix."},
-        },
-        description="Why many rows were rejected, across columns.",
-    ),
-    "Record": shown(
-        {
-            "row": {"type": "integer", "minimum": 1},
-            "state": {"type": "string", "enum": ["pending", "processing", "success", "failed", "unprocessed"]},
-            "outcome": {
-                "type": ["string", "null"],
-                "enum": [
-                    "loaded",
-                    "updated",
-                    "written",
-                    "skipped",
-                    "replaced",
-                    "skipped_or_replaced",
-                    "reverted",
-                    None,
-                ],
-            },
-            "line": nullable(COUNT),
-            "errors": listed(ref("CellError")),
-        }
-    ),
 }
+
 SCHEMAS: Final[dict[str, Schema]] = _ASKED | _ANSWERED
 
 # The doors
 
-_CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
-_FILES_EXPIRED: Final = Error(410, "files_expired", "The upload's files and rejects are kept no longer.")
+CONFLICT: Final = Error(409, "state_conflict", "The upload is in a state in which this cannot be; `detail` names it.")
+FILES_EXPIRED: Final = Error(410, "files_expired", "The upload's files and rejects are kept no longer.")
 _EXPIRED: Final = Error(410, "upload_expired", "No file arrived in time.")
 ADMISSION: Final = (  # of any file
     *REPEATED,
@@ -552,16 +262,16 @@ ADMISSION: Final = (  # of any file
     Error(429, "files_exceeded", "The tenant has announced as many files as it may in a day.", ("Retry-After",)),
     Error(429, "bytes_exceeded", "With this file the day would have more bytes than it may.", ("Retry-After",)),
 )
-_ADMISSION: Final = (
+ANNOUNCED: Final = (
     *ADMISSION,
     Error(409, "dataset_exists", "A dataset of this name exists; `infer` makes a new one."),
     Error(409, "duplicate_file", "The same file was sent before, and this is not to be; `errors` names its upload."),
 )
-_CREATED: Final = {
+CREATED: Final = {
     201: Answer("It waits for its file; `upload` is leave to send it.", ref("CreatedUpload"), ("Location",))
 }
-_ACCEPTED: Final = {202: Answer("The upload, now that this was asked of it.", ref("Upload"))}
-_FILE_EXAMPLE: Final = {"filename": "contacts.csv", "size": 1048576, "content_type": "text/csv"}
+ACCEPTED: Final = {202: Answer("The upload, now that this was asked of it.", ref("Upload"))}
+FILE_EXAMPLE: Final = {"filename": "contacts.csv", "size": 1048576, "content_type": "text/csv"}
 _PART_EXAMPLE: Final = {"number": 1, "sha256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}
 
 OPERATIONS: Final = (
@@ -569,19 +279,19 @@ OPERATIONS: Final = (
         "POST",
         _UPLOADS,
         "create_upload",
-        _TAG,
+        TAG,
         "Announce a file",
-        _CREATED,
+        CREATED,
         "A file above 100 MB is sent in parts, any other as one form.",
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
-        body=Body(ref("NewUpload"), {"dataset": "contacts", **_FILE_EXAMPLE}, codes=_CODES),
-        errors=_ADMISSION,
+        body=Body(ref("NewUpload"), {"dataset": "contacts", **FILE_EXAMPLE}, codes=CODES),
+        errors=ANNOUNCED,
     ),
     Operation(
         "GET",
         _UPLOADS,
         "list_uploads",
-        _TAG,
+        TAG,
         "All uploads, the newest first",
         paged("UploadPage"),
         headers={"If-None-Match": IF_NONE_MATCH},
@@ -589,9 +299,9 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        _ONE,
+        ONE,
         "get_upload",
-        _TAG,
+        TAG,
         "Where an upload stands",
         {
             200: Answer("The upload. Retry-After while it is under way.", ref("Upload"), ("ETag", "Retry-After")),
@@ -601,39 +311,27 @@ OPERATIONS: Final = (
         errors=(UPLOAD_NOT_FOUND,),
     ),
     Operation(
-        "DELETE",
-        _ONE,
-        "delete_upload",
-        _TAG,
-        "Delete an upload that is over, or still waits for its file",
-        {202: Answer("It is there no more; its files go within a minute.", ref("DeletedUpload"))},
-        "Its file, status and rejects go; rows that were loaded stay unless they are asked for. May be repeated, also"
-        " to ask for them then. docs/erasure.md",
-        query={"rows": Parameter({"type": "string", "enum": ["true", "false"]}, "Whether its rows go, too.")},
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
-    ),
-    Operation(
         "POST",
-        _ONE + "/parts",
+        ONE + "/parts",
         "sign_parts",
-        _TAG,
+        TAG,
         "Leave to send the file again, or parts of it",
         {200: Answer("A fresh form, or the parts' URLs and what is stored.", ref("Ticket"))},
         body=Body(ref("WantedParts"), {"parts": [_PART_EXAMPLE]}),
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _EXPIRED),
+        errors=(UPLOAD_NOT_FOUND, CONFLICT, _EXPIRED),
     ),
     Operation(
         "POST",
-        _ONE + "/complete",
+        ONE + "/complete",
         "complete_upload",
-        _TAG,
+        TAG,
         "Make the file of its parts",
-        _ACCEPTED,
+        ACCEPTED,
         "May be repeated.",
         body=Body(ref("SentParts"), {"parts": [_PART_EXAMPLE | {"etag": '"9b2cf535f27731c974343645a3985328"'}]}),
         errors=(
             UPLOAD_NOT_FOUND,
-            _CONFLICT,
+            CONFLICT,
             _EXPIRED,
             Error(409, "upload_not_in_parts", "This file is sent as one form; nothing completes it."),
             Error(409, "parts_missing", "Parts are not stored; `errors` names them."),
@@ -644,9 +342,9 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        _ONE + "/chunks",
+        ONE + "/chunks",
         "list_chunks",
-        _TAG,
+        TAG,
         "An upload's chunks",
         paged("ChunkPage", "A page; empty before the scan."),
         headers={"If-None-Match": IF_NONE_MATCH},
@@ -655,192 +353,11 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        _ONE + "/events",
+        ONE + "/events",
         "list_events",
-        _TAG,
+        TAG,
         "What has happened to an upload",
         paged("EventPage", "A page, the oldest first."),
-        headers={"If-None-Match": IF_NONE_MATCH},
-        query=PAGED,
-        errors=(UPLOAD_NOT_FOUND,),
-    ),
-    Operation(
-        "GET",
-        _ONE + "/rejects",
-        "list_rejects",
-        _REJECTS,
-        "The rows that were not loaded",
-        {
-            200: Answer(
-                "A page; or with a format, where the file is.",
-                {"anyOf": [ref("RejectPage"), ref("Download")]},
-                ("ETag", "Link"),
-            ),
-            304: unchanged("Link"),
-            202: Answer("The file is being made; ask again.", ref("Processing"), ("Retry-After",)),
-        },
-        headers={"If-None-Match": IF_NONE_MATCH},
-        query=PAGED
-        | {"format": Parameter({"type": "string", "enum": ["json", "csv", "xlsx"]}, "A page, or a file to correct.")},
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _FILES_EXPIRED,
-            Error(409, "state_conflict", "Rejects become a file when the upload has ended."),
-            Error(409, "rejects_too_large", "With encrypted fields, a file of 3.5 MB at most; read them as pages."),
-            *SEALED,
-            Error(422, "rejects_too_many", "A sheet holds no more than 1,048,575 rejects; ask for csv."),
-        ),
-    ),
-    Operation(
-        "GET",
-        _ONE + "/rejects/summary",
-        "summarize_rejects",
-        _REJECTS,
-        "Why rows were not loaded",
-        {200: Answer("The most frequent causes, with samples.", ref("Summary"))},
-        errors=(UPLOAD_NOT_FOUND, _FILES_EXPIRED),
-    ),
-    Operation(
-        "GET",
-        _ONE + "/rows/{n}",
-        "get_record",
-        _TAG,
-        "What became of one record",
-        {200: Answer("Its state.", ref("Record"))},
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _FILES_EXPIRED,
-            Error(404, "record_not_found", "The file has no such record, as far as it was read."),
-        ),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/retries",
-        "retry_upload",
-        _REJECTS,
-        "Announce a file of corrected rows",
-        _CREATED,
-        "A new upload into the same dataset, with the first one's mode and spelling of values.",
-        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
-        body=Body(ref("NewRetry"), _FILE_EXAMPLE, codes=_CODES),
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT, _FILES_EXPIRED, *_ADMISSION),
-    ),
-    Operation(
-        "GET",
-        _ONE + "/causes",
-        "list_causes",
-        _REJECTS,
-        "The few causes behind all rejects, and what mends them",
-        {200: Answer("The most frequent causes, across columns.", ref("Causes"))},
-        errors=(UPLOAD_NOT_FOUND, _FILES_EXPIRED),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/retry",
-        "retry_causes",
-        _REJECTS,
-        "Read again what a fix mends",
-        {201: Answer("A new upload of those records; no file is awaited.", ref("Upload"), ("Location",))},
-        "Of the rejects only those that the fixes leave right in every cell, and whose other cells stay what they were."
-        " A reject is taken up by one upload: what this one rejects in turn is retried from there.",
-        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
-        body=Body(ref("Fixes"), {"fix": "dates_day_first"}),
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _CONFLICT,
-            _FILES_EXPIRED,
-            *_ADMISSION,
-            Error(409, "cause_unfixed", "No option is proved to mend a cause, or two of them contradict each other."),
-            Error(422, "cause_unknown", "The upload has no such cause."),
-        ),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/cancel",
-        "cancel_upload",
-        _TAG,
-        "Load nothing more",
-        _ACCEPTED,
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/pause",
-        "pause_upload",
-        _TAG,
-        "Begin no further chunk for now",
-        _ACCEPTED,
-        "Of an upload that is queued or processing. Chunks in hand may finish; may be repeated.",
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/resume",
-        "resume_upload",
-        _TAG,
-        "Go on with a paused upload",
-        _ACCEPTED,
-        "May be repeated while it is under way.",
-        errors=(UPLOAD_NOT_FOUND, _CONFLICT),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/confirm",
-        "confirm_upload",
-        _TAG,
-        "Load what was only checked",
-        _ACCEPTED,
-        body=Body(ref("Confirmation"), {}, required=False, codes={"mode": "mode_invalid", "schema.": "schema_invalid"}),
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _CONFLICT,
-            *DATASET_ERRORS,
-            Error(409, "dataset_exists", "A dataset of this name has come to exist meanwhile."),
-            Error(409, "dataset_not_found", "The upload has no dataset yet."),
-            *(
-                Error(422, code, "The columns do not fit the schema.")
-                for code in ("columns_missing", "columns_unknown", "columns_repeated")
-            ),
-        ),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/redrive",
-        "redrive_upload",
-        _TAG,
-        "Try again what was given up",
-        _ACCEPTED,
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _CONFLICT,
-            DATASET_BUSY,
-            _FILES_EXPIRED,
-            Error(409, "dataset_changed", "The dataset's schema has changed since; upload what is missing anew."),
-        ),
-    ),
-    Operation(
-        "POST",
-        _ONE + "/revert",
-        "revert_upload",
-        _TAG,
-        "Undo an upload that is over",
-        _ACCEPTED,
-        "Removes the rows it inserted and restores those it wrote over. What was changed since is left, unless forced."
-        " May be repeated.",
-        body=Body(ref("Revert"), {"force": False}, required=False),
-        errors=(
-            UPLOAD_NOT_FOUND,
-            _CONFLICT,
-            Error(409, "befores_expired", "What its rows were before is kept no longer."),
-        ),
-    ),
-    Operation(
-        "GET",
-        _ONE + "/conflicts",
-        "list_conflicts",
-        _TAG,
-        "The rows that undoing an upload has left as they are",
-        paged("ConflictPage", "A page, in file order; empty of an upload that was not undone."),
         headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED,
         errors=(UPLOAD_NOT_FOUND,),

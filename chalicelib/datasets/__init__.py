@@ -4,18 +4,14 @@ What the loader cannot honour is refused by name, never ignored: a constraint th
 bad rows in. Properties that only describe are let through.
 """
 
-from chalicelib.cells.fields import FALSE_VALUES, POSTGRES_TYPES, TRUE_VALUES, Field, FieldType
+from chalicelib.cells.fields import POSTGRES_TYPES, Field, FieldType
 from chalicelib.datasets.descriptor import MAX_FIELDS, MAX_IDENTIFIER_BYTES, is_dataset_id, is_dataset_name, read_schema
-from chalicelib.datasets.keys import MAX_KEY_FIELDS
 from chalicelib.datasets.schema import Dataset, ForeignKey, Schema, narrowings, read_mode
 
 __all__ = [
-    "FALSE_VALUES",
     "MAX_FIELDS",
     "MAX_IDENTIFIER_BYTES",
-    "MAX_KEY_FIELDS",
     "POSTGRES_TYPES",
-    "TRUE_VALUES",
     "Dataset",
     "Field",
     "FieldType",

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 _ESCAPED: Final[Mapping[str, str]] = {"~": "~0", "/": "~1", ",": "~2", "%": "~3", ".": "~4"}
 _PLAIN: Final = {escaped: plain for plain, escaped in _ESCAPED.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A tenant's dataset and the key of one of its rows, as a request names them; `key` as it is spelled here."""
+
+    tenant: str
+    name: str
+    key: str
 
 
 def spell(values: Sequence[str]) -> str:

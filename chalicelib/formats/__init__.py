@@ -1,9 +1,8 @@
 """Delimited text: what a file is, where its records end, and the cells in them. Pure: bytes in, values out."""
 
-from chalicelib.formats.cells import MAX_CELL, Unreadable, open_quote
+from chalicelib.formats.cells import MAX_CELL, Unreadable
 from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records
 from chalicelib.formats.dialect import Dialect
-from chalicelib.formats.encodings import Encoding, encoding
 from chalicelib.formats.grammar import locate, spans
 from chalicelib.formats.sniff import Detected, detect
 
@@ -11,18 +10,15 @@ __all__ = [
     "MAX_CELL",
     "Detected",
     "Dialect",
-    "Encoding",
     "Header",
     "Unreadable",
     "bom_length",
     "detect",
-    "encoding",
     "fitted",
     "header",
     "locate",
     "may_hold_large",
     "misfit",
-    "open_quote",
     "records",
     "spans",
 ]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, get_args
 
+from chalicelib.cells.fields import DateOrder, EnumCase, Trim
 from chalicelib.errors import Refused
 from chalicelib.formats.transcoded import ENCODINGS, UTF_8
 
-DATE_ORDERS: Final = ("ymd", "dmy", "mdy")
+DATE_ORDERS: Final = get_args(DateOrder)
 MAX_SKIP_LINES: Final = 10_000
 MAX_DELIMITER: Final = 4  # characters; a file "a, b, c" has one of two
-TRIMS: Final = ("values", "all")
-ENUM_CASES: Final = ("ignore",)
+TRIMS: Final = get_args(Trim)
+ENUM_CASES: Final = get_args(EnumCase)
 MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false
 
 

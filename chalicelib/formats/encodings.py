@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from chalicelib.errors import Refused
 
+# What such files begin with.
+GZIP: Final = b"\x1f\x8b"
+ZIP: Final = b"PK\x03\x04"
+OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _NOT_TEXT = {
-    b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    GZIP: "a gzip archive",
+    ZIP: "a zip archive or an Excel workbook",
     b"PK\x05\x06": "an empty zip archive",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old or encrypted Office file",
+    OLE: "an old or encrypted Office file",
     b"%PDF-": "a PDF",
     b"\x7fELF": "a program",
     b"\x89PNG\r\n\x1a\n": "a PNG picture",

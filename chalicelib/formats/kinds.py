@@ -13,7 +13,7 @@ from chalicelib.formats.transcoded import UTF_8
 GZIP: Final = "gzip"
 WORKBOOK: Final = "workbook"
 MAGIC_BYTES: Final = 8
-_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ARCHIVES: Final = (encodings.GZIP, encodings.ZIP)  # what they begin with
 _SECTOR_BYTES: Final = 4096
 _ENCRYPTED: Final = tuple(name.encode("utf-16-le") for name in ("EncryptedPackage", "DataSpaces"))
 _OLD: Final = tuple(name.encode("utf-16-le") for name in ("Workbook\0", "Book\0"))
@@ -21,7 +21,7 @@ _OLD: Final = tuple(name.encode("utf-16-le") for name in ("Workbook\0", "Book\0"
 
 def is_packed(head: bytes) -> bool:
     """Whether a file that begins with these MAGIC_BYTES is an archive, of which no part can be read by itself."""
-    return head.startswith((b"\x1f\x8b", b"PK", _OLE))
+    return head.startswith((encodings.GZIP, b"PK", encodings.OLE))
 
 
 def kind(sample: bytes, declared: str | None = None) -> str:
@@ -29,9 +29,9 @@ def kind(sample: bytes, declared: str | None = None) -> str:
 
     A byte order mark is believed before what was declared.
     """
-    if sample.startswith(b"\x1f\x8b"):
+    if sample.startswith(encodings.GZIP):
         return GZIP
-    if sample.startswith(b"PK\x03\x04"):
+    if sample.startswith(encodings.ZIP):
         return WORKBOOK
     return encoding(sample, declared)
 
@@ -54,7 +54,7 @@ def refuse_old_office(sample: bytes, size: int, read: Callable[[int, int], bytes
 
     `read(start, end)` gives bytes of the file: what is in the container says its directory, anywhere in it.
     """
-    if not sample.startswith(_OLE):
+    if not sample.startswith(encodings.OLE):
         return
     sector = 1 << min(int.from_bytes(sample[30:32], "little"), 12)
     start = sector * (1 + int.from_bytes(sample[48:52], "little"))

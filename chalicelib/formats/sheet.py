@@ -14,6 +14,7 @@ from typing import Any, Final
 from chalicelib.formats import correction, workbook
 from chalicelib.formats.delimited import records
 from chalicelib.formats.dialect import Dialect
+from chalicelib.strict_json import is_text
 
 MAX_RAW_BYTES: Final = 64 * 1024  # of a record; more is nothing to correct by hand
 _BATCH: Final = 500
@@ -135,17 +136,9 @@ class Sheet:
             return False
         if self.form == "xlsx" and not workbook.can_hold(correction.neutralise(cell)):
             return True
-        return "\0" in cell or not _is_text(cell)
+        return not is_text(cell)
 
 
 def _text(raw: bytes) -> str:
     """Bytes as somebody can read them, whatever they are."""
     return raw[:MAX_RAW_BYTES].decode(errors="backslashreplace").replace("\0", "\\x00")
-
-
-def _is_text(cell: str) -> bool:
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import class_row
 
-from chalicelib.journey import RECORD_BITS, lineage
+from chalicelib.journey import lineage, record_of
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
@@ -106,4 +106,4 @@ def loaded(
             columns, table.name, lineage(number, first), lineage(number, last)
         )
     )
-    return {row[0] & ((1 << RECORD_BITS) - 1): tuple(row[1:]) for row in rows}
+    return {record_of(row[0]): tuple(row[1:]) for row in rows}

@@ -19,7 +19,8 @@ from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest, verdicts
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.verdicts import CLEARED, PASSED, Scanner, Verdict
+from chalicelib.postgres.verdicts import CLEARED, PASSED, Verdict
+from chalicelib.settings import ScannerName
 
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
@@ -72,7 +73,7 @@ class Upload:
     has_clashes: bool
     piece: dict[str, Any] | None
     dataset_is_gone: bool  # or this tenant may write to it no more
-    scanner: Scanner  # who was to say whether its file is clean
+    scanner: ScannerName  # who was to say whether its file is clean
     verdict: Verdict | None  # None while a scanner is to say
     is_cleared: bool  # all bytes were looked at and nothing was found: chunks may commit
     owner: str  # whose dataset it is: other datasets that it refers to are theirs
@@ -179,6 +180,11 @@ def find(connection: Connection, number: int) -> Upload | None:
     """The upload of this number."""
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         return cursor.execute(_SELECT_UPLOAD + "WHERE u.number = %s", (number,)).fetchone()
+
+
+def named(connection: Connection, said: object) -> Upload | None:
+    """The upload whose number a message says, if it says one."""
+    return find(connection, said) if type(said) is int else None
 
 
 def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | None:

@@ -15,7 +15,6 @@ from chalicelib.journey import COMMITTING, LOADING, MAX_ATTEMPTS, PASSES, Chunk,
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.verdicts import CLEARED
 
-_RFC3339: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""  # of to_char, as journey.rfc3339 has it
 _CHUNK: Final = "n, byte_start, byte_end, first_record, records, first_line"
 NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  # the pass that the upload is in
 
@@ -360,16 +359,14 @@ def records_seen(connection: Connection, number: int) -> int:
 
 
 def list_chunks(connection: Connection, number: int, after: int, limit: int) -> list[dict[str, Any]]:
-    """Chunks as the API shows them, those after `after`."""
+    """Chunks as the API shows them, but for moments, those after `after`."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""
             SELECT n, state, byte_start, byte_end, first_record, first_line, records,
                    CASE pass WHEN 'load' THEN loaded ELSE 0 END AS loaded,
                    CASE pass WHEN 'load' THEN 0 ELSE loaded END AS valid,
-                   updated, skipped, rejected, contested, attempts, error,
-                   to_char(started_at AT TIME ZONE 'UTC', {_RFC3339}) AS started_at,
-                   to_char(finished_at AT TIME ZONE 'UTC', {_RFC3339}) AS finished_at
+                   updated, skipped, rejected, contested, attempts, error, started_at, finished_at
             FROM rowmill.chunk WHERE upload = %(upload)s AND pass = {NOW_IN} AND n > %(after)s
             ORDER BY n LIMIT %(limit)s
             """,

@@ -13,7 +13,7 @@ from typing import Final
 from psycopg import sql
 
 from chalicelib.errors import Unavailable
-from chalicelib.journey import RECORD_BITS, Mode
+from chalicelib.journey import Mode, record_of
 from chalicelib.postgres import manifest, outcomes
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.staging import Names, make_staging
@@ -223,7 +223,7 @@ def displaced(connection: Connection) -> Iterator[list[tuple[int, str]]]:
     while page := connection.execute(
         "SELECT _row, key FROM displaced WHERE _row > %s ORDER BY _row LIMIT %s", (last, LOSERS_AT_ONCE)
     ).fetchall():
-        yield [(row & ((1 << RECORD_BITS) - 1), key) for row, key in page]
+        yield [(record_of(row), key) for row, key in page]
         last = page[-1][0]
 
 

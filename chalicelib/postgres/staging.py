@@ -6,7 +6,6 @@ neighbouring index pages, and no deadlocks.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,19 +16,14 @@ from typing import Final, Literal, LiteralString
 import psycopg
 from psycopg import sql
 
+from chalicelib.cells import copied
+from chalicelib.cells.copied import MARKS, Marks
 from chalicelib.journey import Mode, lineages
 from chalicelib.postgres.connection import Connection, is_row_fault, refusal
 from chalicelib.postgres.tables import Table, identifiers
 
 FEW: Final = 64  # lines that are judged one by one; of more the half is put again
-_ESCAPED: Final = re.compile(r"\\([\\tnr])")
-_PLAIN: Final = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 _OWN: Final = sql.SQL("t._row BETWEEN {low} AND {high}")
-
-
-Marks = tuple[str, str]
-"""What stands between the values of COPY's text, and for a null."""
-TAB, NULL = MARKS = ("\t", r"\N")
 
 
 def _no_rows() -> array[int]:
@@ -150,17 +144,11 @@ def _judge(connection: Connection, table: Table, lines: Sequence[bytes]) -> dict
     for index, line in enumerate(lines):
         try:
             with connection.transaction():
-                cursor.execute(statement, _cells(line), prepare=True)
+                cursor.execute(statement, copied.values(line), prepare=True)
                 raise psycopg.Rollback
         except psycopg.Error as error:
             refused[index] = refusal(error)
     return refused
-
-
-def _cells(line: bytes) -> list[str | None]:
-    """The values of a line of COPY's text format."""
-    cells = line.decode().removesuffix("\n").split(TAB)
-    return [None if cell == NULL else _ESCAPED.sub(lambda found: _PLAIN[found[1]], cell) for cell in cells]
 
 
 def row_of(line: bytes) -> int:

@@ -38,12 +38,11 @@ def note(
 
 
 def page(connection: Connection, upload_id: str, after: int, limit: int) -> list[dict[str, Any]]:
-    """An upload's events as the API shows them, the oldest first, those after `after`."""
+    """An upload's events as the API shows them, but for moments, the oldest first, those after `after`."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            SELECT id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, event, state,
-                   asked_by AS by, request_id, details
+            SELECT id, at, event, state, asked_by AS by, request_id, details
             FROM rowmill.event WHERE upload_id = %s AND id > %s ORDER BY id LIMIT %s
             """,
             (upload_id, after, limit),

@@ -15,7 +15,7 @@ from typing import Final
 from psycopg import sql
 
 from chalicelib.datasets import Field, Schema
-from chalicelib.journey import RECORD_BITS, Mode
+from chalicelib.journey import Mode, record_of
 from chalicelib.postgres import replay, staging
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.staging import Names, Outcome
@@ -107,7 +107,7 @@ def losers(connection: Connection, schema: Schema, upload: int) -> Iterator[list
     labels = {field.name: ", ".join(key) for field, key in zip(fields, schema.keys, strict=True)}
     after = 0
     while page := _losers_after(connection, after):
-        yield [(row & ((1 << RECORD_BITS) - 1), labels[key]) for row, key in page]
+        yield [(record_of(row), labels[key]) for row, key in page]
         after = page[-1][0]
     connection.execute("DELETE FROM rowmill.fingerprint WHERE upload = %s", (upload,))
 

@@ -12,7 +12,6 @@ from typing import Final, Literal
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import Connection
 
-Scanner = Literal["off", "clamd", "guardduty"]
 Verdict = Literal["unscanned", "clean", "infected"]
 
 # Of a row `u`: no scanner was to be asked, or it has found nothing.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from io import BytesIO
-from typing import Final
 
 import polars as pl
 
+from chalicelib.cells.copied import ANY_SPECIAL, NULL, SPECIAL
 from chalicelib.datasets import Schema
-from chalicelib.rows.exact import NULL, PIECE_ROWS, SPECIAL, TEXTUAL
-
-TAB: Final = "\t"
-_ANY_SPECIAL: Final = r"[\\\t\n\r]"
+from chalicelib.rows.exact import PIECE_ROWS, TEXTUAL
 
 
 def pieces(
@@ -48,7 +45,7 @@ def escaped(columns: Sequence[pl.Series], schema: Schema) -> pl.DataFrame:
 
 
 def _escaped_texts(column: pl.Series) -> pl.Series:
-    if not column.str.contains(_ANY_SPECIAL).any():
+    if not column.str.contains(ANY_SPECIAL).any():
         return column
     return column.str.replace_many(list(SPECIAL), list(SPECIAL.values()))
 

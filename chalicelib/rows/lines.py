@@ -15,10 +15,10 @@ from typing import Final
 import polars as pl
 
 from chalicelib import checking
+from chalicelib.cells.copied import NULL
 from chalicelib.cells.texts import ANY
 from chalicelib.checking import Column
 from chalicelib.formats.delimited import BOM
-from chalicelib.rows.exact import NULL
 from chalicelib.rows.shape import Shape
 
 DELIMITERS: Final = ",;|\t"  # those of files that COPY takes, too: it takes no letter, figure, dot or backslash

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chalicelib.cells import Value
+from chalicelib.cells.copied import Marks
 from chalicelib.checking import PLAIN, Checked, Conventions
 from chalicelib.datasets import Schema
 from chalicelib.formats import Dialect
-
-# Checked columns and the `_row` of each of their rows -> the columns of the table (Schema.stored).
-Seal = Callable[[Sequence[Sequence[Value]], Sequence[int]], list[Sequence[Value]]]
+from chalicelib.sealing import Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Written:
     """The text of rows whose lines Postgres can copy as the file has them: as Rows.text, with these marks."""
 
     text: Text
-    marks: tuple[str, str]  # what stands between cells, and for a null
+    marks: Marks
 
 
 @dataclass(frozen=True, slots=True)

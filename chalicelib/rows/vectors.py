@@ -22,6 +22,7 @@ import polars as pl
 
 from chalicelib import checking, drift
 from chalicelib.cells import Field
+from chalicelib.cells.copied import TAB
 from chalicelib.cells.texts import ANY
 from chalicelib.checking import Checked, Column, Value
 from chalicelib.datasets import Schema
@@ -31,7 +32,8 @@ from chalicelib.formats.grammar import Marks, marks_in
 from chalicelib.journey import CellError
 from chalicelib.rows import copytext, lines
 from chalicelib.rows.exact import PIECE_ROWS, rows_a_piece
-from chalicelib.rows.shape import Rows, Seal, Shape, Written
+from chalicelib.rows.shape import Rows, Shape, Written
+from chalicelib.sealing import Seal
 
 _WHOLE: Final = r"\A(?:{})\z"
 SAMPLE: Final = 4096  # cells
@@ -127,7 +129,7 @@ class _Chunk:
             written = Written(partial(text, partial(self._lines, kept, whole), mark), (mark, null))
         # A Series is read as a sequence is, by place and in turn.
         checked = Checked(cast(list[Sequence[Value]], columns), places, bad)
-        return Rows(checked, partial(text, partial(copytext.escaped, columns, schema), copytext.TAB), written=written)
+        return Rows(checked, partial(text, partial(copytext.escaped, columns, schema), TAB), written=written)
 
     def _lines(self, kept: pl.Series, whole: list[pl.Series]) -> pl.DataFrame:
         # Once: rows that are told again, as their keys clash, have no room for all lines beside their columns.

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from chalicelib.settings import settings
+from chalicelib.settings import ScannerName, settings
 
-Name = Literal["off", "clamd", "guardduty"]
 UNAVAILABLE: Final = "scanner_unavailable"  # the code of every fault of a scanner's
 
 
@@ -48,7 +47,7 @@ class Scanner(Protocol):
         ...
 
 
-def scanner(name: Name) -> Scanner:
+def scanner(name: ScannerName) -> Scanner:
     """The scanner of this name, at the address of the settings."""
     from chalicelib.scanners import clamd, guardduty  # noqa: PLC0415 - each needs what others do not
 

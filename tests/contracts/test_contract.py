@@ -88,9 +88,9 @@ def reference(one: Operation) -> Draft202012Validator:
 # Routes
 
 
-def test_every_route_has_a_contract_and_every_contract_a_route() -> None:
-    routes = {(method, path) for path, methods in app.routes.items() for method in methods}
-    assert routes == OPERATIONS.keys()
+def test_every_route_has_a_contract_of_its_name_and_every_contract_a_route() -> None:
+    routes = {(m, path): one.view_name for path, methods in app.routes.items() for m, one in methods.items()}
+    assert routes == {place: one.name for place, one in OPERATIONS.items()}
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_is_for() -> None:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import prices
+from chalicelib import normalise, planning, prices, tickets
+from chalicelib.aws import s3
 from chalicelib.prices import Work
+from chalicelib.settings import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Work(
@@ -78,3 +80,10 @@ def test_functions_are_billed_by_the_memory_that_they_are_deployed_with() -> Non
     for name in ("split", "load_high", "load_medium", "load_low", "settle"):
         deployed = functions[name].get("lambda_memory_size", usual)
         assert prices.MEMORY_MB[name.partition("_")[0]] == deployed
+
+
+def test_the_formula_goes_by_the_sizes_that_the_pipeline_reads_and_writes_in() -> None:
+    """They stand here once more, as a price list knows none of the rooms above it."""
+    assert prices.SAMPLE_BYTES == planning.SAMPLE_BYTES == normalise.SAMPLE_BYTES
+    assert (prices.STREAM_BYTES, prices.PIECE_PART_BYTES) == (s3.STREAM_BYTES, s3.WRITTEN_PART)
+    assert (tickets.PART_BYTES, settings().multipart_bytes) == (prices.PART_BYTES, prices.PARTS_ABOVE)

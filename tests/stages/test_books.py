@@ -9,12 +9,12 @@ import pytest
 
 from chalicelib import books, catalog, doctor, planning, table_rows, tasks, templates
 from chalicelib.datasets import read_schema
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.forms import File
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection, pictures
 from chalicelib.postgres.timeline import Asker
-from chalicelib.table_rows import Addressed
 from tests.samples import SAMPLES
 from tests.stages.conftest import Pipeline, cut_into
 
@@ -176,7 +176,7 @@ def test_pictures_go_with_their_dataset_and_those_that_never_came_with_the_sweep
     one = books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
     from chalicelib import pictures as doors
 
-    doors.begin(doors.Of(pipeline.tenant, "books", str(one["id"])), "image/png", 9)
+    doors.begin(Addressed(pipeline.tenant, "books", str(one["id"])), "image/png", 9)
     assert pipeline.sweep()["pictures_deleted"] == 0
     pipeline.sql("UPDATE rowmill.picture SET changed_at = now() - interval '3 hours'")
     assert pipeline.sweep()["pictures_deleted"] == 1

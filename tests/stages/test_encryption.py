@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import aws, doctor, receipts, rejects, table_rows, triage, vault
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres.repeats import Repeat
@@ -57,8 +58,8 @@ def codes(pipeline: Pipeline, upload: dict[str, Any]) -> list[tuple[int, str, st
     return [(one["row"], e["code"], e["column"]) for one in pipeline.rejects(upload["id"]) for e in one["errors"]]
 
 
-def at(pipeline: Pipeline, key: str) -> table_rows.Addressed:
-    return table_rows.Addressed(pipeline.tenant, "patients", key)
+def at(pipeline: Pipeline, key: str) -> Addressed:
+    return Addressed(pipeline.tenant, "patients", key)
 
 
 def test_an_encrypted_field_is_sealed_in_postgres_and_open_to_its_owner(pipeline: Pipeline) -> None:
@@ -308,7 +309,7 @@ def test_rows_are_not_found_by_what_nobody_may_see(pipeline: Pipeline) -> None:
     pipeline.dataset({**PATIENTS, "primaryKey": "email"}, "people")
     pipeline.run(patients(1), "people")
     with pytest.raises(Refused) as refused:
-        table_rows.get(table_rows.Addressed(pipeline.tenant, "people", "P1%40Example.org"))
+        table_rows.get(Addressed(pipeline.tenant, "people", "P1%40Example.org"))
     assert refused.value.code == "key_encrypted"
     assert table_rows.create(pipeline.tenant, "people", {"id": 5, "email": "e@x.org"})[0] is None
 
@@ -397,7 +398,7 @@ def birds(*numbers: int, wage: int = NUMBER) -> bytes:
 def _by_hand(pipeline: Pipeline) -> None:
     body = {"id": 900, "email": f"{CANARY}@y.org", "note": CANARY, "wage": NUMBER}
     table_rows.create(pipeline.tenant, "birds", body, Repeat(pipeline.tenant, ["rows"], "key-1", body))
-    row = table_rows.Addressed(pipeline.tenant, "birds", "2")
+    row = Addressed(pipeline.tenant, "birds", "2")
     table_rows.change(row, {"note": CANARY.title()}, None)
     for document in ({"email": CANARY}, {"wage": f"{NUMBER}x"}, {"email": f"{CANARY}3@x.org"}):
         with pytest.raises(Refused):

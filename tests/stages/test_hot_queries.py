@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from chalicelib import table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.journey import ABOVE_ALL_IDS, ChunkKey, Number
 from chalicelib.postgres import (
     announcements,
@@ -240,4 +241,4 @@ def test_nothing_large_is_read_whole(pipeline: Pipeline) -> None:
         ("a row by key", f"ALTER TABLE data.d_{full.number} DROP CONSTRAINT d_{full.number}_email_key"),
     ):
         assert read_whole(full.plans(ASKED[moment], lost), full.large), moment
-    assert table_rows.get(table_rows.Addressed(full.tenant, "contacts", "p77"))["age"] == 77
+    assert table_rows.get(Addressed(full.tenant, "contacts", "p77"))["age"] == 77

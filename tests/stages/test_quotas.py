@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from ulid import ULID
 
-from chalicelib import edge, quota
+from chalicelib import quota
 from chalicelib.aws import dynamodb
 from chalicelib.errors import Refused
 from chalicelib.postgres import connection
@@ -50,7 +51,7 @@ def limited(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands still, so that no window ends during a test."""
-    monkeypatch.setattr(edge.time, "time", lambda: NOON + 10)
+    monkeypatch.setattr(time, "time", lambda: NOON + 10)
 
 
 def let_in(tenant: str, tries: int, now: float) -> int:

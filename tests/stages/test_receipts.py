@@ -19,6 +19,7 @@ from app import app
 from chalicelib import accounts, attest, catalog, receipts, report, seals, settle, table_rows
 from chalicelib.comparing import Comparison
 from chalicelib.datasets import read_schema
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import COUNTS, Number
 from chalicelib.paging import Asked
@@ -191,7 +192,7 @@ def test_an_undo_supersedes_the_receipt_and_says_what_became_of_the_rows(pipelin
     pipeline.attest()
     first = receipt(pipeline, upload_id)
     assert (first["state"], first["undone"]) == ("completed", None)
-    table_rows.change(table_rows.Addressed(pipeline.tenant, "contacts", "d@x.org"), {"age": 6}, None)
+    table_rows.change(Addressed(pipeline.tenant, "contacts", "d@x.org"), {"age": 6}, None)
     pipeline.revert(upload_id)
     pipeline.attest()
     second = receipt(pipeline, upload_id)
@@ -333,9 +334,9 @@ def test_rows_that_others_replaced_or_changed_by_hand_are_missing_and_a_lost_tab
     upload_id = pipeline.run(BODY)["id"]
     pipeline.attest()
     pipeline.run(HEADER + b"u7@x.org,later,1\n")
-    key = table_rows.Addressed(pipeline.tenant, "contacts", "u1@x.org")
+    key = Addressed(pipeline.tenant, "contacts", "u1@x.org")
     table_rows.change(key, {"age": 5}, None)
-    table_rows.remove(table_rows.Addressed(pipeline.tenant, "contacts", "u2@x.org"), None)
+    table_rows.remove(Addressed(pipeline.tenant, "contacts", "u2@x.org"), None)
     found = verified(pipeline, upload_id)
     assert found["rows"] == {"expected": 10, "found": 7, "missing": 3, "edited": 0, "changed_by_hand": 2}
     assert [(one["n"], one["missing"]) for one in found["chunks"]] == [(1, 2), (2, 1)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,7 +14,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import doctor, mend, report, split
+from chalicelib import attest, doctor, gate, mend, report, split, undo
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
@@ -146,7 +148,7 @@ def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
 ) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
-    real = split.send
+    real = gate.send
     monkeypatch.setattr(split, "FLUSH_SECONDS", 0)
 
     def sent(*arguments: Any) -> None:
@@ -154,7 +156,7 @@ def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
         if arguments[-1]:
             ledger.ask_to_cancel(connection.connection(), pipeline.tenant, upload_id)
 
-    monkeypatch.setattr(split, "send", sent)
+    monkeypatch.setattr(gate, "send", sent)
     pipeline.split(upload_id)
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["chunks_total"]) == ("canceled", None)
@@ -278,6 +280,50 @@ def test_a_scan_out_of_time_goes_on_by_a_message_to_itself(pipeline: Pipeline) -
     assert (upload["state"], upload["loaded"], upload["chunks_total"]) == ("completed", ROWS, 4)
     assert turns >= 2
     assert doctor.examine({})["differences"] == []
+
+
+def rest_of_a_scan(pipeline: Pipeline) -> tuple[str, Any]:
+    upload_id = pipeline.create(BODY)
+    return "intake", partial(split.file, pipeline.event(upload_id), deadline=0.0)
+
+
+def rest_of_a_reading(pipeline: Pipeline) -> tuple[str, Any]:
+    pipeline.run(BODY)
+    pipeline.tell()
+    return "receipt", partial(attest.work, *pipeline.messages("receipt"), deadline=0.0)
+
+
+def rest_of_an_undo(pipeline: Pipeline) -> tuple[str, Any]:
+    pipeline.ask_revert(pipeline.run(BODY)["id"])
+    return "settle", partial(undo.rows, *pipeline.messages("settle"))
+
+
+@pytest.mark.parametrize(
+    ("begun", "lock"),
+    [(rest_of_a_scan, locks.split), (rest_of_a_reading, locks.proof), (rest_of_an_undo, locks.settle)],
+)
+def test_whoever_sends_for_the_rest_of_its_work_has_let_go_of_its_lock(
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: Callable[[Pipeline], tuple[str, Any]],
+    lock: Callable[[int], locks.Key],
+) -> None:
+    """Whoever found it held would let the message go, and the rest would wait for the sweep."""
+    monkeypatch.setattr(undo, "WORK_SECONDS", 0)
+    pipeline.dataset()
+    queue, work = begun(pipeline)
+    real, was_free = sqs.send, list[bool]()
+
+    def sent(to: str, body: dict[str, Any], *, delay: int = 0) -> None:
+        number = pipeline.sql("SELECT number FROM rowmill.upload")[0]["number"]
+        with psycopg.connect(pipeline.url) as other, locks.alone(other, lock(number)) as ours:
+            was_free.append(ours)
+        real(to, body, delay=delay)
+
+    monkeypatch.setattr(sqs, "send", sent)
+    work()
+    assert was_free == [True]
+    assert len(pipeline.messages(queue)) == 1
 
 
 @pytest.mark.parametrize(("depth", "records"), [(0, 20), (49, 20), (50, 10), (100, 5), (500, 5)])

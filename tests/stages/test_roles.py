@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from infra import grants, logins
+from infra.cloud import DeployError
+from infra.migrate import MIGRATIONS, migrate, waiting
 from tests.stages.conftest import Pipeline
 
 DENIED = psycopg.errors.InsufficientPrivilege
@@ -179,3 +182,17 @@ def leave_nothing(database_url: str, urls: Mapping[str, str]) -> Iterator[None]:
         for role in ROLES:
             login = sql.Identifier(f"rowmill_roles-test_{role}")
             db.execute(sql.SQL("DROP OWNED BY {}; DROP ROLE {}").format(login, login))
+
+
+@pytest.mark.parametrize("look", [migrate, waiting])
+def test_a_migration_that_was_changed_or_comes_too_late_stops_a_deploy(
+    database_url: str, tmp_path: Path, look: Callable[[str, Path], object]
+) -> None:
+    assert waiting(database_url) == []
+    late = tmp_path / "0000_late.sql"
+    late.write_text("CREATE TABLE rowmill.never ()")
+    with pytest.raises(DeployError, match=r"0000_late.sql comes before"):
+        look(database_url, tmp_path)
+    late.rename(tmp_path / min(MIGRATIONS.glob("*.sql")).name)
+    with pytest.raises(DeployError, match="changed after it was applied"):
+        look(database_url, tmp_path)

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from chalicelib import doctor, table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import HANDMADE, lineage
 from chalicelib.postgres import connection
-from chalicelib.table_rows import Addressed
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into
 from tests.stages.test_api import Answer, Api, is_problem
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from chalicelib import catalog, control, doctor, load, mend, receipts, report, table_rows, undo
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
@@ -50,8 +51,8 @@ def told(upload: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(upload[name] for name in ("state", "reverted_rows", "restored_rows", "conflicts"))
 
 
-def at(pipeline: Pipeline, key: str, name: str = "contacts") -> table_rows.Addressed:
-    return table_rows.Addressed(pipeline.tenant, name, key)
+def at(pipeline: Pipeline, key: str, name: str = "contacts") -> Addressed:
+    return Addressed(pipeline.tenant, name, key)
 
 
 def test_what_an_upload_inserted_goes_and_what_it_wrote_over_is_what_it_was(pipeline: Pipeline) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into
 
@@ -142,7 +143,7 @@ class Story:
         assert len(self.pipeline.conflicts(self.uploads[place])) == left
 
     def edit(self, edit: str, key: str) -> None:
-        at = table_rows.Addressed(self.pipeline.tenant, self.name, key)
+        at = Addressed(self.pipeline.tenant, self.name, key)
         there = self.model.top(key)
         try:
             if edit == "change":
