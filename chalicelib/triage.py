@@ -109,7 +109,9 @@ def option_of(tenant: str, upload_id: str, names: Sequence[str]) -> dict[str, An
         fix = known[name].fix
         if fix is None:
             raise _unfit("cause_unfixed", f"No option mends {name}.", 409)
-        if any(option.get(one, value) != value for one, value in fix.items()):
+        units = [*dict.fromkeys([*option.get("units", ()), *fix.get("units", ())])]  # each cause has its own
+        fix = {**fix, "units": units} if units else fix
+        if any(option.get(one, value) != value for one, value in fix.items() if one != "units"):
             raise _unfit("cause_unfixed", f"{name} is mended by an option that the others contradict.", 409)
         option |= fix
     return option

@@ -473,3 +473,94 @@ def test_a_word_that_two_options_would_read_is_left_to_who_knows(pipeline: Pipel
     assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [
         ("enum_invalid:is_none_of_none_some", None)
     ]
+
+
+def test_a_unit_beside_numbers_is_mended_and_per_cent_two_units_and_other_marks_are_not(pipeline: Pipeline) -> None:
+    lines = (
+        "1,2024-01-01,2024-01-01,12.50 EUR,2,a\n" * 30
+        + "1,2024-01-01,2024-01-01,EUR 3,$4,b\n" * 5
+        + "1,2024-01-01,2024-01-01,1,12 %,c\n" * 5
+        + "1,2024-01-01,2024-01-01,1,5 kg,d\n" * 5
+        + "1,2024-01-01,2024-01-01,1,5k,e\n"
+    )
+    parent = prices(pipeline, lines)
+    found = causes(pipeline, parent["id"])
+    assert {one: (cause["rejects"], cause["fix"]) for one, cause in found.items()} == {
+        "numbers_unit_EUR": (35, {"dialect.units": ["EUR"]}),
+        "numbers_unit_dollar_sign": (5, None),
+        "numbers_unit_kg": (5, None),
+        "type_invalid:is_not_a_number": (6, None),
+    }
+    assert "contradict" in found["numbers_unit_kg"]["unfixed"]
+    child = retried(pipeline, parent["id"], "numbers_unit_EUR")
+    assert (child["loaded"], child["rejected"], child["dialect"]["units"]) == (30, 0, ["EUR"])
+    table = pipeline.sql(f"SELECT price::text FROM data.d_{number(pipeline, 'sales')} WHERE note = 'a'")
+    assert [one["price"] for one in table] == ["12.50"] * 30
+
+
+def test_a_unit_beside_numbers_with_other_marks_is_mended_with_these_and_else_not(pipeline: Pipeline) -> None:
+    lines = '1,2024-01-01,2024-01-01,"12,50 €",5,a\n' * 30 + "1,2024-01-01,2024-01-01,5 €,5,b\n" * 10
+    parent = prices(pipeline, lines)["id"]
+    assert {one: cause["fix"] for one, cause in causes(pipeline, parent).items()} == {
+        "numbers_decimal_comma_unit_euro_sign": {
+            "dialect.decimal_char": ",",
+            "dialect.group_char": None,
+            "dialect.units": ["€"],
+        },
+        "numbers_unit_euro_sign": {"dialect.units": ["€"]},
+    }
+    assert retried(pipeline, parent, "numbers_decimal_comma_unit_euro_sign")["loaded"] == 40
+    grouped = prices(pipeline, lines + '1,2024-01-01,2024-01-01,"1.234,50 €",1.234 €,c\n' * 9)["id"]
+    found = causes(pipeline, grouped)
+    assert {one for one, cause in found.items() if cause["fix"]} == {
+        "numbers_decimal_comma_groups_point_unit_euro_sign"
+    }
+
+
+def test_several_units_each_of_its_column_are_mended_together(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, "1,2024-01-01,2024-01-01,5 EUR,5 kg,a\n" * 20)["id"]
+    assert {one: cause["fix"] for one, cause in causes(pipeline, parent).items()} == {
+        "numbers_unit_EUR": {"dialect.units": ["EUR"]},
+        "numbers_unit_kg": {"dialect.units": ["kg"]},
+    }
+    child = retried(pipeline, parent, "numbers_unit_EUR", "numbers_unit_kg")
+    assert (child["loaded"], child["rejected"]) == (20, 0)
+
+
+def test_blanks_around_a_value_that_needs_another_option_are_one_fix_with_it(pipeline: Pipeline) -> None:
+    lines = (
+        "1, 31/12/2023,2024-01-01,1,2,padded\n" * 30
+        + "1,30/12/2023,2024-01-01,1,2,plain\n" * 10
+        + "1, 01/02/2023,2024-01-01, N/A,2,both\n" * 20
+        + "1,2024-01-01,2024-01-01,1,2 ,blank\n" * 5
+    )
+    parent = prices(pipeline, lines)["id"]
+    found = causes(pipeline, parent)
+    both = {"dialect.date_order": "dmy", "dialect.trim": "values"}
+    assert {one: (cause["rejects"], cause["alone"], cause["fix"]) for one, cause in found.items()} == {
+        "dates_day_first_blanks_around": (50, 30, both),
+        "dates_day_first": (10, 10, {"dialect.date_order": "dmy"}),
+        "null_words_blanks_around": (20, 0, {"dialect.null_values": ["", "N/A"], "dialect.trim": "values"}),
+        "blanks_around": (5, 5, {"dialect.trim": "values"}),
+    }
+    child = retried(pipeline, parent, "dates_day_first_blanks_around", "null_words_blanks_around")
+    assert (child["loaded"], child["rejected"], sums(pipeline.upload(parent))) == (65, 0, (65, 65, 0))
+    table = f"data.d_{number(pipeline, 'sales')}"
+    told = pipeline.sql(
+        f"SELECT DISTINCT note, sold::text, price::text FROM {table} WHERE note <> 'fine' ORDER BY note"
+    )
+    assert [tuple(one.values()) for one in told] == [
+        ("blank", "2024-01-01", "1"),
+        ("both", "2023-02-01", None),
+        ("padded", "2023-12-31", "1"),
+        ("plain", "2023-12-30", "1"),
+    ]
+
+
+def test_padded_dates_in_an_order_that_the_others_contradict_are_no_case_for_a_fix(pipeline: Pipeline) -> None:
+    lines = "1, 12/31/2023,2024-01-01,1,2,a\n" * 9 + "1,31/12/2023,2024-01-01,1,2,b\n" * 30
+    parent = prices(pipeline, lines)["id"]
+    assert {(one, cause["rejects"], cause["fix"] is None) for one, cause in causes(pipeline, parent).items()} == {
+        ("dates_mixed", 30, True),
+        ("dates_mixed_blanks_around", 9, True),
+    }
