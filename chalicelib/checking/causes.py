@@ -56,6 +56,7 @@ class Cause:
     groups: tuple[Group, ...]
     option: Mapping[str, Any] | None = None
     otherwise: str | None = None  # why nothing is offered
+    candidates: tuple[Mapping[str, Any], ...] = ()  # of which one may be proved to mend it, where none is known
 
     def covers(self, tags: Tags) -> bool:
         """Whether a value that can be read so is one of this cause."""

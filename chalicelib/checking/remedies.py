@@ -15,6 +15,7 @@ from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field
 from chalicelib.checking import Column, column_of, judged, units
 from chalicelib.checking.conventions import spellings
 from chalicelib.datasets import Schema
+from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import CellError
 
 NULL_WORDS: Final = frozenset(
@@ -43,6 +44,8 @@ _YES: Final = (
 _NO: Final = ("no", "n", "off", "f", "nein", "falsch", "non", "faux", "falso", "não", "nao", "nee", "nej", "nei", "nie")
 BOOLEAN_WORDS: Final = dict.fromkeys((*_YES, "verdadeiro", "tak"), "true") | dict.fromkeys(_NO, "false")
 MOST_CACHED: Final = 10_000
+DELIMITERS: Final = (",", ";", "\t", "|")
+QUOTES: Final = ('"', "'", None)
 ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
 _DIGITS: Final = str.maketrans("123456789", "000000000")
 _SHORT: Final = 18  # characters: no integer of so many is too large
@@ -83,6 +86,21 @@ def family(tag: str) -> str:
 def _counted(tags: Tags) -> tuple[str, ...]:
     families = {tag.removesuffix(parted(tag)[1]) + family(tag) for tag in tags}
     return (*families, *tags)
+
+
+def recuts(tag: str, dialect: Mapping[str, Any], *, is_all_wrong: bool) -> tuple[dict[str, Any], ...]:
+    """The other ways to tell cells apart, or to decode them, that might mend errors of this tag: one at a time.
+
+    Where marks are others in a part of a file alone, a record that is broken may look as if it were written by them:
+    they are tried only if no record of it is right.
+    """
+    if tag == "encoding_invalid" and dialect.get("encoding", UTF_8) == UTF_8:
+        return ({"encoding": "cp1252"},)
+    if tag not in ("width_mismatch", "quote_misplaced") or not is_all_wrong or dialect.get("escape"):
+        return ()
+    marks = [dialect.get("delimiter"), dialect.get("quote"), dialect.get("comment")]
+    delimiters = [{"delimiter": mark} for mark in DELIMITERS if mark not in marks]
+    return (*delimiters, *({"quote": mark} for mark in QUOTES if mark not in marks))
 
 
 class Tagger:

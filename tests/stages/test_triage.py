@@ -564,3 +564,55 @@ def test_padded_dates_in_an_order_that_the_others_contradict_are_no_case_for_a_f
         ("dates_mixed", 30, True),
         ("dates_mixed_blanks_around", 9, True),
     }
+
+
+def test_a_file_of_which_no_record_has_the_header_s_delimiter_is_mended_by_its_own(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    body = b"".join(b"%d;2024-01-01;2024-01-01;1.5;2.5;a, b\n" % n for n in range(300)) + b"x;y;z;1;2;c\n1;2\n"
+    parent = pipeline.run(HEAD + body, name, dialect={"delimiter": ","})
+    assert (parent["loaded"], parent["rejected"]) == (0, 302)
+    (cause,) = causes(pipeline, parent["id"]).values()
+    assert (cause["id"], cause["fix"]) == ("width_mismatch", {"dialect.delimiter": ";"})
+    child = retried(pipeline, parent["id"], "width_mismatch")
+    assert (child["state"], child["loaded"], child["dialect"]["delimiter"]) == ("completed", 300, ";")
+    assert sums(pipeline.upload(parent["id"])) == (302, 300, 2)
+    (told,) = pipeline.sql(f"SELECT DISTINCT note FROM data.d_{number(pipeline, 'sales')}")
+    assert told["note"] == "a, b"
+    dates = pipeline.run(HEAD + b"1;2;3;4;5;6\n" + body, name, dialect={"delimiter": ","})["id"]
+    with pytest.raises(Refused, match="alone"):
+        begin(pipeline, dates, "width_mismatch", "width_mismatch")
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "abort"}])
+def test_records_that_look_as_if_they_had_another_delimiter_are_left_where_others_are_right(
+    pipeline: Pipeline, options: dict[str, str]
+) -> None:
+    parent = prices(pipeline, "1;2024-01-01;2024-01-01;1.5;2.5;a\n" * 30, **options)["id"]
+    assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [("width_mismatch", None)]
+
+
+def test_a_file_whose_quotes_are_others_is_mended_by_these(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    body = b"1,2024-01-01,2024-01-01,1.5,2.5,'a, b'\n" * 30
+    parent = pipeline.run(HEAD + body, name, dialect={"quote": '"'})["id"]
+    (cause,) = causes(pipeline, parent).values()
+    assert cause["fix"] == {"dialect.quote": "'"}
+    assert retried(pipeline, parent, "width_mismatch")["loaded"] == 30
+
+
+def test_bytes_of_cp1252_behind_a_sample_of_ascii_are_mended_and_right_letters_are_not_changed(
+    pipeline: Pipeline,
+) -> None:
+    lines = "1,2024-01-01,2024-01-01,1,2,Müller naïve\n".encode("cp1252") * 30
+    both = lines[:-1].splitlines()[0] + " é\n".encode()
+    name = pipeline.dataset(SALES, "sales")
+    parent = pipeline.run(HEAD + GOOD + lines + both + "1,2024-01-01,2024-01-01,1,2,é\n".encode(), name)
+    assert (parent["loaded"], parent["rejected"]) == (9001, 31)
+    (cause,) = causes(pipeline, parent["id"]).values()
+    assert (cause["id"], cause["fix"]) == ("encoding_invalid", {"dialect.encoding": "cp1252"})
+    child = retried(pipeline, parent["id"], "encoding_invalid")
+    assert (child["loaded"], child["rejected"], child["dialect"]["encoding"]) == (30, 0, "cp1252")
+    told = pipeline.sql(
+        f"SELECT DISTINCT note FROM data.d_{number(pipeline, 'sales')} WHERE note <> 'fine' ORDER BY note"
+    )
+    assert [one["note"] for one in told] == ["Müller naïve", "é"]
