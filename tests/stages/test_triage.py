@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
+from rowmill_client import offline
 
-from chalicelib import admit, receipts, rejects, report, triage
+from chalicelib import admit, receipts, rejects, report, seals, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused
@@ -616,3 +620,31 @@ def test_bytes_of_cp1252_behind_a_sample_of_ascii_are_mended_and_right_letters_a
         f"SELECT DISTINCT note FROM data.d_{number(pipeline, 'sales')} WHERE note <> 'fine' ORDER BY note"
     )
     assert [one["note"] for one in told] == ["Müller naïve", "é"]
+
+
+def test_the_records_that_a_fix_took_up_are_fetched_and_match_the_retry_s_receipt(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+    with pytest.raises(Refused) as early:
+        receipts.text(pipeline.tenant, child)
+    go(pipeline, child)
+    pipeline.attest()
+    told = receipts.text(pipeline.tenant, child)
+    key = unquote(urlsplit(told["url"]).path).rpartition("pieces/")[2]
+    piece = boto3.client("s3").get_object(Bucket=settings().bucket, Key=f"pieces/{key}")["Body"].read()
+    assert (told["size"], piece.count(b"dates\n")) == (len(piece), 30)
+    (tmp_path / "piece.csv").write_bytes(piece)
+    (tmp_path / "receipt.json").write_text(json.dumps(receipts.get(pipeline.tenant, child, Asked({}, None, 100))))
+    found = offline.check(tmp_path / "receipt.json", tmp_path / "piece.csv", seals.keys())
+    assert (found["result"], found["of"], found["problems"]) == ("match", "text", [])
+    with pytest.raises(Refused) as none:
+        receipts.text(pipeline.tenant, parent)
+    assert [(one.value.code, one.value.status) for one in (early, none)] == [
+        ("state_conflict", 409),
+        ("text_not_made", 409),
+    ]
+    with pytest.raises(Refused) as stranger:
+        receipts.text("ten_other", child)
+    assert stranger.value.code == "upload_not_found"
