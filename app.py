@@ -380,6 +380,11 @@ def list_receipts(upload_id: str) -> Response:
     return edge.page(app, receipts.chain(edge.tenant(app), upload_id, edge.query(app)))
 
 
+@app.route("/v1/uploads/{upload_id}/text", methods=["GET"])
+def get_text(upload_id: str) -> Response:
+    return edge.answer(200, receipts.text(edge.tenant(app), upload_id))
+
+
 @app.route("/v1/uploads/{upload_id}/verify", methods=["POST"])
 def verify_upload(upload_id: str) -> Response:
     return edge.answer(202, receipts.verify(edge.tenant(app), upload_id, edge.asker(app)))

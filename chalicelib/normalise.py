@@ -31,6 +31,7 @@ SAMPLE_BYTES: Final = 256 * 1024
 BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
 _OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
     {"header", "skip_lines", "comment", "ragged", "null_values", "trim", "true_values", "false_values", "enum_case"}
+    | {"units"}
 )
 
 

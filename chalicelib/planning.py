@@ -100,7 +100,7 @@ def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[s
     segment = _segment_bytes(size, size)
     return {
         **parent,
-        **conventions.again(parent, upload.dialect),
+        **_read_again(upload, parent),
         "shown": {**parent.get("shown", {}), **upload.dialect},
         "data_start": 0,
         "first_line": 1,
@@ -110,6 +110,12 @@ def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[s
         "estimated_rows": rows,
         "tier": queue,
     }
+
+
+def _read_again(upload: ledger.Upload, parent: Mapping[str, Any]) -> dict[str, Any]:
+    """How the text of these records is read, which is in UTF-8 whatever they were in."""
+    found = conventions.again(parent, upload.dialect)
+    return {**found, "dialect": found["dialect"] | {"encoding": UTF_8}}
 
 
 def count(data: bytes, schema: Schema) -> int | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from chalicelib import seals
-from chalicelib.aws import dynamodb, sqs
+from chalicelib import retention, seals
+from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused
-from chalicelib.journey import TERMINAL, VERBS, rfc3339
+from chalicelib.journey import TERMINAL, UPLOAD_SECONDS, VERBS, rfc3339
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import proofs, timeline
+from chalicelib.postgres import ledger, proofs, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.timeline import NOBODY, Asker
 from chalicelib.settings import settings
@@ -47,6 +48,26 @@ def get(tenant: str, upload_id: str, asked: Asked) -> dict[str, Any] | None:
     if receipt is None:
         raise _NONE
     return {"receipt": json.loads(seals.opened(receipt.jws)), "jws": receipt.jws}
+
+
+def text(tenant: str, upload_id: str) -> dict[str, Any]:
+    """Where the text is that an upload's chunks are ranges of, if it is not the file itself.
+
+    Raises Refused `upload_not_found` (404), `text_not_made` (409), `state_conflict` (409) until all of its bytes were
+    looked at, which is known at its end, and for good if malware was found in them; `files_expired` (410).
+    """
+    item = dynamodb.get_upload(tenant, upload_id)
+    number = ledger.number_of(connection(), tenant, upload_id)
+    retention.refuse_expired(number)
+    upload = ledger.find(connection(), number) if number else None
+    state = upload.state if upload else item["state"]
+    if state not in TERMINAL or state == "quarantined":
+        raise Refused("state_conflict", f"The upload is {state}: its text can be had when it has ended.", status=409)
+    if upload is None or upload.piece is None:
+        raise Refused("text_not_made", "No text was made of the file: chunks are ranges of it.", status=409)
+    expires_at = datetime.now(UTC) + timedelta(seconds=UPLOAD_SECONDS)
+    url = s3.presign_download(upload.text.key, f"{upload_id}.csv", UPLOAD_SECONDS)
+    return {"url": url, "expires_at": rfc3339(expires_at), "size": upload.text.size}
 
 
 def _under_way(state: str) -> Refused:

@@ -19,13 +19,14 @@ from chalicelib.aws import s3
 from chalicelib.checking import conventions, trials
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import NotYet, Refused
-from chalicelib.formats import Dialect, correction
+from chalicelib.formats import Dialect, correction, encodings, transcoded
 from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import piece_key
 from chalicelib.postgres import ledger, taken
 from chalicelib.postgres.connection import Connection, connection
 
 BUSY_SECONDS: Final = 5
+CUTS: Final = ("delimiter", "quote", "encoding")  # by which a record is told apart, before any value is read
 
 
 class Records:
@@ -33,6 +34,9 @@ class Records:
 
     def __init__(self, plan: Mapping[str, Any], schema: Schema, other: Mapping[str, Any]) -> None:
         self._dialect = Dialect.from_options(plan["dialect"])
+        cut = {name: other[name] for name in CUTS if name in other}
+        self._other = Dialect.from_options({**plan["dialect"], **cut})
+        self._recut = trials.Recut(schema, plan["positions"], conventions.planned(plan)) if cut else None
         self._width, self._nameless, self._own = plan["width"], plan.get("nameless", 0), plan.get("own", {})
         old, loaded = conventions.planned(plan), conventions.planned({**plan, **conventions.again(plan, other)})
         news = [conventions.with_option(old, each) for each in conventions.subsets(other)]
@@ -40,9 +44,32 @@ class Records:
         # What is wrong by all at once, each for what was wrong, no part of them mends.
         self._first = trials.Trial(schema, plan["positions"], old, loaded) if len(news) > 1 else None
 
+    def text(self, raw: bytes) -> bytes:
+        """A record's bytes in UTF-8, in which it is to be read."""
+        return b"".join(transcoded.transcode([raw], self._other.encoding)) if self._is_decoded else raw
+
+    @property
+    def _is_decoded(self) -> bool:
+        return self._recut is not None and self._other.encoding != self._dialect.encoding
+
+    def _fates_recut(self, raws: Sequence[bytes], recut: trials.Recut) -> list[dict[str, trials.Fate] | None]:
+        before = self._rows(raws, self._dialect)
+        after = self._rows([self.text(raw) for raw in raws], self._other)
+        if self._is_decoded:  # letters that were right would be others now
+            after = {place: row for place, row in after.items() if not encodings.holds_utf_8(raws[place])}
+        else:  # of a record whose cells could be told these are others now
+            after = {place: row for place, row in after.items() if place not in before}
+        found: list[dict[str, trials.Fate] | None] = [None] * len(raws)
+        fates = recut.fates([before.get(place) for place in after], list(after.values()))
+        for place, each in zip(after, fates, strict=True):
+            found[place] = each
+        return found
+
     def fates(self, raws: Sequence[bytes]) -> list[dict[str, trials.Fate] | None]:
         """Of each record what becomes of its cells by all of them; None of one whose cells cannot be told."""
-        rows = self._rows(raws)
+        if self._recut:
+            return self._fates_recut(raws, self._recut)
+        rows = self._rows(raws, self._dialect)
         found: list[dict[str, trials.Fate] | None] = [None] * len(raws)
         for place, fates in zip(rows, self._trials[0].fates(list(rows.values())), strict=True):
             found[place] = fates
@@ -50,7 +77,10 @@ class Records:
 
     def mended(self, raws: Sequence[bytes]) -> list[int]:
         """The places of those that come out right by all of these conventions, or by some of them."""
-        left, found = self._rows(raws), list[int]()
+        if self._recut:
+            recut = self._fates_recut(raws, self._recut)
+            return [place for place, each in enumerate(recut) if each and trials.is_mended(each)]
+        left, found = self._rows(raws, self._dialect), list[int]()
         if self._first:
             fates = zip(list(left), self._first.fates(list(left.values())), strict=True)
             left = {place: left[place] for place, each in fates if "wrong" not in each.values()}
@@ -62,18 +92,19 @@ class Records:
                 del left[place]
         return sorted(found)
 
-    def _rows(self, raws: Sequence[bytes]) -> dict[int, list[str]]:
+    def _rows(self, raws: Sequence[bytes], dialect: Dialect) -> dict[int, list[str]]:
         """By their places the cells of those records whose cells can be told."""
-        rows = formats.fitted(self._read(raws), self._width, self._dialect, self._nameless)
+        rows = formats.fitted(_read(raws, dialect), self._width, dialect, self._nameless)
         bad = correction.take_back(rows, self._own)[1] if self._own else {}
         return {place: row for place, row in enumerate(rows) if len(row) == self._width and place not in bad}
 
-    def _read(self, raws: Sequence[bytes]) -> list[list[str]]:
-        """The cells of each: at once, unless a quote that is never closed swallows what follows."""
-        found = list(formats.records(b"\n".join(raws), self._dialect))
-        if len(found) == len(raws):
-            return found
-        return [one[0] if len(one := list(formats.records(raw, self._dialect))) == 1 else [] for raw in raws]
+
+def _read(raws: Sequence[bytes], dialect: Dialect) -> list[list[str]]:
+    """The cells of each: at once, unless a quote that is never closed swallows what follows."""
+    found = list(formats.records(b"\n".join(raws), dialect))
+    if len(found) == len(raws):
+        return found
+    return [one[0] if len(one := list(formats.records(raw, dialect))) == 1 else [] for raw in raws]
 
 
 @dataclass(slots=True)
@@ -138,7 +169,7 @@ def _blocks(
             places = [one["record"] for one, _ in mended], [one["line"] for one, _ in mended]
             taken.take(db, upload.number, seen.count + 1, *places)
             seen.count += len(mended)
-            yield b"".join(raw + b"\n" for _, raw in mended)
+            yield b"".join(records.text(raw) + b"\n" for _, raw in mended)
 
 
 def _is_held(held: Sequence[int], record: int) -> bool:

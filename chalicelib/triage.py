@@ -15,10 +15,11 @@ from chalicelib.checking import causes, conventions, remedies, trials
 from chalicelib.checking.causes import Cause, Group
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
+from chalicelib.formats import encodings
 from chalicelib.journey import Number
 from chalicelib.postgres import datakeys, ledger, projection, taken
 from chalicelib.postgres.connection import connection
-from chalicelib.rerun import Records
+from chalicelib.rerun import CUTS, Records
 
 MOST_CAUSES: Final = 100  # that are told
 MOST_COLUMNS: Final = 100  # of a cause
@@ -108,7 +109,11 @@ def option_of(tenant: str, upload_id: str, names: Sequence[str]) -> dict[str, An
         fix = known[name].fix
         if fix is None:
             raise _unfit("cause_unfixed", f"No option mends {name}.", 409)
-        if any(option.get(one, value) != value for one, value in fix.items()):
+        if len(names) > 1 and any(one in CUTS for one in fix):
+            raise _unfit("cause_unfixed", f"{name} is mended by how records are told apart: ask for it alone.", 409)
+        units = [*dict.fromkeys([*option.get("units", ()), *fix.get("units", ())])]  # each cause has its own
+        fix = {**fix, "units": units} if units else fix
+        if any(option.get(one, value) != value for one, value in fix.items() if one != "units"):
             raise _unfit("cause_unfixed", f"{name} is mended by an option that the others contradict.", 409)
         option |= fix
     return option
@@ -133,7 +138,11 @@ def _found(number: Number) -> list[_Found]:
     few = causes.causes(groups, current, nulls)
     if datakeys.of_upload(connection(), number):
         few = [replace(one, option=None, otherwise="sealed") if one.option else one for one in few]
-    tried = _Tried(upload, schema, few) if any(one.option for one in few) else None
+    else:
+        seen = projection.snapshot(connection(), number)
+        is_all_wrong = seen is not None and seen["rejected"] == seen["rows_total"]
+        few = [replace(one, candidates=remedies.recuts(one.tag, dialect, is_all_wrong=is_all_wrong)) for one in few]
+    tried = _Tried(upload, schema, few) if any(one.option or one.candidates for one in few) else None
     found = [_judged(one, counts, tried) for one in few]
     return sorted(found, key=lambda one: (-one.rejects, one.cause.id))
 
@@ -143,7 +152,14 @@ def _judged(cause: Cause, counts: Mapping[str, tuple[int, int]], tried: _Tried |
     most = max(one.errors for one in cause.groups)
     rejects, alone = counts.get(cause.tag, (most, 0))
     otherwise, proof = cause.otherwise, None
-    if cause.option and tried:
+    if cause.candidates and tried and tried.is_as_planned:
+        proofs = [(option, tried.proof(replace(cause, option=option))) for option in cause.candidates]
+        proved = [(option, proof) for option, proof in proofs if proof.holds]
+        if len(proved) == 1:
+            option, proof = proved[0]
+            cause = replace(cause, option=option)
+        otherwise = "ambiguous" if len(proved) > 1 else None
+    elif cause.option and tried:
         proof = tried.proof(cause) if tried.is_as_planned else None
         otherwise = None if proof and proof.holds else "unproved" if proof else "changed"
     return _Found(cause, rejects, alone, proof, otherwise)
@@ -176,7 +192,13 @@ class _Tried:
         self._plan = upload.plan or {}
         self._schema = schema
         self.is_as_planned = self._plan.get("dataset_version") == upload.dataset_version and not upload.dataset_is_gone
-        rows = {int(one["row"]) for each in few if each.option for group in each.groups for one in group.samples}
+        rows = {
+            int(one["row"])
+            for each in few
+            if each.option or each.candidates
+            for group in each.groups
+            for one in group.samples
+        }
         self._rejects = taken.sample(connection(), upload.number, sorted(rows))
         self._tagger = remedies.Tagger(schema, conventions.planned(self._plan))
 
@@ -185,14 +207,20 @@ class _Tried:
         theirs = [(one, columns) for one in self._rejects if (columns := self._columns(cause, one))]
         step = max(1, -(-len(theirs) // MOST_TRIED))
         theirs = theirs[::step]
-        fates = Records(self._plan, self._schema, cause.option or {}).fates([bytes(one["raw"]) for one, _ in theirs])
+        raws, option = [bytes(one["raw"]) for one, _ in theirs], cause.option or {}
+        if "encoding" in option and not encodings.are_in(raws, option["encoding"]):
+            return _Proof(len(theirs), 0)
+        fates = Records(self._plan, self._schema, option).fates(raws)
         mended = sum(
             bool(each and trials.is_mended(each, columns)) for each, (_, columns) in zip(fates, theirs, strict=True)
         )
         return _Proof(len(theirs), mended)
 
     def _columns(self, cause: Cause, reject: Mapping[str, Any]) -> list[str]:
-        """The columns in which a reject has this cause."""
+        """The columns in which a reject has this cause; of one that is wrong as a whole, all."""
+        if cause.candidates:
+            found = [one["column"] for one in reject["errors"] if one["code"] == cause.tag]
+            return list(self._schema.names) if None in found else found
         names = {one.column for one in cause.groups}
         return [
             error["column"]

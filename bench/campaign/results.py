@@ -108,5 +108,8 @@ class Kept:
 
 
 def _told(seen: Seen) -> dict[str, object]:
-    kept = ("ledger", "chunks", "rejects", "events", "item")
-    return {"upload": repr(seen.sent.upload)} | {name: getattr(seen, name) for name in kept}
+    """All that is known of an upload but its bytes, which are files of their own."""
+    kept = {
+        each.name: getattr(seen, each.name) for each in dataclasses.fields(seen) if each.name not in ("sent", "text")
+    }
+    return {"upload": repr(seen.sent.upload), "upload_id": seen.sent.upload_id, "parent": seen.sent.parent, **kept}

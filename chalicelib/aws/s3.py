@@ -7,7 +7,8 @@ s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject an
 uploads that are deleted). Under uploads/ we write no byte but those of a small file that was sent to the API itself.
 Under pictures/ the api writes and looks at pictures and signs for them, and api and sweep delete them. Under pieces/
 split writes (s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under
-results/ render writes files for download, and s3:GetObject is the api's, whose presigned URLs it is.
+results/ render writes files for download. Of results and pieces s3:GetObject is the api's, too, whose presigned URLs
+these are.
 """
 
 from __future__ import annotations

@@ -134,6 +134,7 @@ class Conventions:
     true_values: tuple[str, ...] | None = None
     false_values: tuple[str, ...] | None = None
     enum_case: EnumCase | None = None
+    units: tuple[str, ...] | None = None  # of which one may stand beside a number
     before: tuple[Conventions, ...] = ()
 
     def trims(self, field: Field) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +17,7 @@ from chalicelib.cells.fields import Reading, Value
 MAX_LENGTH: Final = 1000  # of a number in characters; Postgres' numeric ends at 16,383 decimals
 _SPECIALS: Final = {"NaN": "NaN", "INF": "Infinity", "-INF": "-Infinity"}
 _PER: Final = frozenset("%‰°/")
+_BETWEEN: Final = " \u00a0\u202f"
 _SIMPLE_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _SIMPLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?")
 
@@ -46,6 +48,32 @@ def number(decimal: str = ".", group: str | None = None, bare: bool = True) -> R
 
     sure = _SIMPLE_NUMBER if decimal == "." else _SIMPLE_INTEGER
     return Reading(read, f"a number{_spelling(decimal, group)}", _measure, sure)
+
+
+def beside(bare: Reading, units: Collection[str]) -> Reading:
+    """As `bare` reads it, also with one of these units before or behind the number, a blank between them or none."""
+    inner = _inner(tuple(units))
+
+    def read(cell: str) -> Value:
+        value = bare.read(cell)
+        if value is None and (found := inner(cell)):
+            value = bare.read(found)
+        return value
+
+    return replace(bare, read=read)
+
+
+def _inner(units: tuple[str, ...]) -> Callable[[str], str | None]:
+    """A function from a cell to what one of these units stands beside; None if none does, or that is no number."""
+    one = "|".join(re.escape(unit) for unit in sorted(units, key=len, reverse=True))
+    find = re.compile(rf"(?:{one})[{_BETWEEN}]?([^{_BETWEEN}].*)|(.*[^{_BETWEEN}])[{_BETWEEN}]?(?:{one})").fullmatch
+
+    def inner(cell: str) -> str | None:
+        found = find(cell) if len(cell) <= MAX_LENGTH else None
+        rest = (found[1] or found[2]) if found else None
+        return rest if rest and any("0" <= letter <= "9" for letter in rest) else None
+
+    return inner
 
 
 def _measure(text: str) -> Decimal | None:

@@ -32,8 +32,10 @@ def _number(field: Field, conventions: Conventions) -> Reading:
     own = field.decimal_char is not None or field.group_char is not None
     spelled = field if own else conventions
     if field.type == "integer":
-        return numbers.integer(spelled.group_char, field.bare_number)
-    return numbers.number(spelled.decimal_char or ".", spelled.group_char, field.bare_number)
+        found = numbers.integer(spelled.group_char, field.bare_number)
+    else:
+        found = numbers.number(spelled.decimal_char or ".", spelled.group_char, field.bare_number)
+    return numbers.beside(found, conventions.units) if conventions.units else found
 
 
 def _moment(field: Field, conventions: Conventions) -> Reading:

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from chalicelib.cells import PLAIN, Conventions
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
+from chalicelib.checking import units
 from chalicelib.checking.conventions import conflict, spellings
-from chalicelib.checking.remedies import ORDERS, Tags, plain_tag
+from chalicelib.checking.remedies import ORDERS, Tags, parted, plain_tag
 from chalicelib.formats.dialect import MAX_NULL_VALUES
 
 _NAMES: Final = {
@@ -39,6 +40,7 @@ class Group:
     first_line: int
     last_line: int
     samples: Sequence[Mapping[str, Any]]
+    more: str = ""  # what its values need besides, as a tag has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Cause:
     groups: tuple[Group, ...]
     option: Mapping[str, Any] | None = None
     otherwise: str | None = None  # why nothing is offered
+    candidates: tuple[Mapping[str, Any], ...] = ()  # of which one may be proved to mend it, where none is known
 
     def covers(self, tags: Tags) -> bool:
         """Whether a value that can be read so is one of this cause."""
@@ -62,19 +65,74 @@ class Cause:
 
 def causes(groups: Iterable[Group], current: Conventions, nulls: Sequence[str]) -> list[Cause]:
     """The few causes of many errors, in no order. `current` and `nulls` are what the file was read by."""
-    left = list(groups)
+    left = list(map(_parted, groups))
+    mixed = _mixed_units(left)
     found: list[Cause] = []
     for family in ("date", "number"):
         theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
         left = [one for one in left if one not in theirs]
         found += _conventional(family, theirs, current)
+    theirs = [one for one in left if any(tag.startswith("unit:") for tag in one.tags)]
+    left = [one for one in left if one not in theirs]
+    found += _beside_units(theirs, found, current.units or ())
     for family, cause in _FAMILIES.items():
         theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
         left = [one for one in left if one not in theirs]
         if theirs:
             found.append(cause(theirs, current, nulls))
-    found += _plain(left)
-    return found
+    found = [each for one in found for each in _by_what_else(one, current)]
+    found = [_undone(one, "mixed") if mixed.intersection((one.option or {}).get("units", ())) else one for one in found]
+    return [*found, *_plain(left)]
+
+
+def _parted(one: Group) -> Group:
+    """With tags as of a value that needs nothing else; what else it needs is the group's."""
+    more = parted(one.tags[0])[0] if one.tags else ""
+    return replace(one, tags=tuple(parted(tag)[1] for tag in one.tags), more=more)
+
+
+def _by_what_else(cause: Cause, current: Conventions) -> Iterator[Cause]:
+    """The cause parted by what its values need besides, which is one option more. It was decided by all of them."""
+    for more in sorted({one.more for one in cause.groups}):
+        theirs = replace(cause, groups=tuple(one for one in cause.groups if one.more == more))
+        yield _with_more(theirs, more, current) if more else theirs
+
+
+def _with_more(cause: Cause, more: str, current: Conventions) -> Cause:
+    option: dict[str, Any]
+    if more == "blank":
+        name, words, option = "blanks_around", "with blanks around", {"trim": "values"}
+    else:
+        unit = more.removeprefix("unit:")
+        name, words, option = units.slug(unit), f"with {unit} beside", {"units": [*(current.units or ()), unit]}
+    both = None if cause.option is None else {**cause.option, **option}
+    told = f"{cause.words}, {words}"
+    return replace(cause, id=f"{cause.id}_{name}", words=told, tag=f"{more}+{cause.tag}", option=both)
+
+
+def _undone(cause: Cause, why: str) -> Cause:
+    return replace(cause, option=None, otherwise=why)
+
+
+def _beside_units(groups: Sequence[Group], found: Sequence[Cause], known: Sequence[str]) -> Iterator[Cause]:
+    """Numbers that are right without the unit beside them: a cause a unit."""
+    for tag in dict.fromkeys(one.tags[0] for one in groups):
+        unit, theirs = tag.removeprefix("unit:"), tuple(one for one in groups if one.tags[0] == tag)
+        option = {"units": [*known, unit]}
+        cause = Cause(f"numbers_{units.slug(unit)}", f"numbers have {unit} beside them", tag, theirs, option)
+        # 1.234 EUR is no decimal where another cell says 1.234,50 EUR.
+        others = (_convention(each.tags[0]) for one in found for each in one.groups if each.more == tag)
+        yield _undone(cause, "mixed") if any(conflict(PLAIN, other) for other in others) else cause
+
+
+def _mixed_units(groups: Iterable[Group]) -> set[str]:
+    """Units of which two stand in one column: without them its numbers would be taken for one kind."""
+    by_column: dict[str | None, set[str]] = {}
+    for one in groups:
+        for tag in (*one.tags, one.more):
+            if tag.startswith("unit:"):
+                by_column.setdefault(one.column, set()).add(tag.removeprefix("unit:"))
+    return set().union(*(some for some in by_column.values() if len(some) > 1))
 
 
 def _conventional(family: str, groups: list[Group], current: Conventions) -> Iterator[Cause]:

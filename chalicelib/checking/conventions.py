@@ -18,11 +18,11 @@ from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
 from chalicelib.datasets.problems import are_strings
 from chalicelib.errors import Refused
-from chalicelib.formats.dialect import DATE_ORDERS, ENUM_CASES, TRIMS
+from chalicelib.formats.dialect import DATE_ORDERS, ENUM_CASES, TRIMS, UNIT, is_unit
 
 FIXES: Final = (  # what is declared together
     *(("date_order",), ("decimal_char", "group_char"), ("null_values",)),
-    *(("trim",), ("true_values", "false_values"), ("enum_case",)),
+    *(("trim",), ("true_values", "false_values"), ("enum_case",), ("units",)),
 )
 OPTIONS: Final = tuple(chain.from_iterable(FIXES))
 # Table Schema's own first; on a tie the earlier one is taken.
@@ -46,7 +46,7 @@ class Detected:
 
 def read(options: Mapping[str, Any]) -> Conventions:
     """The conventions among a dialect's options. Raises Refused `dialect_invalid`."""
-    for name in ("null_values", "true_values", "false_values"):
+    for name in ("null_values", "true_values", "false_values", "units"):
         if options.get(name) is not None and not are_strings(options[name]):
             raise _invalid(f"{name} must be a list of strings.")
     for name in ("decimal_char", "group_char"):
@@ -59,6 +59,8 @@ def read(options: Mapping[str, Any]) -> Conventions:
         if options.get(name) is not None and options[name] not in known:
             raise _invalid(f"{name} must be one of {', '.join(known)}.")
     found = Conventions(**{name: _frozen(options.get(name)) for name in OPTIONS})
+    if not all(map(is_unit, found.units or ())):
+        raise _invalid(f"units must be {UNIT}.")
     true, false = found.booleans(_BOOLEAN)
     if both := set(true).intersection(false):
         raise _invalid(f"true_values and false_values both have {min(both)!r}.")
@@ -130,7 +132,7 @@ def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[s
     fields = list(zip(schema.fields, columns, strict=True))
     spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if _is_open_number(f)}
     dated = {f: _seen(f, column, schema, fixed) for f, column in fields if _is_open_date(f)}
-    numbers = _decide(spelt, list(spellings(declared)))
+    numbers = _decide(spelt, [replace(each, units=fixed.units) for each in spellings(declared)])
     dates = _decide(dated, list(_orders(declared)))
     decided = replace(
         fixed,

@@ -46,6 +46,34 @@ class Trial:
         return found
 
 
+class Recut:
+    """Tells what becomes of the cells of records that are cut, or decoded, otherwise; values are spelt as before."""
+
+    def __init__(self, schema: Schema, positions: Sequence[int], conventions: Conventions) -> None:
+        self._columns = [
+            (position, spec.name, column_of(schema, spec, conventions))
+            for position, spec in zip(positions, schema.fields, strict=True)
+        ]
+
+    def fates(self, before: Sequence[Sequence[str] | None], after: Sequence[Sequence[str]]) -> list[dict[str, Fate]]:
+        """As a Trial's; `before` is None of a record whose cells could not be told: what is right is mended."""
+        found: list[dict[str, Fate]] = [{} for _ in after]
+        for position, name, column in self._columns:
+            olds = [None if row is None else row[position] for row in before]
+            news = [row[position] for row in after]
+            known = judged({*news, *(old for old in olds if old is not None)}, column)
+            for one, old, new in zip(found, olds, news, strict=True):
+                was, now = None if old is None else known.get(old, old), known.get(new, new)
+                was_right = old is not None and not isinstance(was, CellError)
+                if isinstance(now, CellError):
+                    one[name] = "changed" if was_right else "wrong"
+                elif not was_right:
+                    one[name] = "mended"
+                elif was != now:
+                    one[name] = "changed"
+        return found
+
+
 def _fates(cells: set[str], old: Column, new: Column, loaded: Column | None = None) -> Iterator[tuple[str, Fate]]:
     before, after = judged(cells, old), judged(cells, new)
     at_last = after if loaded is None else judged(cells, loaded)

@@ -18,7 +18,9 @@ from chalicelib.formats.dialect import (
     MAX_DELIMITER,
     MAX_NULL_VALUES,
     MAX_SKIP_LINES,
+    MAX_UNIT,
     TRIMS,
+    UNIT,
 )
 from chalicelib.formats.transcoded import ENCODINGS
 from chalicelib.journey import RETENTION
@@ -69,6 +71,12 @@ _DIALECT: Final[dict[str, Schema]] = {
         "type": ["string", "null"],
         "enum": [*ENUM_CASES, None],
         "description": "ignore: what differs from one value of an enum by case alone is that one.",
+    },
+    "units": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_UNIT, "title": UNIT},
+        "maxItems": MAX_NULL_VALUES,
+        "description": "One of these may stand before or behind a number, and is no part of it.",
     },
 }
 _SHEET: Final[Schema] = {

@@ -108,6 +108,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "jws": {"type": "string", "description": "RFC 7515, compact, EdDSA; `kid` names the key."},
         }
     ),
+    "StoredText": shown(
+        {"url": TEXT, "expires_at": MOMENT, "size": COUNT}, description="Fetch it without the token, within an hour."
+    ),
     "ReceiptLink": shown(
         {"n": _NUMBER, "generation": _NUMBER, "state": _STATE, "issued_at": MOMENT, "sha256": _HASH},
         description="A receipt of the chain, and the SHA-256 of its JWS.",
@@ -207,6 +210,22 @@ OPERATIONS: Final = (
         headers={"If-None-Match": IF_NONE_MATCH},
         query=PAGED,
         errors=(UPLOAD_NOT_FOUND,),
+    ),
+    Operation(
+        "GET",
+        _ONE + "/text",
+        "get_text",
+        _TAG,
+        "The text that was made of an upload's file, or of rejects that were read again",
+        {200: Answer("Where it is: the bytes that the receipt's chunks are ranges of.", ref("StoredText"))},
+        errors=(
+            UPLOAD_NOT_FOUND,
+            Error(409, "text_not_made", "There is none: chunks are ranges of the file itself."),
+            Error(
+                409, "state_conflict", "The upload has not ended, or malware was found in it; `detail` names the state."
+            ),
+            Error(410, "files_expired", "The upload's files and rejects are kept no longer."),
+        ),
     ),
     Operation(
         "POST",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, NoReturn, get_args
@@ -15,7 +16,10 @@ MAX_SKIP_LINES: Final = 10_000
 MAX_DELIMITER: Final = 4  # characters; a file "a, b, c" has one of two
 TRIMS: Final = get_args(Trim)
 ENUM_CASES: Final = get_args(EnumCase)
-MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false
+MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false, and units
+MAX_UNIT: Final = 20  # characters
+UNIT: Final = f"one to {MAX_UNIT} letters or currency signs, or %, ‰, °, /, ², ³"
+_UNIT_LETTERS: Final = frozenset({"Lu", "Ll", "Lo", "Sc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Dialect:
     true_values: tuple[str, ...] | None = None
     false_values: tuple[str, ...] | None = None
     enum_case: str | None = None
+    units: tuple[str, ...] | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Dialect:
@@ -93,6 +98,17 @@ def _are_values(value: object) -> bool:
     return all(isinstance(each, str) and len(each) <= 100 for each in value)
 
 
+def is_unit(value: object) -> bool:
+    """Whether this may be the name of a unit: nothing that a number, or its sign, may be written with."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_UNIT:
+        return False
+    return all(unicodedata.category(letter) in _UNIT_LETTERS or letter in "%‰°/²³" for letter in value)
+
+
+def _are_units(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) <= MAX_NULL_VALUES and all(map(is_unit, value))
+
+
 def _or_null(rule: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or rule(value)
 
@@ -125,6 +141,7 @@ _RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "true_values": _VALUES,
     "false_values": _VALUES,
     "enum_case": (_or_null(_one_of(*ENUM_CASES)), f"null or {', '.join(ENUM_CASES)}"),
+    "units": (_or_null(_are_units), f"null or up to {MAX_NULL_VALUES} units, each {UNIT}"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,16 @@ class Encoding:
     name: str
     confidence: float
     mark: int = 0
+
+
+def holds_utf_8(data: bytes) -> bool:
+    """Whether there are letters beyond ASCII that are UTF-8."""
+    return _UTF_8.search(data) is not None
+
+
+def are_in(texts: Iterable[bytes], name: str) -> bool:
+    """Whether those of the texts that hold no letter in UTF-8 look together as if they were in this encoding."""
+    return encoding(b"\n".join(text for text in texts if not holds_utf_8(text))).name == name
 
 
 def refuse_binary(sample: bytes) -> None:

@@ -61,7 +61,7 @@ class Undo:
         removed = self._remove()
         self._run(
             "DELETE FROM {before} b WHERE _row_after BETWEEN {low} AND {high}"
-            " AND _row_after NOT IN (SELECT _row FROM {table} WHERE _row BETWEEN {low} AND {high})"
+            " AND NOT EXISTS (SELECT FROM {table} t WHERE t._row = b._row_after AND t._row BETWEEN {low} AND {high})"
         )
         changes.note(self._db, self._table.number)
         return Undone(above.reverted + removed, above.restored + restored, self._conflicts)

@@ -42,6 +42,7 @@ from .resources import (
     Row,
     SealedReceipt,
     Session,
+    StoredText,
     Summary,
     Template,
     Ticket,
@@ -508,6 +509,14 @@ class Rowmill:
             if answer.status_code != httpx.codes.ACCEPTED:
                 return cast(SealedReceipt, document(answer))
             _pause(answer, give_up, f"the receipt of {upload_id} was not made yet after {timeout} s")
+
+    def get_text(self, upload_id: str) -> StoredText:
+        """Where the text is that was made of an upload's file, or of the rejects that it read again."""
+        return cast(StoredText, self._get(_path("uploads", upload_id, "text")))
+
+    def download_text(self, upload_id: str, sink: Callable[[bytes], object]) -> None:
+        """That text into `sink`, block by block."""
+        storage.fetch(self.get_text(upload_id)["url"], sink, self._patience)
 
     def iterate_receipts(self, upload_id: str, limit: int | None = None) -> Iterator[ReceiptLink]:
         """The chain of an upload's receipts, the first first."""

@@ -25,7 +25,9 @@ class NotGenuine(RowmillError):
 
 
 class OfflineResult(TypedDict):
-    """What a file is beside a receipt. `chunks` are those that differ, by number; None if they were not compared.
+    """What a file is beside a receipt, as the upload's file or as the text that was made of it.
+
+    `chunks` are those that differ, by number; None if they were not compared.
 
     `undone` is what the receipt says of an undo, None if it is of an end before one.
     """
@@ -36,6 +38,7 @@ class OfflineResult(TypedDict):
     state: str
     undone: Undone | None
     kid: str
+    of: Literal["file", "text"]
     size: int
     sha256: str
     problems: list[str]
@@ -46,11 +49,13 @@ def check(receipt: Path, file: Path, keys: Mapping[str, Any]) -> OfflineResult:
     """Hold the file against the receipt. Raises NotGenuine, and Unusable if one of them cannot be read."""
     said, kid = _opened(_read(receipt), keys)
     lines = [dict(zip(said["chunks"]["columns"], line, strict=True)) for line in said["chunks"]["items"] or []]
-    # Of a file that text was made of, chunks are ranges of that.
-    chunks = [line for line in lines if line["sha256"]] if said["text"] is None else []
+    chunks = [line for line in lines if line["sha256"]]
     with file.open("rb") as opened:
         digest, size, differing = _digests(opened, file.stat().st_size, chunks)
-    problems = list(_problems(said, digest, size, differing))
+    is_text = said["text"] is not None and size == said["text"]["size"] and digest != said["file"]["sha256"]
+    if said["text"] is not None and not is_text:  # chunks are ranges of the text
+        chunks, differing = [], []
+    problems = list(_of_text(chunks, differing) if is_text else _problems(said, digest, size, differing))
     return {
         "result": "differs" if problems else "match",
         "upload_id": said["upload_id"],
@@ -58,11 +63,20 @@ def check(receipt: Path, file: Path, keys: Mapping[str, Any]) -> OfflineResult:
         "state": said["state"],
         "undone": said.get("undone"),
         "kid": kid,
+        "of": "text" if is_text else "file",
         "size": size,
         "sha256": digest,
         "problems": problems,
         "chunks": differing if chunks else None,
     }
+
+
+def _of_text(chunks: Sequence[Mapping[str, Any]], differing: Sequence[int]) -> Iterator[str]:
+    """Of a text the receipt has the digests of its chunks alone."""
+    if not chunks:
+        yield "the receipt has no digest of the text"
+    if differing:
+        yield f"{len(differing)} chunks differ"
 
 
 def _problems(said: Mapping[str, Any], digest: str, size: int, differing: Sequence[int]) -> Iterator[str]:

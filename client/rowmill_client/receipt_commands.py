@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from . import completion, configuration, offline, output
+from . import completion, configuration, export, offline, output
 from .errors import Unusable
 from .parameters import Json, Limit, UploadId, connect
 from .resources import Undone, Verification
@@ -47,6 +47,26 @@ def receipt(
         return
     to.write_text(json.dumps(found) + "\n", encoding="utf-8")
     output.done(f"the receipt is in {to}", {"written": str(to)}, as_json)
+
+
+def download(
+    upload_id: UploadId,
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch the text that was made of an upload's file, or of the rejects that it read again: what its chunks are of.
+
+    With --json, print where it is instead.
+
+    \b
+    Example: rowmill download upl_01M80FHFV747N9CXY8YY64K210 -o piece.csv
+    """
+    with connect() as rowmill:
+        if as_json:
+            output.json_document(rowmill.get_text(upload_id))
+            return
+        with export.binary(None if to == Path("-") else to) as file:
+            rowmill.download_text(upload_id, file.write)
 
 
 def verify(
@@ -119,7 +139,8 @@ def _offline(receipt_file: Path, file: Path, key: Path | None, as_json: bool) ->
     if as_json:
         output.json_document(found)
     else:
-        typer.echo(f"{found['result']} upload={found['upload_id']} size={found['size']} sha256={found['sha256']}")
+        of = " of=text" if found["of"] == "text" else ""
+        typer.echo(f"{found['result']} upload={found['upload_id']}{of} size={found['size']} sha256={found['sha256']}")
         _note_undone(found["undone"])
         for problem in found["problems"]:
             output.note(problem)

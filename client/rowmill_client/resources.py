@@ -454,6 +454,14 @@ class Undone(TypedDict):
     forced: bool
 
 
+class StoredText(TypedDict):
+    """Where the text of an upload is, to be fetched without the token."""
+
+    url: str
+    expires_at: str
+    size: int
+
+
 class SealedReceipt(TypedDict):
     """What an upload came to, and the JWS that it is read from: the latter is what is signed."""
 

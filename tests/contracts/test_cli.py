@@ -168,6 +168,8 @@ class Door(BaseHTTPRequestHandler):
             said["items"] = [{"ada": "lovelace"}]
         if "upload" in said:
             said["upload"] = self.ticket() if operation.name != "create_picture" else self.form()
+        if operation.name == "get_text":
+            said["url"] = f"{self.server.url}/bucket"
         if operation.name == "create_picture":
             said["id"] = "pic_01M80FHFV747N9CXY8YY64K210"
         if operation.name == "sign_parts":

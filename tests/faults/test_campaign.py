@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.campaign import drive, files, mutants, oracle
 from bench.campaign.audit import audit
 from bench.campaign.plan import draw
+from bench.campaign.results import Kept
 from bench.campaign.rig import Rig, standing
-from bench.campaign.scene import Scene
+from bench.campaign.scene import Scene, Seen, Sent
 from bench.campaign.tenant import Tenant, digest, tenant
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -48,6 +51,20 @@ def scene(rig: Rig) -> Scene:
     uploads = tuple(replace(each, event="once", fate="", whole="", undone=False) for each in drawn)
     with tenant(rig) as account:
         return drive.Seed(rig, replace(draw(6), uploads=uploads, faults=(), skew=(), hides=False), account).run()
+
+
+def test_a_red_seed_leaves_what_its_invariants_were_judged_by(tmp_path: Path) -> None:
+    """Which rejects a retry took up, and whose they were, are in no other file."""
+    sent = Sent(draw(1).uploads[0], "upl_2", b"a\n1\n", parent="upl_1")
+    seen = Seen(sent, {"number": 2}, [], {}, [], {}, [{"jws": "a.b.c"}], taken=[3, 5])
+    folder = Kept(tmp_path).keep_evidence(1, Scene([seen], {}), [])
+    (told,) = json.loads((folder / "uploads.json").read_text())
+    assert (told["upload_id"], told["parent"], told["taken"], told["receipts"]) == (
+        "upl_2",
+        "upl_1",
+        [3, 5],
+        [{"jws": "a.b.c"}],
+    )
 
 
 def _lose_a_row(scene: Scene) -> None:

@@ -220,6 +220,9 @@ def _as_a_piece(account: Account, body: bytes) -> None:
     """A file that the splitter rewrites; the row that repeats another is read from the piece when it is settled."""
     account.dataset(PEOPLE, "packed")
     upload = account.ended(account.start(gzip.compress(body), "packed"))
+    text = bytearray()
+    account.rowmill.download_text(upload["id"], text.extend)
+    assert text == body
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
 
 

@@ -12,6 +12,7 @@ from chalicelib.checking import PLAIN, Conventions, check
 from chalicelib.checking.conventions import detect, planned, read, subsets
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused
+from chalicelib.formats import Dialect
 from chalicelib.rerun import Records
 
 
@@ -109,6 +110,24 @@ def test_what_is_declared_to_be_trimmed_is_trimmed_before_it_tells_how_it_is_spe
     column = [" 31/12/2024", "30/12/2024 ", " "]
     assert told(column, "date", "date_order")[:3] == (None, 0, 3)
     assert told(column, "date", "date_order", trim="values")[:3] == ("dmy", 2, 2)
+
+
+def test_a_declared_unit_beside_a_number_is_no_part_of_it_and_tells_nothing_of_its_marks() -> None:
+    schema, units = schema_of("number", "integer"), ("EUR", "€", "kg")
+    conventions = detect([["12,50 EUR", "€3,5"], ["5 kg"]], schema, {"units": list(units)}).conventions
+    assert conventions == Conventions(decimal_char=",", units=units)
+    cells = ["12,50 EUR", "€-3,5", "4,5\u00a0€", "5 USD", "EUR", "12,5 EUR kg", "EUR NaN", "6"]
+    found = check([[cell, "5kg"] for cell in cells], schema, [0, 1], 2, conventions)
+    assert (list(found.columns[0]), set(found.columns[1]), sorted(found.bad)) == (
+        ["12.50", "-3.5", "4.5", "6"],
+        {"5"},
+        [3, 4, 5, 6],
+    )
+    for odd in ("", "5", "k5", "-", "a b", 1):
+        with pytest.raises(Refused):
+            read({"units": [odd]})
+        with pytest.raises(Refused):
+            Dialect.from_options({"units": [odd]})
 
 
 def test_what_is_declared_stands() -> None:

@@ -74,6 +74,20 @@ def test_any_other_file_differs_and_is_told_by_its_chunks(tmp_path: Path, body: 
     assert (found["result"], found["chunks"], found["size"]) == ("differs", chunks, len(body))
 
 
+def test_the_text_that_was_made_of_a_file_matches_by_its_chunks(tmp_path: Path) -> None:
+    packed = {"size": 40, "sha256": hashlib.sha256(b"packed").hexdigest(), "reason": None}
+    told = sealed(said(text={"size": len(BODY)}, file=packed))
+    found = check(tmp_path, told, BODY)
+    assert (found["result"], found["of"], found["chunks"]) == ("match", "text", [])
+    found = check(tmp_path, told, BODY.replace(b"u3@", b"v3@"))
+    assert (found["result"], found["of"], found["chunks"]) == ("differs", "text", [2])
+    found = check(tmp_path, told, BODY + b"x")
+    assert (found["result"], found["of"], found["chunks"]) == ("differs", "file", None)
+    bare = said(text={"size": len(BODY)}, file=packed)
+    bare["chunks"] = bare["chunks"] | {"items": None}
+    assert check(tmp_path, sealed(bare), BODY)["problems"] == ["the receipt has no digest of the text"]
+
+
 def test_a_file_that_text_was_made_of_is_compared_as_a_whole(tmp_path: Path) -> None:
     told = said(text={"size": 999})
     assert check(tmp_path, sealed(told), BODY)["chunks"] is None

@@ -257,6 +257,52 @@ def test_settling_reads_of_the_table_what_is_contested_and_no_more(
     )
 
 
+class Counted(psycopg.Cursor[Any]):
+    """Counts the rows that each step of a settling statement hands on or throws away, by having it tried before."""
+
+    rows = 0
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query.as_string(self.connection) if hasattr(query, "as_string") else str(query)
+        if text.split(maxsplit=1)[0] in ("SELECT", "WITH", "INSERT", "DELETE") and (
+            "fate" in text or "staging" in text
+        ):
+            with self.connection.transaction(force_rollback=True), psycopg.Cursor(self.connection) as plain:
+                explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}"
+                ((root,),) = plain.execute(explained, params).fetchall()  # type: ignore[arg-type]
+            type(self).rows += handed_on(root[0]["Plan"])
+        return super().execute(query, params, **options)
+
+
+def handed_on(plan: dict[str, Any]) -> int:
+    """Rows of a plan's node and of all below it, as often as they came."""
+    removed = sum(rows for name, rows in plan.items() if name.startswith("Rows Removed"))
+    inner = sum(map(handed_on, plan.get("Plans", ())))
+    return int((plan["Actual Rows"] + removed) * plan["Actual Loops"]) + inner
+
+
+def test_settling_twice_as_many_rows_that_lose_their_place_is_twice_the_work(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it fits the memory of a statement, as where there are millions."""
+    pipeline.dataset()
+    work = []
+    for count in (2000, 4000):
+        cut_into(monkeypatch, count)
+        numbers = range(10 * count, 11 * count)
+        upload_id, messages = pipeline.begin(contacts([*numbers, *numbers]))
+        pipeline.load(list(reversed(messages)))
+        db = connection.connection()
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "cursor_factory", Counted)
+            db.execute("SET work_mem = '64kB'; SET hash_mem_multiplier = 1")
+            Counted.rows = 0
+            pipeline.settle()
+        work.append(Counted.rows)
+        assert (pipeline.upload(upload_id)["loaded"], pipeline.upload(upload_id)["rejected"]) == (count, count)
+    assert work[1] < 2.5 * work[0]
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 20_000])
 def test_loaded_rows_that_lose_their_place_are_told_of_in_batches_and_each_once(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, at_once: int

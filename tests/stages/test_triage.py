@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
+from rowmill_client import offline
 
-from chalicelib import admit, receipts, rejects, report, triage
+from chalicelib import admit, receipts, rejects, report, seals, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused
@@ -473,3 +477,174 @@ def test_a_word_that_two_options_would_read_is_left_to_who_knows(pipeline: Pipel
     assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [
         ("enum_invalid:is_none_of_none_some", None)
     ]
+
+
+def test_a_unit_beside_numbers_is_mended_and_per_cent_two_units_and_other_marks_are_not(pipeline: Pipeline) -> None:
+    lines = (
+        "1,2024-01-01,2024-01-01,12.50 EUR,2,a\n" * 30
+        + "1,2024-01-01,2024-01-01,EUR 3,$4,b\n" * 5
+        + "1,2024-01-01,2024-01-01,1,12 %,c\n" * 5
+        + "1,2024-01-01,2024-01-01,1,5 kg,d\n" * 5
+        + "1,2024-01-01,2024-01-01,1,5k,e\n"
+    )
+    parent = prices(pipeline, lines)
+    found = causes(pipeline, parent["id"])
+    assert {one: (cause["rejects"], cause["fix"]) for one, cause in found.items()} == {
+        "numbers_unit_EUR": (35, {"dialect.units": ["EUR"]}),
+        "numbers_unit_dollar_sign": (5, None),
+        "numbers_unit_kg": (5, None),
+        "type_invalid:is_not_a_number": (6, None),
+    }
+    assert "contradict" in found["numbers_unit_kg"]["unfixed"]
+    child = retried(pipeline, parent["id"], "numbers_unit_EUR")
+    assert (child["loaded"], child["rejected"], child["dialect"]["units"]) == (30, 0, ["EUR"])
+    table = pipeline.sql(f"SELECT price::text FROM data.d_{number(pipeline, 'sales')} WHERE note = 'a'")
+    assert [one["price"] for one in table] == ["12.50"] * 30
+
+
+def test_a_unit_beside_numbers_with_other_marks_is_mended_with_these_and_else_not(pipeline: Pipeline) -> None:
+    lines = '1,2024-01-01,2024-01-01,"12,50 €",5,a\n' * 30 + "1,2024-01-01,2024-01-01,5 €,5,b\n" * 10
+    parent = prices(pipeline, lines)["id"]
+    assert {one: cause["fix"] for one, cause in causes(pipeline, parent).items()} == {
+        "numbers_decimal_comma_unit_euro_sign": {
+            "dialect.decimal_char": ",",
+            "dialect.group_char": None,
+            "dialect.units": ["€"],
+        },
+        "numbers_unit_euro_sign": {"dialect.units": ["€"]},
+    }
+    assert retried(pipeline, parent, "numbers_decimal_comma_unit_euro_sign")["loaded"] == 40
+    grouped = prices(pipeline, lines + '1,2024-01-01,2024-01-01,"1.234,50 €",1.234 €,c\n' * 9)["id"]
+    found = causes(pipeline, grouped)
+    assert {one for one, cause in found.items() if cause["fix"]} == {
+        "numbers_decimal_comma_groups_point_unit_euro_sign"
+    }
+
+
+def test_several_units_each_of_its_column_are_mended_together(pipeline: Pipeline) -> None:
+    parent = prices(pipeline, "1,2024-01-01,2024-01-01,5 EUR,5 kg,a\n" * 20)["id"]
+    assert {one: cause["fix"] for one, cause in causes(pipeline, parent).items()} == {
+        "numbers_unit_EUR": {"dialect.units": ["EUR"]},
+        "numbers_unit_kg": {"dialect.units": ["kg"]},
+    }
+    child = retried(pipeline, parent, "numbers_unit_EUR", "numbers_unit_kg")
+    assert (child["loaded"], child["rejected"]) == (20, 0)
+
+
+def test_blanks_around_a_value_that_needs_another_option_are_one_fix_with_it(pipeline: Pipeline) -> None:
+    lines = (
+        "1, 31/12/2023,2024-01-01,1,2,padded\n" * 30
+        + "1,30/12/2023,2024-01-01,1,2,plain\n" * 10
+        + "1, 01/02/2023,2024-01-01, N/A,2,both\n" * 20
+        + "1,2024-01-01,2024-01-01,1,2 ,blank\n" * 5
+    )
+    parent = prices(pipeline, lines)["id"]
+    found = causes(pipeline, parent)
+    both = {"dialect.date_order": "dmy", "dialect.trim": "values"}
+    assert {one: (cause["rejects"], cause["alone"], cause["fix"]) for one, cause in found.items()} == {
+        "dates_day_first_blanks_around": (50, 30, both),
+        "dates_day_first": (10, 10, {"dialect.date_order": "dmy"}),
+        "null_words_blanks_around": (20, 0, {"dialect.null_values": ["", "N/A"], "dialect.trim": "values"}),
+        "blanks_around": (5, 5, {"dialect.trim": "values"}),
+    }
+    child = retried(pipeline, parent, "dates_day_first_blanks_around", "null_words_blanks_around")
+    assert (child["loaded"], child["rejected"], sums(pipeline.upload(parent))) == (65, 0, (65, 65, 0))
+    table = f"data.d_{number(pipeline, 'sales')}"
+    told = pipeline.sql(
+        f"SELECT DISTINCT note, sold::text, price::text FROM {table} WHERE note <> 'fine' ORDER BY note"
+    )
+    assert [tuple(one.values()) for one in told] == [
+        ("blank", "2024-01-01", "1"),
+        ("both", "2023-02-01", None),
+        ("padded", "2023-12-31", "1"),
+        ("plain", "2023-12-30", "1"),
+    ]
+
+
+def test_padded_dates_in_an_order_that_the_others_contradict_are_no_case_for_a_fix(pipeline: Pipeline) -> None:
+    lines = "1, 12/31/2023,2024-01-01,1,2,a\n" * 9 + "1,31/12/2023,2024-01-01,1,2,b\n" * 30
+    parent = prices(pipeline, lines)["id"]
+    assert {(one, cause["rejects"], cause["fix"] is None) for one, cause in causes(pipeline, parent).items()} == {
+        ("dates_mixed", 30, True),
+        ("dates_mixed_blanks_around", 9, True),
+    }
+
+
+def test_a_file_of_which_no_record_has_the_header_s_delimiter_is_mended_by_its_own(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    body = b"".join(b"%d;2024-01-01;2024-01-01;1.5;2.5;a, b\n" % n for n in range(300)) + b"x;y;z;1;2;c\n1;2\n"
+    parent = pipeline.run(HEAD + body, name, dialect={"delimiter": ","})
+    assert (parent["loaded"], parent["rejected"]) == (0, 302)
+    (cause,) = causes(pipeline, parent["id"]).values()
+    assert (cause["id"], cause["fix"]) == ("width_mismatch", {"dialect.delimiter": ";"})
+    child = retried(pipeline, parent["id"], "width_mismatch")
+    assert (child["state"], child["loaded"], child["dialect"]["delimiter"]) == ("completed", 300, ";")
+    assert sums(pipeline.upload(parent["id"])) == (302, 300, 2)
+    (told,) = pipeline.sql(f"SELECT DISTINCT note FROM data.d_{number(pipeline, 'sales')}")
+    assert told["note"] == "a, b"
+    dates = pipeline.run(HEAD + b"1;2;3;4;5;6\n" + body, name, dialect={"delimiter": ","})["id"]
+    with pytest.raises(Refused, match="alone"):
+        begin(pipeline, dates, "width_mismatch", "width_mismatch")
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "abort"}])
+def test_records_that_look_as_if_they_had_another_delimiter_are_left_where_others_are_right(
+    pipeline: Pipeline, options: dict[str, str]
+) -> None:
+    parent = prices(pipeline, "1;2024-01-01;2024-01-01;1.5;2.5;a\n" * 30, **options)["id"]
+    assert [(one, cause["fix"]) for one, cause in causes(pipeline, parent).items()] == [("width_mismatch", None)]
+
+
+def test_a_file_whose_quotes_are_others_is_mended_by_these(pipeline: Pipeline) -> None:
+    name = pipeline.dataset(SALES, "sales")
+    body = b"1,2024-01-01,2024-01-01,1.5,2.5,'a, b'\n" * 30
+    parent = pipeline.run(HEAD + body, name, dialect={"quote": '"'})["id"]
+    (cause,) = causes(pipeline, parent).values()
+    assert cause["fix"] == {"dialect.quote": "'"}
+    assert retried(pipeline, parent, "width_mismatch")["loaded"] == 30
+
+
+def test_bytes_of_cp1252_behind_a_sample_of_ascii_are_mended_and_right_letters_are_not_changed(
+    pipeline: Pipeline,
+) -> None:
+    lines = "1,2024-01-01,2024-01-01,1,2,Müller naïve\n".encode("cp1252") * 30
+    both = lines[:-1].splitlines()[0] + " é\n".encode()
+    name = pipeline.dataset(SALES, "sales")
+    parent = pipeline.run(HEAD + GOOD + lines + both + "1,2024-01-01,2024-01-01,1,2,é\n".encode(), name)
+    assert (parent["loaded"], parent["rejected"]) == (9001, 31)
+    (cause,) = causes(pipeline, parent["id"]).values()
+    assert (cause["id"], cause["fix"]) == ("encoding_invalid", {"dialect.encoding": "cp1252"})
+    child = retried(pipeline, parent["id"], "encoding_invalid")
+    assert (child["loaded"], child["rejected"], child["dialect"]["encoding"]) == (30, 0, "cp1252")
+    told = pipeline.sql(
+        f"SELECT DISTINCT note FROM data.d_{number(pipeline, 'sales')} WHERE note <> 'fine' ORDER BY note"
+    )
+    assert [one["note"] for one in told] == ["Müller naïve", "é"]
+
+
+def test_the_records_that_a_fix_took_up_are_fetched_and_match_the_retry_s_receipt(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+    with pytest.raises(Refused) as early:
+        receipts.text(pipeline.tenant, child)
+    go(pipeline, child)
+    pipeline.attest()
+    told = receipts.text(pipeline.tenant, child)
+    key = unquote(urlsplit(told["url"]).path).rpartition("pieces/")[2]
+    piece = boto3.client("s3").get_object(Bucket=settings().bucket, Key=f"pieces/{key}")["Body"].read()
+    assert (told["size"], piece.count(b"dates\n")) == (len(piece), 30)
+    (tmp_path / "piece.csv").write_bytes(piece)
+    (tmp_path / "receipt.json").write_text(json.dumps(receipts.get(pipeline.tenant, child, Asked({}, None, 100))))
+    found = offline.check(tmp_path / "receipt.json", tmp_path / "piece.csv", seals.keys())
+    assert (found["result"], found["of"], found["problems"]) == ("match", "text", [])
+    with pytest.raises(Refused) as none:
+        receipts.text(pipeline.tenant, parent)
+    assert [(one.value.code, one.value.status) for one in (early, none)] == [
+        ("state_conflict", 409),
+        ("text_not_made", 409),
+    ]
+    with pytest.raises(Refused) as stranger:
+        receipts.text("ten_other", child)
+    assert stranger.value.code == "upload_not_found"
