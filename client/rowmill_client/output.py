@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .errors import ApiError
-from .resources import Upload
+from .resources import Malware, Upload
 
 COUNTS: Final = ("rows_total", "loaded", "updated", "skipped", "rejected", "unprocessed")
 SCREENFUL: Final = 500  # rows laid out together: a listing of millions must not be held to be aligned
@@ -70,6 +70,8 @@ def conclusion(upload: Upload) -> None:
     failure = upload.get("error")
     if failure:
         note(f"{failure.get('code')}: {failure.get('detail')}")
+    if (malware := upload.get("malware")) and (told := _looked_at(malware)):
+        note(told)
     if upload.get("rejected"):
         note(f"see the rejected rows with: rowmill rejects {upload['id']}")
         note(f"to correct them: rowmill rejects {upload['id']} --format csv -o FILE, rowmill retry {upload['id']} FILE")
@@ -85,6 +87,20 @@ def conclusion(upload: Upload) -> None:
     if upload["state"] == "needs_review":
         note(f"nothing is loaded yet; load it with: rowmill confirm {upload['id']} --wait")
     sys.stdout.write(summary(upload) + "\n")
+
+
+def _looked_at(malware: Malware) -> str:
+    """What is known of malware in the file; nothing while no scanner is asked and its bytes are still being read."""
+    by = malware["scanner"]
+    match malware["verdict"]:
+        case "infected":
+            return f"malware: {malware['threat']}; nothing of the file is loaded, and it cannot be tried again"
+        case "unscanned":
+            return "malware: unscanned, no scanner has looked at the file"
+        case "clean":
+            return f"malware: none found by {by}"
+        case _:
+            return "" if by == "off" else f"malware: {by} has not answered yet"
 
 
 def _difference(one: Mapping[str, Any]) -> str:

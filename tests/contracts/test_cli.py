@@ -300,6 +300,25 @@ def test_a_refusal_leaves_stdout_empty(api: Api, tmp_path: Path, monkeypatch: py
         assert (ended.exit_code, ended.stdout) == (2, ""), words
 
 
+@pytest.mark.parametrize(
+    ("malware", "told"),
+    [
+        (("off", "infected", "EICAR test file"), "malware: EICAR test file; nothing of the file is loaded"),
+        (("off", "unscanned", None), "malware: unscanned, no scanner has looked at the file"),
+        (("clamd", "clean", None), "malware: none found by clamd"),
+        (("guardduty", "awaited", None), "malware: guardduty has not answered yet"),
+        (("off", "awaited", None), ""),
+    ],
+)
+def test_a_person_is_told_what_is_known_of_malware(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, malware: tuple[str, str, str | None], told: str
+) -> None:
+    monkeypatch.setitem(SAID, "malware", dict(zip(("scanner", "verdict", "threat"), malware, strict=True)))
+    said = run(api, tmp_path, monkeypatch, ["status", UPLOAD]).stderr
+    assert ("malware: " in said) == bool(told)
+    assert told in said
+
+
 # Shells
 
 WORDS = Path(sys.executable).parent

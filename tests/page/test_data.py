@@ -11,6 +11,18 @@ from tests.journey.conftest import Cloud, people
 from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, go, signed_in, uploaded, visiting
 
 HOSTILE = "<script>alert(1)</script>"
+# How much of the list is changed by scrolling down to here, in px.
+SCROLLED = """async (top) => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const grid = document.querySelector("[role=grid]");
+    let changes = 0;
+    const watcher = new MutationObserver((seen) => { changes += seen.length; });
+    watcher.observe(grid, { subtree: true, childList: true, attributes: true, characterData: true });
+    grid.scrollTop = top;
+    for (let n = 0; n < 4; n++) await frame();
+    watcher.disconnect();
+    return changes;
+}"""
 
 
 def png() -> bytes:
@@ -71,6 +83,8 @@ def test_rows_are_paged_sorted_and_filtered(page: Page) -> None:
     go(page, "/datasets/people")
     grid = page.get_by_role("grid")
     expect(grid.get_by_role("row").nth(1)).to_contain_text("name 1")
+    assert page.evaluate(SCROLLED, 2 * 44) == 0  # rows come some at a time, and what stays is left alone
+    assert page.evaluate(SCROLLED, 40 * 44) > 0
     grid.focus()
     for _ in range(5):  # each time to the end of what has come
         page.keyboard.press("End")

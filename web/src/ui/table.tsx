@@ -3,7 +3,7 @@
  * keyboard: the arrows, Page Up and Down, Home and End move in it, Enter opens the row.
  */
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 export interface Column<Row> {
   key: string;
@@ -36,7 +36,8 @@ interface Props<Row> {
   empty?: ComponentChildren;
 }
 
-const AROUND = 10; // rows kept on either side of those in sight
+const AROUND = 6; // rows kept on either side of those in sight
+const STEP = 6; // rows that come and go at once: most frames of a scroll change nothing but the place
 const narrow = matchMedia("(max-width: 40rem)");
 
 export function Table<Row>(props: Props<Row>) {
@@ -47,7 +48,7 @@ export function Table<Row>(props: Props<Row>) {
   const [active, setActive] = useState(0);
   const name = useId();
   const columns = useColumns(props.columns);
-  const last = Math.min(rows.length, first + room + AROUND);
+  const last = Math.min(rows.length, first + STEP + room + AROUND);
   const start = Math.max(0, first - AROUND);
 
   useLayoutEffect(() => {
@@ -95,9 +96,7 @@ export function Table<Row>(props: Props<Row>) {
 
   if (!rows.length && empty) return <div class="empty">{empty}</div>;
   const least = columns.reduce((sum, one) => sum + (one.width ?? 8) + 1, 1);
-  const tracks = {
-    gridTemplateColumns: columns.map((one) => `minmax(${one.width ?? 8}rem, ${one.grow ?? 1}fr)`).join(" "),
-  };
+  const tracks = columns.map((one) => `minmax(${one.width ?? 8}rem, ${one.grow ?? 1}fr)`).join(" ");
   return (
     <div
       ref={box}
@@ -108,14 +107,10 @@ export function Table<Row>(props: Props<Row>) {
       aria-activedescendant={active >= start && active < last ? `${name}-${active}` : undefined}
       tabIndex={0}
       onKeyDown={pressed}
-      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / rowHeight))}
+      style={{ "--tracks": tracks, "--row": `${rowHeight}px` }}
+      onScroll={(event) => setFirst(Math.floor(event.currentTarget.scrollTop / rowHeight / STEP) * STEP)}
     >
-      <div
-        class="head"
-        role="row"
-        aria-rowindex={1}
-        style={{ ...tracks, minWidth: `${least}rem`, height: `${rowHeight}px` }}
-      >
+      <div class="head" role="row" aria-rowindex={1} style={{ minWidth: `${least}rem` }}>
         {columns.map((one) => (
           <span key={one.key} role="columnheader" class={one.end ? "end" : undefined} aria-sort={one.sorted}>
             {one.onSort ? (
@@ -135,29 +130,58 @@ export function Table<Row>(props: Props<Row>) {
         {rows.slice(start, last).map((row, offset) => {
           const place = start + offset;
           return (
-            <div
+            <Line
               key={id(row, place)}
               id={`${name}-${place}`}
-              role="row"
-              aria-rowindex={place + 2}
-              aria-selected={place === active}
-              class={`${onOpen ? "opens" : ""}${place === active ? " active" : ""}`}
-              style={{ ...tracks, transform: `translateY(${place * rowHeight}px)`, height: `${rowHeight}px` }}
-              onClick={(event) => {
-                setActive(place);
-                if (!(event.target as Element).closest("a, button, input")) onOpen?.(row, place);
-              }}
-            >
-              {columns.map((one) => (
-                <span key={one.key} role="gridcell" class={one.end ? "end" : undefined}>
-                  {one.cell(row, place)}
-                </span>
-              ))}
-            </div>
+              row={row}
+              place={place}
+              top={place * rowHeight}
+              columns={columns}
+              active={place === active}
+              onActive={setActive}
+              onOpen={onOpen}
+            />
           );
         })}
       </div>
     </div>
+  );
+}
+
+interface Shown<Row> extends Pick<Props<Row>, "columns" | "onOpen"> {
+  id: string;
+  row: Row;
+  place: number;
+  /** In px. */
+  top: number;
+  active: boolean;
+  onActive: (place: number) => void;
+}
+
+/** A row, made anew only if something of it is another: not because others come into sight. */
+function Line<Row>({ id, row, place, top, columns, active, onActive, onOpen }: Shown<Row>) {
+  return useMemo(
+    () => (
+      <div
+        id={id}
+        role="row"
+        aria-rowindex={place + 2}
+        aria-selected={active}
+        class={`${onOpen ? "opens" : ""}${active ? " active" : ""}`}
+        style={{ transform: `translateY(${top}px)` }}
+        onClick={(event) => {
+          onActive(place);
+          if (!(event.target as Element).closest("a, button, input")) onOpen?.(row, place);
+        }}
+      >
+        {columns.map((one) => (
+          <span key={one.key} role="gridcell" class={one.end ? "end" : undefined}>
+            {one.cell(row, place)}
+          </span>
+        ))}
+      </div>
+    ),
+    [id, row, place, top, columns, active, onActive, onOpen],
   );
 }
 
@@ -168,5 +192,5 @@ function useColumns<Row>(all: readonly Column<Row>[]): readonly Column<Row>[] {
     narrow.addEventListener("change", changed);
     return () => narrow.removeEventListener("change", changed);
   }, []);
-  return few ? all.filter((one) => !one.wide) : all;
+  return useMemo(() => (few ? all.filter((one) => !one.wide) : all), [few, all]);
 }
