@@ -213,7 +213,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
-        _ONE + "/text",
+        ONE + "/text",
         "get_text",
         _TAG,
         "The text that was made of an upload's file, or of rejects that were read again",
