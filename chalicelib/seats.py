@@ -21,7 +21,8 @@ from chalicelib.settings import settings
 AT_ONCE: Final = 3  # of four splitters (infra/resources.yaml), those that scan ahead included
 OF_A_TENANT: Final = 2  # so that there is one for somebody else's large file
 WAIT_SECONDS: Final = 2
-MOST_SECONDS: Final = 20
+MOST_SECONDS: Final = 10
+LATE_SECONDS: Final = 15  # that its message may come late, before the sweep sends another: within the minute
 _TURNS_A_SECOND: Final = 4  # that waiting messages take together, of some hundred that a splitter could
 
 
@@ -48,8 +49,8 @@ def free() -> Iterator[bool]:
 
 def put_off(upload: ledger.Upload) -> None:
     """Have it tried again in a while: the longer, the more messages wait. The sweep is not to send another one."""
-    segments.give_sign(connection(), upload.number)
     pause = min(max(WAIT_SECONDS, sqs.backlog(settings().intake_queue) // _TURNS_A_SECOND), MOST_SECONDS)
+    segments.give_sign(connection(), upload.number, pause + LATE_SECONDS)
     sqs.send_for_split(upload.tenant, upload.upload_id, delay=pause)
 
 

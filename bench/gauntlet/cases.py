@@ -54,7 +54,14 @@ def _packed() -> list[Case]:
     evil, macros = {"../../evil": b"x"}, {"xl/vbaProject.bin": b"x"}
     return [
         Case("gzip of 2 GiB of zeros", _gzip_bomb, *dense, "a.csv.gz", is_large=True),
-        Case("gzip of 100 MB under a wrong header", lambda: [_dense()], "failed", "columns_missing", "a.csv.gz"),
+        Case(
+            "gzip of 100 MB under a wrong header",
+            lambda: [_dense()],
+            "failed",
+            "columns_missing",
+            "a.csv.gz",
+            is_large=True,
+        ),
         Case("workbook of 305 MB in 1 MB", _sheet_bomb, *dense, "a.xlsx", is_large=True),
         Case("gzip in gzip in gzip", lambda: [_nested()], "failed", "gzip_nested", "a.csv.gz"),
         Case("billion laughs in a workbook", lambda: [_laughs()], "failed", "workbook_corrupt", "a.xlsx"),

@@ -19,14 +19,14 @@ BLOCK_ROWS: Final = 1_000_000
 AT_MOST: Final = 2.0  # times what small files wait without it
 
 
-def write(path: Path, rows: int) -> int:
+def write(path: Path, rows: int, block: int = BLOCK_ROWS) -> int:
     """A file of so many rows, a block after the other, as no e-mail comes twice in one; the sum of its points."""
     points = 0
     with path.open("wb") as out:
-        for n, first in enumerate(range(0, rows, BLOCK_ROWS)):
-            kind = files.Kind(min(BLOCK_ROWS, rows - first), False)
-            block = files.content(kind, f"whale{n:03}")
-            out.write(block[block.index(b"\n") + 1 if n else 0 :])
+        for n, first in enumerate(range(0, rows, block)):
+            kind = files.Kind(min(block, rows - first), False)
+            content = files.content(kind, f"whale{n:03}")
+            out.write(content[content.index(b"\n") + 1 if n else 0 :])
             points += kind.points
     return points
 

@@ -94,11 +94,11 @@ def test_a_seat_is_given_back(pipeline: Pipeline) -> None:
 def test_the_sweep_sends_no_second_message_for_a_file_that_was_put_off(pipeline: Pipeline) -> None:
     with held(pipeline, locks.seats(seats.AT_ONCE)):
         upload_id, message = came(pipeline, LARGE)
-        long_ago = "UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - interval '1 hour'"
-        pipeline.sql(long_ago)
+        earlier = "UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - make_interval(secs => %s)"
         split.file(message)
+        pipeline.sql(earlier, seats.WAIT_SECONDS + seats.LATE_SECONDS)
         assert repair.take_stalled_scans(connection()) == []
-        pipeline.sql(long_ago)
+        pipeline.sql(earlier, 3600)  # as if it had not come for an hour
         assert repair.take_stalled_scans(connection()) == [(pipeline.tenant, upload_id)]
 
 
