@@ -105,7 +105,7 @@ bench-peers: .venv/bench-ready
 	@$(BIN)/python -m bench.peers $(or $(PEERS),--quick)
 
 load: .venv/bench-ready
-	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS)) $(if $(POLLERS),--pollers $(POLLERS))
+	@$(BIN)/python -m bench.load $(if $(WHALE),--whale) $(if $(USERS),--users $(USERS)) $(if $(POLLERS),--pollers $(POLLERS)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SECONDS),--seconds $(SECONDS))
 
 $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproject.toml
 	@$(PYTHON) -m venv $(LOCALSTACK)

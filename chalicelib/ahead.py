@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chalicelib import seats
 from chalicelib.aws import s3, sqs
 from chalicelib.chunking import Finding, Rule, Segments, Start, Step, find_segment, guesses, steps, stitched
 from chalicelib.errors import Refused, Unavailable
@@ -21,7 +22,7 @@ from chalicelib.journey import Chunk
 from chalicelib.postgres import ledger, locks, manifest, segments
 from chalicelib.postgres.connection import connection
 
-AHEAD: Final = 2  # segments that are asked for; with the scan itself, one of four splitters is left to other uploads
+AHEAD: Final = 2  # segments that are asked for; with the scan itself as many as there are seats
 PATIENCE_SECONDS: Final = 10  # with whoever is at the next segment; the sweep's is a minute
 _PAUSE_SECONDS: Final = 0.02
 _HEAD_BYTES: Final = 256 << 10  # what a guess goes by
@@ -41,10 +42,15 @@ def help_out(arrival: s3.Arrival) -> None:
     upload = ledger.find(db, number) if number else None
     if upload is None or upload.state != "splitting" or not upload.plan or not upload.plan.get("segment_bytes"):
         return
-    text = _Text(upload, _rule(upload, upload.plan))
+    with seats.free() as is_free:
+        if is_free:
+            _help(upload, upload.plan, arrival.segment)
+
+
+def _help(upload: ledger.Upload, plan: Mapping[str, Any], n: int | None) -> None:
+    db, text = connection(), _Text(upload, _rule(upload, plan))
     last = manifest.last_chunk(db, upload.number, upload.reading)
     here = last.byte_end if last else text.segments.start
-    n = arrival.segment
     if n is not None and text.segments.of(here) < n <= text.last:
         with suppress(Refused, Unavailable):
             text.look_ahead(n)

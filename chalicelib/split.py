@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, gate, normalise, planning, publishing, rerun
+from chalicelib import ahead, aws, chunking, gate, normalise, planning, publishing, rerun, seats
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Infected, Refused
@@ -61,10 +61,13 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
     db, goes_on = connection(), False
-    with locks.alone(db, locks.split(upload.number)) as ours:
+    with locks.alone(db, locks.split(upload.number)) as ours, seats.taken(upload, sample) as may_begin:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
         if not ours:
             return None
+        if not may_begin:
+            seats.put_off(upload)
+            return upload.number
         try:
             goes_on = _scan(upload, sample, deadline)
         except Infected as found:

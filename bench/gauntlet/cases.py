@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,14 @@ def _packed() -> list[Case]:
     evil, macros = {"../../evil": b"x"}, {"xl/vbaProject.bin": b"x"}
     return [
         Case("gzip of 2 GiB of zeros", _gzip_bomb, *dense, "a.csv.gz", is_large=True),
+        Case(
+            "gzip of 100 MB under a wrong header",
+            lambda: [_dense()],
+            "failed",
+            "columns_missing",
+            "a.csv.gz",
+            is_large=True,
+        ),
         Case("workbook of 305 MB in 1 MB", _sheet_bomb, *dense, "a.xlsx", is_large=True),
         Case("gzip in gzip in gzip", lambda: [_nested()], "failed", "gzip_nested", "a.csv.gz"),
         Case("billion laughs in a workbook", lambda: [_laughs()], "failed", "workbook_corrupt", "a.xlsx"),
@@ -109,6 +118,13 @@ def _gzip_bomb() -> Iterator[bytes]:
         for _ in range(BOMB_BYTES // BLOCK):
             packed.write(bytes(BLOCK))
     yield held.getvalue()
+
+
+def _dense() -> bytes:
+    """As dense as may be, but for a factor of two: all of it is unpacked before anybody knows its columns."""
+    chance = random.Random(1)
+    lines = b"".join(b"%016x,%s\n" % (chance.getrandbits(64), b"y" * 982) for _ in range(100_000))
+    return gzip.compress(b"who,what\n" + lines)
 
 
 def _sheet_bomb() -> Iterator[bytes]:

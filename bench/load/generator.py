@@ -22,6 +22,7 @@ import locust  # first of all that opens sockets: it makes them gevent's
 from gevent import GreenletExit
 from gevent.os import tp_read
 from locust.env import Environment
+from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 from urllib3 import encode_multipart_formdata
 
@@ -73,6 +74,8 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
             # Locust ends at once who waits for the next visit, and this one had just begun it.
             upload["left"] = self._state != LOCUST_STATE_STOPPING
             raise
+        if self.plan["once"]:
+            raise StopUser
 
     def _sign_up(self) -> None:
         name = f"newcomer-{self.number}-{next(self._files)}-{os.getpid()}"
@@ -158,14 +161,15 @@ class Poller(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
         self._user = next(self._numbers) % self.plan["users"]
         self._etags: dict[str, str] = {}
         self._polite: bool = self.plan["polite"]
+        self._over = ""  # the last upload that it has seen the end of, if it rests then
 
     @locust.task  # type: ignore[untyped-decorator]
     def poll(self) -> None:
         """One look, and the pause after it."""
-        if self._user not in Person.newest:
+        upload, token = Person.newest.get(self._user, ("", ""))
+        if upload == self._over:
             time.sleep(POLL_SECONDS)
             return
-        upload, token = Person.newest[self._user]
         known = {"If-None-Match": self._etags[upload]} if self._polite and upload in self._etags else {}
         headers = {"Authorization": f"Bearer {token}"} | known
         path = f"/v1/uploads/{upload}"
@@ -173,6 +177,8 @@ class Poller(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
             if 0 < answer.status_code < 400:
                 answer.success()
                 self._etags = {upload: answer.headers.get("etag", "")}
+                if self.plan["resting"] and "retry-after" not in answer.headers:
+                    self._over = upload
         time.sleep(_retry_after(answer) if self._polite else IMPOLITE_SECONDS)
 
 

@@ -95,12 +95,27 @@ def watching(here: Instance, generator: int) -> Iterator[Seen]:
 def _watch(here: Instance, generator: int, seen: Seen, over: threading.Event) -> None:
     """To the end of the block and once more then: what came in the last second counts, too."""
     ended = False
-    with psycopg.connect(here.database_url, autocommit=True) as connection:
-        while not ended:
-            ended = over.wait(EVERY_SECONDS)
-            row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rowmill'")
-            seen.connections = max(seen.connections, *(count for (count,) in row))
-            seen.note(roles(here) | {generator: "generator"})
+    while not ended:
+        with contextlib.suppress(psycopg.OperationalError), _to(here) as connection:  # which may be restarted
+            while not ended:
+                ended = over.wait(EVERY_SECONDS)
+                row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rowmill'")
+                seen.connections = max(seen.connections, *(count for (count,) in row))
+                seen.note(roles(here) | {generator: "generator"})
+        ended = ended or over.wait(EVERY_SECONDS)
+
+
+def _to(here: Instance) -> psycopg.Connection[tuple[int]]:
+    return psycopg.connect(here.database_url, autocommit=True)
+
+
+def resident(here: Instance) -> dict[str, int]:
+    """By role, the largest resident set that one process of it has now, in megabytes."""
+    found: dict[str, int] = {}
+    for pid, role in roles(here).items():
+        with contextlib.suppress(OSError, KeyError):
+            found[role] = max(found.get(role, 0), round(memory(pid)[0] / 1e6))
+    return dict(sorted(found.items()))
 
 
 def bound(functions: Any) -> int:

@@ -17,6 +17,7 @@ from bench.load.run import Found
 SMALLEST: Final = min(SIZES)
 EVERY: Final = "every request of the API"
 Spread = dict[str, float]
+NONE: Final[Spread] = {"count": 0, "p50": math.nan, "p95": math.nan, "p99": math.nan}
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -43,6 +44,7 @@ def figures(found: Found, window: tuple[float, float]) -> dict[str, Any]:
         "polls": _polls([one for one in found.requests if one[0] == POLL and begin <= one[1] <= end], end - begin),
         "waiting": _waiting(found, uploads),
         "uploads": len(uploads),
+        "together_s": _together(found, uploads),
         "rows_per_s": round(_rows_ended(found, begin, end) / (end - begin)),
         "usd_per_million_rows": bill(uploads),
         "fairness": _fairness(found, uploads),
@@ -104,6 +106,13 @@ def _waiting(found: Found, uploads: Iterable[Mapping[str, Any]]) -> dict[str, Sp
     return {name: _spread(values) for name, values in waited.items()}
 
 
+def _together(found: Found, uploads: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds from the first of these files being stored until the last one was in."""
+    ended = [found.ended[one["id"]] for one in uploads if one.get("id") in found.ended]
+    over = [one.finished for one in ended if one.finished]
+    return round(max(over) - min(one.stored for one in ended), 2) if over else math.nan
+
+
 def _rows_ended(found: Found, begin: float, end: float) -> int:
     return sum(one.rows + one.rejects for one in found.ended.values() if one.finished and begin <= one.finished <= end)
 
@@ -132,8 +141,12 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def is_good(told: Mapping[str, Any]) -> bool:
-    """Whether every row is there once, every upload came to its end and every request was answered."""
-    return told["audited"] and not (told["problems"] or told["failed"] or told["errors"])
+    """Whether every row is there once, every upload came to its end and every request was answered.
+
+    Beside faults a request may be told to come again: 503, and nothing else.
+    """
+    errors = told["errors"].keys() - ({"503"} if told.get("faults") else set())
+    return told["audited"] and not (told["problems"] or told["failed"] or errors)
 
 
 def markdown(told: Mapping[str, Any]) -> str:
@@ -143,7 +156,7 @@ def markdown(told: Mapping[str, Any]) -> str:
     waits = [(name, *told_in_ms(waiting[name], 1000)) for name in sorted(waiting, key=_tier_first)]
     return "\n\n".join(
         (
-            f"## {told['users']} users, {told['seconds']:.0f} s, {told['date']}\n\n{told['machine']}",
+            f"## {told['what']}: {told['users']} users, {told['seconds']:.0f} s, {told['date']}\n\n{told['machine']}",
             table(("request", "count", "p50 ms", "p95 ms", "p99 ms"), routes),
             table(("stored to completed", "uploads", "p50 ms", "p95 ms", "p99 ms"), waits),
             table(("who", "processes", "cores in use", "largest, MB"), _usage(told)),
@@ -152,7 +165,10 @@ def markdown(told: Mapping[str, Any]) -> str:
             f" {told['functions_and_emulator_mb']:,} MB; at most {told['connections']['most']} Postgres connections"
             f" (bound {told['connections']['bound']}); Jain's index over users: {told['fairness']['waiting']} of the"
             f" mean wait for {SMALLEST} rows, {told['fairness']['uploads']} of the uploads each got in.",
+            f"From the first file stored to the last one in: {told['together_s']} s.",
             *([_of_pollers(told)] if told["pollers"] else []),
+            *([_of_faults(told["faults"])] if told["faults"] else []),
+            *([_of_memory(told["resident_mb"])] if told["resident_mb"] else []),
             soundness(told),
             f"load: {told['users']} users: API p95 {every['p95']:.0f} ms of {every['count']:,} requests,"
             f" stored to completed p95 {waiting['all']['p95']:.2f} s, {told['rows_per_s']:,} rows/s,"
@@ -168,6 +184,20 @@ def _of_pollers(told: Mapping[str, Any]) -> str:
         f"{told['pollers']} {'polite' if told['polite'] else 'impolite'} pollers: {polls['per_s']:.0f} polls/s,"
         f" {p50}, {p95}, {p99} ms (p50, p95, p99), {polls['unchanged']:.1%} unchanged, {polls['errors']} errors"
     )
+
+
+def _of_faults(faults: Mapping[str, Any]) -> str:
+    killed = ", ".join(f"{count} {role}" for role, count in faults["killed"].items())
+    return (
+        f"killed: {killed}; Postgres was away for {faults['restart_s']} s. After its end the first file was in after"
+        f" {faults['first_finished_s']} s, and all that had been stored before after {faults['all_finished_s']} s"
+    )
+
+
+def _of_memory(resident: Mapping[str, Mapping[str, int]]) -> str:
+    begin, end = resident["begin"], resident["end"]
+    rows = [(role, begin.get(role, ""), end.get(role, "")) for role in sorted(begin.keys() | end.keys())]
+    return table(("largest process now, MB", "at the beginning", "at the end"), rows)
 
 
 def soundness(told: Mapping[str, Any]) -> str:

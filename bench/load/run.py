@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import boto3
 import psycopg
 
 from bench.load import audit, meters, people
+from bench.load.scenarios import Scenario
 from infra.local import cloud, instance
 from infra.local.place import default_folder
 from infra.local.record import Instance
@@ -79,26 +80,27 @@ class Found:
 
     def failed(self) -> list[str | None]:
         """Uploads that ended badly, or not at all though it is over and their users have not left."""
-        waited_for = [one for one in self.uploads if "state" in one or (self.is_over and not one.get("left"))]
+        stored = [one for one in self.uploads if "stored" in one]  # others are errors of requests
+        waited_for = [one for one in stored if "state" in one or (self.is_over and not one.get("left"))]
         return [one.get("id") for one in waited_for if not one.get("state", "").startswith("completed")]
 
 
 @contextlib.contextmanager
-def crowd(
-    users: int, ramp: float, sizes: Mapping[int, int], pollers: int = 0, *, polite: bool = True
-) -> Iterator[Crowd]:
-    """So many users and pollers, all there after `ramp` seconds; everything is gone after the `with` block."""
+def crowd(asked: Scenario, *, polite: bool = True) -> Iterator[Crowd]:
+    """The users and pollers of a scenario, all there after its ramp; everything is gone after the `with` block."""
     with instance.running(default_folder() / "load") as here, tempfile.TemporaryDirectory() as folder:
         session = boto3.Session("test", "test", region_name=cloud.REGION)
         functions, secrets = (session.client(one, endpoint_url=here.endpoint) for one in ("lambda", "secretsmanager"))
         begun, out = time.monotonic(), Path(folder) / "noted.json"
-        *tokens, spare = people.settle(here, secrets, users + 1)
-        people.warm(here, spare, sizes, Path(folder))
-        print(f"{users + 1} accounts and datasets, functions warm after {time.monotonic() - begun:.1f} s", flush=True)
-        plan = {"api": here.api_url, "tokens": tokens, "users": users, "ramp": ramp, "sizes": sizes}
-        plan |= {"finish": FINISH_SECONDS, "pollers": pollers, "polite": polite}
+        *tokens, spare = people.settle(here, secrets, asked.users + 1)
+        people.warm(here, spare, asked.sizes, Path(folder))
+        print(
+            f"{asked.users + 1} accounts and datasets, functions warm after {time.monotonic() - begun:.1f} s",
+            flush=True,
+        )
+        plan = {"api": here.api_url, "tokens": tokens, "finish": FINISH_SECONDS, "polite": polite, **asdict(asked)}
         with _generator(plan, out) as generator, meters.watching(here, generator.pid) as seen:
-            time.sleep(ramp)
+            time.sleep(asked.ramp)
             yield Crowd(here, spare, seen, meters.bound(functions), generator, out)
 
 

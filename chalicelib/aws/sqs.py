@@ -67,9 +67,9 @@ def send_all(queue: str, bodies: Sequence[Mapping[str, Any]], group: str) -> Non
             send(queue, batch[int(failed["Id"])])
 
 
-def send_for_split(tenant: str, upload_id: str) -> None:
+def send_for_split(tenant: str, upload_id: str, *, delay: int = 0) -> None:
     """Have the splitter look at an upload, as S3's event does."""
-    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id})
+    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id}, delay=delay)
 
 
 def send_for_segment(tenant: str, upload_id: str, n: int) -> None:
@@ -94,12 +94,17 @@ def depth(queue: str) -> int:
     return _counts(queue)[0]
 
 
+def backlog(queue: str) -> int:
+    """How many messages wait or are delayed (approximately, as SQS counts)."""
+    return sum(_counts(queue))
+
+
 def is_idle(queue: str) -> bool:
     """Whether no message waits or is delayed (approximately, as SQS counts).
 
     Messages in hand do not count: that of a killed worker stays in hand for minutes.
     """
-    return not any(_counts(queue))
+    return not backlog(queue)
 
 
 def _counts(queue: str) -> list[int]:

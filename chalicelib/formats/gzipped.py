@@ -10,6 +10,7 @@ from chalicelib.errors import Refused
 from chalicelib.formats.limits import Limits
 
 BLOCK_BYTES: Final = 1 << 20
+STRETCH_BYTES: Final = 128 << 10  # packed; where so much unpacks to too much, the file is a bomb whatever follows
 _GZIP_WINDOW: Final = 31  # zlib's way to say: a gzip header and trailer, the largest window
 
 
@@ -28,10 +29,10 @@ def unpack(blocks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
                 member, members = zlib.decompressobj(_GZIP_WINDOW), members + 1
             contents = _inflate(member, rest, first=members == 1)
             unpacked += len(contents)
-            limits.check(packed, unpacked)
-            yield contents
             rest = member.unused_data if member.eof else member.unconsumed_tail
             member = None if member.eof else member
+            limits.check(min(packed, packed - len(rest) + STRETCH_BYTES), unpacked)
+            yield contents
     if member is not None or not members:
         raise Refused("gzip_truncated", "The gzip file ends in the middle.")
 

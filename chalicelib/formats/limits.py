@@ -7,6 +7,7 @@ from typing import Final
 
 from chalicelib.errors import Refused
 
+RATIO: Final = 200
 RATIO_FROM: Final = 10_000_000  # bytes; small files of one letter are packed densely and harm nobody
 
 
@@ -19,7 +20,7 @@ class Limits:
 
     unpacked: int
     scratch: int
-    ratio: int = 200
+    ratio: int = RATIO
 
     def check(self, packed: int, unpacked: int) -> None:
         """Raise Refused if so many packed bytes may not become so many."""

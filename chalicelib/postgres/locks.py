@@ -6,8 +6,9 @@ exceptions are `hold_target` and `hold_undo`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from typing import Final
 
 from chalicelib.postgres.connection import Connection
@@ -21,6 +22,8 @@ SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's E
 REPEAT: Final = 7
 UNDO: Final = 8
 PROOF: Final = 12
+SEAT: Final = 27  # whoever keeps a splitter for long
+SEAT_OF: Final = 28  # the same of a tenant; the second key: a hash of it
 GATE: Final = 26  # whoever has an upload's file looked at for malware
 TAKE: Final = 19  # whoever takes up rejects of an upload
 
@@ -45,6 +48,17 @@ def split(number: int) -> Key:
 def gate(number: int) -> Key:
     """Whoever has an upload's file looked at for malware."""
     return (GATE, number)
+
+
+def seats(count: int) -> list[Key]:
+    """Whoever keeps a splitter for long: one of so many."""
+    return [(SEAT, n) for n in range(count)]
+
+
+def seats_of(tenant: str, count: int) -> list[Key]:
+    """Whoever keeps a splitter for long with a file of a tenant's: one of so many."""
+    place = int.from_bytes(sha256(tenant.encode()).digest()[:4], signed=True)
+    return [(SEAT_OF, place ^ n) for n in range(count)]
 
 
 def settle(number: int) -> Key:
@@ -97,3 +111,10 @@ def alone(connection: Connection, key: Key) -> Iterator[bool]:
     finally:
         if ours and not (connection.closed or connection.broken):
             connection.execute(f"SELECT pg_advisory_unlock({places})", key)
+
+
+@contextmanager
+def one_of(connection: Connection, keys: Sequence[Key]) -> Iterator[bool]:
+    """Hold the first of these locks that nobody holds for the block: whether there was one."""
+    with ExitStack() as held:
+        yield any(held.enter_context(alone(connection, key)) for key in keys)

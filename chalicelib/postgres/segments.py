@@ -41,6 +41,9 @@ def forget(connection: Connection, number: int) -> None:
     )
 
 
-def give_sign(connection: Connection, number: int) -> None:
-    """The upload's splitter is alive, though it has found no chunk of its own."""
-    connection.execute("UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() WHERE number = %s", (number,))
+def give_sign(connection: Connection, number: int, ahead: float = 0) -> None:
+    """The upload's splitter is alive, though it has found no chunk of its own; or will be, in `ahead` seconds."""
+    connection.execute(
+        "UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() + make_interval(secs => %s) WHERE number = %s",
+        (ahead, number),
+    )

@@ -34,7 +34,9 @@ WITH_BODY = [one for one in ALL if one.body]
 DOCUMENT = json.loads(document.text())
 # What requests run through; the others refuse files and rows, not requests.
 REFUSING = (
-    "edge",
+    "edge/requests",
+    "edge/answers",
+    "edge/faults",
     "accounts",
     "apikeys",
     "callers",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.load import audit, files, report, run
+from bench.load import audit, faults, files, report, run, whale
 
 SENT: dict[str, Any] = {"id": "upl_1", "rows": 1000, "bad": 10, "points": 495_000, "stored": 1.0}
 ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.05, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
@@ -96,3 +97,27 @@ def test_polls_are_told_apart_by_what_they_were_answered() -> None:
     found = run.Found([*requests, (other, 2.0, 99.0, 304), (poll, 99.0, 99.0, 304)], [], [], {}, is_over=True)
     told = report.figures(found, (0.0, 8.0))["polls"]
     assert told == {"count": 4, "p50": 20.0, "p95": 40.0, "p99": 40.0, "per_s": 0.5, "unchanged": 0.5, "errors": 1}
+
+
+def test_beside_faults_a_request_may_be_told_to_come_again_and_nothing_else() -> None:
+    told = {"audited": True, "problems": [], "failed": [], "errors": {"503": 3}, "faults": None}
+    assert not report.is_good(told)
+    assert report.is_good(told | {"faults": {"killed": {}}})
+    assert not report.is_good(told | {"faults": {"killed": {}}, "errors": {"500": 1, "503": 3}})
+
+
+def test_recovery_is_told_from_the_moment_that_the_database_ended() -> None:
+    struck = faults.Faults(["split", "load_high", "split"], restart=(10.0, 12.0))
+    ended = [replace(ENDED, stored=stored, finished=over) for stored, over in ((8, 9), (9, 11), (9, 14), (13, 20))]
+    told = struck.figures({str(n): one for n, one in enumerate(ended)})
+    assert told["killed"] == {"load_high": 1, "split": 2}
+    assert (told["restart_s"], told["first_finished_s"], told["all_finished_s"]) == (2.0, 4.0, 4.0)
+    assert struck.figures({"1": replace(ENDED, stored=9, finished=None)})["all_finished_s"] == math.inf
+
+
+def test_a_whale_of_many_blocks_has_one_header_and_no_email_twice(tmp_path: Path) -> None:
+    path = tmp_path / "whale.csv"
+    points = whale.write(path, 250, block=100)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == len({line.partition(b",")[0] for line in lines}) == 251
+    assert points == sum(int(line.rpartition(b",")[2]) for line in lines[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from collections.abc import Iterator
 
@@ -80,6 +81,12 @@ def test_a_bomb_is_refused_after_a_bounded_amount_of_work() -> None:
     assert max(seen) <= BLOCK_BYTES
     assert sum(seen) <= max(RATIO_FROM, 200 * len(bomb)) < 30 << 20
     assert code(bomb, limits=Limits(1 << 20, 0, ratio=2000)) == "unpacked_too_large"
+
+
+def test_a_dense_stretch_makes_a_bomb_whatever_follows() -> None:
+    noise, limits = random.Random(1).randbytes(500_000), Limits(1 << 40, 0, ratio=100)
+    assert code(gzip.compress(bytes(15_000_000) + noise), limits=limits) == "packed_too_densely"
+    assert len(unpacked(gzip.compress(bytes(12_000_000) + noise), limits=limits)) == 12_500_000
 
 
 def test_small_files_may_be_packed_as_densely_as_they_like() -> None:
