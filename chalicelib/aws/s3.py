@@ -1,10 +1,10 @@
 """The uploads bucket: presigned forms and parts for clients, pinned reads for the stages, files that we make.
 
-Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject and
-s3:GetObjectVersion (split, load, settle), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a
-file has arrived), s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep),
-s3:ListBucketMultipartUploads (sweep), s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of
-uploads that are deleted). Under uploads/ we write no byte but those of a small file that was sent to the API itself.
+Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject (whoever reads: by
+ETag and not by version), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a file has arrived),
+s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep), s3:ListBucketMultipartUploads (sweep),
+s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of uploads that are deleted), and those of
+tags (split). Under uploads/ we write no byte but those of a small file that was sent to the API itself.
 Under pictures/ the api writes and looks at pictures and signs for them, and api and sweep delete them. Under pieces/
 split writes (s3:PutObject, s3:AbortMultipartUpload) what it made of files that cannot be cut where they lie; under
 results/ render writes files for download. Of results and pieces s3:GetObject is the api's, too, whose presigned URLs

@@ -11,7 +11,9 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -23,6 +25,8 @@ API_PROCESSES = 4
 SWITCH_SECONDS = 0.0005
 """The emulator has a thread for each invocation, and its event loop should not wait Python's 5 ms for each of them."""
 PR_SET_PDEATHSIG = 1
+CALLS_LOG = "ROWMILL_CALLS_LOG"
+"""Names the file that calls of roles are written to."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -66,7 +70,34 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     limit = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
     emulator: Application = importlib.import_module("ministack.app").app
+    if log := os.environ.get(CALLS_LOG):
+        _note_calls(Path(log))
     asyncio.run(serve(ApiGate(emulator, limit), _config(descriptor)))  # type: ignore[arg-type]
+
+
+def _note_calls(log: Path) -> None:
+    """Write down which role asked for what, each once: role, action, resource, allowed or denied. With AUTH=true."""
+    evaluator: Any = importlib.import_module("ministack.core.iam_evaluator")
+    evaluate, enforce, noted, here = evaluator.evaluate, evaluator.enforce, set[str](), threading.local()
+
+    def evaluating(context: Any, *policies: Any) -> Any:
+        here.asked = getattr(here, "asked", None) or context  # a resource's own policy is asked after the role's
+        return evaluate(context, *policies)
+
+    def enforcing(*arguments: Any, **options: Any) -> Any:
+        here.asked = None
+        refusal = enforce(*arguments, **options)
+        if asked := here.asked:
+            # A role's session is arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION.
+            role = asked.principal_arn.partition("/")[2].partition("/")[0]
+            line = f"{role} {asked.action} {asked.resource_arn} {'denied' if refusal else 'allowed'}\n"
+            if line not in noted:
+                noted.add(line)
+                with log.open("a") as file:
+                    file.write(line)
+        return refusal
+
+    evaluator.evaluate, evaluator.enforce = evaluating, enforcing
 
 
 def _config(descriptor: int) -> Config:

@@ -49,7 +49,7 @@ FUNCTIONS |= {"render", "define", "notify", "receipt"}
 
 # Which function may do what, logs aside. A wider role needs a line here.
 RECEIVE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
-READ_FILE = {"s3:GetObject", "s3:GetObjectVersion"}
+READ_FILE = {"s3:GetObject"}  # by ETag and not by version
 # On AWS `SendMessage*` is SendMessage alone, which covers batches. ministack 1.5.33 checks a batch under a
 # name of its own.
 SEND = {"sqs:GetQueueUrl", "sqs:SendMessage*"}
@@ -68,7 +68,7 @@ MAY = {
     "load_medium": LOAD | SEAL,
     "load_low": LOAD | SEAL,
     "settle": LOAD | {"kms:Decrypt"},
-    "bury": RECEIVE | SEND | {"dynamodb:GetItem", "dynamodb:UpdateItem"},
+    "bury": RECEIVE | SEND | {"dynamodb:UpdateItem"},
     "sweep": READ_FILE
     | SEND
     | {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload", "sqs:GetQueueAttributes"}

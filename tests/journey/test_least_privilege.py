@@ -1,4 +1,4 @@
-"""The whole chain again on a cloud that enforces every function's own IAM role."""
+"""The whole chain again on a cloud that enforces every function's own IAM role; then what roles may beside what they did."""
 
 from __future__ import annotations
 
@@ -7,22 +7,35 @@ import gzip
 import hashlib
 import io
 import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from chalicelib.formats.threats import EICAR
 from infra.local import instance
+from infra.local.server import CALLS_LOG
+from infra.package import ROOT
+from tests.journey import rare
 from tests.journey.conftest import PEOPLE, Account, Cloud, eventually, new_account, people
 from tests.journey.test_webhooks import private, told
 from tests.receiver import receiving
 
+MANUAL = ROOT / "docs" / "aws.md"
 
-def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
+
+def test_every_step_is_allowed_by_its_own_role_and_nothing_else_is(tmp_path: Path) -> None:
     with (
-        instance.running(tmp_path / "strict", settings={"AUTH": "true"}) as here,
+        instance.running(tmp_path / "strict", settings={"AUTH": "true", CALLS_LOG: str(tmp_path / "calls")}) as here,
         new_account(Cloud(here), tmp_path) as account,
     ):
+        rare.clock_stopped(account.cloud)
+        rare.forged(account)
         account.dataset()
         header, *rows = people(2500).splitlines(keepends=True)
         body = header + b"".join(rows) + rows[0] + b"ragged\n"
@@ -50,6 +63,96 @@ def test_every_step_is_allowed_by_its_own_role(tmp_path: Path) -> None:
         with new_account(account.cloud, tmp_path) as other:
             _erased(other)
         assert account.cloud.sweep()["uploads_seen"] == 0
+        rare.all_of_it(account)
+        _both_ways(account.cloud, tmp_path / "calls")
+
+
+@dataclass
+class Compared:
+    """What a role may do, as pairs of patterns, action and resource, and what it was seen to do."""
+
+    may: set[tuple[str, str]] = field(default_factory=set)
+    did: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def unseen(self) -> set[tuple[str, str]]:
+        """Of what it may do, what nothing that it did comes under."""
+        return {
+            (action, where)
+            for action, where in self.may
+            if not any(fnmatchcase(act, action) and fnmatchcase(place, where) for act, place in self.did)
+        }
+
+
+def _both_ways(cloud: Cloud, calls: Path) -> None:
+    """Nobody was refused anything, and what nobody was seen to do is what docs/aws.md has the reasons for."""
+    roles = {one["Role"].rpartition("/")[2]: one["FunctionName"] for one in _functions(cloud)}
+    seen = {role: Compared() for role in roles}
+    refused = []
+    for line in calls.read_text().splitlines():
+        role, action, resource, outcome = line.split(" ")
+        if role in roles:
+            seen[role].did.add((action, resource))
+            refused += [line] if outcome != "allowed" else []
+    for role, one in seen.items():
+        one.may |= set(_pairs(cloud, role))
+    assert refused == []
+    assert _named(cloud, roles, seen) == set(_explained())
+
+
+def _functions(cloud: Cloud) -> list[dict[str, Any]]:
+    return list(cloud.client("lambda").list_functions()["Functions"])
+
+
+def _pairs(cloud: Cloud, role: str) -> Iterator[tuple[str, str]]:
+    iam = cloud.client("iam")
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        for statement in iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]["Statement"]:
+            yield from product(_listed(statement["Action"]), _listed(statement["Resource"]))
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _named(cloud: Cloud, roles: Mapping[str, str], seen: Mapping[str, Compared]) -> set[tuple[str, str, str]]:
+    """What was not seen: function, action and where, as the manual has them. The three loaders are one program each
+    with a queue of its own, and are one here: what they may is compared, what they did is put together."""
+    keys = {one["OutputKey"]: one["OutputValue"] for one in _stack(cloud)["Outputs"]}
+    load, tiers = Compared(), []
+    found = set()
+    for role, name in roles.items():
+        what = name.removeprefix("rowmill-local-")
+        if tier := what.partition("load_")[2]:
+            tiers.append({(action, where.replace(tier, "tier")) for action, where in seen[role].may})
+            load.did |= {(action, where.replace(tier, "tier")) for action, where in seen[role].did}
+        else:
+            found |= {(what, action, _short(where, keys)) for action, where in seen[role].unseen}
+    load.may = tiers[0]
+    assert tiers == [load.may] * 3
+    return found | {("load", action, _short(where, keys)) for action, where in load.unseen}
+
+
+def _stack(cloud: Cloud) -> dict[str, Any]:
+    (stack,) = cloud.client("cloudformation").describe_stacks(StackName="rowmill-local")["Stacks"]
+    return dict(stack)
+
+
+def _short(where: str, outputs: Mapping[str, str]) -> str:
+    if where == outputs["StageKeyArn"]:
+        return "the stage's key"
+    if where.startswith("arn:aws:logs:"):
+        return "its log"
+    if where.startswith("arn:aws:s3:::"):
+        return where.partition("/")[2] or "the bucket"
+    return where.rpartition(":")[2].removeprefix("rowmill-local-")
+
+
+def _explained() -> Iterator[tuple[str, str, str]]:
+    """The rows of the manual's table, one for each of who and what: who, may, on, why."""
+    table = MANUAL.read_text().partition("### Allowed and not seen")[2].partition("\n#")[0]
+    for row in re.findall(r"^\| (.+) \| (`.+`) \| (.+) \| .+ \|$", table, re.MULTILINE):
+        yield from product(*(cell.replace("`", "").split(", ") for cell in row))
 
 
 def _sealed(account: Account, upload_id: str) -> None:
@@ -224,6 +327,8 @@ def _as_a_piece(account: Account, body: bytes) -> None:
     account.rowmill.download_text(upload["id"], text.extend)
     assert text == body
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 2500, 2)
+    repeats = gzip.compress(b"id,name\n9001,Ada\n9001,Again\n")
+    assert account.ended(account.start(repeats, "packed", max_errors=1))["rejected"] == 1
 
 
 def _in_segments(account: Account) -> None:

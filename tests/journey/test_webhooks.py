@@ -61,10 +61,10 @@ def loaded(account: Account) -> Any:
 
 
 @contextmanager
-def nobody_reads(cloud: Cloud, queue: str) -> Iterator[None]:
-    """No message of this queue is taken."""
+def nobody_reads(cloud: Cloud, function: str) -> Iterator[None]:
+    """No message of this function's queue is taken."""
     functions = cloud.client("lambda")
-    (mapping,) = functions.list_event_source_mappings(FunctionName=f"rowmill-local-{queue}")["EventSourceMappings"]
+    (mapping,) = functions.list_event_source_mappings(FunctionName=f"rowmill-local-{function}")["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
         yield
