@@ -90,6 +90,7 @@ def _read_table(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
     if proof.found["table"] is None:
         proof.found["table"] = {"fields": schema.names, "read_from": _now(), "rows": 0, "digest": ""}
     told = proof.found["table"]
+    digests.prepare(db, upload.dataset)
     while spans := digests.batch(db, upload.number, upload.reading, done):
         try:
             with db.transaction():

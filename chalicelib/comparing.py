@@ -51,6 +51,7 @@ class Comparison:
         if self._found["source"] is None and not self._read_file(deadline):
             return False
         done = self._proof.chunks_done
+        digests.prepare(connection(), self._upload.dataset)
         while spans := digests.batch(connection(), self._upload.number, self._upload.reading, done):
             if self._reads_chunks:
                 spans = spans[:AT_ONCE]

@@ -397,6 +397,25 @@ def test_a_file_too_large_to_hash_at_once_is_compared_a_chunk_at_a_time(
     assert (found["result"], found["source"], [one["n"] for one in found["chunks"]]) == ("differs", "changed", [2])
 
 
+def test_a_look_at_a_chunk_reads_no_rows_of_others(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after its load, when no vacuum has come by: for each chunk the whole table would be read, else."""
+    cut_into(monkeypatch, 8_000)
+    pipeline.dataset()
+    body = HEADER + b"".join(b"u%d@x.org,%s,%d\n" % (n, b"U" * 60, n % 100) for n in range(40_000))
+    upload_id = pipeline.run(body)["id"]
+    pipeline.attest()
+    (row,) = pipeline.sql("SELECT dataset, number FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    table, name = Table(row["dataset"], 1, read_schema(CONTACTS)), f"data.d_{row['dataset']}"
+    read = "SELECT pg_stat_get_xact_blocks_fetched(%s::regclass), pg_relation_size(%s) / 8192"
+    with psycopg.connect(pipeline.url) as other:
+        spans = digests.batch(other, row["number"], "load", 0)
+        before, pages = other.execute(read, (name, name)).fetchone() or (0, 0)
+        (seen,) = digests.look(other, table, table.schema.names, row["number"], spans[2:3])
+        after, _ = other.execute(read, (name, name)).fetchone() or (0, 0)
+    assert (len(spans), seen.rows) == (5, 8_000)
+    assert after - before < pages * 2 / 3, (after - before, pages)
+
+
 def test_the_digest_of_rows_does_not_depend_on_settings_of_the_session_or_their_order(pipeline: Pipeline) -> None:
     fields = [
         {"name": "at", "type": "datetime"},
