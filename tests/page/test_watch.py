@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from chalicelib.formats.threats import EICAR
 from tests.journey.conftest import PEOPLE, Cloud, eventually, people
 from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, uploaded, visiting
 
@@ -161,6 +162,21 @@ def test_an_upload_is_deleted_once_that_is_confirmed(page: Page) -> None:
     press(page, "Delete the upload")
     expect(page.get_by_role("heading", name="Uploads", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="gone.csv")).to_have_count(0)
+
+
+def test_what_is_known_of_malware_is_told(page: Page) -> None:
+    signed_in(page)
+    started(page, people(3))
+    state(page, "Completed")
+    expect(page.get_by_text("not scanned for malware")).to_be_visible()
+    started(page, people(3) + EICAR + b",,\n", filename="found.csv")
+    state(page, "Quarantined")
+    expect(page.get_by_role("alert").or_(page.locator(".notice"))).to_contain_text(
+        re.compile("EICAR test file.*Nothing of the file was loaded", re.DOTALL)
+    )
+    expect(page.get_by_text("not scanned for malware")).to_have_count(0)
+    expect(page.locator(".events .bad")).to_contain_text("Quarantined")
+    expect(page.get_by_role("button", name="Redrive", exact=True)).to_have_count(0)
 
 
 def test_an_upload_that_is_not_ours_is_not_there(page: Page) -> None:

@@ -12,6 +12,8 @@ import type { Upload } from "./verbs";
 type Event = Schema<"Event">;
 
 const SHOWN = 20; // of the timeline, unless more are asked for
+const BAD = ["chunk_dead", "failed", "quarantined"];
+
 const WORDS: Record<string, string> = {
   created: "Announced",
   stored: "The file is stored",
@@ -48,7 +50,10 @@ export function Events({ upload }: { upload: Upload }) {
           .slice(all ? 0 : -SHOWN)
           .reverse()
           .map((one) => (
-            <li key={one.id} class={one.event === "chunk_dead" || one.state === "failed" ? "bad" : undefined}>
+            <li
+              key={one.id}
+              class={[one.event, one.state ?? ""].some((name) => BAD.includes(name)) ? "bad" : undefined}
+            >
               <Moment at={one.at} />
               <span>{told(one)}</span>
             </li>

@@ -43,6 +43,7 @@ export default function Watch({ params }: Params) {
       {value.error && (
         <Notice kind={value.state === "canceled" ? "info" : "error"} title={STATES[value.state][0]}>
           <p>{value.error.detail}</p>
+          {value.state === "quarantined" && <p>Nothing of the file was loaded, and it cannot be tried again.</p>}
           <Details of={value.error} />
         </Notice>
       )}
@@ -54,6 +55,14 @@ export default function Watch({ params }: Params) {
   );
 }
 
+/** What a scanner has said of the file; what it found is told where the upload's end is. */
+const SCANNED: Record<NonNullable<Upload["malware"]>["verdict"], string> = {
+  awaited: " · being looked at for malware",
+  unscanned: " · not scanned for malware",
+  clean: " · scanned, no malware found",
+  infected: "",
+};
+
 function Heading({ upload }: { upload: Upload }) {
   return (
     <header class="of">
@@ -64,6 +73,7 @@ function Heading({ upload }: { upload: Upload }) {
       <p class="quiet">
         into <a href={href(`/datasets/${encodeURIComponent(upload.dataset)}`)}>{upload.dataset}</a> · {upload.mode} ·{" "}
         {bytes(upload.bytes_total)} · <Moment at={upload.created_at} />
+        {SCANNED[upload.malware?.verdict ?? "infected"]}
         {upload.parent_id && (
           <>
             {" "}
