@@ -56,11 +56,9 @@ def text(tenant: str, upload_id: str) -> dict[str, Any]:
     Raises Refused `upload_not_found` (404), `text_not_made` (409), `state_conflict` (409) until all of its bytes were
     looked at, which is known at its end, and for good if malware was found in them; `files_expired` (410).
     """
-    item = dynamodb.get_upload(tenant, upload_id)
-    number = ledger.number_of(connection(), tenant, upload_id)
-    retention.refuse_expired(number)
+    number = retention.kept_number(tenant, upload_id)
     upload = ledger.find(connection(), number) if number else None
-    state = upload.state if upload else item["state"]
+    state = upload.state if upload else dynamodb.get_upload(tenant, upload_id)["state"]
     if state not in TERMINAL or state == "quarantined":
         raise Refused("state_conflict", f"The upload is {state}: its text can be had when it has ended.", status=409)
     if upload is None or upload.piece is None:

@@ -86,8 +86,8 @@ class _Found:
 def listing(tenant: str, upload_id: str) -> dict[str, Any]:
     """The causes of an upload's rejects, the most frequent first. Raises Refused."""
     number = retention.kept_number(tenant, upload_id)
-    found = _found(number) if number else []
     seen = projection.snapshot(connection(), number) if number else None
+    found = _found(number, seen) if number else []
     return {
         "rejected": seen["rejected"] if seen else 0,
         "causes": [one.shown for one in found[:MOST_CAUSES]],
@@ -101,7 +101,8 @@ def option_of(tenant: str, upload_id: str, names: Sequence[str]) -> dict[str, An
     `cause_unknown` (422), `cause_unfixed` (409) for one that no option mends.
     """
     number = retention.kept_number(tenant, upload_id)
-    known = {one.cause.id: one for one in (_found(number) if number else [])}
+    found = _found(number, projection.snapshot(connection(), number)) if number else []
+    known = {one.cause.id: one for one in found}
     option: dict[str, Any] = {}
     for name in names:
         if name not in known:
@@ -123,7 +124,8 @@ def _unfit(code: str, detail: str, status: int) -> Refused:
     return Refused(code, detail, status=status, errors=[{"code": code, "column": "fix", "detail": detail}])
 
 
-def _found(number: Number) -> list[_Found]:
+def _found(number: Number, seen: Mapping[str, Any] | None) -> list[_Found]:
+    """The causes of an upload's rejects, the most frequent first. `seen`: its counts."""
     upload = ledger.find(connection(), number)
     groups = [_group(one) for one in taken.list_groups(connection(), number)]
     if upload is None or not groups:
@@ -139,7 +141,6 @@ def _found(number: Number) -> list[_Found]:
     if datakeys.of_upload(connection(), number):
         few = [replace(one, option=None, otherwise="sealed") if one.option else one for one in few]
     else:
-        seen = projection.snapshot(connection(), number)
         is_all_wrong = seen is not None and seen["rejected"] == seen["rows_total"]
         few = [replace(one, candidates=remedies.recuts(one.tag, dialect, is_all_wrong=is_all_wrong)) for one in few]
     tried = _Tried(upload, schema, few) if any(one.option or one.candidates for one in few) else None

@@ -69,20 +69,23 @@ def causes(groups: Iterable[Group], current: Conventions, nulls: Sequence[str]) 
     mixed = _mixed_units(left)
     found: list[Cause] = []
     for family in ("date", "number"):
-        theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
-        left = [one for one in left if one not in theirs]
+        theirs, left = _of_family(family, left)
         found += _conventional(family, theirs, current)
-    theirs = [one for one in left if any(tag.startswith("unit:") for tag in one.tags)]
-    left = [one for one in left if one not in theirs]
+    theirs, left = _of_family("unit", left)
     found += _beside_units(theirs, found, current.units or ())
     for family, cause in _FAMILIES.items():
-        theirs = [one for one in left if any(tag.startswith(f"{family}:") for tag in one.tags)]
-        left = [one for one in left if one not in theirs]
+        theirs, left = _of_family(family, left)
         if theirs:
             found.append(cause(theirs, current, nulls))
     found = [each for one in found for each in _by_what_else(one, current)]
     found = [_undone(one, "mixed") if mixed.intersection((one.option or {}).get("units", ())) else one for one in found]
     return [*found, *_plain(left)]
+
+
+def _of_family(family: str, groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """The groups with a tag of this family, and the others."""
+    theirs = [one for one in groups if any(tag.startswith(f"{family}:") for tag in one.tags)]
+    return theirs, [one for one in groups if one not in theirs]
 
 
 def _parted(one: Group) -> Group:
