@@ -48,7 +48,9 @@ def attach(at: Addressed, picture_id: str) -> dict[str, Any]:
         picture = kept.find(db, dataset.number, row_id, picture_id)
         if picture is None:
             raise _unknown()
-        stored = s3.begin(picture.object_key, images.FIRST_BYTES)
+        # By a listing first: the API may list by prefix alone, so S3 answers a GET of what is missing with 403.
+        arrived = s3.has_arrived(picture.object_key)
+        stored = s3.begin(picture.object_key, images.FIRST_BYTES) if arrived else None
         if stored is None:
             raise Refused("picture_missing", "The picture has not been sent.", status=409)
         if stored[0].size != picture.size:

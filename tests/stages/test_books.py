@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib import books, catalog, doctor, planning, table_rows, tasks, templates
+from chalicelib.aws import client
 from chalicelib.datasets import read_schema
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
@@ -169,6 +171,27 @@ def test_a_book_whose_picture_cannot_be_stored_is_not_made(pipeline: Pipeline, m
     with pytest.raises(Exception, match="NoSuchBucket"):
         books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
     assert pipeline.rows("books") == []
+
+
+def test_a_picture_that_has_not_come_is_missing_though_s3_would_call_it_forbidden(pipeline: Pipeline) -> None:
+    """S3 tells 404 from 403 only to who may list without a prefix, which the API may not."""
+    from chalicelib import pictures as doors
+
+    row = books.create(pipeline.tenant, {"title": "a", "author": "b"}, None, "")
+    at = Addressed(pipeline.tenant, "books", str(row["id"]))
+    new = doors.begin(at, "image/png", 8)
+    events = client("s3").meta.events
+    events.register("before-call.s3.GetObject", _forbid)
+    try:
+        with pytest.raises(Refused) as refused:
+            doors.attach(at, new["id"])
+    finally:
+        events.unregister("before-call.s3.GetObject", _forbid)
+    assert (refused.value.status, refused.value.code) == (409, "picture_missing")
+
+
+def _forbid(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "GetObject")
 
 
 def test_pictures_go_with_their_dataset_and_those_that_never_came_with_the_sweep(pipeline: Pipeline) -> None:
