@@ -32,6 +32,8 @@ from chalicelib.postgres.timeline import NOBODY
 from chalicelib.settings import settings
 
 FORMAT: Final = 1  # of what a receipt says; members may be added without another
+MOST_WAITED: Final = 60.0  # seconds for who is at the table, one for each chunk that would be looked for in all of it
+PAUSE: Final = 0.5  # seconds
 MOST_LISTED: Final = 8000  # chunks: a receipt is an answer, and those have 5 MB; of more it has the digest of the list
 
 
@@ -90,7 +92,7 @@ def _read_table(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
     if proof.found["table"] is None:
         proof.found["table"] = {"fields": schema.names, "read_from": _now(), "rows": 0, "digest": ""}
     told = proof.found["table"]
-    digests.prepare(db, upload.dataset)
+    _prepare(db, upload.dataset, min(deadline, time.monotonic() + min(upload.chunks_total or 0, MOST_WAITED)))
     while spans := digests.batch(db, upload.number, upload.reading, done):
         try:
             with db.transaction():
@@ -113,6 +115,12 @@ def _read_table(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
     told["read_until"] = _now()
     told["digest"] = told["digest"] or digests.NO_ROWS.hex()
     return True
+
+
+def _prepare(db: Connection, dataset: int, until: float) -> None:
+    """Have looks find rows by the index; an autovacuum, which is often there after a load, does that at its end."""
+    while not digests.prepare(db, dataset) and time.monotonic() < until:
+        time.sleep(PAUSE)
 
 
 def _now() -> str:

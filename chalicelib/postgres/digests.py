@@ -77,9 +77,13 @@ def is_there(connection: Connection, dataset: int) -> bool:
     return bool(row and row[0])
 
 
-def prepare(connection: Connection, dataset: int) -> None:
-    """Have the table's index know of all its rows, or each look would read the whole of it. Outside a transaction."""
-    connection.execute("SELECT rowmill.summarize_dataset(%s)", (dataset,))
+def prepare(connection: Connection, dataset: int) -> bool:
+    """Have the table's index know of all its rows, or each look would read the whole of it. Outside a transaction.
+
+    Whether it does: not while somebody else, like an autovacuum, is at the table for more than a second.
+    """
+    row = connection.execute("SELECT rowmill.summarize_dataset(%s)", (dataset,)).fetchone()
+    return bool(row and row[0])
 
 
 def look(

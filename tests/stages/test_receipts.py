@@ -416,6 +416,43 @@ def test_a_look_at_a_chunk_reads_no_rows_of_others(pipeline: Pipeline, monkeypat
     assert after - before < pages * 2 / 3, (after - before, pages)
 
 
+def test_a_receipt_of_many_chunks_waits_for_an_autovacuum_and_does_not_end_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds this lock for as long as it takes; the index is then known to hold all rows, before they are read."""
+    cut_into(monkeypatch, 200)
+    pipeline.dataset()
+    upload_id = pipeline.run(HEADER + b"".join(b"u%d@x.org,%s,1\n" % (n, b"U" * 200) for n in range(12_000)))["id"]
+    (row,) = pipeline.sql("SELECT dataset FROM rowmill.upload WHERE upload_id = %s", upload_id)
+    name = f"data.d_{row['dataset']}"
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+    pipeline.tell()
+    (message,) = pipeline.messages("receipt")
+
+    def attested() -> None:
+        try:
+            attest.work(message, time.monotonic() + 600)
+        finally:
+            connection.close()  # this thread's
+
+    with psycopg.connect(pipeline.url) as vacuum, ThreadPoolExecutor(1) as elsewhere:
+        vacuum.execute(f"LOCK {name} IN SHARE UPDATE EXCLUSIVE MODE")
+        work = elsewhere.submit(attested)
+        for wanted in (1, 0):  # it waits at the table, and gives up
+            while vacuum.execute(waits, (name,)).fetchone() != (wanted,):
+                assert not work.done()
+                time.sleep(0.02)
+        vacuum.commit()
+        work.result()
+    (index,) = pipeline.sql(
+        "SELECT indexrelid::regclass::text AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid"
+        " JOIN pg_am a ON a.oid = relam WHERE indrelid = %s::regclass AND amname = 'brin'",
+        name,
+    )
+    assert pipeline.sql("SELECT brin_summarize_new_values(%s) AS left", index["name"]) == [{"left": 0}]
+    assert receipt(pipeline, upload_id)["table"]["rows"] == 12_000
+
+
 def test_the_digest_of_rows_does_not_depend_on_settings_of_the_session_or_their_order(pipeline: Pipeline) -> None:
     fields = [
         {"name": "at", "type": "datetime"},
