@@ -23,7 +23,7 @@ help:
 	@echo "make audit  checkov and cloudsplaining over the stack and every policy; installs those first"
 	@echo "make check  format, lint, types, import order"
 	@echo "make web    build the page from web/; needs Node 20.19; make up and make test do it by themselves"
-	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; then bench-peers"
+	@echo "make bench  records a second of the reader and the checker, beside csv, DuckDB and polars; encrypted fields beside others; then bench-peers"
 	@echo "make bench-peers   the load beside psql, pgloader, dlt, Celery and others, briefly; installs those first"
 	@echo "make load USERS=50   that many users at once, each row audited; WHALE=1: a million rows beside small files; POLLERS=500"
 	@echo "make fuzz-api EXAMPLES=50   requests made up from the API's contract: no 5xx, no answer that is not documented"
@@ -99,6 +99,7 @@ campaign: $(READY)
 bench: .venv/bench-ready
 	@$(BIN)/python -m bench.reader --json .rowmill/reports/reader.json
 	@$(BIN)/python -m bench.checker --json .rowmill/reports/checker.json
+	@$(BIN)/python -m bench.sealed
 	@$(MAKE) --no-print-directory bench-peers
 
 bench-peers: .venv/bench-ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.page.conftest import (
     assert_fits,
     call,
     ended,
+    go,
     signed_in,
     uploaded,
     visiting,
@@ -108,6 +110,24 @@ def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     expect(page.get_by_text("2 have come in since, 1 are open")).to_be_visible()
 
 
+def test_encrypted_fields_are_open_to_their_owner_who_corrects_them_in_place(page: Page) -> None:
+    email = {"name": "email", "format": "email", "encrypted": True, "constraints": {"required": True, "unique": True}}
+    number = {"name": "id", "type": "integer", "constraints": {"required": True, "unique": True}}
+    signed_in(page)
+    show(page, uploaded(page, b"id,email\n1,ada@x.org\n2,bob@\n", "birds", {"fields": [number, email]}))
+    expect(page.get_by_role("grid", name="Rejected rows").locator("mark").first).to_have_text("bob@")
+    page.get_by_role("button", name="Correct line 3").click()
+    page.get_by_label("email", exact=True).fill("bob@x.org")
+    press(page, "Keep")
+    press(page, "Send 1 row again")
+    state(page, "Completed")
+    go(page, "/datasets/birds")
+    for one in ("ada@x.org", "bob@x.org"):
+        expect(page.get_by_role("row").filter(has_text=one)).to_be_visible()
+    expect(page.get_by_role("button", name="email")).to_have_count(0)  # what is sealed has no order to sort by
+    assert_accessible(page)
+
+
 def test_the_bad_cell_is_marked_in_the_row_and_bytes_that_are_no_text_are_not_sent_as_such(page: Page) -> None:
     signed_in(page)
     show(page, uploaded(page, b'id,name\n1,one\n"x,1","two, too"\n9,J\xfcrgen\n'))
@@ -142,6 +162,7 @@ def test_the_receipt_is_shown_saved_and_compared(page: Page) -> None:
     with page.expect_download() as download:
         press(page, "Download the receipt")
     assert json.loads(Path(download.value.path()).read_text())["receipt"]["counts"]["loaded"] == 5
+    expect(page.get_by_role("button", name="Download the text")).to_have_count(0)
     press(page, "Compare with file and table")
     expect(page.get_by_text("File and table are as the receipt says")).to_be_visible()
     call(page, "PATCH", "v1/datasets/people/rows/3", {"name": "another"})
@@ -149,6 +170,15 @@ def test_the_receipt_is_shown_saved_and_compared(page: Page) -> None:
     expect(page.get_by_text("Something is no longer as the receipt says")).to_be_visible()
     expect(page.get_by_role("table", name="Chunks that differ").get_by_role("row")).to_have_count(2)
     assert_accessible(page)
+
+
+def test_the_text_of_a_packed_file_is_saved_as_its_chunks_are_ranges_of_it(page: Page) -> None:
+    signed_in(page)
+    packed = {"filename": "a.csv.gz", "content_type": "application/gzip"}
+    show(page, uploaded(page, gzip.compress(people(3)), **packed))
+    with page.expect_download() as download:
+        press(page, "Download the text that was read")
+    assert Path(download.value.path()).read_bytes() == people(3)
 
 
 def test_an_upload_is_undone_and_what_was_changed_since_is_told_or_goes_as_well(page: Page) -> None:

@@ -143,6 +143,7 @@ def test_options_are_sent_as_they_are_chosen(owner: Page) -> None:
     owner.get_by_label("Most rejected rows", exact=True).fill("5")
     owner.get_by_label("Refuse a file that was sent before").uncheck()
     owner.get_by_label("Between cells").select_option("comma ,")
+    owner.get_by_label("Units beside numbers").fill(" EUR  € ")
     owner.get_by_text("More options").click()
     owner.get_by_label("in percent").fill("120")
     owner.get_by_label("Tell of the end by e-mail").fill("nobody")
@@ -157,7 +158,12 @@ def test_options_are_sent_as_they_are_chosen(owner: Page) -> None:
     send(owner)
     upload = call(owner, "GET", f"v1/uploads/{followed(owner)}")
     assert upload["mode"] == "upsert"
-    wanted = {"validate_only": True, "on_error": "abort", "max_errors": 5, "dialect": {"delimiter": ","}}
+    wanted = {
+        "validate_only": True,
+        "on_error": "abort",
+        "max_errors": 5,
+        "dialect": {"delimiter": ",", "units": ["EUR", "€"]},
+    }
     wanted |= {"max_error_percent": 2.5, "on_drift": "hold", "retention": "short"}
     assert upload["options"].items() >= wanted.items()
     assert "on_duplicate_file" not in upload["options"]

@@ -29,6 +29,7 @@ export function Receipt({ upload }: { upload: Upload }) {
       <div class="title">
         <h2>Receipt</h2>
         {sealed && <Button onClick={() => save(sealed)}>Download the receipt</Button>}
+        {sealed?.receipt.text && <Text id={upload.id} />}
       </div>
       {error && "code" in error && error.code === "receipt_not_found" ? (
         <p class="quiet">There is none.</p>
@@ -69,6 +70,23 @@ function Shown({ sealed }: { sealed: Sealed }) {
       )}
       {receipt.supersedes && <Fact name="Follows">receipt {count(receipt.supersedes.n)}</Fact>}
     </dl>
+  );
+}
+
+/** What was made of a packed file or a workbook: the bytes that the receipt's chunks are ranges of. */
+function Text({ id }: { id: string }) {
+  const { busy, error, act } = useDoing();
+  const fetchIt = async () => {
+    const { url } = await api.get("/v1/uploads/{upload_id}/text", { path: { upload_id: id } });
+    location.assign(url); // It comes as a file to be kept: the page stays.
+  };
+  return (
+    <>
+      <Button busy={busy !== null} onClick={() => act("text", fetchIt)}>
+        Download the text that was read
+      </Button>
+      <Failure error={error} title="The text could not be fetched." />
+    </>
   );
 }
 

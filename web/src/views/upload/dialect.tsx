@@ -106,6 +106,15 @@ export function DialectFields({ value, found, onChange }: Props) {
           ))}
         </select>
       </Field>
+      <Field label="Units beside numbers" hint="Blanks between several: EUR € kg">
+        <input
+          placeholder={value.units ? "none" : detected("units")}
+          value={value.units?.join(" ") ?? ""}
+          onChange={({ currentTarget: { value: one } }) =>
+            set("units", one.trim() ? one.trim().split(/\s+/) : undefined)
+          }
+        />
+      </Field>
       <Field label="Lines before the table">
         <input
           type="number"
