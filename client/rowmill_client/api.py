@@ -6,7 +6,6 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -56,15 +55,6 @@ from .transport import TIMEOUT, Keeper, Patience, Tokens, Transport, document, r
 PAGE: Final = 5000  # the most the API gives at once; it ends a page earlier when its items are long
 POLL_SECONDS: Final = 1.0  # where the server does not say
 SHORTEST_POLL_SECONDS: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class _Poll:
-    """One look at an upload; `upload` is None when nothing has changed since `etag`."""
-
-    upload: Upload | None
-    etag: str
-    pause: float
 
 
 class Rowmill:
@@ -421,28 +411,19 @@ class Rowmill:
         timeout: float | None = None,
     ) -> Upload:
         """The upload at rest. Polls as often as the server asks; raises StillRunning after `timeout` s."""
-        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        give_up = _deadline(timeout)
         etag = ""
         while True:
-            poll = self._poll(upload_id, etag)
-            etag = poll.etag
-            if poll.upload:
+            headers = {"If-None-Match": etag} if etag else {}
+            answer = self._transport.call("GET", _path("uploads", upload_id), headers=headers, again=True)
+            if answer.status_code != httpx.codes.NOT_MODIFIED:
+                etag = answer.headers.get("etag", "")
+                upload = cast(Upload, document(answer))
                 if on_change:
-                    on_change(poll.upload)
-                if poll.upload["state"] in AT_REST:
-                    return poll.upload
-            if time.monotonic() + poll.pause > give_up:
-                raise StillRunning(f"upload {upload_id} was still running after {timeout} s")
-            time.sleep(poll.pause)
-
-    def _poll(self, upload_id: str, etag: str) -> _Poll:
-        headers = {"If-None-Match": etag} if etag else {}
-        answer = self._transport.call("GET", _path("uploads", upload_id), headers=headers, again=True)
-        asked = retry_after(answer)
-        pause = POLL_SECONDS if asked is None else max(asked, SHORTEST_POLL_SECONDS)
-        if answer.status_code == httpx.codes.NOT_MODIFIED:
-            return _Poll(None, etag, pause)
-        return _Poll(cast(Upload, document(answer)), answer.headers.get("etag", ""), pause)
+                    on_change(upload)
+                if upload["state"] in AT_REST:
+                    return upload
+            _pause(answer, give_up, f"upload {upload_id} was still running after {timeout} s")
 
     def iterate_uploads(
         self, state: str | None = None, dataset: str | None = None, limit: int | None = None
@@ -480,17 +461,14 @@ class Rowmill:
 
         Raises StillRunning after `timeout` s.
         """
-        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        give_up = _deadline(timeout)
         path = _path("uploads", upload_id, "rejects")
         while True:
             answer = self._transport.call("GET", path, query={"format": form}, again=True)
             if answer.status_code != httpx.codes.ACCEPTED:
                 storage.fetch(document(answer)["url"], sink, self._patience)
                 return
-            pause = max(retry_after(answer) or POLL_SECONDS, SHORTEST_POLL_SECONDS)
-            if time.monotonic() + pause > give_up:
-                raise StillRunning(f"the rejects of {upload_id} were not a file yet after {timeout} s")
-            time.sleep(pause)
+            _pause(answer, give_up, f"the rejects of {upload_id} were not a file yet after {timeout} s")
 
     def get_record(self, upload_id: str, row: int) -> Record:
         """What became of one record of the file, counted from 1."""
@@ -503,7 +481,7 @@ class Rowmill:
 
         Raises StillRunning after `timeout` s.
         """
-        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        give_up = _deadline(timeout)
         while True:
             answer = self._transport.call("GET", _path("uploads", upload_id, "receipt"), query={"n": n}, again=True)
             if answer.status_code != httpx.codes.ACCEPTED:
@@ -537,7 +515,7 @@ class Rowmill:
 
     def verify(self, upload_id: str, timeout: float | None = None) -> Verification:
         """What comparing file and table with the newest receipt finds. Raises StillRunning after `timeout` s."""
-        give_up = math.inf if timeout is None else time.monotonic() + timeout
+        give_up = _deadline(timeout)
         self.start_verification(upload_id)
         while True:
             answer = self._transport.call("GET", _path("uploads", upload_id, "verification"), again=True)
@@ -576,9 +554,15 @@ class Rowmill:
                 raise ApiError(200, "cursor_stuck", f"the API answered the same page of {path} twice")
 
 
+def _deadline(timeout: float | None) -> float:
+    """By the monotonic clock, so many seconds from now; never without any."""
+    return math.inf if timeout is None else time.monotonic() + timeout
+
+
 def _pause(answer: httpx.Response, give_up: float, late: str) -> None:
     """Until it is worth asking again. Raises StillRunning with this if that is too late."""
-    pause = max(retry_after(answer) or POLL_SECONDS, SHORTEST_POLL_SECONDS)
+    asked = retry_after(answer)
+    pause = POLL_SECONDS if asked is None else max(asked, SHORTEST_POLL_SECONDS)
     if time.monotonic() + pause > give_up:
         raise StillRunning(late)
     time.sleep(pause)
