@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import resource
 import signal
 import sys
@@ -31,9 +30,8 @@ from bench.gauntlet.sender import Ended, File
 from bench.load import meters
 from bench.load.report import table
 from bench.peers.results import today
-from bench.publish import publish
+from bench.publish import keep, publish
 from infra.local.cloud import CHECKOUT
-from infra.local.place import default_folder
 
 MEMORY: Final = 1 << 30
 MOST_SLOWED: Final = 2.0
@@ -198,9 +196,7 @@ def _hold(here: embedded.Embedded, over: threading.Event) -> None:
 
 
 def _write(told: dict[str, Any]) -> None:
-    report = default_folder() / "reports" / "gauntlet.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(told, indent=2))
+    keep("gauntlet", told)
 
 
 _COLUMNS: Final = ("file", "MB", "ends as", "named", "loaded", "rejected", "s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any, Final
 from bench.load import faults, files, meters, report, whale
 from bench.load.run import Found, crowd
 from bench.load.scenarios import SCENARIOS, Scenario
-from infra.local.place import default_folder
+from bench.publish import keep
 
 MILLION: Final = 1_000_000
 
@@ -92,10 +91,7 @@ def _tell(told: dict[str, Any], name: str, page: str) -> int:
 
 
 def _write(told: dict[str, Any], name: str) -> Path:
-    path = default_folder() / "reports" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2))
-    return path
+    return keep(name, told)
 
 
 def _parser() -> argparse.ArgumentParser:
