@@ -66,7 +66,7 @@ def _many(name: str, asked: Scenario, *, polite: bool) -> int:
                 told |= {"faults": struck.figures(found.ended) if struck else None}
                 return told | report.peaks(here.seen, here.bound)
 
-            print(_write(tell(here.look()), name), "so far; everybody finishes what they are at", flush=True)
+            print(keep(name, tell(here.look())), "so far; everybody finishes what they are at", flush=True)
         told = tell(here.finish())
     return _tell(told, name, report.markdown(told))
 
@@ -85,13 +85,9 @@ def _whale(name: str, asked: Scenario) -> int:
 
 
 def _tell(told: dict[str, Any], name: str, page: str) -> int:
-    _write(told, name)
+    keep(name, told)
     print(page)
     return 0 if report.is_good(told) else 1
-
-
-def _write(told: dict[str, Any], name: str) -> Path:
-    return keep(name, told)
 
 
 def _parser() -> argparse.ArgumentParser:
