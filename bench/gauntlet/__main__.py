@@ -59,7 +59,7 @@ def main() -> int:
     ended = sender.worst([*ended, *last], files)
     told: dict[str, Any] = {"date": today(), "user": {name: user.spread(times) for name, times in found.items()}}
     told |= {"peaks_mb": {role: round(peak / 1e6) for role, peak in peaks.items()}}
-    _write(told | {"ended": [asdict(one) for one in ended]})
+    keep("gauntlet", told | {"ended": [asdict(one) for one in ended]})
     shown = table(_COLUMNS, [_cells(one) for one in ended]) + "\n\n" + _steps(found)
     summary = _summary(ended, told)
     print(f"{shown}\n\n{summary}")
@@ -193,10 +193,6 @@ def _hold(here: embedded.Embedded, over: threading.Event) -> None:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
                 held.add(pid)
-
-
-def _write(told: dict[str, Any]) -> None:
-    keep("gauntlet", told)
 
 
 _COLUMNS: Final = ("file", "MB", "ends as", "named", "loaded", "rejected", "s")
