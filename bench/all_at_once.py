@@ -6,9 +6,9 @@ into one that holds as many already. Beside it, what it takes to look for clashe
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from bench.publish import keep
 from chalicelib import publishing
 from chalicelib.datasets import read_schema
 from chalicelib.journey import lineage
 from chalicelib.postgres import ledger, publish, stages, tables
 from chalicelib.postgres.connection import connection
 from infra.local import instance
-from infra.local.place import default_folder
 from infra.migrate import migrate
 
 ROWS = (100_000, 1_000_000, 3_000_000)
@@ -32,15 +32,15 @@ NOTE = {"name": "note", "type": "string"}
 
 
 def main() -> None:
-    sizes = [int(word) for word in sys.argv[1:]] or ROWS
+    parser = argparse.ArgumentParser(prog="python -m bench.all_at_once", description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, default=ROWS, help="of each upload (%(default)s)")
+    sizes = parser.parse_args().rows
     with tempfile.TemporaryDirectory() as folder, instance.running(Path(folder), deployed=False) as here:
         migrate(here.database_url)
         os.environ["DATABASE_URL"] = here.database_url
         connection().execute("INSERT INTO rowmill.tenant (tenant) VALUES ('ten_bench')")
         found = [_measured(rows, has_key=has_key) for has_key in (False, True) for rows in sizes]
-    report = default_folder() / "reports" / "all_at_once.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(found, indent=1) + "\n")
+    keep("all_at_once", found)
 
 
 def _measured(rows: int, *, has_key: bool) -> dict[str, Any]:

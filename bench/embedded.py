@@ -37,18 +37,18 @@ CONTACTS: Final[dict[str, Any]] = {
         {"name": "remark", "type": "string"},
     ]
 }
-TICK: Final[dict[str, Any]] = {
-    "detail": {"once": True},
-    "source": "aws.events",
-    "region": cloud.REGION,
-    "resources": [],
-    "id": "1",
+STRIKE: Final[dict[str, Any]] = {
     "version": "0",
-    "account": "0",
+    "id": "1",
+    "account": "000000000000",
+    "region": cloud.REGION,
     "time": "2026-01-01T00:00:00Z",
-    "detail-type": "once",
+    "source": "aws.events",
+    "detail-type": "Scheduled Event",
+    "resources": [],
+    "detail": {"once": True},
 }
-"""The clock's stroke that has the sweep go round once."""
+"""What EventBridge sends a function each minute, and that one round will do."""
 
 
 def contacts(rows: int, seed: int) -> bytes:
@@ -104,7 +104,7 @@ class Embedded:
 
     def sweep(self) -> None:
         """Have the clock strike, once."""
-        boto3.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(TICK))
+        boto3.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ signature: the official ones are slower, and cannot be fetched everywhere.
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import statistics
 import sys
@@ -20,7 +19,7 @@ from bench.load.report import table
 from bench.peers import files
 from bench.peers.files import File
 from bench.peers.results import today
-from bench.publish import publish
+from bench.publish import keep, publish
 from infra.local.cloud import CHECKOUT
 from infra.local.place import default_folder
 
@@ -48,9 +47,7 @@ def main() -> int:
                 _load(here, measured[0], name)  # functions start
                 for file in measured:
                     times[file.name][name].append(_load(here, file, name))
-    report = default_folder() / "reports" / "gate.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps({"date": today(), "seconds": times}, indent=2))
+    keep("gate", {"date": today(), "seconds": times})
     shown = table(
         ("stored to completed, s", "rows", "without a scanner", "clamd"), [_cells(f, times) for f in measured]
     )

@@ -9,7 +9,6 @@ many requests one changes a row, after which no page that was read before is giv
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -22,13 +21,13 @@ from typing import Any, Final
 
 import psycopg
 
+from bench.publish import keep
 from chalicelib import catalog, pages_kept, table_rows
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.paging import Asked
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
 from infra.local import instance
-from infra.local.place import default_folder
 from infra.migrate import migrate
 
 ROWS: Final = 100_000
@@ -57,14 +56,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.kept_pages", description=__doc__)
     parser.add_argument("--requests", type=int, default=3000, help="of each mix (%(default)s)")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="rowmill-kept-"))
-    with instance.running(folder, deployed=False) as here:
+    with tempfile.TemporaryDirectory() as folder, instance.running(Path(folder), deployed=False) as here:
         migrate(here.database_url)
         os.environ.update(DATABASE_URL=here.database_url, AWS_DEFAULT_REGION="us-east-1")
         told = {"mixes": _mixes(arguments.requests), "index": _index(here.database_url)}
-    path = default_folder() / "reports" / "kept_pages.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=1) + "\n")
+    keep("kept_pages", told)
 
 
 def _mixes(requests: int) -> list[dict[str, Any]]:

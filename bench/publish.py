@@ -1,12 +1,22 @@
-"""Figures of a run, put where a page has room for them: between two marks of the same name."""
+"""Figures of a run: kept as JSON, and put where a page has room for them, between two marks of the same name."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from infra.local.cloud import CHECKOUT
+from infra.local.place import default_folder
 
 PAGE = CHECKOUT / "docs" / "scale.md"
+
+
+def keep(name: str, told: object) -> Path:
+    """Write what a run has found into `.rowmill/reports/{name}.json`; where that is."""
+    path = default_folder() / "reports" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=1) + "\n")
+    return path
 
 
 def publish(name: str, text: str, page: Path = PAGE) -> None:

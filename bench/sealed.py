@@ -6,6 +6,7 @@ name, and name and e-mail, whose key is then a blind index. Both ways of reading
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bench.publish import keep
 from chalicelib import vault
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.formats import Dialect
@@ -27,7 +29,6 @@ from chalicelib.postgres.connection import connection
 from chalicelib.rows import Shape, exact, vectors
 from chalicelib.sealing import BlindKey, DataKey, Home
 from infra.local import instance
-from infra.local.place import default_folder
 from infra.migrate import migrate
 
 ROWS: Final = 84_000
@@ -43,6 +44,7 @@ FIELDS: Final[Sequence[Mapping[str, Any]]] = (
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m bench.sealed", description=__doc__).parse_args()
     data = _contacts()
     schemas = {case: _schema(encrypted) for case, encrypted in CASES.items()}
     took: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -56,9 +58,7 @@ def main() -> None:
                     if run:
                         took.setdefault((way, case), []).append(once)
     found = [_row(way, case, times, took[way, "none"]) for (way, case), times in took.items()]
-    report = default_folder() / "reports" / "sealed.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(found, indent=1) + "\n")
+    keep("sealed", found)
     whole = next(row for row in found if (row["way"], row["encrypted"]) == ("vectors", "name, e-mail"))
     print(f"two encrypted fields, one of them a key: {whole['rows_per_s']:,} rows/s, {whole['times']} times the time")
 

@@ -8,7 +8,6 @@ the same price of a second of a gigabyte: the worker for what memory it really t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -29,7 +28,7 @@ from bench.peers.children import Child, started
 from bench.peers.files import File
 from bench.peers.ground import TABLE, Failed, Ground, environment, standing
 from bench.peers.results import this_machine, today
-from bench.publish import publish
+from bench.publish import keep, publish
 from chalicelib.prices import AS_OF, GB_SECOND
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
@@ -73,9 +72,7 @@ def main() -> int:
         runs = list(_runs(account, made, arguments.alone))
         machine = this_machine(str(place.sql("SHOW server_version")[0][0]), SETTINGS)
     told = {"machine": machine, "date": today(), "prices": AS_OF, "runs": list(map(asdict, runs))}
-    path = default_folder() / "reports" / "wholefile.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=1) + "\n")
+    keep("wholefile", told)
     text = markdown(runs, told)
     print("\n" + text)
     if arguments.publish:

@@ -35,7 +35,7 @@ dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
 dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD
 delivery         api=SI sweep=SUD notify=SIU
 epoch            step=S notify=S receipt=S render=S doctor=SU
-event            step=I api=S sweep=SD receipt=I doctor=S
+event            step=I api=S sweep=SD receipt=I doctor=SI
 fingerprint      step=SD load=I
 gate             split=SIU sweep=SIUD
 guess            step=SD load=I

@@ -7,7 +7,6 @@ case to the next, as they do elsewhere: what one has left in them counts in the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import signal
@@ -30,8 +29,8 @@ from bench.bad_input import watch
 from bench.bad_input.cases import FULL, Case, every, good
 from bench.load.report import table
 from bench.peers.results import today
+from bench.publish import keep
 from chalicelib.postgres import locks
-from infra.local.place import default_folder
 
 CHUNK_BYTES: Final = 8 * 1024 * 1024  # as files are cut unless settings say otherwise
 COUNTS: Final = ("loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -233,10 +232,7 @@ def _summary(runs: Sequence[Ran]) -> str:
 
 def _keep(runs: Sequence[Ran]) -> None:
     """After every case, so that nothing is lost with a run that is cut off."""
-    path = default_folder() / "reports" / "bad-input.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    told = {"date": today(), "cores": os.cpu_count(), "runs": [asdict(ran) for ran in runs]}
-    path.write_text(json.dumps(told, indent=2))
+    keep("bad-input", {"date": today(), "cores": os.cpu_count(), "runs": [asdict(ran) for ran in runs]})
 
 
 def _parser() -> argparse.ArgumentParser:

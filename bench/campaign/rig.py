@@ -26,6 +26,7 @@ from bench.campaign.aws_proxy import AwsProxy
 from bench.campaign.board import Board
 from bench.campaign.hands import Hands
 from bench.campaign.postgres_proxy import PostgresProxy
+from bench.embedded import STRIKE
 from infra.local import cloud, instance
 from infra.local.processes import caller
 from infra.local.record import Instance
@@ -36,17 +37,6 @@ HIDDEN_SECONDS = 720  # as the deployed queues have it, nearly: nothing comes ba
 CONNECTIONS = 60  # few, so that they can run out
 QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "receipt", "undeliverable")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-STRIKE = {
-    "version": "0",
-    "id": "1",
-    "account": "000000000000",
-    "region": cloud.REGION,
-    "time": "2026-01-01T00:00:00Z",
-    "source": "aws.events",
-    "detail-type": "Scheduled Event",
-    "resources": [],
-    "detail": {"once": True},
-}  # what EventBridge sends a function each minute, and that one round will do
 T = TypeVar("T")
 
 

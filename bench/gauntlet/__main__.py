@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import resource
 import signal
 import sys
@@ -31,9 +30,8 @@ from bench.gauntlet.sender import Ended, File
 from bench.load import meters
 from bench.load.report import table
 from bench.peers.results import today
-from bench.publish import publish
+from bench.publish import keep, publish
 from infra.local.cloud import CHECKOUT
-from infra.local.place import default_folder
 
 MEMORY: Final = 1 << 30
 MOST_SLOWED: Final = 2.0
@@ -61,7 +59,7 @@ def main() -> int:
     ended = sender.worst([*ended, *last], files)
     told: dict[str, Any] = {"date": today(), "user": {name: user.spread(times) for name, times in found.items()}}
     told |= {"peaks_mb": {role: round(peak / 1e6) for role, peak in peaks.items()}}
-    _write(told | {"ended": [asdict(one) for one in ended]})
+    keep("gauntlet", told | {"ended": [asdict(one) for one in ended]})
     shown = table(_COLUMNS, [_cells(one) for one in ended]) + "\n\n" + _steps(found)
     summary = _summary(ended, told)
     print(f"{shown}\n\n{summary}")
@@ -195,12 +193,6 @@ def _hold(here: embedded.Embedded, over: threading.Event) -> None:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
                 held.add(pid)
-
-
-def _write(told: dict[str, Any]) -> None:
-    report = default_folder() / "reports" / "gauntlet.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(told, indent=2))
 
 
 _COLUMNS: Final = ("file", "MB", "ends as", "named", "loaded", "rejected", "s")

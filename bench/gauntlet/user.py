@@ -6,13 +6,11 @@ Who waited for one file before sending the next would send none while things sta
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rowmill_client import Rowmill
@@ -55,12 +53,7 @@ class User:
         return self._times([one.result() for one in sent])
 
     def _send(self, seed: int) -> str:
-        with tempfile.NamedTemporaryFile(suffix=".csv") as kept:
-            path = Path(kept.name)
-            path.write_bytes(embedded.contacts(ROWS, seed))
-            made = self.rowmill.create_upload(path, "contacts", {})
-            self.rowmill.send_file(made, path)
-        return made["id"]
+        return replace(self.here, rowmill=self.rowmill).send(embedded.contacts(ROWS, seed))
 
     def _times(self, uploads: Sequence[str]) -> list[Times]:
         until(lambda: self._left(uploads) == 0)

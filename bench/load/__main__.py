@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any, Final
 from bench.load import faults, files, meters, report, whale
 from bench.load.run import Found, crowd
 from bench.load.scenarios import SCENARIOS, Scenario
-from infra.local.place import default_folder
+from bench.publish import keep
 
 MILLION: Final = 1_000_000
 
@@ -67,7 +66,7 @@ def _many(name: str, asked: Scenario, *, polite: bool) -> int:
                 told |= {"faults": struck.figures(found.ended) if struck else None}
                 return told | report.peaks(here.seen, here.bound)
 
-            print(_write(tell(here.look()), name), "so far; everybody finishes what they are at", flush=True)
+            print(keep(name, tell(here.look())), "so far; everybody finishes what they are at", flush=True)
         told = tell(here.finish())
     return _tell(told, name, report.markdown(told))
 
@@ -86,16 +85,9 @@ def _whale(name: str, asked: Scenario) -> int:
 
 
 def _tell(told: dict[str, Any], name: str, page: str) -> int:
-    _write(told, name)
+    keep(name, told)
     print(page)
     return 0 if report.is_good(told) else 1
-
-
-def _write(told: dict[str, Any], name: str) -> Path:
-    path = default_folder() / "reports" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2))
-    return path
 
 
 def _parser() -> argparse.ArgumentParser:

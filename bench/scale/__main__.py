@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from dataclasses import asdict
 
 from bench import scale
 from bench.peers import files
-from bench.publish import publish
+from bench.publish import keep, publish
 from bench.scale import page, runs
 from infra.local.place import default_folder
 
@@ -28,9 +27,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was left running", file=sys.stderr)
         return 128 + signal.SIGINT
-    path = default_folder() / "reports" / "scale.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**told, "runs": [asdict(run) for run in told["runs"]]}, indent=1) + "\n")
+    keep("scale", {**told, "runs": [asdict(run) for run in told["runs"]]})
     text = page.markdown(told)
     print("\n" + text)
     if arguments.publish:

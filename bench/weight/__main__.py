@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -12,10 +11,9 @@ from typing import Any
 
 from bench import weight
 from bench.peers.results import this_machine, today
-from bench.publish import publish
+from bench.publish import keep, publish
 from bench.weight import calls, imports, page
 from infra.local.database import SETTINGS
-from infra.local.place import default_folder
 from infra.package import package
 
 
@@ -28,9 +26,7 @@ def main() -> int:
         told |= imports.measure(Path(folder), built, arguments.runs)
     told["calls"] = calls.measure(arguments.colds)
     told["machine"] = this_machine("", SETTINGS)
-    path = default_folder() / "reports" / "weight.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=1) + "\n")
+    keep("weight", told)
     text = page.markdown(told)
     print("\n" + text)
     if arguments.publish:

@@ -42,7 +42,7 @@ def _call(here: embedded.Embedded, functions: Any, name: str) -> Callable[[], No
     if name == "api":
         return lambda: _get(f"{here.here.api_url}/v1/datasets", here.here.token)
     dataset = {"tenant": here.tenant, "name": "contacts", "mode": "insert", "descriptor": embedded.CONTACTS}
-    events = {"sweep": embedded.TICK, "doctor": {}, "render": {}, "define": dataset}
+    events = {"sweep": embedded.STRIKE, "doctor": {}, "render": {}, "define": dataset}
     event = json.dumps(events.get(name) or {"Records": [instance.nothing(name)]})
 
     def invoke() -> None:

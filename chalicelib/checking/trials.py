@@ -28,10 +28,7 @@ class Trial:
         loaded: Conventions | None = None,
     ) -> None:
         ways = (old, new, *((loaded,) if loaded and loaded != new else ()))
-        self._columns = [
-            (position, spec.name, [column_of(schema, spec, way) for way in ways])
-            for position, spec in zip(positions, schema.fields, strict=True)
-        ]
+        self._columns = _columns(schema, positions, *ways)
 
     def fates(self, rows: Sequence[Sequence[str]]) -> list[dict[str, Fate]]:
         """Of each record those fields whose cell is not as right as before: mended, still wrong, or changed."""
@@ -50,15 +47,12 @@ class Recut:
     """Tells what becomes of the cells of records that are cut, or decoded, otherwise; values are spelt as before."""
 
     def __init__(self, schema: Schema, positions: Sequence[int], conventions: Conventions) -> None:
-        self._columns = [
-            (position, spec.name, column_of(schema, spec, conventions))
-            for position, spec in zip(positions, schema.fields, strict=True)
-        ]
+        self._columns = _columns(schema, positions, conventions)
 
     def fates(self, before: Sequence[Sequence[str] | None], after: Sequence[Sequence[str]]) -> list[dict[str, Fate]]:
         """As a Trial's; `before` is None of a record whose cells could not be told: what is right is mended."""
         found: list[dict[str, Fate]] = [{} for _ in after]
-        for position, name, column in self._columns:
+        for position, name, (column,) in self._columns:
             olds = [None if row is None else row[position] for row in before]
             news = [row[position] for row in after]
             known = judged({*news, *(old for old in olds if old is not None)}, column)
@@ -72,6 +66,14 @@ class Recut:
                 elif was != now:
                     one[name] = "changed"
         return found
+
+
+def _columns(schema: Schema, positions: Sequence[int], *ways: Conventions) -> list[tuple[int, str, list[Column]]]:
+    """Of each field where its cells are, its name, and its column by each of these conventions."""
+    return [
+        (position, spec.name, [column_of(schema, spec, way) for way in ways])
+        for position, spec in zip(positions, schema.fields, strict=True)
+    ]
 
 
 def _fates(cells: set[str], old: Column, new: Column, loaded: Column | None = None) -> Iterator[tuple[str, Fate]]:

@@ -34,7 +34,7 @@ class Lines:
 
     lines: pl.Series
     null: str
-    unsure: Sequence[int]
+    unsure: list[int]
 
 
 def matched(data: bytes, shape: Shape, records: int) -> Lines | None:

@@ -95,13 +95,14 @@ class _Chunk:
         if columns is None:
             return None
         places = _others(bad, self.records)
+        kept = pl.Series(places, dtype=pl.Int64)
         if bad:
             for place, column in enumerate(columns):
-                columns[place] = column.gather(places)  # one after another, so that never two of all are held
+                columns[place] = column.gather(kept)  # one after another, so that never two of all are held
         schema = self.shape.schema
         if self.shape.seal:
-            lineage = pl.Series(places, dtype=pl.Int64) + self.first
-            return self._rows(_stored(self.shape.seal, columns, lineage, schema), schema.stored, places, bad, None, [])
+            stored = _stored(self.shape.seal, columns, kept + self.first, schema)
+            return self._rows(stored, schema.stored, places, bad, None, [])
         null = lines.only_null(self.shape, rewritten) if self.is_copied else None
         return self._rows(columns, schema, places, bad, null, [])
 
@@ -109,7 +110,10 @@ class _Chunk:
         """These columns of the rows at these places."""
         columns = _columns(self.data, self.shape, self.marks, self.records, {}, set(), positions)
         assert columns is not None  # each line has been read before
-        return columns if len(places) == self.records else [column.gather(places) for column in columns]
+        if len(places) == self.records:
+            return columns
+        kept = pl.Series(places, dtype=pl.Int64)
+        return [column.gather(kept) for column in columns]
 
     def _rows(
         self,

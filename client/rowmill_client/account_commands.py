@@ -1,4 +1,4 @@
-"""`rowmill signup`, `login` and `logout`: a name and a password become a stored session, which then ends."""
+"""`rowmill signup`, `login`, `logout`, `delete-account` and `quota`: an account, its stored session, its share."""
 
 from __future__ import annotations
 

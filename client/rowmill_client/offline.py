@@ -92,24 +92,27 @@ def _problems(said: Mapping[str, Any], digest: str, size: int, differing: Sequen
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("jws"), str):
-            return found
-    except (OSError, ValueError) as fault:
-        raise Unusable(f"{path} is not readable as a receipt: {fault}") from fault
-    raise Unusable(f"{path} is no receipt: it has no jws")
+    found = _object(path, "a receipt")
+    if not isinstance(found.get("jws"), str):
+        raise Unusable(f"{path} is no receipt: it has no jws")
+    return found
 
 
 def read_keys(path: Path) -> dict[str, Any]:
     """A JSON Web Key Set in a file. Raises Unusable."""
+    found = _object(path, "a set of keys")
+    if not isinstance(found.get("keys"), list):
+        raise Unusable(f"{path} is no JSON Web Key Set")
+    return found
+
+
+def _object(path: Path, kind: str) -> dict[str, Any]:
+    """The JSON object in a file; an empty one for JSON of another kind."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("keys"), list):
-            return found
     except (OSError, ValueError) as fault:
-        raise Unusable(f"{path} is not readable as a set of keys: {fault}") from fault
-    raise Unusable(f"{path} is no JSON Web Key Set")
+        raise Unusable(f"{path} is not readable as {kind}: {fault}") from fault
+    return found if isinstance(found, dict) else {}
 
 
 def _opened(found: Mapping[str, Any], keys: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -24,6 +25,16 @@ OnError = Annotated[
     typer.Option(help="abort: all rows load at once at the end, or none if one is rejected."),
 ]
 KeyMode = Annotated[Mode | None, typer.Option(help="What to do with a key that is there already.")]
+
+
+def _file(path: Path | None) -> Path | None:
+    """A file to write; `-` is stdout by the name that many know it by."""
+    return None if path == Path("-") else path
+
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A file; stdout without it, or with -.", callback=_file)
+]
 
 
 def connect() -> Rowmill:

@@ -10,7 +10,7 @@ import typer
 
 from . import completion, configuration, export, offline, output
 from .errors import Unusable
-from .parameters import Json, Limit, UploadId, connect
+from .parameters import Json, Limit, Output, UploadId, connect
 from .resources import Undone, Verification
 
 DIFFERS: Final = 3  # the exit code of what is not as the receipt has it
@@ -21,7 +21,7 @@ def receipt(
     number: Annotated[
         int | None, typer.Option("--number", min=1, help="Which of the chain; the newest without it.")
     ] = None,
-    to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
+    to: Output = None,
     chain: Annotated[bool, typer.Option("--chain", help="List the upload's receipts instead.")] = False,
     as_json: Json = False,
     limit: Limit = None,
@@ -42,16 +42,15 @@ def receipt(
             return
         found = rowmill.get_receipt(upload_id, number)
         configuration.keep_keys(rowmill.receipt_keys())
-    if to is None:
-        output.json_document(found)
-        return
-    to.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    output.done(f"the receipt is in {to}", {"written": str(to)}, as_json)
+    with export.destination(to) as sink:
+        sink.write(json.dumps(found) + "\n")
+    if to is not None:
+        output.done(f"the receipt is in {to}", {"written": str(to)}, as_json)
 
 
 def download(
     upload_id: UploadId,
-    to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
+    to: Output = None,
     as_json: Json = False,
 ) -> None:
     """Fetch the text that was made of an upload's file, or of the rejects that it read again: what its chunks are of.
@@ -65,7 +64,7 @@ def download(
         if as_json:
             output.json_document(rowmill.get_text(upload_id))
             return
-        with export.binary(None if to == Path("-") else to) as file:
+        with export.binary(to) as file:
             rowmill.download_text(upload_id, file.write)
 
 

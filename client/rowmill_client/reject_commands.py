@@ -13,9 +13,9 @@ import typer
 from . import export, output
 from .errors import Unusable
 from .options import nest
-from .parameters import Json, KeyMode, Limit, UploadId, connect
+from .parameters import Json, KeyMode, Limit, Output, UploadId, connect
 from .progress import watching
-from .resources import CellError, CommonCause, Reject, Sample, Summary
+from .resources import Causes, CellError, CommonCause, Reject, Sample, Summary
 from .upload_commands import NoWait, Options, ended, followed, sent
 
 MOST_COLUMNS: Final = 5  # of a cause that a line tells
@@ -25,9 +25,7 @@ Form = Literal["table", "json", "csv", "xlsx"]
 def rejects(
     upload_id: UploadId,
     form: Annotated[Form, typer.Option("--format", help="csv and xlsx are files to correct and send back.")] = "table",
-    to: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file for csv or xlsx; stdout without it.")
-    ] = None,
+    to: Output = None,
     summary: Annotated[bool, typer.Option("--summary", help="The causes, with counts and samples.")] = False,
     as_json: Json = False,
     limit: Limit = None,
@@ -73,6 +71,10 @@ def _summarize(found: Summary, as_json: bool) -> None:
         return
     columns = ["rows", "share", "column", "code", "cause", "first_line", "last_line", "samples"]
     output.listing(columns, ({**cause, "samples": _samples(cause["samples"])} for cause in found["causes"]))
+    _note_others(found)
+
+
+def _note_others(found: Summary | Causes) -> None:
     if found["causes_total"] > len(found["causes"]):
         output.note(f"and {found['causes_total'] - len(found['causes'])} causes of fewer rows")
 
@@ -94,8 +96,7 @@ def causes(upload_id: UploadId, as_json: Json = False) -> None:
         return
     columns = ["rejects", "alone", "id", "cause", "columns", "fix", "mended", "samples"]
     output.table(columns, map(_told_cause, found["causes"]))
-    if found["causes_total"] > len(found["causes"]):
-        output.note(f"and {found['causes_total'] - len(found['causes'])} causes of fewer rows")
+    _note_others(found)
     if any(one["fix"] for one in found["causes"]):
         output.note(f"to have them read again: rowmill retry {upload_id} --fix ID")
 
@@ -109,7 +110,6 @@ def _told_cause(one: CommonCause) -> list[object]:
 
 
 def _download(upload_id: str, form: str, to: Path | None) -> None:
-    to = None if to == Path("-") else to
     if to is None and form == "xlsx" and sys.stdout.isatty():
         raise Unusable("a workbook is nothing for a terminal: name a file with --output")
     with connect() as rowmill, export.binary(to) as file:

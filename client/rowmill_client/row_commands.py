@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import completion, export, output
 from .errors import Unusable
-from .parameters import AlwaysJson, DatasetName, Json, Limit, connect
+from .parameters import AlwaysJson, DatasetName, Json, Limit, Output, connect
 
 Where = Annotated[
     list[str] | None,
@@ -58,7 +57,7 @@ def export_rows(
     upload: OneUpload = None,
     where: Where = None,
     sort: Sort = None,
-    to: Annotated[Path | None, typer.Option("--output", "-o", help="A file; stdout without it.")] = None,
+    to: Output = None,
     as_json: Json = False,
 ) -> None:
     """Write the rows of a dataset as CSV, in file order or by a field, with the header of its schema.
@@ -66,7 +65,7 @@ def export_rows(
     \b
     Example: rowmill export contacts --output contacts.csv
     """
-    wanted, to = _conditions(where), None if to == Path("-") else to
+    wanted = _conditions(where)
     if as_json and to is None:
         raise Unusable("--json tells of the file that --output names; `rowmill rows --json` prints rows as JSON")
     with connect() as rowmill:

@@ -273,6 +273,22 @@ def test_who_holds_a_file_against_a_receipt_is_told_that_its_rows_were_taken_out
     assert "was undone: reverted_rows=1 restored_rows=0 conflicts=0 (forced)" in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["receipt", UPLOAD], '{"receipt": '),
+        (["download", UPLOAD], "file"),
+        (["export", "contacts"], "ada\nlovelace\n"),
+    ],
+)
+def test_a_dash_is_stdout(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], start: str
+) -> None:
+    found = run(api, tmp_path, monkeypatch, [*words, "-o", "-"])
+    assert (found.exit_code, found.stdout[: len(start)]) == (0, start)
+    assert not (tmp_path / "-").exists()
+
+
 def test_the_help_names_every_command_and_what_exit_codes_mean() -> None:
     said = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
     for command in COMMANDS:

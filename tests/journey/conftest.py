@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from rowmill_client import TERMINAL, Patience, Rowmill, Upload
 
-from bench.campaign.rig import STRIKE
+from bench.embedded import STRIKE
 from infra.local import cloud
 from infra.local.processes import caller
 from infra.local.record import Instance

@@ -175,7 +175,7 @@ def test_what_is_known_of_malware_is_told(page: Page) -> None:
         re.compile("EICAR test file.*Nothing of the file was loaded", re.DOTALL)
     )
     expect(page.get_by_text("not scanned for malware")).to_have_count(0)
-    expect(page.locator(".events .bad")).to_contain_text("Quarantined")
+    expect(page.locator(".events .bad")).to_contain_text("Quarantined: EICAR test file")
     expect(page.get_by_role("button", name="Redrive", exact=True)).to_have_count(0)
 
 

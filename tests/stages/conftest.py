@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import boto3
@@ -28,6 +28,7 @@ from chalicelib import (
     callers,
     catalog,
     control,
+    doctor,
     load,
     mend,
     notify,
@@ -163,6 +164,12 @@ def acting(role: str) -> Iterator[None]:
             pass
         except psycopg.ProgrammingError:  # a fault amid rows that are streamed holds their transaction while it is up
             connection.close()
+
+
+def consulted(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What the doctor says, by what its function may."""
+    with acting("doctor"):
+        return doctor.examine(event)
 
 
 class Pipeline:

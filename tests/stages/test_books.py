@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import books, catalog, doctor, planning, table_rows, tasks, templates
+from chalicelib import books, catalog, planning, table_rows, tasks, templates
 from chalicelib.aws import client
 from chalicelib.datasets import read_schema
 from chalicelib.datasets.addresses import Addressed
@@ -18,7 +18,7 @@ from chalicelib.paging import Asked
 from chalicelib.postgres import connection, pictures
 from chalicelib.postgres.timeline import Asker
 from tests.samples import SAMPLES
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, consulted, cut_into
 
 BOOKS = templates.get("books")
 HEADER = b"title,author,description\n"
@@ -42,7 +42,7 @@ def test_a_template_can_be_put_and_loads_its_samples(pipeline: Pipeline, name: s
     bad = pipeline.run((SAMPLES / f"{name}-with-errors.csv").read_bytes(), "mine")
     assert (good["state"], bad["state"]) == ("completed", "completed_with_errors")
     assert bad["loaded"] > 0
-    assert doctor.examine({})["differences"] == []
+    assert consulted({})["differences"] == []
 
 
 @pytest.mark.parametrize("name", ["books", "books-with-errors", "contacts", "contacts-with-errors"])

@@ -7,8 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chalicelib import doctor
-from tests.stages.conftest import CONTACTS, Pipeline
+from tests.stages.conftest import CONTACTS, Pipeline, consulted
 from tests.stages.test_api import FILE, Answer, Api, asked, given_up, is_problem
 from tests.stages.test_table_rows import COUNTRIES, ORDERS
 
@@ -56,7 +55,7 @@ def test_uploads_of_a_deleted_dataset_keep_their_history(api: Api, mode: str) ->
     assert len(api.get(f"/v1/uploads/{upload['id']}/rejects").json_body["items"]) == 1
     fates = [api.get(f"/v1/uploads/{upload['id']}/rows/{n}").json_body["state"] for n in (1, 2)]
     assert fates == ["success", "failed"]
-    assert doctor.examine({"side": "ledger"})["differences"] == []
+    assert consulted({"side": "ledger"})["differences"] == []
 
 
 def test_a_dataset_with_uploads_under_way_stays(api: Api) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import doctor, mend, settle, split
+from chalicelib import mend, settle, split
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
 from chalicelib.journey import object_key, prefixes
@@ -15,7 +15,7 @@ from chalicelib.postgres import connection, ledger, removals
 from chalicelib.postgres.timeline import NOBODY
 from chalicelib.settings import settings
 from tests.faults.state import status_table
-from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.conftest import Pipeline, consulted, cut_into, onward
 from tests.stages.test_api import FILE, Api, asked, is_problem
 from tests.stages.test_recovery import events
 
@@ -72,7 +72,7 @@ def test_a_deleted_upload_is_gone_with_its_file_and_its_rows_stay(api: Api) -> N
     assert len(pipeline.rejects(kept["id"])) == left(pipeline)["reject"] == kept["rejected"]
     assert pipeline.sweep()["uploads_removed"] == 0
     assert api("DELETE", path).status_code == 202
-    assert doctor.examine({"side": "ledger"})["differences"] == doctor.examine({"side": "status"})["differences"] == []
+    assert consulted({"side": "ledger"})["differences"] == consulted({"side": "status"})["differences"] == []
 
 
 def test_the_entry_that_stays_says_nothing_of_the_file(api: Api) -> None:

@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, doctor, receipts, rejects, table_rows, triage, vault
+from chalicelib import aws, receipts, rejects, table_rows, triage, vault
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres.repeats import Repeat
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, consulted, cut_into
 
 UNIQUE = {"required": True, "unique": True}
 PATIENTS: dict[str, Any] = {
@@ -266,7 +266,7 @@ def test_data_keys_are_wrapped_by_another_key_and_no_row_is_touched(
     other = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
     monkeypatch.setenv("ROWMILL_FIELD_KEY", other)
     settings.cache_clear()
-    assert doctor.examine({"side": "keys"}) == {"checked": 3, "differences": [], "next": None}
+    assert consulted({"side": "keys"}) == {"checked": 3, "differences": [], "next": None}
     kept = pipeline.sql("SELECT DISTINCT kms_key FROM rowmill.data_key")
     assert [row["kms_key"] for row in kept] == [other] != [field_key]
     boto3.client("kms").schedule_key_deletion(KeyId=field_key.rpartition("/")[2])

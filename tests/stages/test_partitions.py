@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib import doctor
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, consulted, cut_into
 from tests.stages.test_api import Api, is_problem
 
 FIELDS = [
@@ -72,7 +71,7 @@ def test_rows_and_rejects_are_those_of_a_table_in_one_piece(
     pipeline.dataset(schema | {"partition_by": parts}, "parted")
     for seed in (1, 10):
         assert loaded(pipeline, "parted", mode, seed) == loaded(pipeline, "whole", mode, seed)
-    assert doctor.examine({})["differences"] == []
+    assert consulted({})["differences"] == []
     (parted,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'parted'")
     (used,) = pipeline.sql(f"SELECT count(DISTINCT tableoid) AS n FROM data.d_{parted['number']}")
     assert used["n"] == 4

@@ -14,14 +14,14 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import attest, doctor, gate, mend, report, split, undo
+from chalicelib import attest, gate, mend, report, split, undo
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
 from chalicelib.postgres import connection, ledger, locks, manifest, projection
 from chalicelib.settings import read_chunk_policy, settings
 from infra import logins
-from tests.stages.conftest import Pipeline, cut_into, onward, poison
+from tests.stages.conftest import Pipeline, consulted, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 
 ROWS = 40
@@ -279,7 +279,7 @@ def test_a_scan_out_of_time_goes_on_by_a_message_to_itself(pipeline: Pipeline) -
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["loaded"], upload["chunks_total"]) == ("completed", ROWS, 4)
     assert turns >= 2
-    assert doctor.examine({})["differences"] == []
+    assert consulted({})["differences"] == []
 
 
 def rest_of_a_scan(pipeline: Pipeline) -> tuple[str, Any]:
@@ -453,7 +453,7 @@ def examine(**event: Any) -> dict[str, set[str]]:
     """What the doctor finds on both sides, by upload."""
     found: dict[str, set[str]] = {}
     for side in ("ledger", "status"):
-        for one in doctor.examine({"side": side, **event})["differences"]:
+        for one in consulted({"side": side, **event})["differences"]:
             found.setdefault(one["upload_id"], set()).add(one["code"])
     return found
 

@@ -9,14 +9,14 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import admit, doctor, mend, report
+from chalicelib import admit, mend, report
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, poison
+from tests.stages.conftest import Pipeline, consulted, poison
 from tests.stages.test_api import FILE, Api, asked, is_problem
 
 QUEUE_DAYS = 15  # what a queue and its dead-letter queue can hold a message
@@ -180,7 +180,7 @@ def test_a_status_table_that_is_rebuilt_has_nothing_that_was_forgotten(pipeline:
     pipeline.sweep()
     assert dynamodb.find(pipeline.tenant, forgotten) is None
     assert dynamodb.find(pipeline.tenant, kept) is not None
-    assert doctor.examine({"side": "ledger"})["differences"] == []
+    assert consulted({"side": "ledger"})["differences"] == []
 
 
 def test_an_upload_that_is_redriven_is_not_dropped(pipeline: Pipeline) -> None:
@@ -347,7 +347,7 @@ def test_an_upload_that_was_canceled_long_ago_is_shown_no_longer_nor_put_back(pi
     boto3.client("dynamodb").delete_item(
         TableName=settings().uploads_table, Key={"tenant": {"S": pipeline.tenant}, "upload_id": {"S": upload}}
     )
-    differences = doctor.examine({"side": "ledger", "mend": True})["differences"]
+    differences = consulted({"side": "ledger", "mend": True})["differences"]
     assert upload not in {one["upload_id"] for one in differences}
     assert dynamodb.find(pipeline.tenant, upload) is None
     assert versions(f"uploads/{pipeline.tenant}/{waiting}/") != []

@@ -11,12 +11,12 @@ from urllib.parse import quote, unquote
 import psycopg
 import pytest
 
-from chalicelib import doctor, table_rows
+from chalicelib import table_rows
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import HANDMADE, lineage
 from chalicelib.postgres import connection
-from tests.stages.conftest import CONTACTS, Pipeline, cut_into
+from tests.stages.conftest import CONTACTS, Pipeline, consulted, cut_into
 from tests.stages.test_api import Answer, Api, is_problem
 
 ROWS = "/v1/datasets/contacts/rows"
@@ -304,7 +304,7 @@ def test_settling_takes_no_hand_made_row_for_its_upload_s_own(
     # As over any row that was there: an upsert takes it over, the others leave it alone.
     expected = "by hand" if mode != "upsert" else "first"
     assert [row["name"] for row in api.pipeline.rows()] == [expected]
-    assert doctor.examine({"side": "ledger"})["differences"] == []
+    assert consulted({"side": "ledger"})["differences"] == []
 
 
 def test_the_doctor_misses_no_row_that_was_changed_or_deleted_by_hand(api: Api) -> None:
@@ -313,11 +313,11 @@ def test_the_doctor_misses_no_row_that_was_changed_or_deleted_by_hand(api: Api) 
     api("PATCH", f"{ROWS}/a@x.org", {"age": 6})
     api("DELETE", f"{ROWS}/b@x.org")
     api("DELETE", f"{ROWS}/a@x.org")
-    assert doctor.examine({"side": "ledger"})["differences"] == []
+    assert consulted({"side": "ledger"})["differences"] == []
     assert api.pipeline.upload(upload["id"])["loaded"] == 3
     (dataset,) = api.pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'contacts'")
     api.pipeline.sql(f"DELETE FROM data.d_{dataset['number']}")
-    assert [one["code"] for one in doctor.examine({"side": "ledger"})["differences"]] == ["rows_missing"]
+    assert [one["code"] for one in consulted({"side": "ledger"})["differences"]] == ["rows_missing"]
 
 
 def test_what_became_of_a_record_is_not_certain_once_rows_were_taken_over(api: Api) -> None:

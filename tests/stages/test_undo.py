@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from chalicelib import catalog, control, doctor, load, mend, receipts, report, table_rows, undo
+from chalicelib import catalog, control, load, mend, receipts, report, table_rows, undo
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
-from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
+from tests.stages.conftest import CONTACTS, Pipeline, consulted, cut_into, poison
 from tests.stages.test_retention import age
 from tests.stages.test_retries import retry
 from tests.stages.test_types import KINDS, SCHEMA
@@ -328,7 +328,7 @@ def test_the_doctor_the_timeline_and_a_record_tell_of_it(pipeline: Pipeline) -> 
     assert [(one["state"], one["outcome"]) for one in fates] == [
         *(("success", "reverted"), ("success", "reverted"), ("failed", None))
     ]
-    assert doctor.examine({})["differences"] == []
+    assert consulted({})["differences"] == []
     events = report.events(pipeline.tenant, second["id"], Asked({}, None, 50)).items
     assert [(one["event"], one["state"], one["details"].get("force")) for one in events][-3:] == [
         *(("revert", None, False), ("state", "reverting", None), ("state", "reverted", None))

@@ -84,7 +84,7 @@ export const api = {
 };
 
 /** Relative to the page, which may lie below some path. */
-export function locate(path: string, names: object | undefined, query: object | undefined): string {
+function locate(path: string, names: object | undefined, query: object | undefined): string {
   const filled = path.replace(/\{(\w+)\}/g, (_, name) =>
     encodeURIComponent(String((names as Record<string, unknown>)[name])),
   );

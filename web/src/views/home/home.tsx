@@ -1,8 +1,7 @@
 /** What was uploaded, the newest first; a file that is dropped here is the next. */
 import { handed, useDrop } from "../../dropped";
 import { bytes, count } from "../../format";
-import type { Item } from "../../live";
-import { usePages } from "../../live";
+import { type Item, usePages } from "../../live";
 import { go, href, route } from "../../router";
 import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";

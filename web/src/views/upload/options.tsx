@@ -145,7 +145,7 @@ export function OptionFields({ choices, place, isMaking, onChange }: Props) {
 
 const MODES = { insert: "reject them", skip: "skip them", upsert: "update them" };
 
-export function Tick({ label, on, set }: { label: string; on: boolean; set: (on: boolean) => void }) {
+function Tick({ label, on, set }: { label: string; on: boolean; set: (on: boolean) => void }) {
   return (
     <label class="tick">
       <input type="checkbox" checked={on} onChange={(event) => set(event.currentTarget.checked)} />

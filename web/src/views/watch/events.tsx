@@ -55,7 +55,7 @@ export function Events({ upload }: { upload: Upload }) {
               class={[one.event, one.state ?? ""].some((name) => BAD.includes(name)) ? "bad" : undefined}
             >
               <Moment at={one.at} />
-              <span>{told(one)}</span>
+              <span>{told(one, upload.malware?.threat)}</span>
             </li>
           ))}
       </ol>
@@ -68,7 +68,7 @@ export function Events({ upload }: { upload: Upload }) {
   );
 }
 
-function told(event: Event): string {
+function told(event: Event, threat: string | null | undefined): string {
   const known = event.details as Record<string, unknown>;
   const checks = event.state === "processing" && known.pass === "check";
   const words = checks
@@ -83,7 +83,7 @@ function told(event: Event): string {
     typeof known.chunk === "number" && `chunk ${count(known.chunk)}`,
     typeof known.attempts === "number" && counted(known.attempts, "attempt"),
     typeof known.fault === "string" && known.fault,
-    typeof known.code === "string" && known.code,
+    typeof known.code === "string" && (known.code === event.state ? threat : known.code),
   ].filter(Boolean);
   return further.length ? `${words}: ${further.join(", ")}` : words;
 }
