@@ -113,7 +113,8 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
     with instance.running() as here:
         os.environ.update(cloud.CREDENTIALS | cloud.NOTHING_ELSE)
         os.environ.update({"AWS_ENDPOINT_URL": here.endpoint, "DATABASE_URL": here.database_url})
-        os.environ.update({name: value for name, value in _variables("split").items() if name.startswith("ROWMILL_")})
+        deployed = variables(boto3.client("lambda"), "split")
+        os.environ.update({name: value for name, value in deployed.items() if name.startswith("ROWMILL_")})
         if chunk_policy:
             configure("split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
         with Rowmill(here.api_url or "") as visitor:
@@ -123,13 +124,20 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
             yield Embedded(here, rowmill, session["tenant_id"])
 
 
-def _variables(function: str) -> dict[str, str]:
-    told = boto3.client("lambda").get_function_configuration(FunctionName=f"rowmill-local-{function}")
+def configure(function: str, changed: Mapping[str, str]) -> None:
+    """Have a function's processes begin anew with these variables besides its others."""
+    functions = boto3.client("lambda")
+    start_anew(functions, function, {**variables(functions, function), **changed})
+
+
+def variables(functions: Any, name: str) -> dict[str, str]:
+    """What a function is deployed with, as a client of Lambda sees it."""
+    told = functions.get_function_configuration(FunctionName=f"rowmill-local-{name}")
     return dict(told["Environment"]["Variables"])
 
 
-def configure(function: str, variables: Mapping[str, str]) -> None:
-    """Have a function's processes begin anew with these variables."""
-    boto3.client("lambda").update_function_configuration(
-        FunctionName=f"rowmill-local-{function}", Environment={"Variables": {**_variables(function), **variables}}
+def start_anew(functions: Any, name: str, known: Mapping[str, str]) -> None:
+    """Its processes go, as on AWS when its variables are set; the next call starts one."""
+    functions.update_function_configuration(
+        FunctionName=f"rowmill-local-{name}", Environment={"Variables": dict(known)}
     )

@@ -5,11 +5,12 @@ They are told by PYTHONPATH, which Python reads and Rowmill does not: what runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from bench.embedded import start_anew, variables
 from bench.load.meters import roles
 from bench.peers import files, ours
 from bench.peers.files import File
@@ -45,19 +46,6 @@ def _without_polars(here: Instance) -> Iterator[None]:
     finally:
         for name, known in usual.items():
             start_anew(functions, name, known)
-
-
-def variables(functions: Any, name: str) -> dict[str, str]:
-    """What a function is deployed with."""
-    told = functions.get_function_configuration(FunctionName=f"rowmill-local-{name}")
-    return dict(told["Environment"]["Variables"])
-
-
-def start_anew(functions: Any, name: str, known: Mapping[str, str]) -> None:
-    """Its processes go, as on AWS when its variables are set; the next call starts one."""
-    functions.update_function_configuration(
-        FunctionName=f"rowmill-local-{name}", Environment={"Variables": dict(known)}
-    )
 
 
 def _with_polars(here: Instance) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 
 from bench import embedded
+from bench.embedded import start_anew, variables
 from bench.load import meters
-from bench.peers.exact import start_anew, variables
 from bench.weight.imports import STARTS
 from infra.local import instance
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -15,8 +16,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from bench.fuzz.child import TARGETS
+from chalicelib.datasets import read_schema
 from infra.__main__ import _parser
 from infra.local.place import MARK
+from tests import held
 from tests.pure.differences import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +43,9 @@ SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|OIDC_[A-Z]+|DATABASE_URL|(JWT|WE
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What was so on its day is not held to what is there now.
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "DECISIONS.md", ROOT / "CHANGELOG.md"})
+SCHEMAS_IN = ("encryption.md", "rows.md", "schema.md")
+# By tests/journey/test_documents.py; of an event by tests/stages/test_notify.py.
+COMPARED = ("receipts.md", "webhooks.md")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
 
 
@@ -109,6 +115,23 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     typed = [line.removeprefix("$ ").partition(" #")[0] for line in shown if line.startswith("$ ")]
     named = [*re.findall(r"`([^`]+)`", prose), *typed]
     assert wrong + [command for command in named if not _can_be_typed(command.replace("\n", " "))] == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in DOCUMENTS if "```json" in page.read_text()], ids=lambda page: page.name
+)
+def test_what_a_page_shows_as_json_is_as_the_service_has_it(page: Path) -> None:
+    """Table Schemas are taken, what is asked beside one with them; members of a status are as the contract has them."""
+    for block in (block for kind, block in FENCED.findall(page.read_text()) if kind == "json"):
+        if block.startswith('"'):
+            shown = json.loads(f"{{{block}}}")
+            members = held._document()["components"]["schemas"]["Upload"]["properties"]
+            assert [fault for name, value in shown.items() for fault in held._wrong(members[name], value)] == []
+        elif page.name in SCHEMAS_IN:
+            for asked in block.splitlines() if page.name == "schema.md" else [block]:
+                read_schema({"fields": [{"name": "email"}, {"name": "day", "type": "date"}]} | json.loads(asked))
+        else:
+            assert page.name in COMPARED
 
 
 def _leads(page: Path, file: str, anchor: str) -> bool:

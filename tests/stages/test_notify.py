@@ -87,6 +87,9 @@ def test_an_end_is_told_once_signed_and_without_a_row(private: Pipeline, receive
         "error": None,
         "parent_id": None,
     }
+    page = (ROOT / "docs" / "webhooks.md").read_text()
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert (shown.keys(), shown["data"].keys()) == (event.keys(), event["data"].keys())
     assert b"x.org" not in got.body
     (delivery,) = log(private, webhook)
     assert (delivery["state"], delivery["attempts_begun"]) == ("delivered", 1)
