@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import clouds
 from tests.journey.conftest import Account
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,12 +42,12 @@ def typed(account: Account, folder: Path, script: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
-        env={**os.environ, **account.cloud.instance.environment, **mine, "PATH": path},
+        env={**os.environ, **account.cloud.environment, **mine, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=120,
+        timeout=clouds.seconds(120),
     )
     assert done.returncode == 0, script + done.stdout
     return done.stdout
