@@ -19,7 +19,7 @@ help:
 	@echo "make up     the embedded cloud stays up: then  source .rowmill/env"
 	@echo "make down   stop it and remove what it left"
 	@echo "make test   checks and every test this machine can run"
-	@echo "make test-localstack   deploy to genuine LocalStack and send files through it; installs 500 MB first"
+	@echo "make test-localstack   the tests of the whole chain on genuine LocalStack; installs 500 MB first"
 	@echo "make audit  checkov and cloudsplaining over the stack and every policy; installs those first"
 	@echo "make check  format, lint, types, import order"
 	@echo "make web    build the page from web/; needs Node 20.19; make up and make test do it by themselves"
@@ -115,7 +115,7 @@ $(LOCALSTACK)/ready: requirements-localstack.txt tests/localstack/plugin/pyproje
 	@touch $(LOCALSTACK)/ready
 
 test-localstack: $(READY) $(LOCALSTACK)/ready
-	@$(BIN)/python -m pytest tests/localstack/smoke.py
+	@ROWMILL_TEST_CLOUD=localstack $(BIN)/python -m pytest tests/localstack/smoke.py tests/journey
 
 .venv-audit/ready: requirements-audit.txt
 	@$(PYTHON) -m venv .venv-audit

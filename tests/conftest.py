@@ -13,6 +13,8 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import clouds  # before the environment gets other credentials
+
 if TYPE_CHECKING:
     from tests.journey.conftest import Cloud
 
@@ -74,9 +76,22 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """One deployed embedded cloud, for the journey's tests and the page's."""
-    from infra.local import instance
+    """One deployment on the chosen cloud, for the journey's tests and the page's."""
     from tests.journey.conftest import Cloud
 
-    with instance.running(tmp_path_factory.mktemp("journey")) as here:
-        yield Cloud(here)
+    with clouds.deployed(tmp_path_factory.mktemp("journey")) as found:
+        yield Cloud(*found)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what the chosen cloud lacks, by its table's reason, and give a slow cloud its time."""
+    for item in items:
+        for need in (need for marker in item.iter_markers("needs") for need in marker.args):
+            if need not in clouds.LACKS:
+                raise pytest.UsageError(f"{item.nodeid} needs {need!r}, of which tests/clouds.py knows nothing")
+            if why := clouds.lacks(need):
+                item.add_marker(pytest.mark.skip(reason=f"no {need} on {clouds.CHOSEN}: {why}"))
+        if (slow := clouds.seconds(1)) > 1:
+            own = item.get_closest_marker("timeout")
+            limit = own.args[0] if own else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit * slow), append=False)

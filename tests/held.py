@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from chalicelib.contract import OPERATIONS, Operation, document
 from chalicelib.contract.table import HEADERS
 
-DEPLOYED = "/_user_request_"  # what stands before a path of the embedded cloud's API
+DEPLOYED = re.compile(r"(?:/restapis/[^/]+)?/api(?:/_user_request_)?(/.*)")  # a path of the API, as a cloud has it
 
 
 def answer(method: str, path: str, status: int, headers: Mapping[str, str], body: str | bytes) -> None:
@@ -31,10 +31,10 @@ def answer(method: str, path: str, status: int, headers: Mapping[str, str], body
 
 def response(found: httpx.Response) -> None:
     """The same, as httpx saw it."""
-    path = found.request.url.raw_path.decode().partition(DEPLOYED)[2]
-    if path:
+    deployed = DEPLOYED.fullmatch(found.request.url.raw_path.decode())
+    if deployed:
         found.read()
-        answer(found.request.method, path, found.status_code, found.headers, found.content)
+        answer(found.request.method, deployed[1], found.status_code, found.headers, found.content)
 
 
 def _asked(method: str, path: str) -> Operation | None:

@@ -1,4 +1,4 @@
-"""The whole chain: one deployed embedded cloud for all tests here, and an account of its own for each.
+"""The whole chain: one deployment for all tests here, on the cloud that tests/clouds.py was told, an account for each.
 
 Only the outside is used (HTTP, the presigned form, the command line); behind it a test may stop a worker at a
 moment of its choice, kill it, repeat a message or look into Postgres. Nothing of ours is replaced.
@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
 import httpx
 import psycopg
 import pytest
 from rowmill_client import TERMINAL, Patience, Rowmill, Upload
 
 from bench.embedded import STRIKE
-from infra.local import cloud
 from infra.local.processes import caller
 from infra.local.record import Instance
-from tests import held
+from tests import clouds, held
 
 PEOPLE = {
     "fields": [
@@ -69,13 +67,13 @@ def new_account(deployed: Cloud, folder: Path) -> Iterator[Account]:
         # A 503 is an answer that clients live with: a database that crashed in an earlier test gives one.
         session = Patience().keep_trying(lambda: rowmill.signup(f"user-{uuid.uuid4()}", "correct horse"))
         headers = {"Authorization": f"Bearer {session['access']}"}
-        with httpx.Client(base_url=f"{api}/v1", headers=headers, timeout=30) as http:
+        with httpx.Client(base_url=f"{api}/v1", headers=headers, timeout=clouds.seconds(30)) as http:
             yield Account(deployed, rowmill, http, session["tenant_id"], session["access"], folder)
 
 
 def eventually(look: Callable[[], Seen | None], seconds: float = 20) -> Seen:
-    """The first answer that is true; fails if none comes in time."""
-    deadline = time.monotonic() + seconds
+    """The first answer that is true; fails if none comes in time, which is longer on a slow cloud."""
+    deadline = time.monotonic() + clouds.seconds(seconds)
     while not (seen := look()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.03)
@@ -98,10 +96,25 @@ class Cloud:
     """The deployment, seen from behind."""
 
     instance: Instance
+    stage: str = "local"
+    account: str = clouds.ACCOUNT
+
+    @property
+    def bucket(self) -> str:
+        return f"rowmill-{self.stage}-{self.account}-uploads"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell of its operator has."""
+        found = {**self.instance.environment, **clouds.OPERATOR, "ROWMILL_STAGE": self.stage}
+        return {name: value for name, value in found.items() if value}
+
+    def name(self, part: str) -> str:
+        """Of one of its functions, queues or tables."""
+        return f"rowmill-{self.stage}-{part}"
 
     def client(self, service: str) -> Any:
-        session = boto3.Session("test", "test", region_name=cloud.REGION)
-        return session.client(service, endpoint_url=self.instance.endpoint)
+        return clouds.session().client(service, endpoint_url=self.instance.endpoint or None)
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.instance.database_url, autocommit=True) as connection:
@@ -110,21 +123,21 @@ class Cloud:
 
     def send(self, queue: str, *bodies: Mapping[str, Any]) -> None:
         queues = self.client("sqs")
-        url = queues.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
+        url = queues.get_queue_url(QueueName=self.name(queue))["QueueUrl"]
         for body in bodies:
             queues.send_message(QueueUrl=url, MessageBody=json.dumps(body))
 
     def messages(self, queue: str, kinds: tuple[str, ...] = ("", "NotVisible", "Delayed")) -> int:
         """How many messages wait, are being worked on or are put off."""
         queues = self.client("sqs")
-        url = queues.get_queue_url(QueueName=f"rowmill-local-{queue}")["QueueUrl"]
+        url = queues.get_queue_url(QueueName=self.name(queue))["QueueUrl"]
         names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
         found = queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
 
     def sweep(self) -> dict[str, int]:
         """Have the clock strike now."""
-        answer = self.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
+        answer = self.client("lambda").invoke(FunctionName=self.name("sweep"), Payload=json.dumps(STRIKE))
         swept: dict[str, int] = json.load(answer["Payload"])
         assert "FunctionError" not in answer, swept
         return swept
@@ -138,12 +151,13 @@ class Cloud:
     @contextlib.contextmanager
     def configured(self, function: str, **settings: str) -> Iterator[None]:
         """The same deployment with other settings for one of its functions."""
-        functions, name = self.client("lambda"), f"rowmill-local-{function}"
+        functions, name = self.client("lambda"), self.name(function)
         found = functions.get_function_configuration(FunctionName=name)
         before = dict(found["Environment"]["Variables"])
 
         def put(variables: Mapping[str, str]) -> None:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+            functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
 
         put({**before, **settings})
         try:
@@ -227,7 +241,7 @@ class Account:
 
     def ended(self, upload_id: str, seconds: float = 30) -> Upload:
         """The upload at its end, which must come."""
-        upload = self.rowmill.wait(upload_id, timeout=seconds)
+        upload = self.rowmill.wait(upload_id, timeout=clouds.seconds(seconds))
         assert upload["state"] in TERMINAL
         return upload
 

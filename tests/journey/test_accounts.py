@@ -10,6 +10,7 @@ import httpx
 import pytest
 from rowmill_client import ApiError, Rowmill
 
+from tests import clouds
 from tests.journey.conftest import PEOPLE, Account, people
 from tests.stages import test_oidc as oidc
 
@@ -46,7 +47,9 @@ def test_refresh_and_logout_take_a_token_and_nothing_else(account: Account, door
 
 
 def test_keys_are_rotated_without_logging_anybody_out(account: Account) -> None:
-    kept = account.cloud.client("secretsmanager").get_secret_value(SecretId="rowmill/local/api")["SecretString"]
+    kept = account.cloud.client("secretsmanager").get_secret_value(SecretId=f"rowmill/{account.cloud.stage}/api")[
+        "SecretString"
+    ]
     first = json.loads(kept)["JWT_SECRET"]
     second, third = "b" * 64, "c" * 64
     with account.cloud.configured("api", JWT_SECRET=f"{second},{first}"):
@@ -63,7 +66,7 @@ def test_a_page_lives_by_its_cookies(account: Account) -> None:
     """Through the gateway: both cookies arrive, and what the browser says of its page reaches the function."""
     api = f"{account.cloud.instance.api_url}/v1"
     ours = {"Sec-Fetch-Site": "same-origin"}
-    with httpx.Client(base_url=api, timeout=30) as page:
+    with httpx.Client(base_url=api, timeout=clouds.seconds(30)) as page:
         page.post("/auth/signup", json={"username": f"page-{uuid.uuid4()}", "password": "correct horse"})
         assert {cookie.name for cookie in page.cookies.jar} == {"rowmill-access", "rowmill-refresh"}
         assert page.get("/datasets").status_code == 200
@@ -99,7 +102,7 @@ def test_a_machine_sends_a_file_with_a_key_until_it_is_deleted(account: Account)
     made = account.rowmill.create_api_key("nightly", days=30)
     path = account.file(people(3))
     with Rowmill(account.cloud.instance.api_url, made["secret"]) as machine:
-        assert machine.upload(path, "people", timeout=30)["loaded"] == 3
+        assert machine.upload(path, "people", timeout=clouds.seconds(30))["loaded"] == 3
         with pytest.raises(ApiError, match="session_needed"):
             machine.create_api_key("another")
         account.rowmill.delete_api_key(made["id"])
@@ -108,12 +111,13 @@ def test_a_machine_sends_a_file_with_a_key_until_it_is_deleted(account: Account)
             machine.get_dataset("people")
 
 
+@pytest.mark.needs("an account of make up")
 def test_the_token_that_make_up_leaves_in_env_is_a_key_that_does_not_run_out(account: Account) -> None:
     token = account.cloud.instance.environment["ROWMILL_TOKEN"]
     assert token.startswith("rmk_")
     assert account.http.get("/datasets", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     table = account.cloud.client("dynamodb")
-    kept = table.scan(TableName="rowmill-local-keys")["Items"]
+    kept = table.scan(TableName=account.cloud.name("keys"))["Items"]
     (ours,) = [item for item in kept if item.get("prefix") == {"S": token[:12]}]
     assert "good_until" not in ours
 
@@ -139,6 +143,7 @@ def test_who_asks_and_how_an_upload_stands_is_answered_without_postgres(account:
         assert gone.status_code == 401
 
 
+@pytest.mark.needs("a way back to this machine")
 def test_a_file_is_sent_with_the_token_of_an_issuer_elsewhere(account: Account, issuer: oidc.Server) -> None:
     """The functions fetch the issuer's keys themselves; who was never here is at home at once."""
     path = account.file(people(3))
@@ -146,7 +151,7 @@ def test_a_file_is_sent_with_the_token_of_an_issuer_elsewhere(account: Account, 
     with account.cloud.configured("api", OIDC_ISSUER=issuer.url, OIDC_AUDIENCE=oidc.AUDIENCE):
         with Rowmill(api, oidc.token(issuer, sub=f"ada-{uuid.uuid4()}")) as ada:
             ada.put_dataset("people", PEOPLE)
-            assert ada.upload(path, "people", timeout=30)["loaded"] == 3
+            assert ada.upload(path, "people", timeout=clouds.seconds(30))["loaded"] == 3
         with Rowmill(api, oidc.token(issuer, oidc.OTHER)) as forger, pytest.raises(ApiError, match="token_invalid"):
             next(forger.iterate_datasets())
         assert account.http.get("/datasets").status_code == 401

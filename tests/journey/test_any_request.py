@@ -27,6 +27,7 @@ checks.ensure_resource_availability.enabled = false
 """
 
 
+@pytest.mark.needs("forms as they were sent")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("known", [False, True], ids=["made-up-ids", "known-ids"])
 def test_no_request_is_answered_otherwise_than_documented(account: Account, tmp_path: Path, known: bool) -> None:

@@ -173,6 +173,7 @@ def unworn(unworn_cloud: Cloud, tmp_path: Path) -> Iterator[Account]:
         yield one
 
 
+@pytest.mark.needs("clouds of a test's own")
 @pytest.mark.parametrize("name", FULL)
 def test_no_chunk_of_a_nasty_file_takes_more_memory_than_a_worker_may(unworn: Account, name: str) -> None:
     account = unworn

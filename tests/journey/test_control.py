@@ -10,6 +10,7 @@ import sys
 import pytest
 from rowmill_client import ApiError
 
+from tests import clouds
 from tests.journey.conftest import Account, adds_up, eventually, people
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")
@@ -60,6 +61,7 @@ def test_an_upload_that_waits_for_its_file_is_canceled_by_the_command_line(accou
     assert account.table() == []
 
 
+@pytest.mark.needs("processes to kill")
 @pytest.mark.timeout(600)
 def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_cause_is_gone(account: Account) -> None:
     account.dataset()
@@ -110,13 +112,13 @@ def _paused(account: Account, upload_id: str) -> dict[str, object] | None:
 
 def test_the_same_file_is_known_again_however_it_is_sent_until_its_upload_is_deleted(account: Account) -> None:
     account.dataset()
-    body = people(2000, padding=100)
+    body = people(2000, padding=clouds.PART // 1000 + 100)  # above two parts
     first = account.ended(account.start(body, on_duplicate_file="reject"))
     with pytest.raises(ApiError) as refused:
         account.start(body, on_duplicate_file="reject")
     assert (refused.value.code, first["id"] in str(refused.value)) == ("duplicate_file", True)
     assert json.loads(rowmill(account, "delete", first["id"], "--json").stdout) == {"deleted": first["id"]}
-    with account.cloud.in_parts_above(100_000):
+    with account.cloud.in_parts_above(clouds.PART):
         known, again = (account.ended(account.start(body, on_duplicate_file="reject")) for _ in range(2))
     assert (known["state"], known["rejected"]) == ("completed_with_errors", 2000)  # their keys are there
     assert (again["state"], again["error"]["code"]) == ("failed", "duplicate_file")
@@ -130,7 +132,7 @@ def rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=clouds.seconds(60),
     )
 
 

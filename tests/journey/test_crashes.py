@@ -12,9 +12,11 @@ import threading
 from collections.abc import Iterator
 
 import psycopg
+import pytest
 
 from tests.journey.conftest import Account, eventually, people
 
+pytestmark = pytest.mark.needs("processes to kill")
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # rows are copied, nothing is committed
 PUBLISHES = ("INSERT", "NEW.pass = 'settle'")  # all rows are in the table, nothing of that is committed
 SECOND_CUT = ("INSERT", "NEW.first_record > 1")  # the first chunk is out, the rest of the file is not

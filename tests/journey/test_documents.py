@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from infra.local.database import _package
+from tests import clouds
 from tests.journey.conftest import Account
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,12 +161,12 @@ def typed(account: Account, folder: Path, script: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
-        env={**os.environ, **account.cloud.instance.environment, **mine, "PATH": path},
+        env={**os.environ, **account.cloud.environment, **mine, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=120,
+        timeout=clouds.seconds(120),
     )
     assert done.returncode == 0, script + done.stdout
     return done.stdout

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import Any
 
+import pytest
+
 from tests.journey.conftest import Account, new_account
 
 CANARY = "kanarienvogel"
@@ -17,6 +19,7 @@ BIRDS: dict[str, Any] = {
 }
 
 
+@pytest.mark.needs("logs on this machine")
 def test_a_file_is_sealed_opened_for_who_may_read_it_and_in_no_log(account: Account, tmp_path: Any) -> None:
     account.dataset(BIRDS, "birds")
     body = "id,email\n" + "".join(f"{n},{CANARY}{n}@x.org\n" for n in range(2000))

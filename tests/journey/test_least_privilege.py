@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from chalicelib.formats.threats import EICAR
 from infra.local import instance
@@ -29,6 +30,7 @@ from tests.receiver import receiving
 MANUAL = ROOT / "docs" / "aws.md"
 
 
+@pytest.mark.needs("roles that bind and calls that are listed")
 def test_every_step_is_allowed_by_its_own_role_and_nothing_else_is(tmp_path: Path) -> None:
     with (
         instance.running(tmp_path / "strict", settings={"AUTH": "true", CALLS_LOG: str(tmp_path / "calls")}) as here,

@@ -19,16 +19,16 @@ import pytest
 import rowmill_client
 from rowmill_client import ApiError, Patience, Unusable, Upload, multipart
 
+from tests import clouds
 from tests.journey.conftest import Account, Cloud, new_account, people
 
-PART = 40_000
-BODY = people(5000, padding=30)  # five parts of 40,000 bytes and a short one
-LARGE = people(50_000, padding=180)  # 10 MB, 250 parts: it takes a while to send
-BUCKET = "rowmill-local-000000000000-uploads"
+PART = clouds.PART
+BODY = people(5000, padding=PART * 28 // 25_000 - 15)  # five parts and a short one
+LARGE = people(50_000, padding=max(180, PART * 20 // 50_000))  # 250 parts, or 20 of 5 MiB: it takes a while to send
 
 
 @pytest.fixture(scope="module", autouse=True)
-def parts_of_40_kb(deployed: Cloud) -> Iterator[None]:
+def small_parts(deployed: Cloud) -> Iterator[None]:
     with deployed.in_parts_above(PART):
         yield
 
@@ -86,8 +86,8 @@ def parts_of(account: Account, upload_id: str, s3: Any = None) -> dict[int, Any]
     """What the storage has of a file on its way: when each part came."""
     s3 = s3 or account.cloud.client("s3")
     key = f"uploads/{account.tenant}/{upload_id}/source"
-    found = s3.list_multipart_uploads(Bucket=BUCKET, Prefix=key)["Uploads"]
-    pages = s3.get_paginator("list_parts").paginate(Bucket=BUCKET, Key=key, UploadId=found[0]["UploadId"])
+    found = s3.list_multipart_uploads(Bucket=account.cloud.bucket, Prefix=key)["Uploads"]
+    pages = s3.get_paginator("list_parts").paginate(Bucket=account.cloud.bucket, Key=key, UploadId=found[0]["UploadId"])
     return {part["PartNumber"]: part["LastModified"] for page in pages for part in page.get("Parts", [])}
 
 
@@ -106,7 +106,7 @@ def stopped_halfway(account: Account, how: signal.Signals, *arguments: str) -> t
         running.send_signal(signal.SIGSTOP)
     running.send_signal(how)
     running.send_signal(signal.SIGCONT)
-    _, said = running.communicate(timeout=20)
+    _, said = running.communicate(timeout=clouds.seconds(20))
     assert running.returncode in (130, -signal.SIGKILL)
     assert before < len(parts_of(account, upload_id)) < -(-len(LARGE) // PART)
     assert account.rowmill.get_upload(upload_id)["state"] == "awaiting_upload"
@@ -122,13 +122,13 @@ def is_whole(account: Account, upload_id: str, rows: int) -> None:
 def test_a_file_in_parts_is_loaded_by_the_one_command(account: Account) -> None:
     account.dataset()
     running = command(account, str(account.file(BODY)), "--dataset", "people", "--json")
-    said, told = running.communicate(timeout=60)
+    said, told = running.communicate(timeout=clouds.seconds(60))
     assert running.returncode == 0, told
     assert json.loads(said)["loaded"] == 5000
     is_whole(account, json.loads(said)["id"], 5000)
     assert f"sent {len(BODY):,} bytes" in told
     key = f"uploads/{account.tenant}/{json.loads(said)['id']}/source"
-    found = account.cloud.client("s3").get_object(Bucket=BUCKET, Key=key)
+    found = account.cloud.client("s3").get_object(Bucket=account.cloud.bucket, Key=key)
     assert (found["ETag"][-3:], found["Body"].read()) == ('-6"', BODY)
 
 
@@ -142,7 +142,7 @@ def test_an_upload_killed_twice_is_resumed_and_no_stored_part_is_sent_again(acco
     second = parts_of(account, upload_id)
     assert {number: second[number] for number in first} == first
     running = command(account, "--resume", upload_id, path, "--json")
-    said, told = running.communicate(timeout=120)
+    said, told = running.communicate(timeout=clouds.seconds(120))
     assert running.returncode == 0, told
     assert json.loads(said)["id"] == upload_id
     is_whole(account, upload_id, 50_000)
@@ -154,7 +154,7 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(account: Account) -> None
     upload_id, said = stopped_halfway(account, signal.SIGINT, path, "--dataset", "people")
     assert said.splitlines()[-1].endswith(f"go on with: rowmill upload {path} --resume {upload_id}")
     running = command(account, path, "--resume", upload_id)
-    assert running.communicate(timeout=120)[0].endswith("state=completed\n")
+    assert running.communicate(timeout=clouds.seconds(120))[0].endswith("state=completed\n")
     is_whole(account, upload_id, 50_000)
 
 
@@ -183,7 +183,7 @@ def test_a_resumed_upload_that_is_over_only_waits(account: Account, announced: U
     account.rowmill.send_file(announced, account.file(BODY))
     account.ended(announced["id"])
     running = command(account, str(account.file(b"")), "--resume", announced["id"], "--json")
-    assert json.loads(running.communicate(timeout=60)[0])["state"] == "completed"
+    assert json.loads(running.communicate(timeout=clouds.seconds(60))[0])["state"] == "completed"
     assert running.returncode == 0
 
 
@@ -193,7 +193,7 @@ def test_a_form_that_never_arrived_is_sent_by_resume(account: Account) -> None:
     created = account.rowmill.create_upload(path, "people")
     assert created["upload"]["method"] == "POST"
     running = command(account, str(path), "--resume", created["id"], "--json")
-    assert json.loads(running.communicate(timeout=60)[0])["loaded"] == 3
+    assert json.loads(running.communicate(timeout=clouds.seconds(60))[0])["loaded"] == 3
 
 
 # What the storage refuses
@@ -280,7 +280,7 @@ def test_completing_twice_and_after_the_load_makes_one_file(account: Account, an
     answers.append(complete(account, announced["id"], parts))
     assert [(answer.status_code, answer.json()["id"]) for answer in answers] == [(202, announced["id"])] * 3
     prefix = f"uploads/{account.tenant}/"
-    versions = account.cloud.client("s3").list_object_versions(Bucket=BUCKET, Prefix=prefix)["Versions"]
+    versions = account.cloud.client("s3").list_object_versions(Bucket=account.cloud.bucket, Prefix=prefix)["Versions"]
     assert len(versions) == 1
 
 
@@ -331,7 +331,7 @@ def _turn(account: Account, upload: Upload, clocks: str) -> None:
 def test_a_multipart_of_today_is_left_alone(account: Account) -> None:
     """Whoever creates an upload is for a moment without an item."""
     key = f"uploads/{account.tenant}/upl_none/source"
-    account.cloud.client("s3").create_multipart_upload(Bucket=BUCKET, Key=key)
+    account.cloud.client("s3").create_multipart_upload(Bucket=account.cloud.bucket, Key=key)
     assert account.cloud.sweep()["parts_aborted"] == 0
 
 
@@ -339,7 +339,7 @@ def _set(account: Account, upload_id: str, **values: Any) -> None:
     """Change what the API believes of an upload."""
     packed = {f":{name}": {"N" if isinstance(value, int) else "S": str(value)} for name, value in values.items()}
     account.cloud.client("dynamodb").update_item(
-        TableName="rowmill-local-uploads",
+        TableName=account.cloud.name("uploads"),
         Key={"tenant": {"S": account.tenant}, "upload_id": {"S": upload_id}},
         UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in values),
         ExpressionAttributeValues=packed,

@@ -21,6 +21,7 @@ def own_cloud(tmp_path: Path) -> Iterator[Cloud]:
         yield Cloud(here)
 
 
+@pytest.mark.needs("clouds of a test's own")
 def test_a_plan_changes_nothing_and_is_what_is_then_done(own_cloud: Cloud) -> None:
     here = own_cloud.instance
     asked = Asked(database_url=here.database_url, public_endpoint=here.endpoint)

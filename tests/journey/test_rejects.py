@@ -10,6 +10,7 @@ import openpyxl
 from rowmill_client.cli import app
 from typer.testing import CliRunner
 
+from tests import clouds
 from tests.journey.conftest import Account, adds_up
 
 ROWS = {
@@ -86,7 +87,7 @@ def test_many_bad_rows_become_a_file_while_the_client_waits(account: Account) ->
     first = account.http.get(f"/uploads/{upload['id']}/rejects", params={"format": "csv"})
     assert (first.status_code, first.headers["Retry-After"]) == (202, "2")
     fetched = io.BytesIO()
-    account.rowmill.download_rejects(upload["id"], "csv", fetched.write, timeout=30)
+    account.rowmill.download_rejects(upload["id"], "csv", fetched.write, timeout=clouds.seconds(30))
     assert fetched.getvalue().count(b"\r\n") == 12_001
 
 

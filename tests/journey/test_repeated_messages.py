@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.journey.conftest import PEOPLE, Account, eventually, people
 
 KEYLESS = {"fields": PEOPLE["fields"]}  # nothing but the protocol keeps a second copy of a row out
 
 
+@pytest.mark.needs("two batches of a queue at once")
 def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account: Account) -> None:
     account.dataset()
     before = account.cloud.messages("intake")
@@ -24,6 +27,7 @@ def test_an_event_that_s3_repeats_during_and_after_the_split_splits_once(account
     assert [row[0] for row in account.table()] == list(range(1, 8001))
 
 
+@pytest.mark.needs("two batches of a queue at once")
 def test_a_chunk_delivered_three_times_at_once_loads_once(account: Account) -> None:
     account.dataset(KEYLESS)
     before = account.cloud.messages("high")

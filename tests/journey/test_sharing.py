@@ -10,6 +10,7 @@ from rowmill_client import ApiError, Rowmill
 from rowmill_client.cli import app
 from typer.testing import CliRunner
 
+from tests import clouds
 from tests.journey.conftest import Account, Cloud, new_account, people
 
 
@@ -25,7 +26,7 @@ def test_a_writer_loads_into_another_s_dataset_and_a_reader_looks(
         assert shown.exit_code == 0, shown.output
         dataset = json.loads(shown.stdout)["dataset"]
         assert [one["id"] for one in guest.rowmill.iterate_datasets(shared=True)] == [dataset]
-        upload = guest.rowmill.upload(guest.file(people(3)), dataset, timeout=30)
+        upload = guest.rowmill.upload(guest.file(people(3)), dataset, timeout=clouds.seconds(30))
         assert (upload["state"], upload["loaded"]) == ("completed", 3)
         assert len(account.table()) == 3
         with pytest.raises(ApiError, match="upload_not_found"):

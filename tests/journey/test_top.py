@@ -7,7 +7,6 @@ import re
 import socket
 import time
 import urllib.request
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from rowmill_client.deployment import Deployment
 from rowmill_client.exposition import Exporter
 from typer.testing import CliRunner, Result
 
-from infra.local import cloud as emulator
+from infra.local.cloud import NOTHING_ELSE
 from tests.contracts.test_cli import OPERATORS, examples
 from tests.journey.conftest import Account, eventually
 
@@ -26,12 +25,7 @@ FILE = b"id,name\n1,Ada\n2,Bob\nx,Cy\n"
 
 
 def run(account: Account, *words: str) -> Result:
-    env: Mapping[str, str | None] = {
-        **emulator.CREDENTIALS,
-        **emulator.NOTHING_ELSE,
-        "AWS_ENDPOINT_URL": account.cloud.instance.endpoint,
-    }
-    return CliRunner().invoke(app, words, env=env)
+    return CliRunner().invoke(app, words, env={**NOTHING_ELSE, **account.cloud.environment})
 
 
 def test_an_operator_sees_all_of_a_deployment_and_nothing_of_a_tenant(account: Account) -> None:
@@ -93,7 +87,7 @@ def test_what_functions_tell_can_be_scraped_and_only_grows(account: Account) -> 
 
 
 def _operated(account: Account) -> Deployment:
-    made = Deployment("local")
+    made = Deployment(account.cloud.stage)
     made._clients.update({name: account.cloud.client(name) for name in ("lambda", "sqs", "logs")})
     return made
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tests import clouds
 from tests.journey.conftest import PEOPLE, Account, eventually, people
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +107,7 @@ def _rowmill(account: Account, *arguments: str) -> subprocess.CompletedProcess[b
         "ROWMILL_TOKEN": account.token,
     }
     command = [sys.executable, "-m", "rowmill_client", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, env=environment, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, env=environment, timeout=clouds.seconds(60))
 
 
 def test_one_correlation_id_runs_from_the_request_to_the_chunk(account: Account) -> None:
@@ -116,7 +117,7 @@ def test_one_correlation_id_runs_from_the_request_to_the_chunk(account: Account)
     logs = account.cloud.client("logs")
 
     def lines(function: str, wanted: str) -> list[dict[str, Any]]:
-        group = f"/aws/lambda/rowmill-local-{function}"
+        group = f"/aws/lambda/{account.cloud.name(function)}"
         events = logs.filter_log_events(logGroupName=group, filterPattern=f'"{wanted}"')["events"]
         return [json.loads(event["message"]) for event in events if wanted in event["message"]]
 
