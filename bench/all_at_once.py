@@ -54,7 +54,9 @@ def _measured(rows: int, *, has_key: bool) -> dict[str, Any]:
         (name, Jsonb(descriptor)),
     ).fetchone()
     assert row is not None
+    db.execute("SET ROLE rowmill_define")  # whose the tables of datasets are, and the function that makes stages
     tables.create(db, "ten_bench", name, tables.Table(row[0], 1, read_schema(descriptor)))
+    db.execute("RESET ROLE")
     took: dict[str, Any] = {"rows": rows, "has_key": has_key}
     for onto in ("empty", "as many"):
         upload = _staged(row[0], rows, onto)
@@ -77,10 +79,12 @@ def _staged(dataset: int, rows: int, salt: str) -> ledger.Upload:
     db = connection()
     row = db.execute(
         """
+        WITH announced AS (INSERT INTO rowmill.announcement (upload_id, tenant, item, closes_at)
+                           VALUES ('upl_' || gen_random_uuid(), 'ten_bench', '{}', now()) RETURNING upload_id)
         INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, mode, dialect, correlation_id, object_key, etag,
                                     bytes_total, stored_at, plan, chunks_total, rows_total, options)
-        SELECT 'upl_' || gen_random_uuid(), 'ten_bench', %s, 'processing', 'insert', '{}', '', '', '', 1, now(), '{}',
-               1, %s, '{"on_error": "abort"}' RETURNING number
+        SELECT upload_id, 'ten_bench', %s, 'processing', 'insert', '{}', '', '', '', 1, now(), '{}',
+               1, %s, '{"on_error": "abort"}' FROM announced RETURNING number
         """,
         (dataset, rows),
     ).fetchone()

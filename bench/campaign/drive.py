@@ -224,7 +224,7 @@ class Seed:
         )
 
     def look_for_parts(self) -> None:
-        """Rows of an upload that is to be whole and is under way: each look is one statement, so one moment."""
+        """Rows of an upload that is to be whole and is under way."""
         whole = [each.upload_id for each in list(self.sent) if each.upload.whole]
         open_ = self.rig.sql(
             "SELECT number, dataset FROM rowmill.upload"
@@ -232,13 +232,8 @@ class Seed:
             whole,
         )
         for number, dataset in open_:
-            seen = self.rig.sql(
-                f"SELECT count(*) FROM data.d_{int(dataset)} JOIN rowmill.upload u ON u.number = _row >> 32"
-                " WHERE u.number = %s AND u.finished_at IS NULL AND u.state <> 'reverting'",
-                number,
-            )
-            if seen[0][0]:
-                self.parts.add(f"upload {number} shows {seen[0][0]} rows while it is under way")
+            if shown := self._shown(number, dataset, "u.finished_at IS NULL AND u.state <> 'reverting'"):
+                self.parts.add(f"upload {number} shows {shown} rows while it is under way")
 
     def look_for_held(self) -> None:
         """Rows of an upload that nobody has let load yet."""
@@ -246,13 +241,17 @@ class Seed:
         for number, dataset in self.rig.sql(
             "SELECT number, dataset FROM rowmill.upload WHERE upload_id = ANY(%s)", held
         ):
-            seen = self.rig.sql(
-                f"SELECT count(*) FROM data.d_{int(dataset)} JOIN rowmill.upload u ON u.number = _row >> 32"
-                " WHERE u.number = %s AND u.pass = 'check'",
-                number,
-            )
-            if seen[0][0]:
-                self.early.add(f"upload {number} shows {seen[0][0]} rows while it is held")
+            if shown := self._shown(number, dataset, "u.pass = 'check'"):
+                self.early.add(f"upload {number} shows {shown} rows while it is held")
+
+    def _shown(self, number: int, dataset: int, is_so: str) -> int:
+        """How many rows of an upload are in its dataset's table while it is so: one statement, so one moment."""
+        ((count,),) = self.rig.sql(
+            f"SELECT count(*) FROM data.d_{int(dataset)} JOIN rowmill.upload u ON u.number = _row >> 32"
+            f" WHERE u.number = %s AND {is_so}",
+            number,
+        )
+        return int(count)
 
     def is_over(self) -> bool:
         """Every upload has ended, and its end is shown."""

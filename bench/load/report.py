@@ -151,6 +151,10 @@ def is_good(told: Mapping[str, Any]) -> bool:
 
 def markdown(told: Mapping[str, Any]) -> str:
     """The page; its last line is the summary."""
+    if EVERY not in told["routes"] or "all" not in told["waiting"]:
+        return (
+            f"load: {told['users']} users: no upload came to its end in these {told['seconds']:.0f} s: give them more"
+        )
     every, waiting = told["routes"][EVERY], told["waiting"]
     routes = [(name, *told_in_ms(one)) for name, one in told["routes"].items()]
     waits = [(name, *told_in_ms(waiting[name], 1000)) for name in sorted(waiting, key=_tier_first)]

@@ -40,6 +40,7 @@ PROMISED_TARGETS = {
     "audit",
 }
 SETTING = re.compile(r"ROWMILL_[A-Z]+(_[A-Z]+)*|OIDC_[A-Z]+|DATABASE_URL|(JWT|WEBHOOK|RECEIPT)_SECRET|RECEIPT_KEYS")
+(DEPLOYING,) = (one.choices for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What was so on its day is not held to what is there now.
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "DECISIONS.md", ROOT / "CHANGELOG.md"})
@@ -88,6 +89,11 @@ def test_the_readme_names_every_command(readme: str, command: str) -> None:
 @pytest.mark.parametrize("target", _targets())
 def test_the_readme_names_every_make_target(readme: str, target: str) -> None:
     assert re.search(rf"\bmake {target}\b", readme)
+
+
+@pytest.mark.parametrize("command", sorted(DEPLOYING))
+def test_the_readme_names_every_command_of_a_deploy(readme: str, command: str) -> None:
+    assert re.search(rf"`python -m infra {command}\b", readme)
 
 
 @pytest.mark.parametrize("setting", _settings())
@@ -169,8 +175,7 @@ def _can_be_typed(command: str) -> bool:
 def _flags(module: str, word: str = "") -> set[str] | None:
     """What `python -m MODULE WORD` takes; None if there is no such command."""
     if module == "infra":
-        (commands,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
-        return set(commands.choices[word]._option_string_actions) if word in commands.choices else None
+        return set(DEPLOYING[word]._option_string_actions) if word in DEPLOYING else None
     place = ROOT / module.replace(".", "/")
     sources = _python_files(place if place.is_dir() else place.with_suffix(".py"))
     if not sources[0].exists():

@@ -106,6 +106,11 @@ def test_beside_faults_a_request_may_be_told_to_come_again_and_nothing_else() ->
     assert not report.is_good(told | {"faults": {"killed": {}}, "errors": {"500": 1, "503": 3}})
 
 
+def test_a_window_in_which_nothing_ended_is_told_of() -> None:
+    told = {"users": 2, "seconds": 5.0, "routes": {}, "waiting": {}}
+    assert report.markdown(told) == "load: 2 users: no upload came to its end in these 5 s: give them more"
+
+
 def test_recovery_is_told_from_the_moment_that_the_database_ended() -> None:
     struck = faults.Faults(["split", "load_high", "split"], restart=(10.0, 12.0))
     ended = [replace(ENDED, stored=stored, finished=over) for stored, over in ((8, 9), (9, 11), (9, 14), (13, 20))]

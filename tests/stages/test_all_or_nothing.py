@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from bench import all_at_once
 from chalicelib import report, settle
 from chalicelib.errors import Refused
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward, poison
@@ -298,3 +299,10 @@ def test_what_was_published_can_be_undone(pipeline: Pipeline) -> None:
     pipeline.revert(upload["id"])
     assert pipeline.upload(upload["id"])["state"] == "reverted"
     assert [row["name"] for row in pipeline.rows()] == ["Old"]
+
+
+def test_the_bench_of_publications_can_be_run(pipeline: Pipeline) -> None:
+    """It writes what it measures into the tables by itself, past the stages."""
+    pipeline.sql("INSERT INTO rowmill.tenant (tenant) VALUES ('ten_bench')")
+    found = all_at_once._measured(50, has_key=True)
+    assert {"empty", "as many", "empty, look"} < found.keys()
