@@ -129,9 +129,11 @@ BEFORE = {
 # Not typed, by how they begin.
 BY_HAND = {
     "make ": "the cloud of these tests stands for it; `make demo` is run before every release",
-    "export AWS_DEFAULT_REGION=": "an account of AWS",
+    "export AWS_": "an account of AWS",
+    "export DATABASE_URL=": "as before",
+    "ROWMILL_TEST_CLOUD=aws": "as before",
     "python -m infra plan --stage": "tests/journey/test_plan.py plans and deploys a cloud of its own",
-    "python -m infra up --stage": "as before",
+    "python -m infra up --stage": "tests/journey/test_plan.py, too",
     "python -m infra doctor --stage $S --mend": "tests/journey/rare.py has it mend",
     "python -m infra down": "the cloud is the tests'",
     "aws sqs start-message-move-task": "the embedded cloud does not have it, as the page says",
