@@ -152,8 +152,9 @@ def is_good(told: Mapping[str, Any]) -> bool:
 def markdown(told: Mapping[str, Any]) -> str:
     """The page; its last line is the summary."""
     if EVERY not in told["routes"] or "all" not in told["waiting"]:
+        ended = "sound" if is_good(told) else "NOT SOUND"
         return (
-            f"load: {told['users']} users: no upload came to its end in these {told['seconds']:.0f} s: give them more"
+            f"load: {told['users']} users: nothing came to its end in {told['seconds']:.0f} s, give them more; {ended}"
         )
     every, waiting = told["routes"][EVERY], told["waiting"]
     routes = [(name, *told_in_ms(one)) for name, one in told["routes"].items()]

@@ -108,7 +108,9 @@ def test_beside_faults_a_request_may_be_told_to_come_again_and_nothing_else() ->
 
 def test_a_window_in_which_nothing_ended_is_told_of() -> None:
     told = {"users": 2, "seconds": 5.0, "routes": {}, "waiting": {}}
-    assert report.markdown(told) == "load: 2 users: no upload came to its end in these 5 s: give them more"
+    told |= {"audited": True, "problems": ["a row is lost"], "failed": [], "errors": {}}
+    said = "load: 2 users: nothing came to its end in 5 s, give them more; NOT SOUND"
+    assert report.markdown(told) == said
 
 
 def test_recovery_is_told_from_the_moment_that_the_database_ended() -> None:
