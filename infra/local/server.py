@@ -24,6 +24,8 @@ BACKLOG = 4096
 API_PROCESSES = 4
 SWITCH_SECONDS = 0.0005
 """The emulator has a thread for each invocation, and its event loop should not wait Python's 5 ms for each of them."""
+LOOK_SECONDS = 0.002
+"""From a look at the queues that found nothing to the next; the emulator's 50 ms pass whatever arrives meanwhile."""
 PR_SET_PDEATHSIG = 1
 CALLS_LOG = "ROWMILL_CALLS_LOG"
 """Names the file that calls of roles are written to."""
@@ -70,6 +72,7 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     limit = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
     emulator: Application = importlib.import_module("ministack.app").app
+    vars(importlib.import_module("ministack.services.lambda_svc"))["_ESM_IDLE_WAKE_GAP_SECONDS"] = LOOK_SECONDS
     if log := os.environ.get(CALLS_LOG):
         _note_calls(Path(log))
     asyncio.run(serve(ApiGate(emulator, limit), _config(descriptor)))  # type: ignore[arg-type]
