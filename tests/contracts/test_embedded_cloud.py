@@ -26,7 +26,7 @@ from botocore.config import Config
 from infra.local import cloud, database, instance, processes
 from infra.local.place import MARK, Place
 from infra.local.record import Instance, note
-from infra.local.server import ApiGate, Message
+from infra.local.server import NICENESS, ApiGate, Message
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOOPBACK = "0100007F"
@@ -47,6 +47,15 @@ def handler(event, context):
     print("handled")
     for record in event["Records"]:
         pathlib.Path(record["body"]).write_text(str(time.time()))
+"""
+CONNECT = """
+import os, psycopg
+
+connected = []
+
+def handler(event, context):
+    connected.append(psycopg.connect(event["url"]))
+    return [os.getpid(), connected[-1].info.backend_pid]
 """
 
 
@@ -119,6 +128,14 @@ def test_a_message_is_seen_at_once_though_a_look_at_its_queue_found_nothing(shar
         return float(_eventually(lambda: told.exists() and told.read_text())) - sent
 
     assert min(wait(n) for n in range(10)) < 0.02
+
+
+def test_long_work_gives_way_and_with_it_its_backend_in_postgres(shared: Instance) -> None:
+    long, short = (_connected(shared, f"rowmill-some-{name}") for name in ("load_low", "load_high"))
+    _eventually(lambda: {_niceness(pid) for pid in long} == {NICENESS})
+    assert {_niceness(pid) for pid in short} == {0}
+    session = Path(f"/proc/{long[1]}/autogroup")  # PostgreSQL gives each of its processes one
+    assert not session.exists() or session.read_text().endswith(f"nice {NICENESS}\n")
 
 
 def test_two_instances_share_nothing(shared: Instance, folder: Path) -> None:
@@ -388,6 +405,19 @@ def _busy_functions(found: Instance, count: int) -> None:
     for _ in range(count):
         _client(found, "lambda").invoke(FunctionName="nap", InvocationType="Event", Payload=b"{}")
     _eventually(lambda: len(list(found.place.temp.glob("napping-*"))) == count)
+
+
+def _connected(found: Instance, name: str) -> list[int]:
+    """The process of a function that is connected to the database, and the one in PostgreSQL that serves it."""
+    _create_function(found, name, CONNECT)
+    event = json.dumps({"url": found.database_url})
+    answer = _client(found, "lambda").invoke(FunctionName=name, Payload=event)["Payload"].read()
+    return list(json.loads(answer))
+
+
+def _niceness(pid: int) -> int:
+    """The least of all its threads."""
+    return min(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def _create_function(found: Instance, name: str, source: str) -> None:
