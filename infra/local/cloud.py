@@ -53,7 +53,7 @@ def start(place: Place, settings: Mapping[str, str] | None = None) -> Cloud:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         process = spawn(
-            [sys.executable, "-m", "infra.local.server", str(listener.fileno())],
+            [sys.executable, "-m", "infra.local.server", str(listener.fileno()), str(place.folder)],
             environment=_environment(place, port) | dict(settings or {}),
             log=place.cloud_log,
             folder=CHECKOUT,

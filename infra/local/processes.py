@@ -137,9 +137,45 @@ def family(process: Process) -> list[Process]:
 
 def caller(port: int, among: Process) -> Process | None:
     """The process of this family whose connection to 127.0.0.1 comes from a port; None if it has gone."""
-    lines = (line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:])
-    sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == f"0100007F:{port:04X}"}
+    sockets = {socket for socket, its in _sockets() if its == port}
     return next((each for each in family(among) if not sockets.isdisjoint(descriptors(each))), None)
+
+
+def ports(process: Process) -> set[int]:
+    """Those that a process' connections to 127.0.0.1 come from."""
+    held = descriptors(process)
+    return {port for socket, port in _sockets() if socket in held}
+
+
+def _sockets() -> Iterator[tuple[str, int]]:
+    """Each socket on 127.0.0.1, by its name among a process' descriptors, and its port."""
+    for fields in map(str.split, (PROC / "net" / "tcp").read_text().splitlines()[1:]):
+        address, _, port = fields[1].partition(":")
+        if address == "0100007F":
+            yield f"socket:[{fields[9]}]", int(port, 16)
+
+
+def title(process: Process) -> str:
+    """Its command line, or what it has written there; empty if it has gone."""
+    try:
+        return (PROC / str(process.pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def lower(process: Process, niceness: int) -> None:
+    """Have a process give way to others: its threads, and the session it leads, as each of PostgreSQL's leads one.
+
+    Linux shares processors among sessions first, and by niceness within one alone (sched_autogroup_enabled).
+    """
+    with contextlib.suppress(OSError):  # it has just gone; or sessions may be lowered ten times a second, and were
+        if os.getpriority(os.PRIO_PROCESS, process.pid) >= niceness:
+            return
+        group = PROC / str(process.pid) / "autogroup"
+        if os.getsid(process.pid) == process.pid and group.exists():
+            group.write_text(str(niceness))
+        for task in (PROC / str(process.pid) / "task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
 
 
 def descriptors(process: Process) -> set[str]:

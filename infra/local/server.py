@@ -2,16 +2,19 @@
 
 It is two processes, a guard and the server, and whichever is left when the other dies kills their common
 process group. So Lambda processes end at the moment the server is killed, not when their work is done.
+The guard also has long work give way to short work: on AWS each function has a processor's share of its own.
 """
 
 import asyncio
 import ctypes
 import importlib
 import os
+import re
 import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,22 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from infra.local.processes import family, lower, ports, title
+from infra.local.record import recorded
+
 BACKLOG = 4096
 """Hypercorn's 100 refuses connections when some hundred clients arrive together."""
 API_PROCESSES = 4
 SWITCH_SECONDS = 0.0005
 """The emulator has a thread for each invocation, and its event loop should not wait Python's 5 ms for each of them."""
+LOOK_SECONDS = 0.002
+"""From a look at the queues that found nothing to the next; the emulator's 50 ms pass whatever arrives meanwhile."""
+LONG = re.compile(r"/ministack-lambda-rowmill-\S+-(load_low|receipt)-")
+"""Processes of functions whose work is long: chunks of large files, and what nobody waits for."""
+BACKEND = re.compile(r"^postgres: .* 127\.0\.0\.1\((\d+)\)")
+NICENESS = 10
+"""A tenth of the share of who is not nice, and what is left over."""
+LOWER_SECONDS = 2.0
 PR_SET_PDEATHSIG = 1
 CALLS_LOG = "ROWMILL_CALLS_LOG"
 """Names the file that calls of roles are written to."""
@@ -65,11 +79,12 @@ def _runs_api(scope: Message) -> bool:
 
 def main() -> None:
     descriptor = int(sys.argv[1])
-    _split_off_guard(descriptor)
+    _split_off_guard(descriptor, Path(sys.argv[2]))
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     limit = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
     emulator: Application = importlib.import_module("ministack.app").app
+    vars(importlib.import_module("ministack.services.lambda_svc"))["_ESM_IDLE_WAKE_GAP_SECONDS"] = LOOK_SECONDS
     if log := os.environ.get(CALLS_LOG):
         _note_calls(Path(log))
     asyncio.run(serve(ApiGate(emulator, limit), _config(descriptor)))  # type: ignore[arg-type]
@@ -109,7 +124,7 @@ def _config(descriptor: int) -> Config:
     return config
 
 
-def _split_off_guard(descriptor: int) -> None:
+def _split_off_guard(descriptor: int, folder: Path) -> None:
     """Returns in the server alone. The guard leads the session; if one dies, the other ends all."""
     guard = os.getpid()
     server = os.fork()
@@ -117,9 +132,29 @@ def _split_off_guard(descriptor: int) -> None:
         _watch(guard)
         return
     os.close(descriptor)
+    threading.Thread(target=_keep_low, args=(folder,), daemon=True).start()
     signal.signal(signal.SIGTERM, _end_all)
     os.waitpid(server, 0)
     _end_all()
+
+
+def _keep_low(folder: Path) -> None:
+    """For good: processes come, and connections are made anew."""
+    while True:
+        here = recorded(folder)
+        if here and here.cloud and here.database:
+            long = [one for one in family(here.cloud) if LONG.search(title(one))]
+            served = {port for one in long for port in ports(one)}
+            backends = [one for one in family(here.database) if _port(title(one)) in served]
+            for one in long + backends:
+                lower(one, NICENESS)
+        time.sleep(LOWER_SECONDS)
+
+
+def _port(backend: str) -> int | None:
+    """The port of whom one of PostgreSQL's processes serves, by its title."""
+    found = BACKEND.match(backend)
+    return int(found[1]) if found else None
 
 
 def _watch(guard: int) -> None:

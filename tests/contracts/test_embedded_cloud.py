@@ -26,7 +26,7 @@ from botocore.config import Config
 from infra.local import cloud, database, instance, processes
 from infra.local.place import MARK, Place
 from infra.local.record import Instance, note
-from infra.local.server import ApiGate, Message
+from infra.local.server import NICENESS, ApiGate, Message
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOOPBACK = "0100007F"
@@ -39,6 +39,23 @@ import tempfile, time
 def handler(event, context):
     tempfile.mkstemp(prefix="napping-")
     time.sleep(60)
+"""
+TELL = """
+import pathlib, time
+
+def handler(event, context):
+    print("handled")
+    for record in event["Records"]:
+        pathlib.Path(record["body"]).write_text(str(time.time()))
+"""
+CONNECT = """
+import os, psycopg
+
+connected = []
+
+def handler(event, context):
+    connected.append(psycopg.connect(event["url"]))
+    return [os.getpid(), connected[-1].info.backend_pid]
 """
 
 
@@ -95,6 +112,30 @@ def test_a_data_key_opens_in_its_own_context_and_by_a_key_that_is_on(shared: Ins
     kms.disable_key(KeyId=key)
     with pytest.raises(kms.exceptions.DisabledException):
         kms.decrypt(**wrapped, EncryptionContext={"tenant": "a"})
+
+
+def test_a_message_is_seen_at_once_though_a_look_at_its_queue_found_nothing(shared: Instance, tmp_path: Path) -> None:
+    queues = _client(shared, "sqs")
+    url = queues.create_queue(QueueName="tell")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    _create_function(shared, "tell", TELL)
+    _client(shared, "lambda").create_event_source_mapping(FunctionName="tell", EventSourceArn=arn, BatchSize=1)
+
+    def wait(n: int) -> float:
+        queues.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=900)  # is looked for, and not there yet
+        sent, told = time.time(), tmp_path / str(n)
+        queues.send_message(QueueUrl=url, MessageBody=str(told))
+        return float(_eventually(lambda: told.exists() and told.read_text())) - sent
+
+    assert min(wait(n) for n in range(10)) < 0.02
+
+
+def test_long_work_gives_way_and_with_it_its_backend_in_postgres(shared: Instance) -> None:
+    long, short = (_connected(shared, f"rowmill-some-{name}") for name in ("load_low", "load_high"))
+    _eventually(lambda: {_niceness(pid) for pid in long} == {NICENESS})
+    assert {_niceness(pid) for pid in short} == {0}
+    session = Path(f"/proc/{long[1]}/autogroup")  # PostgreSQL gives each of its processes one
+    assert not session.exists() or session.read_text().endswith(f"nice {NICENESS}\n")
 
 
 def test_two_instances_share_nothing(shared: Instance, folder: Path) -> None:
@@ -360,21 +401,37 @@ def _client(found: Instance, service: str) -> Any:
 
 def _busy_functions(found: Instance, count: int) -> None:
     """Start `count` Lambda processes that will work for a minute, and return when all of them do."""
+    _create_function(found, "nap", NAP)
+    for _ in range(count):
+        _client(found, "lambda").invoke(FunctionName="nap", InvocationType="Event", Payload=b"{}")
+    _eventually(lambda: len(list(found.place.temp.glob("napping-*"))) == count)
+
+
+def _connected(found: Instance, name: str) -> list[int]:
+    """The process of a function that is connected to the database, and the one in PostgreSQL that serves it."""
+    _create_function(found, name, CONNECT)
+    event = json.dumps({"url": found.database_url})
+    answer = _client(found, "lambda").invoke(FunctionName=name, Payload=event)["Payload"].read()
+    return list(json.loads(answer))
+
+
+def _niceness(pid: int) -> int:
+    """The least of all its threads."""
+    return min(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _create_function(found: Instance, name: str, source: str) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as package:
-        package.writestr("nap.py", NAP)
-    functions = _client(found, "lambda")
-    functions.create_function(
-        FunctionName="nap",
+        package.writestr(f"{name}.py", source)
+    _client(found, "lambda").create_function(
+        FunctionName=name,
         Runtime="python3.11",
-        Role="arn:aws:iam::000000000000:role/nap",
-        Handler="nap.handler",
+        Role=f"arn:aws:iam::000000000000:role/{name}",
+        Handler=f"{name}.handler",
         Code={"ZipFile": code.getvalue()},
         Timeout=90,
     )
-    for _ in range(count):
-        functions.invoke(FunctionName="nap", InvocationType="Event", Payload=b"{}")
-    _eventually(lambda: len(list(found.place.temp.glob("napping-*"))) == count)
 
 
 def _all_of(found: Instance) -> list[processes.Process]:
