@@ -1,7 +1,7 @@
 """What is LocalStack's own: a deploy that has nothing to do, and the two parts of it that are ours (see plugin/).
 
 Functions run as plain processes there, and DynamoDB is moto. What a file goes through is told by tests/journey, which
-run on LocalStack, too.
+runs on LocalStack, too.
 """
 
 from __future__ import annotations
