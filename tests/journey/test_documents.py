@@ -111,8 +111,8 @@ BEFORE = {
     "cli.md": ["mkdir -p ~/.config/fish/completions"],
     "erasure.md": [
         f"{BEGIN} sent contacts.csv contacts",
-        "unset ROWMILL_TOKEN; echo 'correct horse' | rowmill signup ada@example.org --password-stdin",
-        "ACCESS=$(session ada@example.org)",
+        "unset ROWMILL_TOKEN; echo 'correct horse' | rowmill signup eve@example.org --password-stdin",
+        "ACCESS=$(session eve@example.org)",
     ],
     "receipts.md": [
         BEGIN,
