@@ -141,9 +141,9 @@ def caller(port: int, among: Process) -> Process | None:
     return next((each for each in family(among) if not sockets.isdisjoint(descriptors(each))), None)
 
 
-def ports(process: Process) -> set[int]:
-    """Those that a process' connections to 127.0.0.1 come from."""
-    held = descriptors(process)
+def ports(processes: Iterable[Process]) -> set[int]:
+    """Those that these processes' connections to 127.0.0.1 come from."""
+    held = set().union(*map(descriptors, processes))
     return {port for socket, port in _sockets() if socket in held}
 
 

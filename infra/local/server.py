@@ -144,7 +144,7 @@ def _keep_low(folder: Path) -> None:
         here = recorded(folder)
         if here and here.cloud and here.database:
             long = [one for one in family(here.cloud) if LONG.search(title(one))]
-            served = {port for one in long for port in ports(one)}
+            served = ports(long)
             backends = [one for one in family(here.database) if _port(title(one)) in served]
             for one in long + backends:
                 lower(one, NICENESS)
