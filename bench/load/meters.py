@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import psycopg
 
+from infra.local.emulator import API_PROCESSES
 from infra.local.processes import family
 from infra.local.record import Instance
-from infra.local.server import API_PROCESSES
 
 ELSE: Final = 4  # define twice, sweep, doctor
 EVERY_SECONDS: Final = 1.0

@@ -25,9 +25,10 @@ import pytest
 from botocore.config import Config
 
 from infra.local import cloud, database, instance, processes
+from infra.local.emulator import LOOK_SECONDS, ApiGate, Lines, Message, tell_lines_at_once
 from infra.local.place import MARK, Place
 from infra.local.record import Instance, note
-from infra.local.server import LOOK_SECONDS, NICENESS, ApiGate, Message
+from infra.local.server import NICENESS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOOPBACK = "0100007F"
@@ -40,6 +41,11 @@ import tempfile, time
 def handler(event, context):
     tempfile.mkstemp(prefix="napping-")
     time.sleep(60)
+"""
+TELL = """
+def handler(event, context):
+    for n in range(event["lines"]):
+        print(event["name"], n)
 """
 CONNECT = """
 import os, psycopg
@@ -107,9 +113,39 @@ def test_a_data_key_opens_in_its_own_context_and_by_a_key_that_is_on(shared: Ins
         kms.decrypt(**wrapped, EncryptionContext={"tenant": "a"})
 
 
-def test_the_emulator_has_the_pause_that_we_shorten() -> None:
-    """Under the name by which the server sets it: an unknown one would be set for nothing."""
+def test_the_emulator_has_what_we_change_in_it() -> None:
+    """Under the names by which it is changed: an unknown one would be changed for nothing."""
     assert vars(importlib.import_module("ministack.services.lambda_svc"))["_ESM_IDLE_WAKE_GAP_SECONDS"] > LOOK_SECONDS
+    worker = vars(importlib.import_module("ministack.core.lambda_runtime"))["Worker"]
+    assert {"_read_stderr", "_drain_stderr_bounded", "_drain_stderr"} <= vars(worker).keys()
+
+
+def test_what_a_function_says_is_told_with_its_result(shared: Instance) -> None:
+    _create_function(shared, "tell", TELL)
+    for n, lines in enumerate([3, 0, 1, 8_000, 2]):  # of which one says more than a pipe holds
+        event = json.dumps({"name": f"call {n}", "lines": lines})
+        _client(shared, "lambda").invoke(FunctionName="tell", Payload=event)
+        said = [line for line in _log(shared, "tell") if line.startswith("call")]
+        assert said[len(said) - lines :] == [f"call {n} {line}" for line in range(lines)]
+
+
+def test_an_invocation_does_not_wait_for_who_reads_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = importlib.import_module("ministack.core.lambda_runtime")
+    monkeypatch.setattr(runtime, "Worker", runtime.Worker)
+    tell_lines_at_once(runtime)
+    monkeypatch.setattr(Lines, "follow", lambda _: None)  # as if it had no time
+    worker = runtime.Worker("tell", {}, b"")
+    reading, writing = os.pipe()
+    with open(reading) as worker.stderr:  # noqa: PTH123
+        worker._proc = worker
+        worker._read_stderr()
+        told = [worker._drain_stderr_bounded()]
+        for said in (b"one\ntwo\n\xc3", b"\xbc\nbegun"):
+            os.write(writing, said)
+            told.append(worker._drain_stderr_bounded())
+        os.close(writing)
+        told.append(worker._drain_stderr_bounded())
+    assert told == ["", "one\ntwo", "ü", "begun"]
 
 
 def test_long_work_gives_way_and_with_it_its_backend_in_postgres(shared: Instance) -> None:
@@ -395,6 +431,12 @@ def _connected(found: Instance, name: str) -> list[int]:
     event = json.dumps({"url": found.database_url})
     answer = _client(found, "lambda").invoke(FunctionName=name, Payload=event)["Payload"].read()
     return list(json.loads(answer))
+
+
+def _log(found: Instance, name: str) -> list[str]:
+    """All lines of a function, as CloudWatch has them by now."""
+    pages = _client(found, "logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+    return [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
 
 
 def _niceness(pid: int) -> int:

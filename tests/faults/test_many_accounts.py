@@ -23,7 +23,7 @@ import pytest
 from rowmill_client import TERMINAL
 
 from infra.local import instance
-from infra.local.server import API_PROCESSES
+from infra.local.emulator import API_PROCESSES
 from tests.journey.conftest import Account, Cloud, eventually, new_account, people
 
 ACCOUNTS = 50

@@ -20,7 +20,7 @@ import pytest
 
 from chalicelib.formats.threats import EICAR
 from infra.local import instance
-from infra.local.server import CALLS_LOG
+from infra.local.emulator import CALLS_LOG
 from infra.package import ROOT
 from tests.journey import rare
 from tests.journey.conftest import PEOPLE, Account, Cloud, eventually, new_account, people

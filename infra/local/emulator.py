@@ -1,0 +1,141 @@
+"""The emulator as the embedded cloud serves it: ministack, and what is different from how it comes.
+
+What is changed within it is changed under names of its own that a test holds to be there.
+"""
+
+import asyncio
+import importlib
+import os
+import queue
+import select
+import threading
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from pathlib import Path
+from typing import IO, Any
+
+API_PROCESSES = 4
+LOOK_SECONDS = 0.002
+"""From a look at the queues that found nothing to the next; the emulator's 50 ms pass whatever arrives meanwhile."""
+CALLS_LOG = "ROWMILL_CALLS_LOG"
+"""Names the file that calls of roles are written to."""
+PIPE_BYTES = 1 << 16
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def application() -> Application:
+    """The emulator, to be served by any ASGI server. `ROWMILL_API_PROCESSES` and `ROWMILL_CALLS_LOG` are read."""
+    emulator: Application = importlib.import_module("ministack.app").app
+    vars(importlib.import_module("ministack.services.lambda_svc"))["_ESM_IDLE_WAKE_GAP_SECONDS"] = LOOK_SECONDS
+    tell_lines_at_once(importlib.import_module("ministack.core.lambda_runtime"))
+    if log := os.environ.get(CALLS_LOG):
+        _note_calls(Path(log))
+    return ApiGate(emulator, int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES)))
+
+
+class ApiGate:
+    """ASGI wrapper that lets `limit` requests to deployed APIs run at once; the others wait in order.
+
+    The emulator starts one more Lambda process for each request that finds none idle, so a burst of a
+    hundred would start a hundred interpreters. All other requests pass untouched.
+    """
+
+    def __init__(self, app: Application, limit: int) -> None:
+        self._app = app
+        self._slots = asyncio.Semaphore(limit)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if not _runs_api(scope):
+            await self._app(scope, receive, send)
+            return
+        async with self._slots:
+            # As API Gateway has it: functions are given the path as it was sent. The emulator would decode it: `%2541`
+            # would be decoded twice, and `a%2Fb` be two segments.
+            await self._app({**scope, "path": scope["raw_path"].decode("latin-1")}, receive, send)
+
+
+def _runs_api(scope: Message) -> bool:
+    """Calls of a deployed API, not those that manage one: a function may make them while it holds a slot."""
+    if scope["type"] != "http":
+        return False
+    path = str(scope["path"])
+    return path.startswith("/restapis/") and "/_user_request_" in path
+
+
+class Lines:
+    """What a function writes to its log, from its pipe into a queue."""
+
+    def __init__(self, pipe: IO[str], lines: "queue.Queue[str]") -> None:
+        os.set_blocking(pipe.fileno(), False)
+        self._pipe: Any = pipe.buffer.raw  # type: ignore[attr-defined]
+        self._lines, self._begun, self._turn = lines, b"", threading.Lock()
+
+    def follow(self) -> None:
+        """Until the pipe ends: a full one would stop the function."""
+        ready = select.poll()
+        ready.register(self._pipe, select.POLLIN)
+        while ready.poll() and self.take():
+            pass
+
+    def take(self) -> bool:
+        """All that is in the pipe by now; false at its end."""
+        with self._turn:
+            while read := self._pipe.read(PIPE_BYTES):
+                *whole, self._begun = (self._begun + read).split(b"\n")
+                self._put(whole)
+            is_over = read == b""
+            if is_over and self._begun:
+                self._put([self._begun])
+                self._begun = b""
+        return not is_over
+
+    def _put(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self._lines.put(line.decode(errors="replace"))
+
+
+def tell_lines_at_once(runtime: Any) -> None:
+    """Have the lines of an invocation told with its result: it is written after them, so they are in the pipe by then.
+
+    The emulator would wait until none has come for 5 ms, or 50 where there are none, in which the function takes no
+    other request; and what it misses all the same, being busy, would be told of the invocation after.
+    """
+
+    class Worker(runtime.Worker):  # type: ignore[misc]
+        def _read_stderr(self) -> None:
+            self.lines = Lines(self._proc.stderr, self._stderr_queue)
+            self.lines.follow()
+
+        def _drain_stderr_bounded(self) -> str:
+            self.lines.take()
+            return str(self._drain_stderr())
+
+    runtime.Worker = Worker
+
+
+def _note_calls(log: Path) -> None:
+    """Write down which role asked for what, each once: role, action, resource, allowed or denied. With AUTH=true."""
+    evaluator: Any = importlib.import_module("ministack.core.iam_evaluator")
+    evaluate, enforce, noted, here = evaluator.evaluate, evaluator.enforce, set[str](), threading.local()
+
+    def evaluating(context: Any, *policies: Any) -> Any:
+        here.asked = getattr(here, "asked", None) or context  # a resource's own policy is asked after the role's
+        return evaluate(context, *policies)
+
+    def enforcing(*arguments: Any, **options: Any) -> Any:
+        here.asked = None
+        refusal = enforce(*arguments, **options)
+        if asked := here.asked:
+            # A role's session is arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION.
+            role = asked.principal_arn.partition("/")[2].partition("/")[0]
+            line = f"{role} {asked.action} {asked.resource_arn} {'denied' if refusal else 'allowed'}\n"
+            if line not in noted:
+                noted.add(line)
+                with log.open("a") as file:
+                    file.write(line)
+        return refusal
+
+    evaluator.evaluate, evaluator.enforce = evaluating, enforcing
