@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import psycopg
 
+from bench import kernel
 from bench.publish import keep
 from chalicelib import catalog, pages_kept, table_rows
 from chalicelib.datasets.addresses import Addressed
@@ -144,8 +145,7 @@ def _taken(backend: int) -> tuple[float, float, float]:
         .fetchone()
     )
     assert row is not None
-    fields = Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), float(row[0]), float(row[1])
+    return kernel.spent(backend), float(row[0]), float(row[1])
 
 
 def _index(url: str) -> dict[str, float]:

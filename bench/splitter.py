@@ -20,6 +20,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, Final
 
+from bench import kernel
 from bench.peers import files
 from chalicelib.chunking import Finding, Rule, Segments, Start, Step, find_segment, guesses, steps, stitched
 from chalicelib.formats import Dialect
@@ -83,8 +84,7 @@ def _memory(text: bytes, gigabytes: Iterable[int]) -> dict[int, float]:
 
 def _peak_mb() -> float:
     """Of this process since it began (ru_maxrss would be the parent's, if that had more)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    return kernel.memory("self")[1] / 1e6
 
 
 def _speeds(name: str, size: int, rounds: int) -> dict[str, list[float]]:

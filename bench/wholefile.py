@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from rowmill_client import Upload
 
+from bench import kernel
 from bench.load import meters
 from bench.load.report import table
 from bench.peers import files, meter, ours, supplies
@@ -115,7 +116,7 @@ def _whole(place: Ground, file: File, count: int) -> Run:
         processes = [worker.process for worker in workers]
         with meter.measured(place.postgres, processes) as spent, ThreadPoolExecutor(count) as pool:
             busy = list(pool.map(_work, workers))
-        peaks = [meters.memory(worker.process.pid)[1] for worker in workers]
+        peaks = [kernel.memory(worker.process.pid)[1] for worker in workers]
         for name in names:
             if (found := place.count(name)) != file.rows:
                 raise Failed(f"{found} rows in the table, {file.rows} in the file")

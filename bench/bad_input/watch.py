@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench import kernel
 from infra.local.processes import family
 from infra.local.record import Instance
 
 BOUNDS_MB: Final = {"load": 200, "split": 150, "settle": 150}
 EVERY_SECONDS: Final = 0.25
 _FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-(load|[a-z]+)")
-_PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 
 Peaks = dict[str, int]  # by function, the three that load as one: bytes
 
@@ -25,7 +25,7 @@ def peaks(here: Instance) -> Iterator[Peaks]:
     """Fill in what any process of each function grew to in the block; complete when it is left."""
     for pid in workers(here):
         with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak is now what is in use
+            kernel.forget_peak(pid)
     found: Peaks = {}
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(here, found, over))
@@ -53,9 +53,8 @@ def _watch(here: Instance, found: Peaks, over: threading.Event) -> None:
     while True:
         last = over.wait(EVERY_SECONDS)
         for pid, role in workers(here).items():
-            with contextlib.suppress(OSError):
-                if peak := _PEAK.search(Path(f"/proc/{pid}/status").read_text()):
-                    found[role] = max(found.get(role, 0), int(peak[1]) * 1024)
+            with contextlib.suppress(OSError, KeyError):
+                found[role] = max(found.get(role, 0), kernel.memory(pid)[1])
         if last:
             return
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
+from bench import kernel
 from infra.local.emulator import API_PROCESSES
 from infra.local.processes import family
 from infra.local.record import Instance
@@ -22,7 +23,6 @@ from infra.local.record import Instance
 ELSE: Final = 4  # define twice, sweep, doctor
 EVERY_SECONDS: Final = 1.0
 _FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-([a-z_]+)-")
-_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Seen:
     def reset(self) -> None:
         """Count processor time from here on."""
         self._first = dict(self._last)
-        self.since, self._machine = time.time(), _busy()
+        self.since, self._machine = time.time(), kernel.busy()
 
     def spent(self) -> dict[str, float]:
         """Processor seconds by role."""
@@ -61,7 +61,7 @@ class Seen:
     def processor(self) -> dict[str, float]:
         """Cores in use on average, by role; `others` is what was not ours."""
         passed, used = time.time() - self.since, self.spent()
-        used["others"] = max(0.0, _busy() - self._machine - sum(used.values()))
+        used["others"] = max(0.0, kernel.busy() - self._machine - sum(used.values()))
         return {role: seconds / passed for role, seconds in sorted(used.items())}
 
     def note(self, processes: Mapping[int, str]) -> None:
@@ -69,8 +69,8 @@ class Seen:
         together, count = 0, defaultdict[str, int](int)
         for pid, role in processes.items():
             with contextlib.suppress(OSError, KeyError):  # it has just gone
-                now, peak = memory(pid)
-                self._last[role, pid] = _spent(pid)
+                now, peak = kernel.memory(pid)
+                self._last[role, pid] = kernel.spent(pid)
                 self.memory[role] = max(self.memory[role], peak)
                 together += now if role != "postgres" else 0
                 count[role] += 1
@@ -114,7 +114,7 @@ def resident(here: Instance) -> dict[str, int]:
     found: dict[str, int] = {}
     for pid, role in roles(here).items():
         with contextlib.suppress(OSError, KeyError):
-            found[role] = max(found.get(role, 0), round(memory(pid)[0] / 1e6))
+            found[role] = max(found.get(role, 0), round(kernel.memory(pid)[0] / 1e6))
     return dict(sorted(found.items()))
 
 
@@ -130,7 +130,7 @@ def forget_peaks(here: Instance) -> None:
     """Have the kernel count the largest resident sets from here on (proc(5), clear_refs)."""
     for pid in roles(here):
         with contextlib.suppress(OSError):  # it has just gone
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            kernel.forget_peak(pid)
 
 
 def roles(here: Instance) -> dict[int, str]:
@@ -143,22 +143,3 @@ def roles(here: Instance) -> dict[int, str]:
             found = _FUNCTION.search(Path(f"/proc/{process.pid}/cmdline").read_text())
             roles[process.pid] = found[1] if found else "emulator"
     return roles
-
-
-def memory(pid: int) -> tuple[int, int]:
-    """Resident now, and at most so far, in bytes."""
-    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    fields = {line[0]: line[1] for line in lines if len(line) > 1}
-    return int(fields["VmRSS:"]) * 1024, int(fields["VmHWM:"]) * 1024
-
-
-def _spent(pid: int) -> float:
-    """Processor seconds of a process so far: fields 14 and 15 of proc(5) stat."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
-
-
-def _busy() -> float:
-    """Processor seconds of the whole machine so far: neither idle nor waiting for a disk."""
-    fields = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
-    return (sum(fields) - fields[3] - fields[4]) / _TICK

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 from chalicelib import load, settle
-from chalicelib.aws import s3
+from chalicelib.aws import s3, secrets
 from chalicelib.postgres.connection import connection
 
 
 def main() -> None:
+    secrets.fetch()
     with Path(sys.argv[1]).open("rb") as file:
 
         def read(key: str, etag: str, start: int, end: int) -> bytes:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from bench import kernel
 from bench.peers import meter
 from bench.peers.files import File
 from infra.local import database, instance
@@ -97,10 +98,9 @@ class Ground:
 
 def _runs(process: Process) -> bool:
     try:
-        stat = Path("/proc", str(process.pid), "stat").read_text()
+        return not kernel.is_stopped(process.pid)
     except OSError:  # gone meanwhile
         return False
-    return stat.rpartition(")")[2].split()[0] not in "TZ"
 
 
 @contextmanager

@@ -7,13 +7,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
-from infra.local.processes import PROC, Process, family
-
-_TICK: Final = os.sysconf("SC_CLK_TCK")
-_IDLE: Final = (3, 4)  # fields of /proc/stat that are not work: idle and waiting for the disk
+from bench import kernel
+from infra.local.processes import Process, family
 
 
 @dataclass(slots=True)
@@ -47,7 +43,7 @@ class _Reading:
         times = os.times()
         ended = times.children_user + times.children_system  # those of our children that are gone
         client = sum(_of_family(each) for each in clients) + ended
-        return cls(time.monotonic(), client, _of_family(postgres), machine(), times.user + times.system)
+        return cls(time.monotonic(), client, _of_family(postgres), kernel.busy(), times.user + times.system)
 
 
 @contextmanager
@@ -64,17 +60,11 @@ def measured(postgres: Process, clients: Sequence[Process] = ()) -> Iterator[Spe
     spent.others = max(0.0, after.machine - before.machine - spent.client - spent.postgres - own)
 
 
-def machine() -> float:
-    """Processor seconds of the whole machine since it booted."""
-    fields = (PROC / "stat").read_text().splitlines()[0].split()[1:9]
-    return sum(int(field) for place, field in enumerate(fields) if place not in _IDLE) / _TICK
-
-
 def load(seconds: float) -> float:
     """How many cores are busy, over so many seconds from now."""
-    before = machine()
+    before = kernel.busy()
     time.sleep(seconds)
-    return (machine() - before) / seconds
+    return (kernel.busy() - before) / seconds
 
 
 def _of_family(process: Process) -> float:
@@ -82,9 +72,7 @@ def _of_family(process: Process) -> float:
 
 
 def _of_one(pid: int) -> float:
-    """Fields 14 to 17 of proc(5) stat: its own time, and that of its children which it has seen end."""
     try:
-        fields = Path(PROC, str(pid), "stat").read_text().rpartition(")")[2].split()
+        return kernel.spent(pid, with_ended=True)
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) / _TICK

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import boto3
 
-from bench import embedded
+from bench import embedded, kernel
 from chalicelib.settings import settings
 from infra.local.processes import Process, family, inside
 
@@ -154,10 +154,9 @@ def _function(process: Process) -> str:
 def _ticks(process: Process) -> float:
     """Seconds of processor time of a process and of its children that are gone."""
     try:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return kernel.spent(process.pid, with_ended=True)
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _walls(singles: Sequence[Chunk], paced: Sequence[Sequence[Chunk]]) -> dict[str, float]:

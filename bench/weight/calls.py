@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-from bench import embedded
+from bench import embedded, kernel
 from bench.embedded import start_anew, variables
 from bench.load import meters
 from bench.weight.imports import STARTS
@@ -30,7 +30,7 @@ def measure(colds: int) -> dict[str, dict[str, float]]:
                 call = _call(here, functions, name)
                 one["cold"].append(_timed(call))
                 one["warm"] += [_timed(call) for _ in range(3)]
-        memory = {role: meters.memory(pid)[0] for pid, role in meters.roles(here.here).items()}
+        memory = {role: kernel.memory(pid)[0] for pid, role in meters.roles(here.here).items()}
     return {
         name: {kind: statistics.median(seconds) for kind, seconds in one.items()} | {"mb": memory.get(name, 0) / 1e6}
         for name, one in taken.items()

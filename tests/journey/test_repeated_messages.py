@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rowmill_client.deployment import QUEUES
 
 from tests.journey.conftest import PEOPLE, Account, eventually, people
 
@@ -56,6 +57,14 @@ def test_a_chunk_delivered_again_after_the_end_changes_nothing(account: Account)
     eventually(lambda: account.cloud.messages("high") <= before)
     assert len(account.table()) == 10
     assert account.rowmill.get_upload(upload["id"]) == upload
+
+
+def test_an_upload_that_is_over_has_left_no_message_in_any_queue(account: Account) -> None:
+    account.dataset()
+    before = {queue: account.cloud.messages(queue) for queue in QUEUES}
+    upload = account.ended(account.start(people(10)))
+    assert account.rowmill.get_receipt(upload["id"])
+    eventually(lambda: all(account.cloud.messages(queue) <= count for queue, count in before.items()))
 
 
 def _cuts(account: Account, upload_id: str) -> int:
