@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from bench import clamav, embedded
-from bench.load.report import table
 from bench.peers import files
 from bench.peers.files import File
 from bench.peers.results import today
-from bench.publish import keep, publish
+from bench.publish import keep, publish, table
 from infra.local.cloud import CHECKOUT
 from infra.local.place import default_folder
 

@@ -1,8 +1,9 @@
-"""Figures of a run: kept as JSON, and put where a page has room for them, between two marks of the same name."""
+"""Figures of a run: kept as JSON, told as a table, and put where a page has room for them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from infra.local.cloud import CHECKOUT
@@ -17,6 +18,12 @@ def keep(name: str, told: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=1) + "\n")
     return path
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; all but the first column are set to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def publish(name: str, text: str, page: Path = PAGE) -> None:

@@ -23,13 +23,12 @@ from rowmill_client import Upload
 
 from bench import kernel
 from bench.load import meters
-from bench.load.report import table
 from bench.peers import files, meter, ours, supplies
 from bench.peers.children import Child, started
 from bench.peers.files import File
 from bench.peers.ground import TABLE, Failed, Ground, environment, standing
 from bench.peers.results import this_machine, today
-from bench.publish import keep, publish
+from bench.publish import keep, publish, table
 from chalicelib.prices import AS_OF, GB_SECOND
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder

@@ -27,9 +27,8 @@ from rowmill_client import Rowmill, Upload
 from bench import embedded
 from bench.bad_input import watch
 from bench.bad_input.cases import FULL, Case, every, good
-from bench.load.report import table
 from bench.peers.results import today
-from bench.publish import keep
+from bench.publish import keep, table
 from chalicelib.postgres import locks
 
 CHUNK_BYTES: Final = 8 * 1024 * 1024  # as files are cut unless settings say otherwise

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.campaign.audit import INVARIANTS
 from bench.campaign.results import Kept, Result
+from bench.publish import table
 
 HOW = """# The fault campaign
 
@@ -65,9 +66,9 @@ def markdown(kept: Kept) -> str:
     parts = [
         HOW.rstrip(),
         f"Protocol version {kept.folder.name}. {summary(results)}",
-        _table(("invariant", "", "seeds that broke it"), verdicts),
-        _table(("fault", "seeds that planned it", "seeds it hit", "times"), _faults(results)),
-        _table(("mutant", "found by seed", "broke"), _mutants(kept)),
+        table(("invariant", "", "seeds that broke it"), verdicts),
+        table(("fault", "seeds that planned it", "seeds it hit", "times"), _faults(results)),
+        table(("mutant", "found by seed", "broke"), _mutants(kept)),
     ]
     return "\n\n".join(parts)
 
@@ -84,8 +85,3 @@ def _faults(results: Sequence[Result]) -> Iterator[tuple[object, ...]]:
 def _mutants(kept: Kept) -> Iterator[tuple[object, ...]]:
     for name, outcome in kept.mutants().items():
         yield name, outcome["seed"] or "SURVIVED", outcome["broke"]
-
-
-def _table(head: Sequence[object], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

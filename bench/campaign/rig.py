@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import boto3
 import psycopg
 from botocore.config import Config
+from rowmill_client.deployment import QUEUES
 
 from bench.campaign.aws_proxy import AwsProxy
 from bench.campaign.board import Board
@@ -35,7 +36,6 @@ CHUNKS, OTHER_CHUNKS = "0:4194304:60,8:4194304:40", "0:4194304:45"  # the second
 VISIBILITY_SECONDS = 3
 HIDDEN_SECONDS = 720  # as the deployed queues have it, nearly: nothing comes back while a seed runs
 CONNECTIONS = 60  # few, so that they can run out
-QUEUES = ("intake", "high", "medium", "low", "settle", "dead", "notify", "receipt", "undeliverable")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 T = TypeVar("T")
 

@@ -28,9 +28,8 @@ from bench.gauntlet import sender, user
 from bench.gauntlet.cases import LINE_BYTES, Case, every
 from bench.gauntlet.sender import Ended, File
 from bench.load import meters
-from bench.load.report import table
 from bench.peers.results import today
-from bench.publish import keep, publish
+from bench.publish import keep, publish, table
 from infra.local.cloud import CHECKOUT
 
 MEMORY: Final = 1 << 30

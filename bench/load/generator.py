@@ -24,6 +24,7 @@ from gevent.os import tp_read
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
+from rowmill_client.resources import TERMINAL
 from urllib3 import encode_multipart_formdata
 
 from bench.load import files
@@ -34,7 +35,6 @@ LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
 NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
 POLL_SECONDS: Final = 1.0  # where the server does not say
 IMPOLITE_SECONDS: Final = 0.1
-TERMINAL: Final = ("completed", "completed_with_errors", "failed", "canceled", "expired", "quarantined")
 
 Answer = Any  # Locust's
 

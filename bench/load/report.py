@@ -13,6 +13,7 @@ from typing import Any, Final
 from bench.load.files import FORM, POLL, SIZES
 from bench.load.meters import Seen
 from bench.load.run import Found
+from bench.publish import table
 
 SMALLEST: Final = min(SIZES)
 EVERY: Final = "every request of the API"
@@ -218,12 +219,6 @@ def soundness(told: Mapping[str, Any]) -> str:
 def told_in_ms(spread: Spread, scale: float = 1) -> tuple[str, ...]:
     """A spread as a table has it."""
     return f"{spread['count']:,}", *(f"{spread[name] * scale:,.0f}" for name in ("p50", "p95", "p99"))
-
-
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def _tier_first(name: str) -> tuple[int, str]:

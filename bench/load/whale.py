@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bench.load import audit, files, report
 from bench.load.run import Crowd, Found
+from bench.publish import table
 
 WHALE_SECONDS: Final = 600.0  # then it counts as stuck
 BLOCK_ROWS: Final = 1_000_000
@@ -81,7 +82,7 @@ def markdown(told: Mapping[str, Any]) -> str:
     return "\n\n".join(
         (
             f"## {whale['rows']:,} rows beside {told['users']} users with files of 100 and 1,000",
-            report.table(head, rows),
+            table(head, rows),
             report.soundness(told),
             f"whale: in {whale['stored_to_completed_s']} s; small files' p95 stored to completed is"
             f" {told['ratio']} x that without it (at most {AT_MOST:g}: {verdict})",

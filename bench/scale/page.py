@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from bench.load.report import table
 from bench.peers.results import spread
+from bench.publish import table
 from bench.scale.runs import KEYED, KEYLESS, PSQL, Run
 
 LOADER_MB, SPLITTER_MB = 200, 150  # what a process of them may take, however long the file

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.publish import table
 from bench.simulate import limits
 from bench.simulate.limits import LIMITS
 from bench.simulate.measure import measure
@@ -43,7 +44,7 @@ def _validation(measured: Mapping[str, Any]) -> Iterator[str]:
         (each.run, f"{each.measured:.1f} s", f"{each.predicted:.1f} s", f"{each.ratio:.2f}", f"{each.of_uploads:.2f}")
         for each in compare(measured)
     ]
-    yield from _table(("run", "measured", "predicted", "predicted / measured", "of an upload, median"), rows)
+    yield table(("run", "measured", "predicted", "predicted / measured", "of an upload, median"), rows)
 
 
 def _scenario(measured: Mapping[str, Any], scenario: Scenario) -> Iterator[str]:
@@ -71,25 +72,18 @@ def _scenario(measured: Mapping[str, Any], scenario: Scenario) -> Iterator[str]:
         "short first",
         "advice",
     )
-    yield from _table(heads, rows)
+    yield table(heads, rows)
 
 
 def _limits() -> Iterator[str]:
     yield "\n## Limits\n"
     rows = [(f"{limit.value:,.0f}", limit.of, limit.source) for limit in LIMITS.values()]
-    yield from _table(("limit", "of", "published at"), rows)
+    yield table(("limit", "of", "published at"), rows)
     classes = ", ".join(
         f"{one.name} {one.vcpus} vCPUs, {one.connections:,} connections"
         for one in (limits.SMALL, limits.MIDDLE, limits.LARGE)
     )
     yield f"\nDatabases: {classes}. Costs: {prices.AS_OF}, without the database."
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + "---|" * len(heads)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
 
 
 def _span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bench.load.report import table
+from bench.publish import table
 from bench.weight.imports import DEPENDENCIES, STARTS
 
 LIMIT_MB: Final = 250
