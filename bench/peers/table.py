@@ -57,7 +57,8 @@ def _case(case: Case) -> str:
     usd = statistics.median(run.spent.usd for run in case.runs)
     told = f"on AWS {usd:.4f} USD for 1 M rows, the database not counted" if usd else ""
     notes = [system.lacks, f"sending the file before: {sending:.1f} s" if sending else "", told, case.skipped]
-    figures = [f"{case.rows:,}", spread(case.seconds), f"{rate:,.0f}", ratio, f"{client:,.1f} + {postgres:,.1f}"]
+    seconds = spread(case.seconds, 2 if max(case.seconds) > 0.1 else 3)
+    figures = [f"{case.rows:,}", seconds, f"{rate:,.0f}", ratio, f"{client:,.1f} + {postgres:,.1f}"]
     return _row([system.title, *figures, "; ".join(filter(None, notes))])
 
 
