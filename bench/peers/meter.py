@@ -68,7 +68,12 @@ def load(seconds: float) -> float:
 
 
 def _of_family(process: Process) -> float:
-    return sum(_of_one(each.pid) for each in family(process))
+    """Read once more if somebody has come or gone meanwhile: who ends is counted by its parent from then on."""
+    while True:
+        members = family(process)
+        spent = sum(_of_one(each.pid) for each in members)
+        if members == family(process):
+            return spent
 
 
 def _of_one(pid: int) -> float:
