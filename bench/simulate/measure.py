@@ -9,25 +9,20 @@ from __future__ import annotations
 import os
 import re
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import boto3
-
 from bench import embedded, kernel
-from chalicelib.settings import settings
 from infra.local.processes import Process, family, inside
 
 SINGLES: Final = (500, 3_000, 10_000, 25_000, 50_000)  # rows of files that are one chunk, one after another
 PACED_ROWS: Final = 300_000
 BIG_ROWS: Final = 1_000_000
 SMALL: Final = (50, 2_000)  # uploads at once, of so many rows
-CALLS: Final = 30
 
 _CHUNKS: Final = """
     SELECT u.upload_id, plan ->> 'tier', extract(epoch FROM u.stored_at)::float8,
@@ -82,9 +77,6 @@ class Times:
     cpu_database_row: float
     cpu_database_chunk: float  # of an upload of one chunk: what its admission and split ask of the database, too
     cpu_admit: float  # of the API and the emulator for an upload of one chunk
-    s3_get_4mib: float
-    sqs_send: float
-    dynamodb_update: float
 
 
 def measure() -> dict[str, Any]:
@@ -96,7 +88,6 @@ def measure() -> dict[str, Any]:
         paced = [_run(here, [embedded.contacts(PACED_ROWS, 200)])[0]]
         big, big_cpu = _run(here, [embedded.contacts(BIG_ROWS, 300)])
         singles += _singles(here, 120)
-        calls = _calls()
         count, rows = SMALL
         small, small_cpu = _run(here, [embedded.contacts(rows, 400 + n) for n in range(count)])
         singles += _singles(here, 130)
@@ -106,7 +97,7 @@ def measure() -> dict[str, Any]:
         "taken": f"{datetime.now(UTC):%Y-%m-%d}",
         "cores": os.cpu_count(),
         "machine": f"{os.cpu_count()} cores, load average {os.getloadavg()[1]:.1f} while it was measured",
-        "times": asdict(Times(**_walls(singles, paced), **cpu, **calls)),
+        "times": asdict(Times(**_walls(singles, paced), **cpu)),
         "runs": {
             f"one file of {BIG_ROWS:,} rows": _told(big),
             f"{count} files of {rows:,} rows at once": _told(small),
@@ -206,40 +197,6 @@ def _cpu(
         told[f"cpu_{name}_row"] = row
         told[f"cpu_{name}_{unit}"] = max(0.0, small[name] / count - rows * row)
     return told | {"cpu_admit": (small["api"] + small["emulator"]) / count}
-
-
-def _calls() -> dict[str, float]:
-    """Medians of single calls, from a client that has its connection."""
-    here = settings()
-    s3, sqs, dynamodb = (boto3.client(name) for name in ("s3", "sqs", "dynamodb"))
-    s3.put_object(Bucket=here.bucket, Key="results/bench/block", Body=bytes(4 << 20))
-    queue = sqs.create_queue(QueueName="rowmill-bench")["QueueUrl"]
-    key = {"tenant": {"S": "bench"}, "upload_id": {"S": "bench"}}
-
-    def read() -> bytes:
-        return bytes(s3.get_object(Bucket=here.bucket, Key="results/bench/block")["Body"].read())
-
-    return {
-        "s3_get_4mib": _timed(read),
-        "sqs_send": _timed(lambda: sqs.send_message(QueueUrl=queue, MessageBody="{}")),
-        "dynamodb_update": _timed(
-            lambda: dynamodb.update_item(
-                TableName=here.uploads_table,
-                Key=key,
-                UpdateExpression="SET progress = :p",
-                ExpressionAttributeValues={":p": {"S": "x" * 2048}},
-            )
-        ),
-    }
-
-
-def _timed(call: Callable[[], object]) -> float:
-    taken = []
-    for _ in range(CALLS):
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
 
 
 def _told(chunks: Sequence[Chunk]) -> dict[str, Any]:
