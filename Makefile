@@ -97,8 +97,8 @@ campaign: $(READY)
 	@touch .venv/bench-ready
 
 bench: .venv/bench-ready
-	@$(BIN)/python -m bench.reader --json .rowmill/reports/reader.json
-	@$(BIN)/python -m bench.checker --json .rowmill/reports/checker.json
+	@$(BIN)/python -m bench.reader
+	@$(BIN)/python -m bench.checker
 	@$(BIN)/python -m bench.sealed
 	@$(MAKE) --no-print-directory bench-peers
 

@@ -2,7 +2,7 @@
 
 A column of 100,000 cells, once with every cell different and once with 50 different ones; the median of three runs.
 polars and duckdb cast the same column and take fewer care: which cells failed, and why, is not asked of them.
-`--json PATH` writes the figures; the last line printed is the summary.
+JSON in .rowmill/reports; the last line printed is the summary.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from bench.publish import keep
 from chalicelib.checking import PLAIN, Conventions, check
 from chalicelib.datasets import Schema, read_schema
 
@@ -67,15 +66,11 @@ COLUMNS: Final[Mapping[str, tuple[dict[str, Any], Conventions, Make]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.checker", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="PATH")
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(prog="python -m bench.checker", description=__doc__).parse_args()
     peers = {name: found for name in ("polars", "duckdb") if (found := _installed(name)) is not None}
     figures = {name: _figures(name, peers) for name in COLUMNS}
     _print(figures, list(peers))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep("checker", figures)
     slowest = min(figures, key=lambda name: figures[name]["many"])
     print(f"slowest with every cell different: {slowest}, {figures[slowest]['many']:,.0f} records/s")
 

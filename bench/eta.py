@@ -8,7 +8,6 @@ once, as the mean over its answers, and once more by its first answer alone.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import threading
 import time
@@ -16,11 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final
 
 from bench import embedded
+from bench.publish import keep
 from chalicelib import report
 from chalicelib.journey import TERMINAL
 
@@ -84,15 +83,12 @@ def firsts(answers: Iterable[Said]) -> list[Said]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.eta", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="keep the answers and the ends here, too")
     arguments = parser.parse_args()
     with embedded.running(CHUNKS) as here:
         here.wait([here.send(embedded.contacts(2_000, 0))])  # functions start, and a pace is known
         answers, ended = _watch(here, _files(arguments.seed))
     _print(answers, ended)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({"answers": [asdict(one) for one in answers], "ended": ended}))
+    keep("eta", {"answers": [asdict(one) for one in answers], "ended": ended})
     return 0
 
 

@@ -12,7 +12,6 @@ import csv
 import gc
 import importlib.util
 import io
-import json
 import os
 import random
 import statistics
@@ -25,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from bench.publish import keep
 from chalicelib import formats
 from chalicelib.chunking import Start, cut
 from chalicelib.formats import Dialect
@@ -47,7 +47,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reader", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, metavar="PATH")
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
@@ -59,9 +58,7 @@ def main() -> int:
             figures[kind] = _medians(_File(data, list(_chunks(data)), Path(file.name)), arguments.rounds)
         base = figures[kind]["csv"]
         print(f"{kind:12} " + " ".join(f"{each:>8,.0f} {each / base:>4.1f}x" for each in figures[kind].values()))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    keep("reader", figures)
     told = ", ".join(f"{kind} {found['our reader'] / found['csv']:.2f}" for kind, found in figures.items())
     print(f"reader: records/s as a multiple of csv's: {told}")
     return 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from bench import kernel
 from bench.peers import files
+from bench.publish import keep
 from chalicelib.chunking import Finding, Rule, Segments, Start, Step, find_segment, guesses, steps, stitched
 from chalicelib.formats import Dialect
 from chalicelib.journey import Chunk
@@ -43,7 +43,6 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=640, help="of each text that is cut in segments")
     parser.add_argument("--gigabytes", type=int, nargs="*", default=[1, 5, 10], help="where memory is read")
-    parser.add_argument("--json", type=Path, default=Path(".rowmill/reports/splitter.json"))
     arguments = parser.parse_args()
     cache = default_folder() / "cache"
     contacts = _body(files.contacts(cache, CONTACTS).path)
@@ -51,8 +50,7 @@ def main() -> int:
     _texts.update({"contacts": contacts, "contacts, LF": contacts.replace(b"\r\n", b"\n")})
     _texts["flights"] = _body(files.flights(cache).path)
     speeds = {name: _speeds(name, arguments.megabytes * 10**6, arguments.rounds) for name in _texts}
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps({"mb_per_s": speeds, "peak_mb": memory}, indent=2) + "\n")
+    keep("splitter", {"mb_per_s": speeds, "peak_mb": memory})
     told = ", ".join(f"{name} {each['one core'][0]:,.0f} MB/s" for name, each in speeds.items())
     peaks = "".join(f"; peak memory at {size} GB {peak:.0f} MB" for size, peak in memory.items())
     print(f"splitter: {told} on one core{peaks}")

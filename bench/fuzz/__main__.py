@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Final
 
 from bench.fuzz import seeds
 from bench.fuzz.child import TARGETS, target
+from bench.publish import keep
 
 FOLDER: Final = Path(".rowmill/fuzz")
 SECONDS_OF_ONE: Final = 600  # by the clock, should the bounds of an input not hold; a busy machine is no finding
@@ -49,7 +49,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=6, help="shared out over the targets")
     parser.add_argument("--target", choices=TARGETS, action="append", help="one or more; all if left out")
-    parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("inputs", type=Path, nargs="*", help="with one target: try these again, in this process")
     arguments = parser.parse_args()
     names = arguments.target or list(TARGETS)
@@ -58,9 +57,7 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         parser.error("atheris is not installed: pip install -r requirements-bench.txt")
     runs = [_run(name, round(60 * arguments.minutes / len(names))) for name in names]
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
+    keep("fuzz", [asdict(run) for run in runs])
     found = sum(len(run.found) for run in runs)
     print(f"fuzz: {sum(run.tried for run in runs):,} inputs in {sum(run.seconds for run in runs)} s, {found} findings")
     return 1 if found else 0
