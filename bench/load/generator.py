@@ -35,6 +35,7 @@ LOOK_SECONDS: Final = (1.0, 3.0)  # before another page
 NEWCOMERS: Final = 0.02  # visits that begin with a signup and a dataset
 POLL_SECONDS: Final = 1.0  # where the server does not say
 IMPOLITE_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 60.0  # with a server that is asked too often
 
 Answer = Any  # Locust's
 
@@ -139,7 +140,16 @@ class Person(locust.FastHttpUser):  # type: ignore[misc]  # locust is no depende
         return True
 
     def _call(self, method: str, route: str, value: str = "", query: str = "", **more: Any) -> Answer:
-        """A request of the API; anything below 400 is an answer that was to be had."""
+        """A request of the API, again and again while it is told to come again, as clients do."""
+        answer = self._asked(method, route, value, query, **more)
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while answer.status_code == 429 and time.monotonic() < give_up:
+            time.sleep(_retry_after(answer))
+            answer = self._asked(method, route, value, query, **more)
+        return answer
+
+    def _asked(self, method: str, route: str, value: str, query: str, **more: Any) -> Answer:
+        """Once; anything below 400 is an answer that was to be had."""
         path = route.replace("{id}", value).replace("{name}", value) + query
         more["headers"] = {"Authorization": f"Bearer {self.token}"} | more.get("headers", {})
         with self.client.request(method, path, name=f"{method} {route}", catch_response=True, **more) as answer:

@@ -144,9 +144,9 @@ def _spread(values: Sequence[float]) -> Spread:
 def is_good(told: Mapping[str, Any]) -> bool:
     """Whether every row is there once, every upload came to its end and every request was answered.
 
-    Beside faults a request may be told to come again: 503, and nothing else.
+    It may be told to come again: by 429 where too much is asked, by 503 beside faults.
     """
-    errors = told["errors"].keys() - ({"503"} if told.get("faults") else set())
+    errors = told["errors"].keys() - {"429"} - ({"503"} if told.get("faults") else set())
     return told["audited"] and not (told["problems"] or told["failed"] or errors)
 
 

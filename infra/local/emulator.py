@@ -5,10 +5,13 @@ What is changed within it is changed under names of its own that a test holds to
 
 import asyncio
 import importlib
+import json
 import os
 import queue
 import select
 import threading
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +19,17 @@ from typing import IO, Any
 API_PROCESSES = 4
 LOOK_SECONDS = 0.002
 """From a look at the queues that found nothing to the next; the emulator's 50 ms pass whatever arrives meanwhile."""
+WAIT_SECONDS = 29.0
+"""API Gateway answers by itself after so long."""
+AGAIN_SECONDS = 10
+MEAN_OF = 100  # requests
+THROTTLED = {
+    "type": "urn:rowmill:problem:requests_exceeded",
+    "title": "requests exceeded",
+    "status": 429,
+    "code": "requests_exceeded",
+    "detail": "The service is asked too often; try again.",
+}
 CALLS_LOG = "ROWMILL_CALLS_LOG"
 """Names the file that calls of roles are written to."""
 PIPE_BYTES = 1 << 16
@@ -40,21 +54,52 @@ class ApiGate:
     """ASGI wrapper that lets `limit` requests to deployed APIs run at once; the others wait in order.
 
     The emulator starts one more Lambda process for each request that finds none idle, so a burst of a
-    hundred would start a hundred interpreters. All other requests pass untouched.
+    hundred would start a hundred interpreters. Who would have to wait for longer than API Gateway lets anybody
+    is told to come again, as a stage does that is asked too often. All other requests pass untouched.
     """
 
     def __init__(self, app: Application, limit: int) -> None:
-        self._app = app
+        self._app, self._limit = app, limit
         self._slots = asyncio.Semaphore(limit)
+        self._waiting, self._seconds = 0, 0.0  # how many, and how long one has a slot on average
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if not _runs_api(scope):
             await self._app(scope, receive, send)
-            return
-        async with self._slots:
+        elif self._seconds * self._waiting / self._limit > WAIT_SECONDS:
+            await _turn_away(receive, send)
+        else:
+            await self._in_turn(scope, receive, send)
+
+    async def _in_turn(self, scope: Message, receive: Receive, send: Send) -> None:
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        begun = time.monotonic()
+        try:
             # As API Gateway has it: functions are given the path as it was sent. The emulator would decode it: `%2541`
             # would be decoded twice, and `a%2Fb` be two segments.
             await self._app({**scope, "path": scope["raw_path"].decode("latin-1")}, receive, send)
+        finally:
+            self._slots.release()
+            self._seconds += (time.monotonic() - begun - self._seconds) / MEAN_OF
+
+
+async def _turn_away(receive: Receive, send: Send) -> None:
+    """429, in the words of the stage's own (GatewayResponses in infra/resources.yaml)."""
+    while (await receive()).get("more_body"):
+        pass
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Retry-After": str(AGAIN_SECONDS),
+        "Access-Control-Allow-Origin": "*",
+    }
+    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    body = json.dumps(THROTTLED | {"instance": f"urn:request:{uuid.uuid4()}"}).encode()
+    await send({"type": "http.response.start", "status": THROTTLED["status"], "headers": lines})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _runs_api(scope: Message) -> bool:

@@ -31,6 +31,7 @@ from infra import audit, watch
 from infra.cloud import Cloud
 from infra.deploy import STAGES, located, parameters
 from infra.grants import ROLES
+from infra.local.emulator import THROTTLED
 from infra.package import ROOT, Package, package
 
 TAG = sys.implementation.cache_tag
@@ -686,6 +687,8 @@ def test_the_gateway_lets_through_so_much_and_refuses_in_the_words_of_the_api(st
         assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
         waits = "gatewayresponse.header.Retry-After" in headers
         assert waits == (problem["status"] in (429, 503, 504))
+    throttled = json.loads(answers["THROTTLED"]["responseTemplates"]["application/json"])
+    assert throttled.items() > THROTTLED.items()  # the embedded cloud says the same
 
 
 def test_functions_are_in_a_vpc_if_a_stage_names_subnets(stack: Stack) -> None:

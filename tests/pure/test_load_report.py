@@ -104,6 +104,7 @@ def test_beside_faults_a_request_may_be_told_to_come_again_and_nothing_else() ->
     assert not report.is_good(told)
     assert report.is_good(told | {"faults": {"killed": {}}})
     assert not report.is_good(told | {"faults": {"killed": {}}, "errors": {"500": 1, "503": 3}})
+    assert report.is_good(told | {"errors": {"429": 3}})
 
 
 def test_a_window_in_which_nothing_ended_is_told_of() -> None:
