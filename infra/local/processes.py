@@ -169,13 +169,13 @@ def lower(process: Process, niceness: int) -> None:
     Linux shares processors among sessions first, and by niceness within one alone (sched_autogroup_enabled).
     """
     with contextlib.suppress(OSError):  # it has just gone; or sessions may be lowered ten times a second, and were
-        if os.getpriority(os.PRIO_PROCESS, process.pid) >= niceness:
-            return
         group = PROC / str(process.pid) / "autogroup"
-        if os.getsid(process.pid) == process.pid and group.exists():
+        leads = os.getsid(process.pid) == process.pid and group.exists()
+        if leads and not group.read_text().endswith(f" {niceness}\n"):
             group.write_text(str(niceness))
-        for task in (PROC / str(process.pid) / "task").iterdir():
-            os.setpriority(os.PRIO_PROCESS, int(task.name), niceness)
+        for task in (int(each.name) for each in (PROC / str(process.pid) / "task").iterdir()):
+            if os.getpriority(os.PRIO_PROCESS, task) < niceness:
+                os.setpriority(os.PRIO_PROCESS, task, niceness)
 
 
 def descriptors(process: Process) -> set[str]:
