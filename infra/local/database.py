@@ -31,7 +31,7 @@ SETTINGS = DURABLE | {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "512MB",
-    "max_wal_size": "4GB",
+    "max_wal_size": "16GB",  # so that a large file meets a checkpoint every five minutes, and not by what it brings
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
