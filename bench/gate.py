@@ -17,6 +17,7 @@ from typing import Final
 from bench import clamav, embedded
 from bench.peers import files
 from bench.peers.files import File
+from bench.peers.ours import SMALL_ROWS, SMALL_RUNS
 from bench.peers.results import today
 from bench.publish import keep, publish, table
 from infra.local.cloud import CHECKOUT
@@ -37,7 +38,7 @@ def main() -> int:
     if clamav.CLAMD is None:
         parser.error(clamav.ABSENT)
     cache = (default_folder() / "cache").resolve()
-    measured = [files.contacts(cache, 1_000_000), files.flights(cache), files.contacts(cache, 1_000, "small")]
+    measured = [files.contacts(cache, 1_000_000), files.flights(cache), files.contacts(cache, SMALL_ROWS, "small")]
     times: Times = {file.name: {name: [] for name in SCANNERS} for file in measured}
     with tempfile.TemporaryDirectory() as folder, clamav.running(Path(folder)) as daemon, embedded.running() as here:
         for _ in range(asked.rounds):
@@ -45,7 +46,7 @@ def main() -> int:
                 embedded.configure("split", {"ROWMILL_SCANNER": name, "ROWMILL_SCANNER_ADDRESS": daemon.address})
                 _load(here, measured[0], name)  # functions start
                 for file in measured:
-                    times[file.name][name].append(_load(here, file, name))
+                    times[file.name][name].append(_usual(here, file, name))
     keep("gate", {"date": today(), "seconds": times})
     shown = table(
         ("stored to completed, s", "rows", "without a scanner", "clamd"), [_cells(f, times) for f in measured]
@@ -55,6 +56,11 @@ def main() -> int:
         publish("scanners", shown, PAGE)
     print("; ".join(f"{name} {statistics.median(by['clamd']):.2f} s with clamd" for name, by in times.items()))
     return 0
+
+
+def _usual(here: embedded.Embedded, file: File, scanner: str) -> float:
+    """Of a small file the median of several: the first ones meet functions that have just been started."""
+    return statistics.median(_load(here, file, scanner) for _ in range(SMALL_RUNS if file.rows <= SMALL_ROWS else 1))
 
 
 def _load(here: embedded.Embedded, file: File, scanner: str) -> float:
