@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from infra.local.processes import stat_fields
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _IDLE: Final = (3, 4)  # fields of /proc/stat that are not work: idle and waiting for the disk
@@ -16,20 +20,21 @@ def busy() -> float:
     return sum(int(field) for place, field in enumerate(fields) if place not in _IDLE) / _TICK
 
 
-def spent(pid: int | str, *, with_ended: bool = False) -> float:
-    """Processor seconds of a process so far; `with_ended` those of its children that it has seen end, too."""
-    own_and_children = _stat(pid)[11:15]
-    return sum(map(int, own_and_children if with_ended else own_and_children[:2])) / _TICK
+def spent(pid: int) -> float:
+    """Processor seconds of a process so far."""
+    return sum(map(int, stat_fields(pid)[11:13])) / _TICK
+
+
+def spent_in_all(pid: int) -> float:
+    """With those of its children that it has seen end; nothing of one that has gone: its parent has that now."""
+    with suppress(OSError):
+        return sum(map(int, stat_fields(pid)[11:15])) / _TICK
+    return 0.0
 
 
 def is_stopped(pid: int) -> bool:
     """By a signal, or it has ended and nobody has asked how."""
-    return _stat(pid)[0] in "TZ"
-
-
-def _stat(pid: int | str) -> list[str]:
-    """From the third field on; the name before may itself hold blanks and brackets."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return stat_fields(pid)[0] in "TZ"
 
 
 def memory(pid: int | str) -> tuple[int, int]:
@@ -39,6 +44,8 @@ def memory(pid: int | str) -> tuple[int, int]:
     return int(fields["VmRSS:"]) * 1024, int(fields["VmHWM:"]) * 1024
 
 
-def forget_peak(pid: int) -> None:
-    """Count from here on what it has at most."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+def forget_peaks(pids: Iterable[int]) -> None:
+    """Count from here on what each has at most; those that have gone are left out."""
+    for pid in pids:
+        with suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -141,7 +141,7 @@ def _ours(account: ours.Account, file: File, count: int) -> Run:
     place = account.ground
     datasets = [account.fresh_dataset(replace(file, name=f"file{n}")) for n in range(count)]
     place.settle()
-    meters.forget_peaks(place.here)
+    kernel.forget_peaks(meters.roles(place.here))
     with meters.watching(place.here, os.getpid()) as seen, ThreadPoolExecutor(count) as pool:
         seen.note(meters.roles(place.here))
         seen.reset()

@@ -23,9 +23,7 @@ Peaks = dict[str, int]  # by function, the three that load as one: bytes
 @contextlib.contextmanager
 def peaks(here: Instance) -> Iterator[Peaks]:
     """Fill in what any process of each function grew to in the block; complete when it is left."""
-    for pid in workers(here):
-        with contextlib.suppress(OSError):
-            kernel.forget_peak(pid)
+    kernel.forget_peaks(workers(here))
     found: Peaks = {}
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(here, found, over))

@@ -31,7 +31,7 @@ class Seen:
 
     connections: int = 0
     memory: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By role, the largest resident set that one process of it ever had, or since `forget_peaks`, in bytes."""
+    """By role, the largest resident set that one process of it ever had, or since `kernel.forget_peaks`, in bytes."""
     memory_together: int = 0
     processes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     since: float = 0.0
@@ -124,13 +124,6 @@ def bound(functions: Any) -> int:
     at_once = int(os.environ.get("ROWMILL_API_PROCESSES", API_PROCESSES))
     queues = sum(int(one["ScalingConfig"]["MaximumConcurrency"]) for one in mappings)
     return queues + at_once + ELSE
-
-
-def forget_peaks(here: Instance) -> None:
-    """Have the kernel count the largest resident sets from here on (proc(5), clear_refs)."""
-    for pid in roles(here):
-        with contextlib.suppress(OSError):  # it has just gone
-            kernel.forget_peak(pid)
 
 
 def roles(here: Instance) -> dict[int, str]:

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=int,
         default=3,
-        help="of 4 to 5 minutes each (%(default)s); 0 only tells again what the report holds",
+        help="of 2 to 5 minutes each (%(default)s); 0 only tells again what the report holds",
     )
     add("--only", type=_names(SYSTEMS), default=list(SYSTEMS), metavar="SYSTEM,…", help=", ".join(SYSTEMS))
     add(

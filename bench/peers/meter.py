@@ -71,13 +71,6 @@ def _of_family(process: Process) -> float:
     """Read once more if somebody has come or gone meanwhile: who ends is counted by its parent from then on."""
     while True:
         members = family(process)
-        spent = sum(_of_one(each.pid) for each in members)
+        spent = sum(kernel.spent_in_all(each.pid) for each in members)
         if members == family(process):
             return spent
-
-
-def _of_one(pid: int) -> float:
-    try:
-        return kernel.spent(pid, with_ended=True)
-    except OSError:
-        return 0.0

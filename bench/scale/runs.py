@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bench import kernel
 from bench.load import meters
 from bench.peers import files, ours
 from bench.peers.files import File
@@ -105,7 +106,7 @@ def _ours(account: ours.Account, system: str, file: File, amounts: str, before: 
     place = account.ground
     url = place.here.database_url
     offered = file if system == KEYED else replace(file, name="keyless", schema=keyless(file.schema))
-    meters.forget_peaks(place.here)
+    kernel.forget_peaks(meters.roles(place.here))
     with meters.watching(place.here, os.getpid()) as seen:
         loaded = ours.loaded(account, offered)
     after = _counters(place)

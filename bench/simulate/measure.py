@@ -123,12 +123,12 @@ def _processor_times(here: embedded.Embedded) -> dict[str, float]:
     emulator, *functions = family(here.here.cloud)
     used: defaultdict[str, float] = defaultdict(float)
     for process in functions:
-        used[_function(process)] += _ticks(process)
+        used[_function(process)] += kernel.spent_in_all(process.pid)
     return {
         **dict.fromkeys(("load", "split", "api"), 0.0),
         **used,
-        "emulator": _ticks(emulator),
-        "database": sum(map(_ticks, inside(here.here.place.database))),
+        "emulator": kernel.spent_in_all(emulator.pid),
+        "database": sum(kernel.spent_in_all(process.pid) for process in inside(here.here.place.database)),
     }
 
 
@@ -140,14 +140,6 @@ def _function(process: Process) -> str:
         return ""
     name = re.search(rb"AWS_LAMBDA_FUNCTION_NAME=rowmill-local-([a-z]+)", variables)
     return name[1].decode() if name else ""
-
-
-def _ticks(process: Process) -> float:
-    """Seconds of processor time of a process and of its children that are gone."""
-    try:
-        return kernel.spent(process.pid, with_ended=True)
-    except OSError:
-        return 0.0
 
 
 def _walls(singles: Sequence[Chunk], paced: Sequence[Sequence[Chunk]]) -> dict[str, float]:

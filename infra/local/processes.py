@@ -220,10 +220,15 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
+def stat_fields(pid: int) -> list[str]:
+    """Of proc(5) stat, from the third on; the name before may itself hold blanks and brackets. Raises OSError."""
+    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
 def _stat(pid: int) -> Stat | None:
-    """Fields 3, 4 and 22 of proc(5) stat; the name before them may itself hold blanks and brackets."""
     try:
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = stat_fields(pid)
     except OSError:
         return None
+    # The third, the fourth and the 22nd.
     return Stat(state=fields[0], parent=int(fields[1]), started=int(fields[19]))

@@ -99,7 +99,7 @@ def test_polls_are_told_apart_by_what_they_were_answered() -> None:
     assert told == {"count": 4, "p50": 20.0, "p95": 40.0, "p99": 40.0, "per_s": 0.5, "unchanged": 0.5, "errors": 1}
 
 
-def test_beside_faults_a_request_may_be_told_to_come_again_and_nothing_else() -> None:
+def test_a_request_may_be_told_to_come_again_by_429_and_beside_faults_by_503() -> None:
     told = {"audited": True, "problems": [], "failed": [], "errors": {"503": 3}, "faults": None}
     assert not report.is_good(told)
     assert report.is_good(told | {"faults": {"killed": {}}})
