@@ -116,10 +116,13 @@ def _forge_a_receipt(scene: Scene) -> None:
 
 
 def _take_up_twice(scene: Scene) -> None:
-    """A reject that one retry has taken up is in by the other, too."""
-    one, other = (seen for seen in scene.uploads if seen.sent.parent)
-    one.taken.append(other.taken[-1])
-    scene.tables["sales"][one.number, len(one.taken)] = ()
+    """A reject that one retry has taken up is in by the other, too.
+
+    The one whose fixes mend everything may have been first, and the other found nothing to take up.
+    """
+    least, most = sorted((seen for seen in scene.uploads if seen.sent.parent), key=lambda seen: len(seen.taken))
+    least.taken.append(most.taken[-1])
+    scene.tables["sales"][least.number, len(least.taken)] = ()
 
 
 def _lose_a_correction(scene: Scene) -> None:
