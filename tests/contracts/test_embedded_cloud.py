@@ -5,10 +5,12 @@ Real servers throughout. None of these tests needs the deployment, so all instan
 
 import asyncio
 import contextlib
+import hashlib
 import importlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import boto3
@@ -25,7 +28,15 @@ import pytest
 from botocore.config import Config
 
 from infra.local import cloud, database, emulator, instance, processes
-from infra.local.emulator import LOOK_SECONDS, THROTTLED, ApiGate, Lines, Message, tell_lines_at_once
+from infra.local.emulator import (
+    LOOK_SECONDS,
+    THROTTLED,
+    ApiGate,
+    Lines,
+    Message,
+    keep_sums_of_parts,
+    tell_lines_at_once,
+)
 from infra.local.place import MARK, Place
 from infra.local.record import Instance, note
 from infra.local.server import NICENESS
@@ -118,6 +129,34 @@ def test_the_emulator_has_what_we_change_in_it() -> None:
     assert vars(importlib.import_module("ministack.services.lambda_svc"))["_ESM_IDLE_WAKE_GAP_SECONDS"] > LOOK_SECONDS
     worker = vars(importlib.import_module("ministack.core.lambda_runtime"))["Worker"]
     assert {"_read_stderr", "_drain_stderr_bounded", "_drain_stderr"} <= vars(worker).keys()
+    s3 = vars(importlib.import_module("ministack.services.s3"))
+    assert {"hashlib", "_complete_multipart_upload", "_multipart_uploads", "_qp"} <= s3.keys()
+
+
+def test_parts_are_not_summed_again_when_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = importlib.import_module("ministack.services.s3")
+    for name in ("hashlib", "_complete_multipart_upload"):
+        monkeypatch.setattr(s3, name, getattr(s3, name))
+    keep_sums_of_parts(s3)
+    md5 = Mock(wraps=hashlib.md5)
+    monkeypatch.setattr(hashlib, "md5", md5)
+
+    def ask(method: str, path: str, body: bytes = b"", **query: str) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = asyncio.run(s3.handle_request(method, path, {}, body, query))
+        assert found[0] == 200
+        return found
+
+    parts = [b"a" * (5 << 20), b"b" * 70_000]
+    ask("PUT", "/sums")
+    upload = re.findall(b"<UploadId>(.+)</UploadId>", ask("POST", "/sums/key", uploads="")[2])[0].decode()
+    for n, part in enumerate(parts, 1):
+        ask("PUT", "/sums/key", part, uploadId=upload, partNumber=str(n))
+    named = "".join(f"<Part><PartNumber>{n}</PartNumber></Part>" for n in (1, 2))
+    ask("POST", "/sums/key", f"<C>{named}</C>".encode(), uploadId=upload)
+    summed = [call.args[0] for call in md5.call_args_list]
+    assert [summed.count(part) for part in parts] == [1, 1]
+    whole = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+    assert ask("HEAD", "/sums/key")[1]["ETag"] == f'"{whole}-2"'
 
 
 def test_what_a_function_says_is_told_with_its_result(shared: Instance) -> None:
