@@ -78,12 +78,13 @@ def _routes(requests: Iterable[Sequence[Any]]) -> dict[str, Spread]:
 
 
 def _polls(polls: Sequence[Sequence[Any]], seconds: float) -> dict[str, float]:
-    """What pollers were answered: how often nothing new, and how often in time."""
-    unchanged = sum(code == 304 for *_, code in polls)
+    """What pollers were answered: how often nothing new, to come again, and how often in time."""
+    codes = Counter(code for *_, code in polls)
     return _spread([milliseconds for _, _, milliseconds, _ in polls]) | {
         "per_s": round(len(polls) / seconds, 1),
-        "unchanged": round(unchanged / len(polls), 3) if polls else math.nan,
-        "errors": sum(not 0 < code < 400 for *_, code in polls),
+        "unchanged": round(codes[304] / len(polls), 3) if polls else math.nan,
+        "turned_away": codes[429],
+        "errors": sum(count for code, count in codes.items() if not 0 < code < 400 and code != 429),
     }
 
 
@@ -188,7 +189,8 @@ def _of_pollers(told: Mapping[str, Any]) -> str:
     p50, p95, p99 = told_in_ms(polls)[1:]
     return (
         f"{told['pollers']} {'polite' if told['polite'] else 'impolite'} pollers: {polls['per_s']:.0f} polls/s,"
-        f" {p50}, {p95}, {p99} ms (p50, p95, p99), {polls['unchanged']:.1%} unchanged, {polls['errors']} errors"
+        f" {p50}, {p95}, {p99} ms (p50, p95, p99), {polls['unchanged']:.1%} unchanged,"
+        f" {polls['turned_away']} told to come again, {polls['errors']} errors"
     )
 
 

@@ -94,9 +94,11 @@ def test_the_bill_is_of_all_rows_together_and_leaves_out_files_without_a_price()
 def test_polls_are_told_apart_by_what_they_were_answered() -> None:
     poll, other = files.POLL, "GET /v1/uploads/{id}"
     requests = [(poll, 1.0, 10.0, 200), (poll, 2.0, 20.0, 304), (poll, 3.0, 30.0, 304), (poll, 4.0, 40.0, 503)]
+    requests.append((poll, 5.0, 50.0, 429))
     found = run.Found([*requests, (other, 2.0, 99.0, 304), (poll, 99.0, 99.0, 304)], [], [], {}, is_over=True)
     told = report.figures(found, (0.0, 8.0))["polls"]
-    assert told == {"count": 4, "p50": 20.0, "p95": 40.0, "p99": 40.0, "per_s": 0.5, "unchanged": 0.5, "errors": 1}
+    times = {"count": 5, "p50": 30.0, "p95": 50.0, "p99": 50.0}
+    assert told == times | {"per_s": 0.6, "unchanged": 0.4, "turned_away": 1, "errors": 1}
 
 
 def test_a_request_may_be_told_to_come_again_by_429_and_beside_faults_by_503() -> None:
