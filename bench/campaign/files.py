@@ -88,7 +88,7 @@ def _record(random: Random, recipe: Recipe, place: int) -> str:
 
 
 def _sale(random: Random, recipe: Recipe, place: int) -> str:
-    """One in four is wrong: its date is day-first, its price a word for none, both, or its place is no number."""
+    """Three in ten are wrong: by a day-first date, a word for no price, both, a unit, or a place that is no number."""
     year, day, month = 1926 if recipe.odd else 2026, random.randint(13, 28), random.randint(1, 12)
     date, price, key = f"{year}-{month:02}-{day}", str(random.randrange(90)), str(place)
     match random.randrange(20):
@@ -100,6 +100,8 @@ def _sale(random: Random, recipe: Recipe, place: int) -> str:
             date, price = f"{day}/{month:02}/{year}", "N/A"
         case 4:
             key = f"x{place}"
+        case 5:
+            price += " kg"
     return ",".join((key, date, price, _note(random, place)))
 
 

@@ -15,6 +15,7 @@ Cells = tuple[str | None, ...]
 _INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _DAY_FIRST = re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})").fullmatch
+_KILOS = re.compile(r"([0-9]+) kg").fullmatch
 _RIGHT = {"integer": _INTEGER, "date": _DATE}
 
 
@@ -100,14 +101,16 @@ def faults(record: Record, schema: Mapping[str, Any]) -> list[str]:
 
 
 def mended(record: Record, schema: Mapping[str, Any]) -> Cells | None:
-    """The values of a record that is wrong as it is spelt, by day-first dates and words for none; None of others."""
+    """The values of a record wrong in its spelling alone (day-first dates, words for none, kilograms); or None."""
     if check(record, schema)[1] is None or len(record.cells) != len(schema["fields"]):
         return None
     cells = []
     for cell, spec in zip(record.cells, schema["fields"], strict=True):
         day_first = _DAY_FIRST(cell) if spec["type"] == "date" else None
+        kilos = _KILOS(cell) if spec["type"] == "integer" else None
         is_none = cell == "N/A" and spec["type"] in _RIGHT
-        cells.append("-".join(reversed(day_first.groups())) if day_first else "" if is_none else cell)
+        bare = kilos[1] if kilos else "" if is_none else cell
+        cells.append("-".join(reversed(day_first.groups())) if day_first else bare)
     values, code = check(Record(record.place, record.line, record.raw, tuple(cells)), schema)
     return None if code else values
 

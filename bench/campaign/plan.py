@@ -13,7 +13,7 @@ Event = Literal["once", "twice", "lost"]
 Fate = Literal["", "cancel", "replace", "kill", "garble"]
 Whole = Literal["", "abort", "budget"]
 Verdict = Literal["", "confirm", "cancel"]
-NULLS, DATES = "null_words", "dates_day_first"
+NULLS, DATES, KILOS = "null_words", "dates_day_first", "numbers_unit_kg"
 WHOLE: dict[Whole, dict[str, object]] = {"": {}, "abort": {"on_error": "abort"}, "budget": {"max_errors": 10_000}}
 DEEDS: dict[Fate, str] = {"cancel": "cancel", "replace": "object replaced"}
 POISONS: tuple[Fate, ...] = ("kill", "garble")
@@ -249,7 +249,7 @@ def _with_second_looks(plan: Plan, random: Random) -> Plan:
     fixed, held = random.random() < 0.4, random.random() < 0.4
     if fixed:
         # Whichever of the two comes first takes what both mend, or all that there is for one of them.
-        fixes = ((NULLS,), (DATES, NULLS))
+        fixes = ((NULLS,), (DATES, NULLS, KILOS))
         uploads.append(Upload(_recipe(random, "sales", 150), "insert", wave=0, fixes=fixes))
         faults += _sample(random, RERUN, 2)
     if held:
