@@ -245,6 +245,25 @@ def test_every_door_is_in_the_stack_under_its_name(stack: Stack) -> None:
     }
 
 
+def test_a_message_may_be_sent_on_for_as_long_as_it_takes(stack: Stack) -> None:
+    """Lambda would drop what goes round from queue to function for the seventeenth time."""
+    assert {function["RecursiveLoop"] for function in stack.functions.values()} == {"Allow"}
+
+
+def test_what_the_api_is_sent_as_bytes_reaches_it_as_bytes(stack: Stack) -> None:
+    """SAM puts the property in the place of what Chalice's document has."""
+    chalice = stack.package.read()["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    wanted = set(chalice["x-amazon-apigateway-binary-media-types"])
+    api = stack.properties("RestAPI")
+    if stack.stage == "local":
+        wanted = {"multipart/form-data", "text/csv"}
+        assert set(api["BinaryMediaTypes"]) == wanted
+    else:
+        assert {kind.replace("~1", "/") for kind in api["BinaryMediaTypes"]} == wanted
+        assert not any("/" in kind for kind in api["BinaryMediaTypes"])
+    assert set(api["Body"]["x-amazon-apigateway-binary-media-types"]) == wanted
+
+
 def test_every_queue_that_a_function_reads_is_made_by_the_stack(stack: Stack) -> None:
     assert stack.mappings.keys() == WORKING | {"dead"}
     assert stack.queues.keys() == WORKING | {"dead", "undeliverable"}
