@@ -196,8 +196,8 @@ def _place(
 ) -> tuple[staging.Outcome, Sequence[int]]:
     """Good rows, less orphans, into the table by COPY; where keys clash, without those that may repeat one.
 
-    Those, given as indexes, are contested until the upload is settled. If a key clashes even so, or a row is refused,
-    all others are sifted.
+    Those, given as indexes, are contested until the upload is settled, which rejects none for itself. If a key
+    clashes even so, or a row is refused, all others are sifted.
     """
     held: Sequence[int] = ()
     clashes = upload.has_clashes or prepared.repeats_itself
@@ -207,10 +207,14 @@ def _place(
         held = [index for index in prepared.repeated(db) if index not in orphans]
         if held or clashes:
             fate = _copy(db, table, prepared.found, [*orphans, *held])
-    if fate == "in":
-        return staging.Outcome(), held
-    others = partial(prepared.found.text, [*orphans, *held])
-    return staging.sift(db, table, upload.number, upload.mode, others), held
+    others, outcome = partial(prepared.found.text, [*orphans, *held]), staging.Outcome()
+    if fate != "in":
+        outcome = staging.sift(db, table, upload.number, upload.mode, others)
+    if held and (fate == "refused" or prepared.may_be_too_large):
+        refused = trial.refusals(db, table, partial(prepared.found.text, prepared.all_but(held)))
+        outcome.refused += refused
+        held = prepared.without(held, {row for row, _ in refused})
+    return outcome, held
 
 
 def _stage(db: Connection, stage: stages.Stage, prepared: Prepared, orphans: Set[int]) -> staging.Outcome:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import merge
 from itertools import chain, repeat
 from operator import itemgetter
+from typing import Final
 
 from chalicelib import formats, inference, rows, vault
 from chalicelib.checking import conventions
@@ -22,6 +23,8 @@ from chalicelib.postgres import hashes, ledger, manifest, outcomes, stages, stag
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.sealing import DataKey
+
+_SURELY_IN_A_PAGE: Final = 400  # columns; a long value leaves 18 of the 8,160 bytes that a row may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,21 @@ class Prepared:
         keys = [schema.positions(key) for key in stages.indexed(schema)]
         longest = {i: max(map(len, filter(None, columns[i])), default=0) for i in chain.from_iterable(keys)}
         return max((4 * sum(longest[i] for i in key) for key in keys), default=0)
+
+    @property
+    def may_be_too_large(self) -> bool:
+        """Whether a good row may be one that Postgres has no room for in a page or in an index."""
+        return len(self.shape.schema.fields) > _SURELY_IN_A_PAGE or self.longest_key > stages.SURELY_INDEXED
+
+    def all_but(self, held: Sequence[int]) -> Sequence[int]:
+        """The other good rows."""
+        left = set(held)
+        return [index for index in range(len(self.found.checked.places)) if index not in left]
+
+    def without(self, held: Sequence[int], refused: Set[int]) -> Sequence[int]:
+        """These good rows less those of a `_row`."""
+        places = self.found.checked.places
+        return [index for index in held if self._first + places[index] not in refused]
 
     def faulty(self, outcome: staging.Outcome, mode: Mode, orphans: Mapping[int, Sequence[CellError]]) -> Faulty:
         """Records that do not load; `orphans` are good rows that a foreign key keeps out, by index."""

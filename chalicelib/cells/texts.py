@@ -16,7 +16,8 @@ from chalicelib.cells.fields import BLANKS, Reading, Value
 
 ANY: Final = re.compile("(?s:.*)")  # also the sign of a column in which every text is right
 _INK: Final = rf"[^\x00{BLANKS}]"
-TRIMMED: Final = re.compile(rf"(?:{_INK}(?:[^\x00]*{_INK})?)?")  # any text without blanks around it
+FILLED: Final = re.compile(rf"{_INK}(?:[^\x00]*{_INK})?")
+TRIMMED: Final = re.compile(rf"(?:{FILLED.pattern})?")  # any text without blanks around it
 MAX_EMAIL: Final = 254  # RFC 5321: a path of 256 with its brackets
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,40}[A-Za-z0-9])?"
 _SURE_EMAIL: Final = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL}){{0,3}}")

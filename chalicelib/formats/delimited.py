@@ -86,6 +86,8 @@ def _names(record: bytes, dialect: Dialect) -> list[str]:
         record.decode()
     except UnicodeDecodeError:
         raise Refused("encoding_unsupported", "The header is not UTF-8; save the file as UTF-8.") from None
+    if b"\0" in record:
+        raise Refused("header_invalid", "The header holds a NUL.")
     names = cells(record, marks_in(record, dialect))
     if isinstance(names, Unreadable):
         raise Refused("header_invalid", f"The header cannot be read: {names.detail}.")

@@ -42,6 +42,21 @@ def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: s
     return outcome
 
 
+def refusals(connection: Connection, table: Table, rows: staging.Rows) -> Sequence[tuple[int, str]]:
+    """The rows that Postgres would refuse whatever else is in the table, and its word on each."""
+    outcome = Outcome()
+    staging.make_staging(connection, table)
+    make_twin(connection, table)
+    staging.place(connection, table, partial(_take, connection, table), rows, outcome)
+    return outcome.refused
+
+
+def _take(connection: Connection, table: Table, rows: Iterable[bytes]) -> Outcome:
+    staging.fill(connection, table, rows)
+    _into_twin(connection, table)
+    return Outcome()
+
+
 def twin(table: Table) -> sql.Identifier:
     """A temporary twin with the table's keys and rules."""
     return sql.Identifier("pg_temp", f"twin_{table.number}_{table.version}")
@@ -66,10 +81,14 @@ def _try(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
             outcome.in_database[label] += met
         for place, key in enumerate(names.keys):
             _keep_prints(connection, names, upload, place, key)
-    connection.execute(
-        names.format("INSERT INTO {twin} SELECT * FROM {staging} ON CONFLICT DO NOTHING", twin=twin(table))
-    )
+    _into_twin(connection, table)
     return outcome
+
+
+def _into_twin(connection: Connection, table: Table) -> None:
+    connection.execute(
+        sql.SQL("INSERT INTO {} SELECT * FROM {} ON CONFLICT DO NOTHING").format(twin(table), table.staging)
+    )
 
 
 def _keep_prints(connection: Connection, names: Names, upload: int, place: int, key: Sequence[str]) -> None:

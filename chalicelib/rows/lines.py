@@ -16,7 +16,7 @@ import polars as pl
 
 from chalicelib import checking
 from chalicelib.cells.copied import NULL
-from chalicelib.cells.texts import ANY
+from chalicelib.cells.texts import ANY, FILLED, TRIMMED
 from chalicelib.checking import Column
 from chalicelib.formats.delimited import BOM
 from chalicelib.rows.shape import Shape
@@ -52,14 +52,12 @@ def matched(data: bytes, shape: Shape, records: int) -> Lines | None:
         return None
     try:
         lines = whole(data)
-    except pl.exceptions.PolarsError:
+        first = lines.head(SAMPLE)
+        if len(lines) != records or FEW * len(_unlike(first, pattern)) > len(first):
+            return None
+        unsure = _unlike(lines, pattern)
+    except pl.exceptions.PolarsError:  # it is not UTF-8; or the pattern is too much for polars, as that of 150 numbers
         return None
-    if len(lines) != records:
-        return None
-    first = lines.head(SAMPLE)
-    if FEW * len(_unlike(first, pattern)) > len(first):
-        return None
-    unsure = _unlike(lines, pattern)
     return None if FEW * len(unsure) > records else Lines(lines, null, unsure)
 
 
@@ -121,8 +119,8 @@ def _pattern(data: bytes, columns: Sequence[Column], delimiter: str, null: str) 
         for other in column.missing - ({null} if not column.field.required else set()):
             if not column.sure.fullmatch(other):
                 continue
-            if not other:  # of all that is sure only any text is empty
-                pattern = rf"[^{re.escape(delimiter)}]+"
+            if not other:  # of all that is sure only text may be empty
+                pattern = FILLED.pattern if column.sure is TRIMMED else rf"[^{re.escape(delimiter)}]+"
             elif other.encode() in data:
                 return None
         cells.append(pattern if column.field.required else rf"{pattern}|{re.escape(null)}")

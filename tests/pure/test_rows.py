@@ -267,6 +267,18 @@ def test_what_is_missing_is_told_from_the_text_of_a_line(data: str, fields: list
     assert assert_same(data.encode(), shape_of(fields, 0, Dialect(), Conventions(), in_order=True))
 
 
+def test_blanks_that_are_trimmed_are_no_text_of_a_line() -> None:
+    fields = [{"type": "string"} | REQUIRED, {"type": "integer"}]
+    shape = shape_of(fields, 1, Dialect(), Conventions(trim="all"), in_order=True)
+    assert assert_same(b"x,1\n" * 20 + b"  ,4\n y ,5\n,6\nz ,7\n", shape)
+
+
+@pytest.mark.parametrize("width", [100, 150, 400])
+def test_more_numbers_than_a_pattern_can_hold_are_looked_at_one_by_one(width: int) -> None:
+    shape = shape_of([{"type": "number"}] * width, 0, Dialect(), Conventions(), in_order=True)
+    assert assert_same(b"1.5" + b",2" * (width - 1) + b"\n", shape)
+
+
 def test_an_empty_line_is_no_record_of_one_column() -> None:
     shape = shape_of([{"type": "string", "missingValues": ["NA"]}], 0, Dialect(), Conventions(), in_order=True)
     assert assert_same(b"a\nb\n", shape)

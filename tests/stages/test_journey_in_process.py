@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+from string import ascii_letters
 from typing import Any
 
-from tests.stages.conftest import Pipeline
+import pytest
+
+from tests.stages.conftest import Pipeline, cut_into
 
 SUMS = ("loaded", "updated", "skipped", "rejected", "unprocessed")
 
@@ -67,3 +71,34 @@ def test_a_chunk_of_a_wide_file_holds_fewer_records(pipeline: Pipeline) -> None:
         400,
         300,
     ]
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_a_row_that_postgres_refuses_is_rejected_however_often_it_comes(
+    pipeline: Pipeline, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that fits no index: the one behind is held back as a repeat, and nobody could reject it in the end."""
+    key = "".join(Random(1).choices(ascii_letters, k=9000))
+    pipeline.dataset({"fields": [{"name": "k", "type": "string"}], "primaryKey": "k"}, "keyed")
+    for records in (100, 10):  # both in a chunk, and each in its own
+        cut_into(monkeypatch, records)
+        rest = "".join(f"{records}-{n % 20}\n" for n in range(30))
+        upload = pipeline.run(f"k\n{key}\n{rest}{key}\n".encode(), "keyed", mode=mode)
+        found = [(r["row"], r["errors"][0]["code"]) for r in pipeline.rejects(upload["id"])]
+        assert (upload["state"], upload["unprocessed"]) == ("completed_with_errors", 0)
+        assert [row for row, code in found if code == "db_rejected"] == [1, 32]
+        assert upload["loaded"] == 20
+        assert adds_up(upload)
+
+
+def test_bytes_that_look_like_an_error_of_a_sheet_are_one_reject(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\na@x.org,\xff#\0,1\nb@x.org,\xff#\xff,2\nc@x.org,Cy,3\n")
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 1, 2)
+    assert {r["errors"][0]["code"] for r in pipeline.rejects(upload["id"])} == {"encoding_invalid"}
+
+
+def test_a_header_with_a_nul_is_refused_by_name(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload = pipeline.run(b"email\0,name,age\na@x.org,Ada,1\n")
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "header_invalid")

@@ -13,6 +13,7 @@ from typing import IO, Final
 from chalicelib.errors import Refused
 from chalicelib.formats.excel.archive import corrupt
 from chalicelib.formats.excel.markup import LocalNames, parse
+from chalicelib.strict_json import is_text
 
 USUAL_TEXT: Final = 1 << 15  # letters: Excel's own limit
 MAX_TEXT: Final = 1 << 20
@@ -50,7 +51,8 @@ def fault(cell: str) -> str | None:
     """What is wrong with a cell that came from a sheet and is no value; None if it is just not text."""
     if cell == NOT_TEXT + UNCOMPUTED:
         return "the cell holds a formula that was never computed"
-    return f"the cell holds the error {cell[1:]}" if cell.startswith(NOT_TEXT + "#") and len(cell) < 20 else None
+    is_error = cell.startswith(NOT_TEXT + "#") and len(cell) < 20 and is_text(cell[1:])  # and not such bytes by chance
+    return f"the cell holds the error {cell[1:]}" if is_error else None
 
 
 class SharedStrings:
