@@ -20,16 +20,22 @@ Done = TypeVar("Done")
 DEADLOCK_TRIES: Final = 5
 
 # Statements of a load run inside a 30 s function; a lock that waits longer is better retried.
-_OPTIONS: Final = (
-    "-c timezone=UTC -c statement_timeout=280000 -c lock_timeout=20000"
-    " -c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\\ committed"
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "statement_timeout": "280000",
+    "lock_timeout": "20000",
+    "idle_in_transaction_session_timeout": "60000",
+    "default_transaction_isolation": "read committed",
     # A worker that was killed takes its locks with it within seconds, even from a statement that waits; one whose
     # machine vanished without a word does so in half a minute.
-    " -c client_connection_check_interval=1000"
-    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    "client_connection_check_interval": "1000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
     # Look keys up in the index rather than hash a whole table for each chunk.
-    " -c random_page_cost=1.1 -c jit=off"
-)
+    "random_page_cost": "1.1",
+    "jit": "off",
+}
 _ROW_FAULTS: Final = ("22", "23", "54")  # data, constraint, and a value too long for an index
 _PASSING: Final = ("40", "53", "55", "57", "58", "08")
 
@@ -68,16 +74,19 @@ def _connect() -> Connection:
     if not url:
         raise Unavailable("database_unconfigured", "DATABASE_URL is not set.", retry_after=60)
     try:
-        return psycopg.connect(
-            url,
-            autocommit=True,
-            connect_timeout=5,
-            options=_OPTIONS,
-            application_name="rowmill",
-            keepalives=1,
-        )
+        made = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="rowmill", keepalives=1)
+        settle_in(made)
+        return made
     except psycopg.OperationalError as error:
         raise Unavailable("database_unavailable", "The database cannot be reached.") from error
+
+
+def settle_in(made: Connection) -> None:
+    """Set what all of it relies on. Not by options of the connection, which an RDS Proxy refuses."""
+    made.execute(
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
+        ([*_SETTINGS], [*_SETTINGS.values()]),
+    )
 
 
 def is_row_fault(error: psycopg.Error) -> bool:

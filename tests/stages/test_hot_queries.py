@@ -156,8 +156,8 @@ class Full:
     def plans(self, ask: Callable[[Full, Any], Any], before: str = "SELECT") -> list[tuple[str, Plan]]:
         """The plans of what is asked, of which nothing stays."""
         Explained.plans = []
-        options = connection._OPTIONS
-        with psycopg.connect(self.url, options=options, cursor_factory=Explained) as db:
+        with psycopg.connect(self.url, cursor_factory=Explained) as db:
+            connection.settle_in(db)
             db.execute(before.encode())
             Explained.plans = []
             found = ask(self, db)
