@@ -142,6 +142,8 @@ def _row(at: Addressed, needs: Role = "writer") -> Iterator[tuple[Connection, Da
     """The row, for who has this role; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
     db = connection()
     with db.transaction():
+        if needs != "reader":
+            people.refuse_erased(db, at.tenant)
         number = people.get_dataset(db, at.tenant, at.name, needs).dataset.number
         people.keep_open(db, number)
         dataset = people.get_dataset(db, at.tenant, at.name, needs).dataset

@@ -20,13 +20,14 @@ from chalicelib.strict_json import is_text
 def grant(tenant: str, name: str, user: str, body: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
     """Let an account have a role in the dataset; whether it had none, and the grant. `user` as addresses spells it.
 
-    Raises Refused `user_not_found` (404), `grant_invalid` (422) for the owner's own account.
+    Raises Refused `user_not_found` (404), `grant_invalid` (422) for the owner's own account, `account_erased` (403).
     """
     db = connection()
     dataset = _owned(db, tenant, name)
     account = _account(db, user)
     if account.tenant == tenant:
         raise Refused("grant_invalid", "The dataset is this account's own.")
+    people.refuse_erased(db, tenant)
     is_new = grants.put(db, dataset, account.tenant, body["role"])
     found = grants.find(db, dataset, account.tenant)
     if found is None:

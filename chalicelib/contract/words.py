@@ -102,7 +102,7 @@ class Operation:
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
         token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE, REQUESTS_EXCEEDED)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
-        role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
+        role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS, ACCOUNT_ERASED)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
         told = (replace(one, status=self.unfit) if one.status == 422 else one for one in all_of_them)
         yield from {(one.status, one.code): one for one in told}.values()
@@ -177,6 +177,7 @@ ORIGIN_FOREIGN: Final = Error(403, "origin_foreign", "It was asked by cookie, an
 ROLE_FORBIDS: Final = Error(
     403, "role_forbids", "The API key's role, or the one in the dataset, is below what it takes."
 )
+ACCOUNT_ERASED: Final = Error(403, "account_erased", "The account was deleted; nothing new is taken of it.")
 KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),

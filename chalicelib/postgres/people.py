@@ -49,7 +49,7 @@ def settle(connection: Connection, user_id: str, tenant: str) -> None:
     """
     with connection.transaction():
         connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
-        _refuse_erased(connection, tenant)
+        refuse_erased(connection, tenant)
         connection.execute(
             "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, '')"
             " ON CONFLICT DO NOTHING",
@@ -57,7 +57,8 @@ def settle(connection: Connection, user_id: str, tenant: str) -> None:
         )
 
 
-def _refuse_erased(connection: Connection, tenant: str) -> None:
+def refuse_erased(connection: Connection, tenant: str) -> None:
+    """Raise Refused `account_erased` (403) if the tenant's last account was deleted: its tokens live on for a while."""
     found = connection.execute(
         "SELECT FROM rowmill.tenant WHERE tenant = %s AND erased_at IS NOT NULL", (tenant,)
     ).fetchone()
@@ -200,7 +201,7 @@ def list_referring(connection: Connection, tenant: str, name: str) -> list[Datas
 
 def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
     """The number of a new dataset. Raises UniqueViolation if the name is taken, Refused `account_erased` (403)."""
-    _refuse_erased(connection, tenant)
+    refuse_erased(connection, tenant)
     row = connection.execute(
         "INSERT INTO rowmill.dataset (tenant, name, mode, descriptor) VALUES (%s, %s, %s, %s) RETURNING number",
         (tenant, name, mode, Jsonb(descriptor)),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row
 
+from chalicelib.postgres import people
 from chalicelib.postgres.connection import Connection
 
 
@@ -36,10 +37,11 @@ _WEBHOOK: Final = (
 
 
 def add(connection: Connection, tenant: str, new: Mapping[str, Any], most: int) -> Webhook | None:
-    """A new webhook; None if the tenant has so many."""
+    """A new webhook; None if the tenant has so many. Raises Refused `account_erased` (403)."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Webhook)) as cursor:
         # One at a time of a tenant: a hundred requests at once are no way around the limit.
         cursor.execute("SELECT FROM rowmill.tenant WHERE tenant = %s FOR NO KEY UPDATE", (tenant,))
+        people.refuse_erased(connection, tenant)
         return cursor.execute(
             f"""
             INSERT INTO rowmill.webhook (webhook_id, tenant, url, events, description, secret)

@@ -7,9 +7,10 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import accounts, apikeys, callers, catalog, sharing, webhooks
+from chalicelib import accounts, apikeys, callers, catalog, pictures, sharing, table_rows, webhooks
 from chalicelib.aws import apikeys as kept_keys
 from chalicelib.aws import dynamodb
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.postgres import changes
 from chalicelib.postgres.connection import connection
@@ -204,13 +205,49 @@ def test_an_access_token_that_is_still_good_makes_nothing_that_stays(pipeline: P
         apikeys.create(owner.tenant, owner.user_id, {"name": "another"})
     assert refused.value.code == "token_invalid"
     assert list(kept_keys.page(owner.user_id, "", 10)) == []
-    webhooks.create(owner.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None)
+    under_way(pipeline, owner)
     for _ in range(3):
         pipeline.sweep()
-    webhooks.create(owner.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None)
+    under_way(pipeline, owner)
     owner.later("3 hours")
     pipeline.sweep()
     assert told_of(pipeline, CANARY) == {}
+
+
+def under_way(pipeline: Pipeline, owner: Owner) -> None:
+    """A webhook of a request that had asked before the account was deleted."""
+    pipeline.sql(
+        "INSERT INTO rowmill.webhook (webhook_id, tenant, url, events, description, secret)"
+        " VALUES ('whk_' || gen_random_uuid(), %s, %s, '{}', '', '')",
+        owner.tenant,
+        f"https://hooks.example.org/{CANARY}",
+    )
+
+
+def test_an_access_token_that_is_still_good_writes_nothing_here_or_elsewhere(pipeline: Pipeline, owner: Owner) -> None:
+    pipeline.tenant = owner.other
+    pipeline.dataset({"fields": [{"name": "n"}], "identity": "id"}, "theirs")
+    theirs = catalog.get(owner.other, "theirs")["id"]
+    sharing.grant(owner.other, "theirs", CANARY, {"role": "writer"})
+    row = Addressed(owner.tenant, theirs, str(table_rows.create(owner.tenant, theirs, {"n": "1"})[1]["id"]))
+    name = pipeline.sql("SELECT username FROM rowmill.account WHERE tenant = %s", owner.other)[0]["username"]
+    owner.delete()
+    pipeline.tenant = owner.tenant
+    for ask in (
+        lambda: webhooks.create(owner.tenant, {"url": f"https://hooks.example.org/{CANARY}"}, None),
+        lambda: sharing.grant(owner.tenant, CANARY, name, {"role": "reader"}),
+        lambda: pipeline.create(ROWS),
+        lambda: pipeline.create(ROWS, theirs),
+        lambda: table_rows.create(owner.tenant, "contacts", {"email": "c@x.org", "name": CANARY}),
+        lambda: table_rows.create(owner.tenant, theirs, {"n": CANARY}),
+        lambda: table_rows.change(row, {"n": CANARY}, None),
+        lambda: pictures.begin(row, "image/png", 100),
+    ):
+        with acting("api"), pytest.raises(Refused) as refused:
+            ask()
+        assert (refused.value.code, refused.value.status) == ("account_erased", 403)
+    pipeline.tenant = owner.other
+    assert [one["n"] for one in pipeline.rows("theirs")] == ["1"]
 
 
 def test_what_is_under_way_ends_first(pipeline: Pipeline, owner: Owner) -> None:
