@@ -98,12 +98,16 @@ def ping(tenant: str, webhook_id: str) -> dict[str, Any]:
     """
     if _found(tenant, webhook_id).disabled_at:
         raise Refused("webhook_disabled", "The webhook is disabled: enable it first.", status=409)
-    number = outbox.ping(connection(), f"evt_{ULID()}", webhook_id, MOST_PINGS)
-    if number is None:
-        detail = f"A webhook may be pinged {MOST_PINGS} times in a minute."
-        raise Refused("too_many_pings", detail, status=429, headers={"Retry-After": "60"})
+    db = connection()
+    with db.transaction():
+        if not webhooks.hold(db, tenant, webhook_id):
+            raise _unknown()
+        number = outbox.ping(db, f"evt_{ULID()}", webhook_id, MOST_PINGS)
+        if number is None:
+            detail = f"A webhook may be pinged {MOST_PINGS} times in a minute."
+            raise Refused("too_many_pings", detail, status=429, headers={"Retry-After": "60"})
+        (delivery,) = kept.log(db, webhook_id, number + 1, 1)
     sqs.send_all(settings().notify_queue, [{"delivery": number}], tenant)
-    (delivery,) = kept.log(connection(), webhook_id, number + 1, 1)
     return _delivery(delivery)
 
 

@@ -61,6 +61,14 @@ def find(connection: Connection, tenant: str, webhook_id: str) -> Webhook | None
         ).fetchone()
 
 
+def hold(connection: Connection, tenant: str, webhook_id: str) -> bool:
+    """Whether the tenant has this webhook, which nobody deletes until the transaction ends."""
+    row = connection.execute(
+        "SELECT FROM rowmill.webhook WHERE tenant = %s AND webhook_id = %s FOR KEY SHARE", (tenant, webhook_id)
+    ).fetchone()
+    return row is not None
+
+
 def page(connection: Connection, tenant: str, after: str, limit: int) -> Sequence[Webhook]:
     """The tenant's webhooks, the oldest first, those after `after`."""
     with connection.cursor(row_factory=class_row(Webhook)) as cursor:

@@ -9,7 +9,10 @@ import pytest
 from chalice.test import HTTPResponse as Answer
 
 from chalicelib import accounts, webhooks
+from chalicelib.aws import sqs
 from chalicelib.journey import TERMINAL
+from chalicelib.postgres import webhooks as kept
+from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 from tests import held
 from tests.stages.conftest import Pipeline
@@ -149,6 +152,26 @@ def test_a_webhook_is_pinged_ten_times_in_a_minute_at_most(ada: Asker, pipeline:
     assert ada("POST", f"{HOOKS}/{made(ada)['id']}/ping").status_code == 202
     pipeline.sql("UPDATE rowmill.outbox SET created_at = now() - interval '61 seconds'")
     assert ada("POST", path).status_code == 202
+
+
+def test_a_webhook_may_be_deleted_while_it_is_pinged(ada: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = (f"{HOOKS}/{made(ada)['id']}" for _ in range(2))
+    find = kept.find
+
+    def found(db: Connection, tenant: str, webhook_id: str) -> kept.Webhook | None:
+        webhook = find(db, tenant, webhook_id)
+        kept.delete(db, tenant, webhook_id)
+        return webhook
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "find", found)
+        answer = ada("POST", f"{before}/ping")
+    assert (answer.status_code, answer.json_body["code"]) == (404, "unknown_webhook")
+    name = after.rpartition("/")[2]
+    monkeypatch.setattr(sqs, "send_all", lambda queue, bodies, tenant: kept.delete(connection(), tenant, name))
+    answer = ada("POST", f"{after}/ping")
+    assert (answer.status_code, answer.json_body["state"]) == (202, "pending")
+    assert ada("GET", after).status_code == 404
 
 
 def test_deliveries_come_in_pages_the_newest_first(ada: Asker) -> None:
