@@ -110,6 +110,7 @@ def create(
     """
     with _kept(tenant, name) as (db, dataset):
         make = partial(_make, db, dataset, name, document)
+        repeat = repeat and repeat.within(dataset.number)
         made = vault.once(db, dataset, repeat, make) if dataset.schema.is_encrypted else once(db, repeat, make)
     return made["location"], made["row"]
 

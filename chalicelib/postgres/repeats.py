@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chalicelib.errors import Refused
@@ -32,6 +32,10 @@ class Repeat:
     def key(self) -> bytes:
         """As what the key is kept."""
         return _hashed([self.tenant, *self.scope, self.said])
+
+    def within(self, dataset: int) -> Repeat:
+        """The same in one dataset alone: another may have its name and its path one day."""
+        return replace(self, scope=[*self.scope, str(dataset)])
 
     @property
     def asked(self) -> bytes:

@@ -53,6 +53,15 @@ def test_an_answer_is_repeated_whatever_became_of_the_row(api: Api) -> None:
     assert api.get(path).json_body["items"] == []
 
 
+def test_a_dataset_that_was_deleted_and_made_again_has_no_answers_of_the_former_one(api: Api) -> None:
+    first = api("POST", ROWS, {"note": "a"}, Idempotency_Key="one")
+    assert api("DELETE", "/v1/datasets/notes").status_code == 204
+    api.put("notes", KEYLESS)
+    again = api("POST", ROWS, {"note": "a"}, Idempotency_Key="one")
+    assert (again.status_code, again.json_body["note"]) == (first.status_code, "a") == (201, "a")
+    assert count(api) == 1
+
+
 def test_another_body_under_the_same_key_is_refused(api: Api) -> None:
     api("POST", ROWS, {"note": "a"}, Idempotency_Key="one")
     is_problem(api("POST", ROWS, {"note": "b"}, Idempotency_Key="one"), 422, "idempotency_key_reused")
@@ -88,8 +97,9 @@ def test_a_key_is_of_one_path_and_one_tenant(api: Api) -> None:
 def test_while_a_request_is_under_way_its_repeat_is_told_so(api: Api) -> None:
     tenant = api.pipeline.tenant
     repeat = Repeat(tenant, ["usr", "rows"], "one", {"note": "a"})
+    (dataset,) = api.pipeline.sql("SELECT number FROM rowmill.dataset")
     with psycopg.connect(settings().database_url) as other:
-        repeats.once(other, repeat, lambda: {"made": 1})  # and not committed
+        repeats.once(other, repeat.within(dataset["number"]), lambda: {"made": 1})  # and not committed
         with pytest.raises(Refused, match="under way") as refused:
             table_rows.create(tenant, "notes", {"note": "a"}, repeat)
         assert (refused.value.status, refused.value.code) == (409, "idempotency_conflict")
