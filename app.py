@@ -249,7 +249,7 @@ aliases.declare(app)
 
 @app.route("/v1/uploads", methods=["POST"])
 def create_upload() -> Response:
-    key = edge.header(app, "idempotency-key")
+    key = edge.key(app)
     item, ticket = admit.create(edge.tenant(app), edge.body(app), key, edge.asker(app))
     return edge.created(report.resource(item) | {"upload": ticket})
 
@@ -301,7 +301,7 @@ def get_record(upload_id: str, n: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/retries", methods=["POST"])
 def retry_upload(upload_id: str) -> Response:
-    key = edge.header(app, "idempotency-key")
+    key = edge.key(app)
     item, ticket = admit.retry(edge.tenant(app), upload_id, edge.body(app), key, edge.asker(app))
     report.show_retries(edge.tenant(app), upload_id)
     return edge.created(report.resource(item) | {"upload": ticket})
@@ -314,7 +314,7 @@ def list_causes(upload_id: str) -> Response:
 
 @app.route("/v1/uploads/{upload_id}/retry", methods=["POST"])
 def retry_causes(upload_id: str) -> Response:
-    key, fixes = edge.header(app, "idempotency-key"), edge.causes(app)
+    key, fixes = edge.key(app), edge.causes(app)
     admit.retriable(edge.tenant(app), upload_id)
     option = triage.option_of(edge.tenant(app), upload_id, fixes)
     item = admit.rerun(edge.tenant(app), upload_id, fixes, option, key, edge.asker(app))

@@ -68,7 +68,7 @@ def _files(app: edge.App) -> None:
     def bulk_upload() -> Response:
         file = edge.sent_file(app, "file")
         assert file is not None, "the contract has it required"
-        key = edge.header(app, "idempotency-key")
+        key = edge.key(app)
         batch = books.load(edge.tenant(app), file, key, edge.asker(app))
         return edge.answer(202, batch, {"Location": f"/batch-status/?batch_id={batch['batch_id']}"})
 

@@ -228,6 +228,12 @@ def repeat(app: Chalice) -> Repeat | None:
     return Repeat(caller.tenant, scope, said, body(app))
 
 
+def key(app: Chalice) -> str | None:
+    """What stands for the Idempotency-Key of a request, if it has one: of this user, route and path alone."""
+    found = repeat(app)
+    return found.key.hex() if found else None
+
+
 def source(app: Chalice) -> str:
     """The address that the gateway was asked from. Not X-Forwarded-For: that is whatever the client says."""
     return str(current(app).context.get("identity", {}).get("sourceIp", ""))

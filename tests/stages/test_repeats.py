@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -127,6 +129,22 @@ def test_an_answer_is_kept_for_a_day_and_then_forgotten(api: Api) -> None:
     assert count(api) == 3
     assert api.pipeline.sweep()["answers_forgotten"] == 1
     is_problem(api("POST", ROWS, {"note": "a"}, Idempotency_Key="one"), 422, "idempotency_key_reused")
+
+
+def test_a_key_of_a_file_is_of_one_path(api: Api) -> None:
+    api.put()
+    parents = [api.pipeline.run(f"email,name,age\n{n}@x.org,Ada,old\n".encode())["id"] for n in range(2)]
+    file = {"filename": "a.csv", "size": 9}
+    asked: list[tuple[str, Any]] = [("/v1/uploads", file | {"dataset": "contacts"})]
+    asked += [(f"/v1/uploads/{parent}/retries", file) for parent in parents]
+    answers = [[api("POST", *one, Idempotency_Key="one") for one in asked] for _ in range(2)]
+    ids = [[one.json_body["id"] for one in each] for each in answers]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == len(asked)
+    books = {"Content_Type": "text/csv", "Idempotency_Key": "one"}
+    batches = [api("POST", "/bulk-upload", b"title,author,description\na,b,c\n", **books) for _ in range(2)]
+    assert [one.status_code for one in batches] == [202, 202]
+    assert batches[0].body == batches[1].body
 
 
 # An account, whose answer holds tokens and is not kept
