@@ -97,6 +97,11 @@ def load(tenant: str, file: File, idempotency_key: str | None, by: Asker) -> dic
     return {"batch_id": batch_id, "task_ids": tasks.ids(batch_id, total or 0, MOST_IDS), "total_rows": total}
 
 
+def is_there(tenant: str) -> bool:
+    """Whether the tenant has a dataset of books. Raises Refused `books_unfit` (409)."""
+    return _find(tenant) is not None
+
+
 def _find(tenant: str) -> Dataset | None:
     """The tenant's books, if there is a dataset of this name. Raises Refused `books_unfit` (409) if it is another."""
     found = people.find_dataset(connection(), tenant, DATASET)

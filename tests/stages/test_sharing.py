@@ -247,6 +247,20 @@ def test_a_writer_s_key_confirms_no_file_that_makes_a_dataset(pipeline: Pipeline
     assert ada("POST", f"/v1/uploads/{upload_id}/confirm", {}).status_code == 202
 
 
+def test_a_writer_s_key_makes_no_dataset_of_books(pipeline: Pipeline) -> None:
+    ada = Api(pipeline)
+    key = Asker(ada.token).key(role="writer")["secret"]
+    writer = {"Authorization": f"Bearer {key}"}
+    book, file = {"title": "a", "author": "b"}, b"title,author,description\na,b,c\n"
+    for path, body, media in (("/books", book, "application/json"), ("/bulk-upload", file, "text/csv")):
+        answer = ada("POST", path, body, Content_Type=media, **writer)
+        assert (answer.status_code, answer.json_body["code"]) == (403, "role_forbids")
+    assert ada.get("/v1/datasets").json_body["items"] == []
+    assert ada("POST", "/books", book).status_code == 201
+    assert ada("POST", "/books", book, **writer).status_code == 201
+    assert ada("POST", "/bulk-upload", file, Content_Type="text/csv", **writer).status_code == 202
+
+
 # The status
 
 
