@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 MAX_DEPTH: Final = 64
 
 
+class Float(float):
+    """A number with a point or an exponent: a double, that knows how it was spelled."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+
 def parse(text: str | bytes, number: Callable[[str], Any] | None = None) -> Any:
-    """The value, its numbers made by `number` if that is given.
+    """The value, its numbers made by `number` if that is given, else an int or a Float.
 
     Raises ValueError for NaN, infinities, repeated names, NULs, lone surrogates and deep nesting.
     """
     try:
         value = json.loads(
-            text, parse_constant=_refuse, object_pairs_hook=_object, parse_float=number, parse_int=number
+            text, parse_constant=_refuse, object_pairs_hook=_object, parse_float=number or Float, parse_int=number
         )
         _check(value, MAX_DEPTH)
     except RecursionError:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
-from chalicelib.cells import PLAIN, Field, Value, told
+from chalicelib.cells import PLAIN, Field, Value, numbers, told
 from chalicelib.checking import Column, columns_of, judged
 from chalicelib.datasets import Schema
 from chalicelib.formats import MAX_CELL
 from chalicelib.journey import CellError
+from chalicelib.strict_json import Float
+
+_is_number: Final = numbers.number().read
 
 
 def check_document(
@@ -66,6 +70,8 @@ def _spelled(value: Any, spec: Field) -> str | None:
             return json.dumps(value) if spec.type == "boolean" else None
         case int() if spec.type == "year":
             return f"{value:04d}"
+        case Float() if spec.type in ("integer", "number"):
+            return value.text if spec.type == "number" else _whole(value.text)
         case int() | float():
             return str(value) if spec.type in ("integer", "number") else None
         case dict():
@@ -73,3 +79,10 @@ def _spelled(value: Any, spec: Field) -> str | None:
         case list():
             return json.dumps(value) if spec.type == "array" else None
     return None
+
+
+def _whole(text: str) -> str:
+    """5.0 and 3e0 as a cell has such integers; any other number, or one too long to be looked at, as it is."""
+    if _is_number(text) is None or (exact := Decimal(text)) != (whole := int(exact)):
+        return text
+    return str(whole)

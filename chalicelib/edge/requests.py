@@ -225,7 +225,8 @@ def repeat(app: Chalice) -> Repeat | None:
     if said is None:
         return None
     scope = [caller.user_id, request.path, *map(unquote, (request.uri_params or {}).values())]
-    return Repeat(caller.tenant, scope, said, body(app))
+    exact = {name: one.text if isinstance(one, strict_json.Float) else one for name, one in body(app).items()}
+    return Repeat(caller.tenant, scope, said, exact)
 
 
 def key(app: Chalice) -> str | None:

@@ -187,6 +187,41 @@ def test_every_type_comes_back_as_it_was_given(api: Api) -> None:
     assert api.get("/v1/datasets/types/rows/x").json_body == row
 
 
+NUMBERS = {
+    "fields": [{"name": "n", "type": "number"}, {"name": "i", "type": "integer"}, {"name": "o", "type": "object"}]
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ('{"n": 12345678901234567890.123}', {"n": "12345678901234567890.123"}),
+        ('{"n": 0.10}', {"n": "0.10"}),
+        ('{"n": -1e-400}', {"n": f"-0.{'0' * 399}1"}),
+        ('{"i": 5.0}', {"i": 5}),
+        ('{"i": 3e0}', {"i": 3}),
+        ('{"i": -9007199254740993.0}', {"i": -9007199254740993}),
+        ('{"o": {"a": 0.12345678901234567890}}', {"o": {"a": 0.12345678901234568}}),
+    ],
+)
+def test_a_number_is_kept_as_it_is_written(api: Api, sent: str, shown: dict[str, Any]) -> None:
+    api.put("numbers", NUMBERS | {"primaryKey": "n"} if "n" in shown else NUMBERS)
+    answer = api("POST", "/v1/datasets/numbers/rows", sent.encode())
+    assert (answer.status_code, answer.json_body) == (201, {"n": None, "i": None, "o": None} | shown)
+    if "n" in shown:
+        assert api("PATCH", f"/v1/datasets/numbers/rows/{shown['n']}", sent.encode()).json_body == answer.json_body
+
+
+@pytest.mark.parametrize("name", ["n", "i"])
+@pytest.mark.parametrize(
+    "sent", ["1e-1000", "1e-999999999", "1e-99999999999999999999", "0e999999999", f"0.{'1' * 1000}"]
+)
+def test_a_number_that_no_file_could_have_is_refused_unexpanded(api: Api, name: str, sent: str) -> None:
+    api.put("numbers", NUMBERS)
+    answer = api("POST", "/v1/datasets/numbers/rows", f'{{"{name}": {sent}}}'.encode())
+    assert codes(is_problem(answer, 422, "row_invalid")) == {name: "type_invalid"}
+
+
 def test_a_key_that_is_taken_is_told_by_its_columns(api: Api) -> None:
     made(api)
     made(api, {**ADA, "email": "b@x.org"})
@@ -456,6 +491,8 @@ def test_bodies_that_are_no_rows_are_refused(api: Api) -> None:
         b'{"email": NaN}',
         b'{"email": "a", "email": "b"}',
         b'{"age": ' + b"9" * 5000 + b"}",
+        b'{"age": 1e400}',
+        b'{"age": 1e999999999}',
     ):
         is_problem(api("POST", ROWS, body), 400, "body_invalid")
     is_problem(api("POST", ROWS, ADA, Content_Type="text/csv"), 415, "content_type_invalid")
