@@ -23,13 +23,17 @@ class Float(float):
 
 
 def parse(text: str | bytes, number: Callable[[str], Any] | None = None) -> Any:
-    """The value, its numbers made by `number` if that is given, else an int or a Float.
+    """The value, its numbers made by `number` if that is given, else an int or a Float. Bytes must be UTF-8.
 
-    Raises ValueError for NaN, infinities, repeated names, NULs, lone surrogates and deep nesting.
+    Raises ValueError also for NaN, infinities, repeated names, NULs, lone surrogates and deep nesting.
     """
     try:
         value = json.loads(
-            text, parse_constant=_refuse, object_pairs_hook=_object, parse_float=number or Float, parse_int=number
+            _decoded(text),
+            parse_constant=_refuse,
+            object_pairs_hook=_object,
+            parse_float=number or Float,
+            parse_int=number,
         )
         _check(value, MAX_DEPTH)
     except RecursionError:
@@ -44,6 +48,13 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in value
+
+
+def _decoded(text: str | bytes) -> str:
+    try:
+        return text if isinstance(text, str) else text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
 
 
 def _refuse(constant: str) -> None:
