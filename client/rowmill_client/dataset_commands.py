@@ -153,7 +153,8 @@ def _descriptor(path: Path) -> Descriptor:
     with opened(path) as file:
         try:
             found = json.load(file)
-        except ValueError as fault:
+            json.dumps(found, allow_nan=False)  # NaN and 1e999 cannot be sent
+        except (ValueError, RecursionError) as fault:
             raise Unusable(f"{path} is not JSON: {fault}") from fault
     if not isinstance(found, dict):
         raise Unusable(f"{path} is not a Table Schema: a JSON object is expected")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,9 +31,8 @@ def typed(text: str) -> Any:
     """A boolean, number or list where the text is one in JSON, else the text as it is."""
     try:
         value = json.loads(text)
-    except ValueError:
-        return text
-    if isinstance(value, float) and not math.isfinite(value):
+        json.dumps(value, allow_nan=False)  # NaN and 1e999 cannot be sent
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, bool | int | float | list) else text
 

@@ -1068,16 +1068,27 @@ def test_a_wrong_use_is_one_line_and_exit_2(
 
 
 def test_dotted_options_nest_and_only_json_words_are_typed() -> None:
-    pairs = ["dialect.delimiter=;", "dialect.header=false", "max_errors=10", "dialect.quote=", "sheet=nan"]
+    pairs = [
+        "dialect.delimiter=;",
+        "dialect.header=false",
+        "max_errors=10",
+        "dialect.quote=",
+        "sheet=nan",
+        "a=1e999",
+        "b=[NaN]",
+    ]
     assert nest([*pairs, 'dialect.null_values=["NA", ""]', "notify.email=a=b@c.de", "x=null"]) == {
         "dialect": {"delimiter": ";", "header": False, "quote": "", "null_values": ["NA", ""]},
         "max_errors": 10,
         "sheet": "nan",
+        "a": "1e999",
+        "b": "[NaN]",
         "notify": {"email": "a=b@c.de"},
         "x": "null",
     }
     columns = ["mapping.Sum.Total=1", "mapping.Note=null"]
     assert nest(columns) == {"mapping": {"Sum.Total": "1", "Note": None}}
+    assert nest([f"deep={'[' * 100_000}"]) == {"deep": "[" * 100_000}
     with pytest.raises(Unusable, match="contradicts"):
         nest(["dialect=excel", "dialect.header=true"])
 
@@ -1111,6 +1122,15 @@ def test_a_dataset_is_put_listed_and_read_back(cloud: Cloud, rowmill: Shell, tmp
     listed = rowmill("dataset", "list")
     assert listed.stdout == put.stdout
     assert listed.stdout.splitlines()[1] == "books\t1\tupsert\t2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("schema", ["", "{", '{"fields": NaN}', '{"fields": 1e999}', "[" * 100_000, "[]"])
+def test_a_schema_that_cannot_be_sent_is_one_line_and_exit_2(rowmill: Shell, tmp_path: Path, schema: str) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(schema)
+    ended = rowmill("dataset", "put", "books", str(file))
+    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1), ended.output
+    assert ended.stderr.startswith(f"rowmill: {file} is not ")
 
 
 def test_a_dataset_is_deleted_by_whoever_means_it(cloud: Cloud, rowmill: Shell) -> None:
