@@ -49,6 +49,10 @@ class OneLineErrors(TyperGroup):
         except OSError as fault:
             output.complain(fault)
             raise typer.Exit(1) from fault
+        except (UnicodeEncodeError, UnicodeDecodeError) as fault:
+            # The sign alone: it may be one of a password.
+            output.note(f"rowmill: {fault.object[fault.start : fault.end]!r} is not valid text")
+            raise typer.Exit(2) from fault
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Every command there is, those of groups, too: nobody should have to look for one in two places."""

@@ -1067,6 +1067,35 @@ def test_a_wrong_use_is_one_line_and_exit_2(
     assert said in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rows", "\udcff"],
+        ["rows", "books", "--where", "title=\udcff"],
+        ["dataset", "put", "\udcff", "books.json"],
+        ["dataset", "add-row", "books", "title=\udcff"],
+        ["dataset", "set-row", "books", "\udcff", "title=a"],
+        ["upload", "books.json", "--dataset", "\udcff"],
+        ["login", "\udcff", "--password-stdin"],
+    ],
+)
+def test_an_argument_that_is_no_text_is_one_line_and_exit_2(
+    rowmill: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("books.json").write_text(json.dumps(BOOKS))
+    ended = rowmill(*arguments, stdin="secret")
+    assert (ended.exit_code, ended.stderr) == (2, "rowmill: '\\udcff' is not valid text\n"), ended.output
+
+
+@pytest.mark.parametrize(("errors", "sign"), [("surrogateescape", "'\\udcff'"), ("strict", "b'\\xff'")])
+def test_of_a_password_that_is_no_text_one_sign_is_told(rowmill: Shell, errors: str, sign: str) -> None:
+    rowmill.environment["PYTHONIOENCODING"] = f"utf-8:{errors}"
+    running = rowmill.started("login", "ada", "--password-stdin", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, said = running.communicate(b"secret\xff\n", 20)
+    assert (running.returncode, said.decode()) == (2, f"rowmill: {sign} is not valid text\n")
+
+
 def test_dotted_options_nest_and_only_json_words_are_typed() -> None:
     pairs = [
         "dialect.delimiter=;",
