@@ -9,6 +9,7 @@ and tried; its parameters have a help text, and `as_json: Json` is among them.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import typer
@@ -36,6 +37,8 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            if sys.stdout is None:
+                raise OSError("stdout is closed")  # before something is done whose result would be lost
             return super().invoke(ctx)
         except RowmillError as fault:
             output.complain(fault)

@@ -1360,3 +1360,14 @@ def test_a_reader_that_has_seen_enough_causes_no_traceback(cloud: Cloud, rowmill
     assert running.stderr.read() == b""
     running.stderr.close()
     running.wait(20)
+
+
+@pytest.mark.parametrize("command", [("rows", "books"), ("export", "books"), ("key", "create", "nightly")])
+def test_a_closed_stdout_is_one_line_before_anything_is_asked(
+    cloud: Cloud, rowmill: Shell, command: tuple[str, ...]
+) -> None:
+    loaded(cloud)
+    running = rowmill.started(*command, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (1, b"rowmill: stdout is closed\n")
+    assert cloud.requests == []
