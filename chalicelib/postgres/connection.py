@@ -75,7 +75,11 @@ def _connect() -> Connection:
         raise Unavailable("database_unconfigured", "DATABASE_URL is not set.", retry_after=60)
     try:
         made = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="rowmill", keepalives=1)
-        settle_in(made)
+        try:
+            settle_in(made)
+        except BaseException:
+            made.close()
+            raise
         return made
     except psycopg.OperationalError as error:
         raise Unavailable("database_unavailable", "The database cannot be reached.") from error
