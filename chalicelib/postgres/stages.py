@@ -83,12 +83,12 @@ def keep(connection: Connection, stage: Stage, rows: staging.Rows) -> Outcome:
 def _put(connection: Connection, table: Table, stage: Stage, rows: Iterable[bytes]) -> Outcome:
     """Rows that the table's twin takes, too, as only that has the table's indexes."""
     staging.fill(connection, table, rows)
-    for target, rest in ((trial.twin(table), " ON CONFLICT DO NOTHING"), (stage.staging, "")):
-        connection.execute(
-            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}" + rest).format(
-                target, table.columns, table.columns, table.staging
-            )
+    trial.into_twin(connection, table)
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
+            stage.staging, table.columns, table.columns, table.staging
         )
+    )
     return Outcome()
 
 

@@ -53,7 +53,7 @@ def refusals(connection: Connection, table: Table, rows: staging.Rows) -> Sequen
 
 def _take(connection: Connection, table: Table, rows: Iterable[bytes]) -> Outcome:
     staging.fill(connection, table, rows)
-    _into_twin(connection, table)
+    into_twin(connection, table)
     return Outcome()
 
 
@@ -81,11 +81,12 @@ def _try(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
             outcome.in_database[label] += met
         for place, key in enumerate(names.keys):
             _keep_prints(connection, names, upload, place, key)
-    _into_twin(connection, table)
+    into_twin(connection, table)
     return outcome
 
 
-def _into_twin(connection: Connection, table: Table) -> None:
+def into_twin(connection: Connection, table: Table) -> None:
+    """Have the twin take what is in staging, or Postgres say of it what it would of the table."""
     connection.execute(
         sql.SQL("INSERT INTO {} SELECT * FROM {} ON CONFLICT DO NOTHING").format(twin(table), table.staging)
     )
