@@ -1,6 +1,6 @@
 /** Files that are dropped anywhere on a view, and handed from the view they fell on to the one that sends them. */
 import { signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { user } from "./session";
 
 export interface Picked {
@@ -22,7 +22,8 @@ export function useDrop(take: (picked: Picked[]) => void): boolean {
   const [over, setOver] = useState(false);
   const latest = useRef(take);
   latest.current = take;
-  useEffect(() => {
+  // Before anything of the view can be seen: what falls on it earlier would be lost, or shown by the browser.
+  useLayoutEffect(() => {
     const stop = new AbortController();
     const on = (kind: "dragover" | "dragleave" | "drop", act: (event: DragEvent) => void) =>
       addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && act(event), stop);

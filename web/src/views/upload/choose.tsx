@@ -1,15 +1,16 @@
-/** Where files come from: dropped anywhere on the view, or picked by a control that the keyboard reaches, too. */
+/** Where files are picked by a control that the keyboard reaches, too; dropped they may be anywhere on the view. */
 import { useId } from "preact/hooks";
-import { type Picked, useDrop } from "../../dropped";
+import type { Picked } from "../../dropped";
 
 interface Props {
   onChoose: (picked: Picked[]) => void;
+  /** Whether files are held over the view. */
+  over: boolean;
   small?: boolean;
 }
 
-export function Choose({ onChoose, small }: Props) {
+export function Choose({ onChoose, over, small }: Props) {
   const id = useId();
-  const over = useDrop(onChoose);
   return (
     <fieldset aria-label="Files to send" class={`choose${over ? " over" : ""}${small ? " small" : ""}`}>
       <input

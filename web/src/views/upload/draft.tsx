@@ -1,6 +1,6 @@
 /** What is to be sent: the files, where their rows go, and under "Options" all that has a default. */
 import { useEffect, useState } from "preact/hooks";
-import { handed, type Picked } from "../../dropped";
+import { handed, type Picked, useDrop } from "../../dropped";
 import { bytes, counted } from "../../format";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
@@ -27,6 +27,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
   const [choices, setChoices] = useState<Choices>(DEFAULTS);
   const [name, setName] = useState<string | null>(null);
   const [asked, setAsked] = useState(false);
+  const over = useDrop(choose);
 
   async function choose(more: Picked[]): Promise<void> {
     const read = await Promise.all(
@@ -78,7 +79,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
     scrollTo(0, 0);
   }
 
-  if (!chosen.length) return <Choose onChoose={choose} />;
+  if (!chosen.length) return <Choose onChoose={choose} over={over} />;
   return (
     <form class="card" onSubmit={submit} noValidate>
       <ul class="files" aria-label="Files">
@@ -152,7 +153,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
           {chosen.length > 1 ? `Upload ${chosen.length} files` : "Upload"}
         </Button>
         {places.error && <Button onClick={places.reload}>Try again</Button>}
-        <Choose small onChoose={choose} />
+        <Choose small onChoose={choose} over={over} />
       </div>
     </form>
   );
