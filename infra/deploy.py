@@ -6,6 +6,7 @@ know: migrations run first and only ever add, so the functions still running kee
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -97,7 +98,8 @@ def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callabl
     values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
     keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
     outputs = stack.outputs(cloudformation, stack_name(stage))
-    reconciled = reconcile(settings(ready.cloud, ready.template, values, outputs))
+    template = for_origin(ready.template, values["AllowedOrigin"])  # as it was planned, not as it is asked now
+    reconciled = reconcile(settings(ready.cloud, template, values, outputs))
     _tell(reconciled, ready.cloud, say)
     api_url = ready.cloud.api_url(outputs["RestAPIId"])
     return Deployment(stage, api_url, values["BucketName"], outputs, migrations, changed, reconciled)
@@ -144,7 +146,7 @@ def prepare(stage: str, asked: Asked) -> Ready:
         "Scanner": asked.scanner[0],
         "ScannerAddress": asked.scanner[1],
     }
-    template = located(built, cloud.artifact_bucket)
+    template = for_origin(located(built, cloud.artifact_bucket), asked.allowed_origin)
     return Ready(cloud, built.digest, template, _upload(cloud, built, template), values)
 
 
@@ -193,6 +195,15 @@ def located(built: Package, bucket: str) -> dict[str, Any]:
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = {"Bucket": bucket, "Key": f"{built.digest}/code.zip"}
     return template
+
+
+def for_origin(template: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The template with the origin in the gateway's own refusals, as it is and in the parameter's place: SAM deploys an
+    API anew if the text of its definition has changed, and that does not hold what a parameter's value is."""
+    named = copy.deepcopy(dict(template))
+    for refusal in named["Resources"]["RestAPI"]["Properties"]["GatewayResponses"].values():
+        refusal["ResponseParameters"]["Headers"]["Access-Control-Allow-Origin"] = f"'{origin}'"
+    return named
 
 
 def _upload(cloud: Cloud, built: Package, template: dict[str, Any]) -> str:

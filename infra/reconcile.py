@@ -79,7 +79,7 @@ def settings(
     yield from _kept(cloud.client("dynamodb"), f"rowmill-{stage}-keys", key)
     yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket, key)
     api = resources["RestAPI"]["Properties"]["GatewayResponses"]
-    yield _refusals(cloud.client("apigateway"), outputs["RestAPIId"], api, parameters["AllowedOrigin"])
+    yield _refusals(cloud.client("apigateway"), outputs["RestAPIId"], api)
     capped = ("Define", "Render")
     reserved = {n.lower(): int(resources[n]["Properties"]["ReservedConcurrentExecutions"]) for n in capped}
     if api := int(parameters["ApiConcurrency"]):
@@ -190,27 +190,28 @@ def _reserved(functions: Any, name: str, count: int) -> Setting:
     )
 
 
-def _refusals(gateway: Any, api: str, responses: Mapping[str, Any], origin: str) -> Setting:
+def _refusals(gateway: Any, api: str, responses: Mapping[str, Any]) -> Setting:
     """What the gateway answers by itself, which is deployed with the API or not at all."""
-    wanted = {kind: (str(one["StatusCode"]), one["ResponseTemplates"]) for kind, one in responses.items()}
+
+    def headers(one: Mapping[str, Any]) -> dict[str, str]:
+        return {f"gatewayresponse.header.{name}": value for name, value in one["ResponseParameters"]["Headers"].items()}
+
+    wanted = {kind: (str(one["StatusCode"]), headers(one), one["ResponseTemplates"]) for kind, one in responses.items()}
 
     def read() -> object:
         items = gateway.get_gateway_responses(restApiId=api, limit=500)["items"]
         found = {one["responseType"]: one for one in items if not one.get("defaultResponse")}
-        return {kind: (one.get("statusCode"), one.get("responseTemplates")) for kind, one in found.items()}
+        parts = ("statusCode", "responseParameters", "responseTemplates")
+        return {kind: tuple(one.get(part) for part in parts) for kind, one in found.items()}
 
     def write() -> None:
-        for kind, (status, templates) in wanted.items():
-            headers = {
-                f"gatewayresponse.header.{name}": f"'{origin}'" if isinstance(value, dict) else value
-                for name, value in responses[kind]["ResponseParameters"]["Headers"].items()
-            }
+        for kind, (status, parameters, templates) in wanted.items():
             gateway.put_gateway_response(
                 restApiId=api,
                 responseType=kind,
                 statusCode=status,
                 responseTemplates=templates,
-                responseParameters=headers,
+                responseParameters=parameters,
             )
         gateway.create_deployment(restApiId=api, stageName="api")
 

@@ -29,7 +29,7 @@ from chalicelib import metrics
 from chalicelib.aws.s3 import QUARANTINED
 from infra import audit, watch
 from infra.cloud import Cloud
-from infra.deploy import STAGES, located, parameters
+from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
 from infra.local.emulator import THROTTLED
 from infra.package import ROOT, Package, package
@@ -687,6 +687,18 @@ def test_what_stages_differ_in_are_parameters_of_the_stack(stack: Stack) -> None
     stages = yaml.safe_load(STAGES.read_text())
     assert {"local", "dev", "prod"} == stages.keys()
     assert {name for chosen in stages.values() for name in chosen} <= declared.keys()
+
+
+def test_another_origin_deploys_the_api_anew(stack: Stack) -> None:
+    """What the gateway answers by itself is part of a deployment, and SAM makes one only for another definition."""
+    template = located(stack.package, "artifacts")
+    stages = []
+    for origin in ("*", "https://a.example"):
+        with patch.dict(os.environ, AWS_DEFAULT_REGION="eu-central-1"):
+            plain = transform(for_origin(template, origin), {}, _NoManagedPolicies())
+        (stage,) = (one for one in plain["Resources"].values() if one["Type"] == "AWS::ApiGateway::Stage")
+        stages.append(stage["Properties"]["DeploymentId"]["Ref"])
+    assert stages[0] != stages[1]
 
 
 def test_the_gateway_lets_through_so_much_and_refuses_in_the_words_of_the_api(stack: Stack) -> None:

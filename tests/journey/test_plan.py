@@ -13,6 +13,8 @@ from infra.deploy import Asked, deploy, plan
 from infra.local import instance
 from tests.journey.conftest import Cloud
 
+ORIGIN = "gatewayresponse.header.Access-Control-Allow-Origin"
+
 
 @pytest.fixture
 def own_cloud(tmp_path: Path) -> Iterator[Cloud]:
@@ -26,11 +28,16 @@ def test_a_plan_changes_nothing_and_is_what_is_then_done(own_cloud: Cloud) -> No
     here = own_cloud.instance
     asked = Asked(database_url=here.database_url, public_endpoint=here.endpoint)
     other = replace(asked, allowed_origin="https://a.example")
-    buckets = own_cloud.client("s3")
+    buckets, gateway = own_cloud.client("s3"), own_cloud.client("apigateway")
 
     def origins() -> list[str]:
         rules = buckets.get_bucket_cors(Bucket="rowmill-local-000000000000-uploads")["CORSRules"]
         found: list[str] = rules[0]["AllowedOrigins"]
+        # What the gateway answers by itself names the same.
+        (api,) = gateway.get_rest_apis()["items"]  # whose id is another on this cloud after each change
+        kept = gateway.get_gateway_responses(restApiId=api["id"], limit=500)["items"]
+        named = {one.get("responseParameters", {}).get(ORIGIN) for one in kept if not one.get("defaultResponse")}
+        assert named == {f"'{found[0]}'"}
         return found
 
     with instance._pointed_at(here.endpoint):
