@@ -77,7 +77,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "What it may run and fetch: nothing from elsewhere.",
     "ETag": "The answer's version, for If-None-Match.",
     "Link": 'The next page: `<?…>; rel="next"`. Not there on the last one.',
-    "Location": "Where the new resource is.",
+    "Location": "Where the new resource is, as seen from the request's own address (RFC 9110).",
     "RateLimit": 'What is left of the minute\'s requests, and seconds until the next: `"minute";r=59998;t=31`.',
     "RateLimit-Policy": 'Requests a minute that the tenant has: `"minute";q=60000;w=60`.',
     "Retry-After": "Seconds until it is worth asking again.",

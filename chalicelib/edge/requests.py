@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import posixpath
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -65,6 +66,9 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
     except Exception as error:
         response = problem(_fitted(app, path, error), request_id(app))
     response.headers.update(current(app).context.get("rowmill_limits", {}))
+    if isinstance(place := response.headers.get("Location"), str):
+        # Seen from here: nobody tells the function of all that may stand before the API's paths (a stage, a proxy).
+        response.headers["Location"] = posixpath.relpath(place, posixpath.dirname(path))
     logger.info("answered", method=current(app).method, route=path, status=response.status_code)
     metrics.count("Errors", int(response.status_code >= 500))
     metrics.measure("RequestSeconds", time.perf_counter() - begun)

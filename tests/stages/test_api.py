@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urljoin
 
 import jwt
 import pytest
@@ -79,6 +79,11 @@ def api(pipeline: Pipeline) -> Api:
 def asked(**more: Any) -> dict[str, Any]:
     """The body of a good request for an upload."""
     return {"dataset": "contacts", "filename": "a.csv", "size": len(FILE)} | more
+
+
+def place(path: str, answer: Answer) -> str:
+    """Where an answer to a request of this path says that something is, as clients read it."""
+    return urljoin(path, answer.headers["Location"])
 
 
 def of_cursor(text: str) -> str:
@@ -177,7 +182,8 @@ def test_an_upload_is_admitted_then_seen_on_its_way_to_its_end(api: Api) -> None
     created = api.post(asked(checksum=checksum, content_type="text/csv", options={"mode": "skip"}))
     assert created.status_code == 201
     upload = created.json_body
-    assert created.headers["Location"] == f"/v1/uploads/{upload['id']}"
+    assert place("/v1/uploads", created) == f"/v1/uploads/{upload['id']}"
+    assert place("https://a.example/api/v1/uploads", created) == f"https://a.example/api/v1/uploads/{upload['id']}"
     assert (upload["state"], upload["status"], upload["mode"]) == ("awaiting_upload", "pending", "skip")
     assert (upload["rows_total"], upload["bytes_total"], upload["percent"]) == (None, len(FILE), 0.0)
     form = upload["upload"]
@@ -186,7 +192,7 @@ def test_an_upload_is_admitted_then_seen_on_its_way_to_its_end(api: Api) -> None
     assert form["fields"]["key"] == f"uploads/{api.pipeline.tenant}/{upload['id']}/source"
     assert form["fields"]["x-amz-checksum-sha256"] == checksum
     assert form["expires_at"].endswith("Z")
-    shown = api.get(created.headers["Location"])
+    shown = api.get(place("/v1/uploads", created))
     assert shown.json_body == {name: value for name, value in upload.items() if name != "upload"}
     assert shown.headers["Retry-After"] == "1"
     assert api.get(f"/v1/uploads/{upload['id']}/chunks").json_body["items"] == []

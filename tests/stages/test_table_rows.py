@@ -17,7 +17,7 @@ from chalicelib.errors import Refused
 from chalicelib.journey import HANDMADE, lineage
 from chalicelib.postgres import connection
 from tests.stages.conftest import CONTACTS, Pipeline, consulted, cut_into
-from tests.stages.test_api import Answer, Api, is_problem
+from tests.stages.test_api import Answer, Api, is_problem, place
 
 ROWS = "/v1/datasets/contacts/rows"
 ADA = {"email": "ada@x.org", "name": "Ada", "age": 36}
@@ -59,7 +59,7 @@ def codes(problem: dict[str, Any]) -> dict[str | None, str]:
 
 def test_a_row_is_made_seen_changed_and_deleted(api: Api) -> None:
     created = made(api)
-    path = created.headers["Location"]
+    path = place(ROWS, created)
     assert (created.json_body, path) == (ADA, f"{ROWS}/ada@x.org")
     seen = api.get(path)
     assert (seen.status_code, seen.json_body, seen.headers["ETag"]) == (200, ADA, created.headers["ETag"])
@@ -249,7 +249,7 @@ KEYS = ["a/b", "a,b", "ä ö", "100 %", "%2C", "a?b#c", "a+b", "'\"; --", "~", "
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_of_any_text_is_an_address(api: Api, key: str) -> None:
-    location = made(api, {**ADA, "email": key}).headers["Location"]
+    location = place(ROWS, made(api, {**ADA, "email": key}))
     # A gateway that decodes the address once hands on what has the same effect.
     for path in (location, quote(unquote(location), safe="/,@~")):
         assert api.get(path).json_body["email"] == key
@@ -260,7 +260,7 @@ def test_the_values_of_a_key_stand_between_commas_in_the_key_s_order(api: Api) -
     schema = {"fields": [{"name": "n", "type": "integer"}, {"name": "day", "type": "date"}, {"name": "text"}]}
     api.put("three", schema | {"primaryKey": ["text", "n", "day"]})
     row = {"n": 7, "day": "2024-01-05", "text": "a,b"}
-    location = made(api, row, "/v1/datasets/three/rows").headers["Location"]
+    location = place("/v1/datasets/three/rows", made(api, row, "/v1/datasets/three/rows"))
     assert location == "/v1/datasets/three/rows/a~2b,7,2024-01-05"
     assert api.get(location).json_body == row
     for wrong in ("a,b,7,2024-01-05", "a~2b,7", "a~2b,seven,2024-01-05", "a~2b,7,", "%00,7,2024-01-05"):
@@ -277,7 +277,7 @@ def test_a_dataset_without_a_key_takes_rows_and_addresses_none(api: Api) -> None
 
 
 def test_rows_of_others_are_not_there(api: Api) -> None:
-    path = made(api).headers["Location"]
+    path = place(ROWS, made(api))
     stranger = {"Authorization": f"Bearer {api.stranger}"}
     for method in ("GET", "PATCH", "DELETE"):
         is_problem(api(method, path, {}, **stranger), 404, "dataset_not_found")
