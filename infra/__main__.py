@@ -107,6 +107,7 @@ def _up(asked: argparse.Namespace) -> None:
     deployment = deploy(asked.stage, _asked(asked), planned=asked.planned)
     if not deployment.changed:
         print("nothing to change")
+    print(f"the page: {deployment.api_url}/")  # with the slash, or it would not find its own files
     print(deployment.api_url)
 
 

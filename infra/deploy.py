@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 
-from infra import keys, logins, stack
+from infra import concurrency, keys, logins, stack
 from infra.cloud import Cloud, DeployError, connect
 from infra.migrate import migrate, waiting
 from infra.package import ROOT, Package, package
@@ -131,10 +131,14 @@ def plan(stage: str, asked: Asked, say: Callable[[str], None] = print) -> stack.
 
 
 def prepare(stage: str, asked: Asked) -> Ready:
-    """Package, choose what there is to choose, and send template and zip to where CloudFormation finds them."""
+    """Package, choose what there is to choose, and send template and zip to where CloudFormation finds them.
+
+    Raises DeployError for an account that cannot set aside what the stage asks for."""
     cloud = connect()
+    chosen = parameters(cloud, stage)
+    concurrency.refuse_overdrawn(cloud, chosen)
     built = package(stage, vendored=not cloud.runs_on_this_python)
-    values = parameters(cloud, stage) | {
+    values = chosen | {
         **keys.secrets_of(cloud, stage, asked.database_url, rotate=asked.rotate_keys),
         "WebhookPrivate": "1" if asked.webhook_private else "",
         "MailSender": asked.mail_sender,

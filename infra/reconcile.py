@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.cloud import Cloud
+from infra.concurrency import set_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,7 @@ def settings(
     yield from _bucket(cloud.client("s3"), parameters["BucketName"], bucket, key)
     api = resources["RestAPI"]["Properties"]["GatewayResponses"]
     yield _refusals(cloud.client("apigateway"), outputs["RestAPIId"], api)
-    capped = ("Define", "Render")
-    reserved = {n.lower(): int(resources[n]["Properties"]["ReservedConcurrentExecutions"]) for n in capped}
-    if api := int(parameters["ApiConcurrency"]):
-        reserved["api"] = api
-    for what, count in reserved.items():
+    for what, count in set_aside(parameters).items():
         yield _reserved(cloud.client("lambda"), f"rowmill-{stage}-{what}", count)
 
 

@@ -19,7 +19,7 @@ from infra.cloud import DeployError
 
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]  # roles; the SAM transform is a macro
 _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
-_PATIENCE = 30 * 60
+_PATIENCE = 60 * 60  # Lambda gives back the interfaces of functions in a VPC after 20 minutes or more
 
 T = TypeVar("T")
 

@@ -22,13 +22,14 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
+from botocore.stub import Stubber
 from cfnlint.api import ManualArgs, lint
 from samtranslator.translator.transform import transform
 
 from chalicelib import metrics
 from chalicelib.aws.s3 import QUARANTINED
-from infra import audit, watch
-from infra.cloud import Cloud
+from infra import audit, concurrency, watch
+from infra.cloud import Cloud, DeployError
 from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
 from infra.local.emulator import THROTTLED
@@ -637,6 +638,49 @@ def test_concurrency_is_set_aside_for_the_api_on_aws_and_capped_for_table_change
     reserved = {n: f.get("ReservedConcurrentExecutions") for n, f in stack.functions.items()}
     asked = {name: int(count) for name, count in reserved.items() if count is not None}
     assert asked == {"define": 2, "render": 2} | ({} if stack.stage == "local" else {"api": 50})
+    assert asked == concurrency.set_aside(parameters(CLOUDS[stack.stage], stack.stage))
+
+
+def test_a_new_account_may_begin_with_nothing_set_aside(stack: Stack) -> None:
+    with patch.dict(os.environ, AWS_DEFAULT_REGION="us-east-1"):
+        plain = transform(located(stack.package, "artifacts"), {}, _NoManagedPolicies())
+    chosen = parameters(CLOUDS[stack.stage], stack.stage) | {"ApiConcurrency": "0", "RareConcurrency": "0"}
+    found = [
+        one for one in Resolver(plain, chosen)(plain["Resources"]).values() if one["Type"] == "AWS::Lambda::Function"
+    ]
+    assert len(found) == len(FUNCTIONS)
+    assert not [one for one in found if "ReservedConcurrentExecutions" in one["Properties"]]
+
+
+def test_an_account_that_cannot_set_aside_so_much_is_told_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    cloud = CLOUDS["prod"]
+    chosen = parameters(cloud, "prod")
+    functions = cloud.client("lambda")
+    monkeypatch.setattr(Cloud, "client", lambda *_: functions)
+
+    def account(free: int, had: int | None) -> Stubber:
+        stub = Stubber(functions)
+        stub.add_response("get_account_settings", {"AccountLimit": {"UnreservedConcurrentExecutions": free}}, {})
+        for name in ("api", "define", "render"):
+            asked = {"FunctionName": f"rowmill-prod-{name}"}
+            if had is None:
+                stub.add_client_error("get_function_concurrency", "ResourceNotFoundException", expected_params=asked)
+            else:
+                stub.add_response("get_function_concurrency", {"ReservedConcurrentExecutions": had}, asked)
+        return stub
+
+    for free, had in ((10, None), (153, None), (100, 17)):
+        with account(free, had), pytest.raises(DeployError, match="50 for api, 2 for define, 2 for render"):
+            concurrency.refuse_overdrawn(cloud, chosen)
+    for free, had in ((154, None), (1000, None), (100, 18)):
+        with account(free, had):
+            concurrency.refuse_overdrawn(cloud, chosen)
+    with account(10, None):
+        concurrency.refuse_overdrawn(cloud, chosen | {"ApiConcurrency": "0", "RareConcurrency": "0"})
 
 
 def test_somebody_hears_of_every_queue_and_every_function(stack: Stack) -> None:
