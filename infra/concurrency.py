@@ -29,8 +29,8 @@ def refuse_overdrawn(cloud: Cloud, parameters: Mapping[str, str]) -> None:
         told = ", ".join(f"{count} for {name}" for name, count in wanted.items())
         raise DeployError(
             f"this account can set aside {max(free, 0)} concurrent executions, and the stage asks for {told}. Ask "
-            "Service Quotas for more (Lambda, Concurrent executions), or set ApiConcurrency and RareConcurrency to 0 in "
-            "infra/stages.yaml: docs/aws.md"
+            "Service Quotas for more (Lambda, Concurrent executions), or set "
+            "ApiConcurrency and RareConcurrency to 0 in infra/stages.yaml: docs/aws.md"
         )
 
 
