@@ -41,7 +41,7 @@ def generate(context: Context) -> tuple[str, bytes, bytes]:
 def unwrap(key: str, wrapped: bytes, context: Context) -> bytes:
     """A data key, open. Raises Unavailable."""
     with _shut():
-        opened = client("kms").decrypt(KeyId=key, CiphertextBlob=wrapped, EncryptionContext=dict(context))
+        opened = client("kms").decrypt(KeyId=_here(key), CiphertextBlob=wrapped, EncryptionContext=dict(context))
     return bytes(opened["Plaintext"])
 
 
@@ -50,6 +50,12 @@ def wrap(secret: bytes, context: Context) -> tuple[str, bytes]:
     with _shut():
         made = client("kms").encrypt(KeyId=settings().field_key, Plaintext=secret, EncryptionContext=dict(context))
     return made["KeyId"], made["CiphertextBlob"]
+
+
+def _here(key: str) -> str:
+    """The key as this region has it: replicas of one key (`mrk-…`) open what any of them has wrapped."""
+    arn = key.split(":")
+    return ":".join([*arn[:3], client("kms").meta.region_name, *arn[4:]]) if ":key/mrk-" in key else key
 
 
 @contextmanager

@@ -188,6 +188,8 @@ class Resolver:
             "Fn::FindInMap": lambda path: self._find(*self(path)),
             "Fn::Equals": lambda pair: str(self(pair[0])) == str(self(pair[1])),
             "Fn::Not": lambda terms: not self(terms[0]),
+            "Fn::Split": lambda path: str(self(path[1])).split(path[0]),
+            "Fn::Select": lambda path: self(path[1])[path[0]],
             "Fn::Join": lambda path: path[0].join(self(path[1])),
         }
 
@@ -513,11 +515,31 @@ def _object_rights(statements: list[dict[str, Any]]) -> Iterator[tuple[str, str]
 
 def test_the_key_of_encrypted_fields_is_renewed_and_outlives_the_stack(stack: Stack) -> None:
     assert stack.properties("FieldKey")["EnableKeyRotation"] is True
-    assert stack.resources["FieldKey"]["DeletionPolicy"] == "Retain"
+    assert stack.properties("FieldKey")["MultiRegion"] is True
+    assert stack.resources["FieldKey"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert {_environment(function)["ROWMILL_FIELD_KEY"] for function in stack.functions.values()} == {"FieldKey.Arn"}
     for name, function in stack.functions.items():
         for statement in stack.statements(function):
             if any(action.startswith("kms:") for action in _listed(statement["Action"])):
                 assert statement["Resource"] in ("FieldKey.Arn", "StageKey.Arn"), name
+
+
+def test_encrypted_fields_may_be_sealed_by_other_keys_than_the_stacks_own(stack: Stack) -> None:
+    keys = ["arn:aws:kms:us-east-1:123456789012:key/mrk-new", "arn:aws:kms:us-east-1:123456789012:key/old"]
+    with patch.dict(os.environ, AWS_DEFAULT_REGION="us-east-1"):
+        plain = transform(located(stack.package, "artifacts"), {}, _NoManagedPolicies())
+    chosen = parameters(CLOUDS[stack.stage], stack.stage) | {"FieldKeys": ",".join(keys)}
+    other = Stack(stack.stage, stack.package, Resolver(plain, chosen)(plain["Resources"]))
+    for name, function in other.functions.items():
+        assert _environment(function)["ROWMILL_FIELD_KEY"] == keys[0]
+        mine, theirs = (_of_field_key(one.statements(one.functions[name])) for one in (stack, other))
+        assert [sid for sid, _ in mine] == [sid for sid, _ in theirs]
+        assert [resource for _, resource in theirs] == [keys for _ in theirs]
+
+
+def _of_field_key(statements: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    kms = [s for s in statements if any(action.startswith("kms:") for action in _listed(s["Action"]))]
+    return [(s["Sid"], s["Resource"]) for s in kms if s["Resource"] != "StageKey.Arn"]
 
 
 def test_every_function_reads_its_own_queue_and_writes_its_own_log(stack: Stack) -> None:

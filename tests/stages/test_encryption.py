@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import aws, receipts, rejects, table_rows, triage, vault
+from chalicelib.aws import kms
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.paging import Asked
@@ -275,6 +276,35 @@ def test_data_keys_are_wrapped_by_another_key_and_no_row_is_touched(
     assert pipeline.sql(f"SELECT * FROM {table(pipeline)}") == there
     assert pipeline.rejects(upload["id"])[0]["raw"] == "2,none,,"
     assert pipeline.run(patients(5), "patients")["loaded"] == 1
+
+
+def test_what_is_sealed_opens_in_the_region_that_has_a_replica_of_the_key(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # moto's ids of such keys are longer than AWS's, and than what its ciphertexts have room for.
+    monkeypatch.setattr("moto.kms.utils.KEY_ID_LEN", 40)
+    monkeypatch.setattr("moto.kms.utils.CIPHERTEXT_HEADER_FORMAT", ">40s12s16s")
+    monkeypatch.setattr("moto.kms.utils.HEADER_LEN", 68)
+    here = boto3.client("kms")
+    key = here.create_key(MultiRegion=True)["KeyMetadata"]
+    monkeypatch.setenv("ROWMILL_FIELD_KEY", key["Arn"])
+    settings.cache_clear()
+    pipeline.dataset(PATIENTS, "patients")
+    pipeline.run(patients(1), "patients")
+    rows = pipeline.rows("patients")
+    replica = here.replicate_key(KeyId=key["KeyId"], ReplicaRegion="eu-west-1")["ReplicaKeyMetadata"]["Arn"]
+    assert replica != key["Arn"]
+    elsewhere, there = (boto3.client("kms", region_name=region) for region in ("eu-central-1", "eu-west-1"))
+    vault.open_keys.forget()
+    monkeypatch.setattr(kms, "client", lambda _: elsewhere)
+    with pytest.raises(Unavailable):
+        pipeline.rows("patients")
+    monkeypatch.setattr(kms, "client", lambda _: there)
+    assert pipeline.rows("patients") == rows
+    monkeypatch.setenv("ROWMILL_FIELD_KEY", replica)
+    settings.cache_clear()
+    assert consulted({"side": "keys"})["differences"] == []
+    assert {row["kms_key"] for row in pipeline.sql("SELECT kms_key FROM rowmill.data_key")} == {replica}
 
 
 def test_a_file_that_makes_its_dataset_has_no_encrypted_field(pipeline: Pipeline) -> None:
