@@ -32,14 +32,14 @@ def hashed(password: str) -> str:
 
 
 def matches(kept: str | None, password: str) -> bool:
-    """Whether a password is the one that is kept. None takes as long, and none matches it."""
+    """Whether a password is the one that is kept. Of none, or of an issuer's account, it takes as long and is not."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
     try:
         _hasher().verify(kept or _nobody(), password)
     except (VerificationError, InvalidHashError):
         return False
-    return kept is not None
+    return bool(kept)
 
 
 @cache

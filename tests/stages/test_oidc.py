@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from chalicelib import callers, oidc, tokens
+from chalicelib import accounts, callers, oidc, tokens
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.postgres import connection
 from chalicelib.settings import settings
@@ -324,6 +324,19 @@ def test_accounts_of_our_own_are_closed_and_keys_of_machines_go_on(server: Serve
     made = ada.key()
     assert Asker(made["secret"])("GET", "/v1/uploads").status_code == 200
     assert [one["id"] for one in ada.listed()] == [made["id"]]
+
+
+def test_an_issuer_s_account_has_no_password_where_accounts_are_our_own_again(
+    elsewhere: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is in every grant; what nobody's hash is made of is in the source."""
+    assert Asker(token(server))("GET", "/v1/datasets").status_code == 200
+    monkeypatch.delenv("OIDC_ISSUER")
+    settings.cache_clear()
+    for password in ("no account has this password", "", "correct horse"):
+        with pytest.raises(Refused) as refused:
+            accounts.login({"username": oidc.person(server.url, "ada").user_id, "password": password}, "192.0.2.1")
+        assert refused.value.code == "login_failed"
 
 
 @pytest.mark.usefixtures("elsewhere")
