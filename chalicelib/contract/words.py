@@ -100,9 +100,9 @@ class Operation:
         body = (BODY_MALFORMED, CONTENT_TYPE_INVALID, BODY_INVALID) if self.body else ()
         coded = [Error(422, code, _MEANT.get(code, "")) for code in (self.body.codes.values() if self.body else ())]
         cursor = (CURSOR_INVALID,) if "cursor" in self.query else ()
-        token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE, REQUESTS_EXCEEDED)
+        token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE, ACCOUNT_ERASED, REQUESTS_EXCEEDED)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
-        role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS, ACCOUNT_ERASED)
+        role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
         all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
         told = (replace(one, status=self.unfit) if one.status == 422 else one for one in all_of_them)
         yield from {(one.status, one.code): one for one in told}.values()

@@ -339,6 +339,15 @@ def test_an_issuer_s_account_has_no_password_where_accounts_are_our_own_again(
         assert refused.value.code == "login_failed"
 
 
+def test_who_was_deleted_a_while_ago_is_told_so_at_every_door(elsewhere: Pipeline, server: Server) -> None:
+    ada = Asker(token(server))
+    assert ada("DELETE", f"/v1/account?confirm={oidc.person(server.url, 'ada').user_id}").status_code == 202
+    callers._settle.cache_clear()  # as another process of the API sees it
+    for method, path in (("GET", "/v1/datasets"), ("GET", "/v1/quota"), ("GET", "/books"), ("DELETE", "/v1/webhooks/1")):
+        answer = ada(method, path)
+        assert (answer.status_code, answer.json_body["code"]) == (403, "account_erased")
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_our_own_tokens_open_nothing_where_an_issuer_is_set() -> None:
     ours = Asker(tokens.sign(tokens.Bearer("usr_1", "ten_1", "ses_1")))("GET", "/v1/uploads")
