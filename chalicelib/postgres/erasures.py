@@ -137,7 +137,9 @@ def note_dropped(connection: Connection, tenant: str) -> None:
 
 
 def _forget(connection: Connection, tenant: str) -> None:
-    """The last of a tenant: its uploads' entries and its own. If others sent files into its datasets, its id stays."""
+    """The last of a tenant: its uploads' entries and its own. If others sent files into its datasets, its id stays,
+    and is open again: an issuer's subject that comes back has the same one.
+    """
     with connection.transaction():
         for table in _OF_UPLOAD:
             connection.execute(
@@ -163,3 +165,4 @@ def _forget(connection: Connection, tenant: str) -> None:
             " AND NOT EXISTS (SELECT FROM rowmill.dataset d WHERE d.tenant = t.tenant)",
             (tenant,),
         )
+        connection.execute("UPDATE rowmill.tenant SET erased_at = NULL WHERE tenant = %s", (tenant,))

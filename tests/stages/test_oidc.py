@@ -348,6 +348,38 @@ def test_who_was_deleted_a_while_ago_is_told_so_at_every_door(elsewhere: Pipelin
         assert (answer.status_code, answer.json_body["code"]) == (403, "account_erased")
 
 
+def is_erased(elsewhere: Pipeline, tenant: str) -> None:
+    """All of an account that was deleted, as after 17 days."""
+    for age in ("0 hours", "3 hours", "17 days"):
+        elsewhere.sql(
+            "UPDATE rowmill.tenant SET erased_at = erased_at - %s::interval, erase_at = now() WHERE tenant = %s",
+            age,
+            tenant,
+        )
+        elsewhere.sweep()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_who_was_erased_and_comes_back_begins_anew(elsewhere: Pipeline, server: Server, is_shared: bool) -> None:
+    ada, eve = Asker(token(server)), Asker(token(server, sub="eve"))
+    mine, theirs = oidc.person(server.url, "ada"), oidc.person(server.url, "eve")
+    assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
+    if is_shared:  # what others have sent here names its tenant and its dataset for ever
+        assert eve("GET", "/v1/datasets").status_code == 200
+        grant = f"/v1/datasets/contacts/grants/{theirs.user_id}"
+        assert ada("PUT", grant, {"role": "writer"}).status_code == 201
+        elsewhere.tenant = theirs.tenant
+        elsewhere.run(b"email,name,age\na@x.org,Ada,1\n", ada("GET", "/v1/datasets/contacts").json_body["id"])
+    assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202
+    is_erased(elsewhere, mine.tenant)
+    callers._settle.cache_clear()
+    assert ada("GET", "/v1/datasets").json_body["items"] == []
+    assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
+    assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202  # and so may go again
+    callers._settle.cache_clear()
+    assert ada("GET", "/v1/datasets").status_code == 403
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_our_own_tokens_open_nothing_where_an_issuer_is_set() -> None:
     ours = Asker(tokens.sign(tokens.Bearer("usr_1", "ten_1", "ses_1")))("GET", "/v1/uploads")
