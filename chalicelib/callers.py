@@ -65,5 +65,7 @@ def _guest(person: oidc.Person) -> Caller:
 def _settle(user_id: str, tenant: str) -> None:
     """An account and its tenant for who was never here: in Postgres once, so that polls go on without it."""
     if not apikeys.has_settled(user_id):
-        people.settle(connection(), user_id, tenant)
-        apikeys.note_settled(user_id)
+        db = connection()
+        with db.transaction():
+            people.settle(db, user_id, tenant)
+            apikeys.note_settled(user_id)  # within: who deletes the account takes the note back, too

@@ -45,10 +45,12 @@ def add_account(connection: Connection, account: Account, asked: bytes | None = 
 def settle(connection: Connection, user_id: str, tenant: str) -> None:
     """An account of an issuer's, which nobody can log in to, and its tenant, unless they are there.
 
+    Nobody deletes it until the transaction ends.
     Raises Refused `account_erased` (403) while its last account is still being erased.
     """
     with connection.transaction():
         connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
+        connection.execute("SELECT FROM rowmill.tenant WHERE tenant = %s FOR SHARE", (tenant,))
         refuse_erased(connection, tenant)
         connection.execute(
             "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, '')"

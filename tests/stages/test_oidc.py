@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from chalicelib import accounts, callers, oidc, tokens
+from chalicelib.aws import apikeys as kept_keys
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.postgres import connection
 from chalicelib.settings import settings
@@ -343,7 +344,12 @@ def test_who_was_deleted_a_while_ago_is_told_so_at_every_door(elsewhere: Pipelin
     ada = Asker(token(server))
     assert ada("DELETE", f"/v1/account?confirm={oidc.person(server.url, 'ada').user_id}").status_code == 202
     callers._settle.cache_clear()  # as another process of the API sees it
-    for method, path in (("GET", "/v1/datasets"), ("GET", "/v1/quota"), ("GET", "/books"), ("DELETE", "/v1/webhooks/1")):
+    for method, path in (
+        ("GET", "/v1/datasets"),
+        ("GET", "/v1/quota"),
+        ("GET", "/books"),
+        ("DELETE", "/v1/webhooks/1"),
+    ):
         answer = ada(method, path)
         assert (answer.status_code, answer.json_body["code"]) == (403, "account_erased")
 
@@ -378,6 +384,34 @@ def test_who_was_erased_and_comes_back_begins_anew(elsewhere: Pipeline, server: 
     assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202  # and so may go again
     callers._settle.cache_clear()
     assert ada("GET", "/v1/datasets").status_code == 403
+
+
+def test_who_is_deleted_while_another_process_meets_them_begins_anew_all_the_same(
+    elsewhere: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, mine = Asker(token(server)), oidc.person(server.url, "ada")
+    assert ada("GET", "/v1/datasets").status_code == 200
+    kept_keys.delete_all(mine.user_id)  # as the deletion begins
+    callers._settle.cache_clear()
+    note, deleting = kept_keys.note_settled, []
+
+    def delete() -> None:
+        accounts.delete(mine.tenant, mine.user_id, mine.user_id)
+        connection.close()
+
+    def late(user_id: str) -> None:
+        deleting.append(pool.submit(delete))
+        wait(deleting, 1)  # it may end before the note is there, unless it has to wait for it
+        note(user_id)
+
+    monkeypatch.setattr(kept_keys, "note_settled", late)
+    with ThreadPoolExecutor(1) as pool:
+        assert ada("GET", "/v1/datasets").status_code == 200
+        deleting[0].result()
+    monkeypatch.setattr(kept_keys, "note_settled", note)
+    is_erased(elsewhere, mine.tenant)
+    callers._settle.cache_clear()
+    assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
 
 
 @pytest.mark.usefixtures("elsewhere")
