@@ -63,9 +63,11 @@ def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
     _refuse_elsewhere()
     username, password = _credentials(body)
     by_address, by_name = Bucket(f"address:{_network(address)}", 100, 6), Bucket(f"name:{username}", 10, 60)
-    for bucket in (by_address, by_name):
-        if wait := throttle.count(connection(), bucket):
-            raise _too_many(wait)
+    if wait := throttle.count(connection(), by_address):
+        raise _too_many(wait)
+    if wait := throttle.count(connection(), by_name):
+        throttle.forgive(connection(), by_address)  # nothing was tried: others of this address may go on
+        raise _too_many(wait)
     account = people.find_account(connection(), username)
     if not passwords.matches(account.password_hash if account else None, password) or account is None:
         raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=tokens.CHALLENGE)

@@ -241,6 +241,16 @@ def test_refused_tries_are_not_counted_so_that_an_owner_gets_in_beside_a_guesser
     assert login("ada", address="192.0.2.2")
 
 
+@pytest.mark.usefixtures("pipeline")
+def test_refused_tries_at_one_name_leave_the_address_to_others() -> None:
+    """A program with an old password that asks on and on, and people behind the same gateway."""
+    signup("ada")
+    fails("machine", "192.0.2.1", 10)
+    for _ in range(95):
+        is_throttled("machine", "192.0.2.1", "wrong horse")
+    assert login("ada", address="192.0.2.1")
+
+
 def test_a_hundred_failures_from_an_address_close_it_for_all_names_and_one_comes_back_in_six_seconds(
     pipeline: Pipeline,
 ) -> None:
