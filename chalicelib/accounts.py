@@ -70,7 +70,7 @@ def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
         raise _too_many(wait)
     account = people.find_account(connection(), username)
     if not passwords.matches(account.password_hash if account else None, password) or account is None:
-        raise Refused("login_failed", "The username or the password is wrong.", status=401, headers=tokens.CHALLENGE)
+        raise _login_failed()
     throttle.forgive(connection(), by_address)  # the rest stays: an account of one's own is no way to guess at others
     throttle.forgive_all(connection(), by_name)
     return _begin(account)
@@ -89,6 +89,11 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return str(ip_network((known, 64), strict=False)) if known.version == 6 else address
+
+
+def _login_failed() -> Refused:
+    detail = "The username or the password is wrong."
+    return Refused("login_failed", detail, status=401, headers=tokens.CHALLENGE)
 
 
 def _too_many(wait: int) -> Refused:
@@ -144,8 +149,11 @@ def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _begin(account: people.Account) -> dict[str, Any]:
-    session, token = f"ses_{ULID()}", tokens.secret(tokens.REFRESH)
-    sessions.begin(connection(), session, account.user_id, tokens.digest(token), SESSION_LIFE)
+    session, token, db = f"ses_{ULID()}", tokens.secret(tokens.REFRESH), connection()
+    with db.transaction():
+        if not people.hold_account(db, account.user_id):
+            raise _login_failed()  # it was deleted since it was found
+        sessions.begin(db, session, account.user_id, tokens.digest(token), SESSION_LIFE)
     return _session(account, session, token)
 
 

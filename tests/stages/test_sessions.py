@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import accounts, callers
+from chalicelib import accounts, callers, passwords
 from chalicelib.errors import Refused
 from chalicelib.postgres import connection
 from tests.stages.conftest import Pipeline
@@ -147,6 +147,21 @@ def test_the_sweep_forgets_the_sessions_that_have_expired(pipeline: Pipeline) ->
     assert len(pipeline.sql("SELECT 1 FROM rowmill.session")) == 2
     assert len(pipeline.sql("SELECT 1 FROM rowmill.refresh_token")) == 3  # the pipeline's own, and the two of ada's
     is_over(gone)
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_an_account_that_is_deleted_while_its_password_is_proved_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = accounts.signup(ADA)
+    prove = passwords.matches
+
+    def slow(kept: str | None, password: str) -> bool:
+        accounts.delete(session["tenant_id"], session["user_id"], "ada")
+        return prove(kept, password)
+
+    monkeypatch.setattr(passwords, "matches", slow)
+    with pytest.raises(Refused) as refused:
+        login()
+    assert (refused.value.status, refused.value.code) == (401, "login_failed")
 
 
 def test_an_account_that_is_deleted_takes_its_sessions_along(pipeline: Pipeline) -> None:
