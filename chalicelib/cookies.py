@@ -2,6 +2,7 @@
 
 A browser sends cookies whoever makes it ask. So what was asked for by cookie, and changes something, must come from a
 page of ours: SameSite keeps most others' pages from it, and the browser's own word on where the request comes from all.
+It takes cookies from whoever answers, too: another's page that sends its own login here must not log its visitor in.
 """
 
 from __future__ import annotations
@@ -41,11 +42,20 @@ def refuse_foreign(headers: Mapping[str, str]) -> None:
 
     Every browser of today says so in Sec-Fetch-Site, which no script can set; one that does not, in Origin.
     """
+    if not _is_ours(headers):
+        raise Refused("origin_foreign", "A cookie opens this door to pages of the same host only.", status=403)
+
+
+def may_be_left(headers: Mapping[str, str]) -> bool:
+    """Whether cookies are for whoever sent these headers: a page of this very host, or what is no browser."""
+    return _is_ours(headers) or not ("sec-fetch-site" in headers or "origin" in headers)
+
+
+def _is_ours(headers: Mapping[str, str]) -> bool:
     site = headers.get("sec-fetch-site")
     scheme = "https" if _is_secure(headers) else "http"
     ours = f"{scheme}://{headers.get('host', '')}".lower()
-    if not (site == "same-origin" if site is not None else headers.get("origin", "").lower() == ours):
-        raise Refused("origin_foreign", "A cookie opens this door to pages of the same host only.", status=403)
+    return site == "same-origin" if site is not None else headers.get("origin", "").lower() == ours
 
 
 def _name(headers: Mapping[str, str], kind: Kind) -> str:

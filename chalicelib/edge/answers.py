@@ -30,11 +30,14 @@ def answer(status: int, payload: Mapping[str, Any], headers: Headers | None = No
 
 
 def session(app: Chalice, status: int, begun: Mapping[str, Any], *, by_cookie: bool = False) -> Response:
-    """A session's tokens, as cookies, too; only so if a cookie asked: no script is to read what cookies hide."""
+    """A session's tokens, to a page of ours as cookies, too; only so if a cookie asked: no script is to read what
+    cookies hide.
+    """
     lives: dict[cookies.Kind, timedelta] = {"access": tokens.ACCESS_LIFE, "refresh": accounts.SESSION_LIFE}
     made = [cookies.issue(current(app).headers, kind, begun[kind], life) for kind, life in lives.items()]
     shown = {name: value for name, value in begun.items() if not (by_cookie and name in lives)}
-    return answer(status, shown, {"Set-Cookie": made, "Cache-Control": "no-store"})
+    kept: Headers = {"Set-Cookie": made} if cookies.may_be_left(current(app).headers) else {}
+    return answer(status, shown, {"Cache-Control": "no-store", **kept})
 
 
 def logged_out(app: Chalice, *, by_cookie: bool) -> Response:

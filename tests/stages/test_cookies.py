@@ -29,7 +29,7 @@ class Browser:
     def __call__(self, method: str, path: str, body: Any = None, **more: str) -> Answer:
         shown = {"Host": self.host, "X-Forwarded-Proto": self.scheme, "Content-Type": "application/json"}
         shown |= {"Cookie": "; ".join(f"{name}={value}" for name, value in self.jar.items())} if self.jar else {}
-        raw = b"" if body is None else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         answer = self.http.request(method, path, headers=shown | more, body=raw)
         held.answer(method, path, answer.status_code, answer.headers, answer.body)
         given = answer.headers.get("Set-Cookie", [])
@@ -117,6 +117,33 @@ def test_a_cookie_reads_for_whoever_asks_and_changes_for_pages_of_the_same_host_
     assert browser.get().json_body["items"] == []
     assert browser.put(**OURS).status_code == 201
     assert browser.put(Origin=f"https://{PUBLIC}").status_code == 200
+
+
+def test_another_site_s_page_logs_nobody_in_as_whom_it_likes(browser: Browser) -> None:
+    """Its form needs nobody's leave to be sent, and browsers keep the cookies that a page they go to answers with."""
+    eve = {"username": "eve", "password": "correct horse"}
+    assert Browser(PUBLIC)("POST", "/v1/auth/signup", eve).status_code == 201
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    mine = dict(browser.jar)
+    for said in (
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "same-site", "Origin": f"https://evil.{PUBLIC}"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ):
+        answer = browser("POST", "/login", b"username=eve&password=correct+horse", **form, **said)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        made = browser(
+            "POST", "/signup", f"username=new{len(str(said))}&password=correct+horse".encode(), **form, **said
+        )
+        assert made.status_code == 201
+    assert browser.jar == mine
+    for said in (OURS, {"Origin": f"https://{PUBLIC}"}, {}):  # the last one is no browser
+        browser.jar.clear()
+        assert browser("POST", "/login", eve, **said).status_code == 200
+        assert len(browser.jar) == 2
 
 
 def test_the_header_comes_before_the_cookie(browser: Browser) -> None:
