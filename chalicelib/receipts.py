@@ -18,7 +18,6 @@ from chalicelib.postgres.timeline import NOBODY, Asker
 from chalicelib.settings import settings
 
 ROWS: Final = ("expected", "found", "missing", "edited", "changed_by_hand")
-_NONE: Final = Refused("receipt_not_found", "The upload has no such receipt.", status=404)
 
 
 def keys() -> dict[str, Any]:
@@ -46,7 +45,7 @@ def get(tenant: str, upload_id: str, asked: Asked) -> dict[str, Any] | None:
         return None
     receipt = proofs.find(connection(), standing.number, n)
     if receipt is None:
-        raise _NONE
+        raise _no_such_receipt()
     return {"receipt": json.loads(seals.opened(receipt.jws)), "jws": receipt.jws}
 
 
@@ -66,6 +65,10 @@ def text(tenant: str, upload_id: str) -> dict[str, Any]:
     expires_at = datetime.now(UTC) + timedelta(seconds=UPLOAD_SECONDS)
     url = s3.presign_download(upload.text.key, f"{upload_id}.csv", UPLOAD_SECONDS)
     return {"url": url, "expires_at": rfc3339(expires_at), "size": upload.text.size}
+
+
+def _no_such_receipt() -> Refused:
+    return Refused("receipt_not_found", "The upload has no such receipt.", status=404)
 
 
 def _under_way(state: str) -> Refused:
@@ -97,7 +100,7 @@ def verify(tenant: str, upload_id: str, by: Asker = NOBODY) -> dict[str, Any]:
         detail = f"The upload is {state}: what has a receipt can be verified."
         raise Refused("state_conflict", detail, status=409)
     if standing.is_made and not standing.newest:
-        raise _NONE
+        raise _no_such_receipt()
     db = connection()
     with db.transaction():
         if proofs.ask(db, standing.number):

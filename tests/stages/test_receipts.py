@@ -283,6 +283,19 @@ def test_without_an_end_or_a_file_there_is_no_receipt_and_that_is_said(pipeline:
     assert refusal(pipeline, "upl_" + 26 * "0") == (404, "upload_not_found")
 
 
+def test_a_receipt_that_is_not_there_is_refused_and_no_request_is_held_by_that(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.run(BODY)["id"]
+    pipeline.attest()
+    frames = []
+    for _ in range(3):
+        with pytest.raises(Refused) as refused:
+            receipt(pipeline, upload_id, 99)
+        assert (refused.value.status, refused.value.code) == (404, "receipt_not_found")
+        frames.append(len(refused.traceback))
+    assert len(set(frames)) == 1  # an error that is raised once more grows by the frames of each who asked
+
+
 def test_an_upload_that_was_canceled_or_failed_has_a_receipt_of_what_was_left(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
