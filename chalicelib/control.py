@@ -254,9 +254,12 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = Fals
     """Delete the upload: its status goes at once, its files and rejects with the next sweep, and its `rows` if asked.
 
     The upload whose rejects it corrected, if it did. A repeat finds it deleted. Raises Refused `upload_not_found`
-    (404), `state_conflict` (409) for one that is under way.
+    (404), `state_conflict` (409) for one that is under way, `role_forbids` (403) for rows of a dataset of
+    somebody else's that may not be written to any more.
     """
     db = connection()
+    if rows:
+        _keep_others_rows(db, tenant, upload_id)
     if is_upload_id(upload_id) and removals.is_deleted(db, tenant, upload_id):
         if rows:
             removals.mark_rows(db, tenant, upload_id)
@@ -273,3 +276,10 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = Fals
         raise _conflict("delete", "under way again")
     dynamodb.forget(tenant, upload_id)
     return item.get("parent_id")
+
+
+def _keep_others_rows(db: Connection, tenant: str, upload_id: str) -> None:
+    number = ledger.number_of(db, tenant, upload_id) if is_upload_id(upload_id) else None
+    upload = ledger.find(db, number) if number else None
+    if upload is not None and upload.owner != tenant:
+        _keep_writing(upload)

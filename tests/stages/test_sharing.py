@@ -187,6 +187,28 @@ def test_what_was_given_up_is_not_tried_again_without_the_role(
     assert len(shared.rows()) == 2
 
 
+@pytest.mark.parametrize("how", ["revoked", "made a reader"])
+def test_rows_stay_whoever_sent_them_once_the_role_is_taken_back(pipeline: Pipeline, how: str) -> None:
+    shared = Shared(pipeline)
+    first = pipeline.run(FILE, shared.dataset)["id"]
+    second = pipeline.run(b"email,name,age\nc@x.org,Cy,38\n", shared.dataset)["id"]
+    assert shared.guest("DELETE", f"/v1/uploads/{first}").status_code == 202
+    if how == "revoked":
+        shared.revoke()
+    else:
+        shared.grant("reader")
+    for upload_id in (first, second):  # deleted without its rows before, or not deleted yet
+        is_problem(shared.guest("DELETE", f"/v1/uploads/{upload_id}?rows=true"), 403, "role_forbids")
+    is_problem(shared.guest("POST", f"/v1/uploads/{second}/revert", {}), 403, "role_forbids")
+    assert shared.guest("DELETE", f"/v1/uploads/{second}").status_code == 202  # the upload is the guest's as ever
+    pipeline.sweep()
+    assert [row["email"] for row in shared.rows()] == ["a@x.org", "b@x.org", "c@x.org"]
+    shared.grant("writer")
+    assert shared.guest("DELETE", f"/v1/uploads/{first}?rows=true").status_code == 202
+    pipeline.sweep()
+    assert [row["email"] for row in shared.rows()] == ["c@x.org"]
+
+
 # Names and references
 
 
