@@ -106,6 +106,12 @@ def test_formulas_give_their_cached_value_and_are_named_without_one() -> None:
     assert fault("\udcffabc") is None
 
 
+def test_a_formula_whose_value_is_there_but_empty_was_never_computed() -> None:
+    # As openpyxl writes every formula; only a text may be one of no letters.
+    ((_, uncomputed),) = rows(of_rows([["a", "=1+1"]]))
+    assert fault(uncomputed) == "the cell holds a formula that was never computed"
+
+
 def test_rich_text_is_joined_and_phonetic_hints_are_left_out() -> None:
     book = openpyxl.Workbook()
     book.active["A1"] = CellRichText("plain ", TextBlock(InlineFont(b=True), "bold"), " end")

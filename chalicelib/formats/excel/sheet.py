@@ -141,7 +141,8 @@ class _Rows:
         assert self._cells is not None
         text = "".join(self._parts)
         if not text:
-            self._cells.append(NOT_TEXT + UNCOMPUTED if self._formula and not self._value else "")
+            is_computed = self._value and self._type == "str"  # to no letters; some writers leave <v/> for no value
+            self._cells.append(NOT_TEXT + UNCOMPUTED if self._formula and not is_computed else "")
         elif self._type == "n":
             self._cells.append(text if self._style is None and text.isdecimal() else self._number(text))
         elif self._type == "s":
