@@ -30,8 +30,7 @@ from chalicelib.settings import settings
 SAMPLE_BYTES: Final = 256 * 1024
 BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
 _OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
-    {"header", "skip_lines", "comment", "ragged", "null_values", "trim", "true_values", "false_values", "enum_case"}
-    | {"units"}
+    {"header", "skip_lines", "comment", "null_values", "trim", "true_values", "false_values", "enum_case"} | {"units"}
 )
 
 
@@ -117,9 +116,10 @@ def _sheet(upload: ledger.Upload) -> _Made:
         width=None if has_header or upload.dataset == 0 else len(read_schema(upload.descriptor).fields),
         skip=dialect.get("skip_lines", 0),
     )
+    # Padded: no cell that a row lacks at its end ever held a value, however narrow a title above the header is.
     return _Made(
         sheet.blocks,
-        dialect | {"delimiter": ",", "quote": '"', "encoding": UTF_8},
+        dialect | {"delimiter": ",", "quote": '"', "ragged": "pad", "encoding": UTF_8},
         {"sheet": sheet.name},
         {},
         by_rows=True,

@@ -224,6 +224,17 @@ def test_an_option_that_names_no_sheet_is_refused_at_once(pipeline: Pipeline) ->
             pipeline.create(b"a", sheet=sheet)
 
 
+def test_rows_of_a_sheet_are_filled_up_to_its_header_also_below_a_title(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    table = [["Our people"], [], ["email", "name", "age"], ["a", "Ann", 1], ["b"], ["c", "Cy", "old"], ["d", "D", 1, 1]]
+    upload = pipeline.run(of_rows(table))
+    assert pipeline.rows() == [{"email": "a", "name": "Ann", "age": 1}, {"email": "b", "name": None, "age": None}]
+    assert [(line, errors) for _, line, errors, _ in told(pipeline, upload)] == [
+        (6, [("age", "type_invalid")]),
+        (7, [(None, "width_mismatch")]),
+    ]
+
+
 def test_a_sheet_without_a_header_is_as_wide_as_the_dataset(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = pipeline.run(of_rows([["a"], ["b", "Bob", 2]]), dialect={"header": False})
