@@ -174,7 +174,7 @@ def fitted(rows: list[list[str]], width: int, dialect: Dialect, nameless: int = 
 
 def _fitted(row: list[str], width: int, pad: bool, nameless: int) -> list[str]:
     surplus = len(row) - width
-    if isinstance(row, Unreadable):
+    if not row:  # its cells are withheld: any other record has one
         return row
     if surplus < 0:
         return row + [""] * -surplus if pad else row

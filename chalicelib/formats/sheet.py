@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib.formats import correction, workbook
-from chalicelib.formats.delimited import records
+from chalicelib.formats.delimited import fitted, records
 from chalicelib.formats.dialect import Dialect
 from chalicelib.strict_json import is_text
 
@@ -57,12 +57,16 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """How an upload's records become lines of a file: `names` are the columns of its own file, `own` those of ours."""
+    """How an upload's records become lines of a file: `names` are the columns of its own file, `own` those of ours.
+
+    `nameless` columns, in which no record may hold anything, are left out.
+    """
 
     names: list[str]
     own: Mapping[str, int]
     dialect: Dialect
     form: str
+    nameless: int
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], fields: Sequence[str], form: str) -> Sheet:
@@ -71,7 +75,7 @@ class Sheet:
         known = dict(zip(places, fields, strict=True))
         names = [known.get(place, f"column_{place + 1}") for place in range(plan.get("width", len(fields)))]
         dialect = Dialect.from_options(plan["dialect"]) if plan else Dialect()
-        return cls(plan.get("header") or names, plan.get("own", {}), dialect, form)
+        return cls(plan.get("header") or names, plan.get("own", {}), dialect, form, plan.get("nameless", 0))
 
     def lines(self, rejects: Iterable[Reject]) -> Iterator[list[str]]:
         """The header, then a line a reject."""
@@ -106,13 +110,14 @@ class Sheet:
         return [cell for place, cell in enumerate(cells) if place not in ours]
 
     def _read(self, raws: Sequence[bytes]) -> Iterator[list[str] | None]:
-        """The cells of each record, or None where they are not as many as the file has columns.
+        """The cells of each record as it was loaded, or None where they are not as many as the file has columns.
 
         All at once, which is five times as fast, unless a quote that is never closed swallows what follows.
         """
         found = list(records(b"\n".join(raws), self.dialect))
         if len(found) != len(raws) or any(len(raw) > MAX_RAW_BYTES for raw in raws):
             found = [self._read_one(raw) for raw in raws]
+        found = fitted(found, len(self.names), self.dialect, self.nameless)
         return (cells if len(cells) == len(self.names) else None for cells in found)
 
     def _read_one(self, raw: bytes) -> list[str]:

@@ -92,6 +92,27 @@ def test_hostile_cells_come_out_as_text_beside_their_reasons(pipeline: Pipeline,
     assert altered[6] == "d@x.org,too,many,cells"
 
 
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        (b"email,name,age,,\na@x.org,A,old,,\nb@x.org,B,old\n", {}),
+        (b"email,name,age\na@x.org,A,old,,\nb@x.org,B,old\n", {"ragged": "pad"}),
+        (b"age,email,name\nold,a@x.org,A\nold,b@x.org\n", {"ragged": "pad"}),
+    ],
+)
+def test_a_record_is_shown_with_the_cells_that_it_was_read_with(
+    pipeline: Pipeline, body: bytes, dialect: dict[str, Any]
+) -> None:
+    # Else it could only be corrected by typing all of its cells anew.
+    pipeline.dataset()
+    upload = pipeline.run(body + b'"never closed\n', dialect=dialect)
+    _, first, second, withheld = lines(pipeline, upload["id"])
+    assert sorted(cells(first)) == ["A", "a@x.org", "old"]
+    assert sorted(filter(None, cells(second))) in (["B", "b@x.org", "old"], ["b@x.org", "old"])
+    assert [line[RAW] for line in (first, second)] == ["", ""]
+    assert (cells(withheld), withheld[RAW]) == (["", "", ""], '"never closed\n')
+
+
 def test_nothing_in_a_rejects_file_begins_as_a_formula_does(pipeline: Pipeline) -> None:
     fields = [{"name": name} for name in ("=name", "@x", "b")] + [{"name": "age", "type": "integer"}]
     name = pipeline.dataset({"fields": fields}, "formulas")
