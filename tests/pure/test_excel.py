@@ -73,7 +73,7 @@ def test_a_row_is_at_the_line_of_its_number_whatever_its_cells_hold() -> None:
 
 def test_rows_are_as_wide_as_the_header_and_wider_only_with_values() -> None:
     data = of_rows([["title"], [], ["a", "b", "c"], [1], [1, 2, 3, None], [1, 2, 3, 4]])
-    assert rows(data, skip=1) == [["title"], [], ["a", "b", "c"], ["1", "", ""], ["1", "2", "3"], ["1", "2", "3", "4"]]
+    assert rows(data, skip=1) == [[], [], ["a", "b", "c"], ["1", "", ""], ["1", "2", "3"], ["1", "2", "3", "4"]]
     assert rows(of_rows([[1], [None, 2]]), width=3) == [["1", "", ""], ["", "2", ""]]
 
 

@@ -235,6 +235,18 @@ def test_rows_of_a_sheet_are_filled_up_to_its_header_also_below_a_title(pipeline
     ]
 
 
+@pytest.mark.parametrize("has_header", [True, False])
+def test_rows_of_a_sheet_are_skipped_whole_also_those_with_cells_of_many_lines(
+    pipeline: Pipeline, *, has_header: bool
+) -> None:
+    pipeline.dataset()
+    table = [["Our\npeople,\nall", "of\nthem"], [], *([["email", "name", "age"]] if has_header else [])]
+    table += [["a", "Ann", 1], ["b"], ["c", "Cy", "old"]]
+    upload = pipeline.run(of_rows(table), dialect={"skip_lines": 2, "header": has_header})
+    assert [row["email"] for row in pipeline.rows()] == ["a", "b"]
+    assert [line for _, line, _, _ in told(pipeline, upload)] == [len(table)]
+
+
 def test_a_sheet_without_a_header_is_as_wide_as_the_dataset(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = pipeline.run(of_rows([["a"], ["b", "Bob", 2]]), dialect={"header": False})

@@ -37,7 +37,10 @@ class Layout:
 
 
 def read_sheet(stream: IO[bytes], strings: SharedStrings, layout: Layout) -> Iterator[bytes]:
-    """The sheet as UTF-8 CSV. A row without a value is a blank line; none follow the last row with one."""
+    """The sheet as UTF-8 CSV. A row without a value is a blank line; none follow the last row with one.
+
+    So is a row to skip: the lines of its cells would be taken for lines to skip, too.
+    """
     rows = _Rows(strings, layout)
     block_bytes = BLOCK_BYTES if strings.longest <= USUAL_TEXT else CAREFUL_BLOCK_BYTES
     for _ in parse(stream, rows.start, rows.end, rows.text, block_bytes):
@@ -170,9 +173,9 @@ class _Rows:
         cells, self._cells = self._cells or [], None
         while cells and not cells[-1]:
             cells.pop()
-        if not cells:
+        if not cells or self._row <= self._layout.skip:
             return
-        if self._width is None and self._row > self._layout.skip:
+        if self._width is None:
             self._width = len(cells)
         cells += [""] * ((self._width or 0) - len(cells))
         self.lines.append("\n" * (self._row - self._written - 1) + ",".join(cells) + "\n")
