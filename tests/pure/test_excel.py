@@ -6,7 +6,7 @@ import csv
 import io
 import random
 import stat
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
@@ -91,6 +91,21 @@ def test_days_count_from_1904_if_the_workbook_says_so() -> None:
     book.epoch = CALENDAR_MAC_1904
     book.active.append([date(2024, 2, 29), datetime.fromisoformat("1904-01-01T06:00:00")])
     assert rows(saved(book)) == [["2024-02-29", "1904-01-01T06:00:00"]]
+
+
+def test_moments_that_are_spelt_out_are_shown_as_day_counts_are() -> None:
+    def saved_as(*, iso_dates: bool) -> bytes:
+        book = openpyxl.Workbook()
+        book.iso_dates = iso_dates
+        day, moment = datetime.fromisoformat("2024-02-29T00:00:00"), datetime.fromisoformat("2024-02-29T13:05:06")
+        book.active.append([day, moment, day, moment, time(13, 5, 6)])
+        book.active["A1"].number_format = book.active["B1"].number_format = "yyyy-mm-dd"
+        return saved(book)
+
+    spelt = [["2024-02-29", "2024-02-29T13:05:06", "2024-02-29T00:00:00", "2024-02-29T13:05:06", "13:05:06"]]
+    assert rows(saved_as(iso_dates=False)) == rows(saved_as(iso_dates=True)) == spelt
+    javascript = '<row><c t="d" s="0"><v>2024-02-29T00:00:00.000Z</v></c></row>'
+    assert rows(by_hand(javascript, styles='<cellXfs><xf numFmtId="14"/></cellXfs>')) == [["2024-02-29"]]
 
 
 def test_formulas_give_their_cached_value_and_are_named_without_one() -> None:

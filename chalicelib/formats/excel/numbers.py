@@ -22,6 +22,7 @@ _BUILT_IN: Final[dict[int, Shown]] = {
     46: "elapsed",
 }
 _LITERAL: Final = re.compile(r'"[^"]*"?|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]?', re.DOTALL)
+_MIDNIGHT: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T00:00:00(?:\.0+)?Z?").fullmatch
 _ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]")
 
 
@@ -71,6 +72,12 @@ def moment(text: str, shown: Shown, from_1904: bool) -> str:
         return _clock(rest)
     day = _day(days, from_1904)
     return day if shown == "date" and not rest else f"{day}T{_clock(rest)}"
+
+
+def spelt_out(text: str, shown: Shown) -> str:
+    """A moment that the workbook has in ISO 8601, not as a day count: the day alone where `moment` gives that."""
+    midnight = _MIDNIGHT(text) if shown == "date" else None
+    return midnight[1] if midnight else text
 
 
 def _clock(milliseconds: int) -> str:

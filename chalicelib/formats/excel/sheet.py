@@ -14,7 +14,7 @@ from typing import IO, Final
 from chalicelib.errors import Refused
 from chalicelib.formats.excel.archive import corrupt
 from chalicelib.formats.excel.markup import MAX_DEPTH, LocalNames, parse
-from chalicelib.formats.excel.numbers import Shown, moment, number
+from chalicelib.formats.excel.numbers import Shown, moment, number, spelt_out
 from chalicelib.formats.excel.strings import NOT_TEXT, UNCOMPUTED, USUAL_TEXT, SharedStrings, cell, unescaped
 
 MAX_ROW: Final = 1_048_576
@@ -156,9 +156,12 @@ class _Rows:
         self._type = None
 
     def _number(self, text: str) -> str:
-        style, known = self._style, self._layout.styles
-        shown = known[int(style)] if style and style.isdecimal() and int(style) < len(known) else "number"
+        shown = self._shown()
         return number(text) if shown == "number" else moment(text, shown, self._layout.from_1904)
+
+    def _shown(self) -> Shown:
+        style, known = self._style, self._layout.styles
+        return known[int(style)] if style and style.isdecimal() and int(style) < len(known) else "number"
 
     def _spelt(self, text: str) -> str:
         match self._type:
@@ -166,6 +169,8 @@ class _Rows:
                 return {"0": "false", "1": "true"}.get(text) or cell(text)
             case "e":
                 return cell(NOT_TEXT + text)
+            case "d":
+                return cell(spelt_out(text, self._shown()))
             case _:
                 return cell(unescaped(text))
 
