@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from chalicelib.cells import BLANKS
 from chalicelib.checking import PLAIN, Conventions, Value, check
 from chalicelib.datasets import Field, FieldType, Schema, read_schema
 from chalicelib.errors import Refused
@@ -25,9 +26,11 @@ MAX_FAULTS: Final = 20  # unreadable records that a refusal names
 FIRST_VALUES: Final = 50  # most types that a column is not of fall at these
 
 # Numbers to the checker, but to people more often a code: 007, +49 30 123. As numbers they would not come back.
-_CODE: Final = re.compile(r"\+|-?0[0-9]").match
+# Blanks count for nothing in a file whose cells are trimmed; in any other no number has them.
+_BLANK: Final = f"[{BLANKS}]*"
+_CODE: Final = re.compile(rf"{_BLANK}(?:\+|-?0[0-9])").match
 _SPEAKS_AGAINST: Final[Mapping[FieldType, Any]] = {
-    "boolean": re.compile(r"[01]\Z").match,  # 0 and 1 count
+    "boolean": re.compile(rf"{_BLANK}[01]{_BLANK}\Z").match,  # 0 and 1 count
     "integer": _CODE,
     "number": _CODE,
 }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.checking import check
+from chalicelib.checking import Conventions, check
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.inference import ALL, column_names, descriptor, guess
@@ -63,6 +63,12 @@ def found(chunks: list[list[str]]) -> list[int]:
 )
 def test_the_narrowest_type_that_all_values_fit(cells: list[str], expected: str) -> None:
     assert inferred(cells)["type"] == expected
+
+
+@pytest.mark.parametrize(("cells", "expected"), [([" 01067", "80331 "], "string"), ([" 1", "0 "], "integer")])
+def test_blanks_that_are_trimmed_hide_no_code_and_no_count(cells: list[str], expected: str) -> None:
+    (field,) = descriptor(["c"], guess([cells], Conventions(trim="values")))["fields"]
+    assert field["type"] == expected
 
 
 def test_a_column_without_a_gap_is_required_and_one_with_a_gap_is_not() -> None:
