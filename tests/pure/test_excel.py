@@ -202,8 +202,8 @@ def test_a_format_shows_numbers_days_or_times(code: str, shown: str) -> None:
 
 
 def test_formats_without_a_code_are_those_every_reader_knows() -> None:
-    assert [shown_by(each, None) for each in (0, 9, 14, 20, 22, 46, 49)] == [
-        *("number", "number", "date", "time", "datetime", "elapsed", "number")
+    assert [shown_by(each, None) for each in (0, 9, 14, 20, 22, 31, 32, 33, 46, 49)] == [
+        *("number", "number", "date", "time", "datetime", "date", "time", "time", "elapsed", "number")
     ]
 
 

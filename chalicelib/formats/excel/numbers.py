@@ -14,10 +14,11 @@ Shown = Literal["number", "date", "time", "datetime", "elapsed"]
 
 _DAY_MS: Final = 86_400_000
 _LAST_DAY: Final = {False: 2_958_465, True: 2_957_003}  # 9999-12-31, by whether days count from 1904
-# What Office leaves out of the file because every reader knows it; 27 to 36 and 50 to 58 are East Asian dates.
+# What Office leaves out of the file because every reader knows it; 27 to 36 and 50 to 58 are East Asian: dates, but
+# for 32 and 33, which are times of day in all of these languages.
 _BUILT_IN: Final[dict[int, Shown]] = {
     **dict.fromkeys((*range(14, 18), *range(27, 37), *range(50, 59)), "date"),
-    **dict.fromkeys((*range(18, 22), 45, 47), "time"),
+    **dict.fromkeys((*range(18, 22), 32, 33, 45, 47), "time"),
     22: "datetime",
     46: "elapsed",
 }
