@@ -63,7 +63,10 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The sample read by one dialect; `begin` of its rows stand before the header or first record."""
+    """The sample read by one dialect; `begin` of its rows stand before the header or first record.
+
+    `quoted` cells show that its quote is one. It `strays` if more often it may be two letters that took rows between.
+    """
 
     dialect: Dialect
     rows: list[list[str]]
@@ -71,6 +74,7 @@ class _Reading:
     columns: int
     agreeing: int
     quoted: int
+    strays: bool
     has_names: bool
 
     @property
@@ -90,9 +94,9 @@ class _Reading:
         return self.columns >= least and self.agreement >= 0.9 and self.records >= 2
 
     @property
-    def likeliness(self) -> tuple[bool, bool, bool, float, int, int, int]:
+    def likeliness(self) -> tuple[bool, bool, bool, bool, float, int, int, int]:
         doubtful = self.dialect.delimiter in DOUBTFUL
-        fit = (self.has_names, self.is_table, not doubtful, self.agreement)
+        fit = (self.has_names, self.is_table, not doubtful, not self.strays, self.agreement)
         return (*fit, self.quoted, self.columns, len(self.dialect.delimiter))
 
 
@@ -187,7 +191,8 @@ def _quoted_cells(head: bytes, delimiter: str, quote: str | None) -> int:
     d, q = re.escape(delimiter.encode()), re.escape(quote.encode())
     # That the pattern begins with the quote makes it fast.
     opening = rb"%b(?:(?<=\A%b)|(?<=[\r\n]%b)|(?<=%b%b))" % (q, q, q, d, q)
-    return len(re.findall(rb"%b[^%b]*+%b(?=%b|[\r\n]|\Z)" % (opening, q, q, d), head))
+    inside = rb"[^%b]*+(?:(?=%b%b)%b%b[^%b]*+)*+" % (q, q, q, q, q, q)
+    return len(re.findall(rb"%b%b%b(?=%b|[\r\n]|\Z)" % (opening, inside, q, d), head))
 
 
 def _read(head: bytes, dialect: Dialect, declared: Mapping[str, Any], cut: bool, names: Collection[str]) -> _Reading:
@@ -200,8 +205,21 @@ def _read(head: bytes, dialect: Dialect, declared: Mapping[str, Any], cut: bool,
     widths = [0 if isinstance(row, Unreadable) else len(row) for row in rows[begin:]]
     columns = widths[0] if widths else 0
     has_names = bool(names) and bool(rows) and set(names) <= set(rows[begin])
+    quoted, strays = _evidence(head, dialect, rows)
+    return _Reading(dialect, rows, begin, columns, widths.count(columns) if columns else 0, quoted, strays, has_names)
+
+
+def _evidence(head: bytes, dialect: Dialect, rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
+    """How many cells show that the quote is one, and whether it strays.
+
+    An apostrophe begins and ends words, too: 'tis in a row and dogs' in a later one are no cell, with all rows between
+    as its text. So it proves nothing where cells are in other quotes, or where it took in line ends.
+    """
     quoted = _quoted_cells(head, dialect.delimiter, dialect.quote)
-    return _Reading(dialect, rows, begin, columns, widths.count(columns) if columns else 0, quoted, has_names)
+    if dialect.quote != "'" or not quoted:
+        return quoted, False
+    long = sum("\n" in cell or "\r" in cell for row in rows for cell in row)
+    return 0 if long or _quoted_cells(head, dialect.delimiter, '"') else quoted, 2 * long > quoted
 
 
 def _comment(head: bytes, dialect: Dialect) -> str | None:

@@ -206,6 +206,28 @@ def test_what_the_client_declared_wins() -> None:
     assert found.declared == ("delimiter", "header")
 
 
+@pytest.mark.parametrize(
+    "sample",
+    [
+        # An apostrophe that begins a cell, and one that ends another: between them rows would be lost.
+        b"id,name\n1,'tis\n2,b\n3,dogs'\n4,d\n",
+        b"id,name\n1,'tis\n2,b,ragged\n3,dogs'\n4,d\n",
+        b"id,name\n1,'\n2,b\n3,'\n4,d\n",
+        # Cells in quotes with doubled ones inside are in quotes.
+        b'id,name\n1,"5"""\n2,"3"""\n3,\'x\'\n',
+        b'id,name\n1,"say ""hi"""\n2,\'x\'\n3,\'y\'\n',
+    ],
+)
+@pytest.mark.parametrize("names", [(), ("id", "name")])
+def test_an_apostrophe_is_no_quote_where_it_may_be_a_letter(sample: bytes, names: tuple[str, ...]) -> None:
+    assert detect(sample, {}, truncated=False, names=names).dialect == Dialect()
+
+
+def test_an_apostrophe_is_a_quote_where_nothing_else_is_and_lines_are_few() -> None:
+    for sample in (b"id,name\n1,'a'\n2,'b'\n", b"id,name,more\n1,'a','b\nc'\n2,'d','e\nf'\n3,'g, h','i'\n"):
+        assert detect(sample, {}, truncated=False, names=()).dialect == Dialect(quote="'")
+
+
 def test_a_declared_quote_is_not_tried_as_delimiter() -> None:
     assert detect(b"a|b\n", {"quote": "|"}, truncated=False).dialect == Dialect(quote="|")
 
