@@ -15,7 +15,9 @@ from typing import Any, Final
 from chalicelib.cells import Field
 
 MOST_VALUES: Final = 50  # a column with so few is one of few values, and each of them is known
+MOST_TOLD: Final = 50  # differences of an upload: the status table holds them
 MOST_SHOWN: Final = 10  # values that were never there before
+LONGEST_SHOWN: Final = 40  # letters of each
 SKETCH: Final = 256  # smallest hashes: the estimate is off by a sixteenth
 HASHES: Final = 2**64
 UPLOADS: Final = 20  # the latest that an upload is compared with
@@ -102,13 +104,16 @@ def _few(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict
 def differences(
     fields: Sequence[Field], now: Sequence[Column], before: Sequence[Mapping[str, Column]]
 ) -> list[dict[str, Any]]:
-    """Where an upload is unlike those before it, whose columns are given by name: `column`, `measure`, `was`, `is`."""
+    """Where an upload is unlike those before it, whose columns are given by name: `column`, `measure`, `was`, `is`.
+
+    The first of them, in the order of the fields, and values cut short.
+    """
     found: list[dict[str, Any]] = []
     for field, column in zip(fields, now, strict=True):
         known = [profile[field.name] for profile in before if field.name in profile]
         if known and column.rows:
             found += ({"column": field.name} | one for one in _unlike(field, column, known))
-    return found
+    return found[:MOST_TOLD]
 
 
 def _unlike(field: Field, now: Column, before: Sequence[Column]) -> Iterator[dict[str, Any]]:
@@ -167,9 +172,13 @@ def _other_values(field: Field, now: Column, before: Sequence[Column]) -> Iterat
     if field.type == "string" and known and rows >= FEW_ROWS * len(known):
         new = sorted(now.values.keys() - known.keys()) if now.values is not None else []
         if now.values is None or new:
-            yield {"measure": "values", "was": len(known), "is": now.distinct, "new": new[:MOST_SHOWN]}
+            yield {"measure": "values", "was": len(known), "is": now.distinct, "new": [*map(_short, new[:MOST_SHOWN])]}
     elif filled > FEW_ROWS and all(_is_single(column) for column in before) and 2 * now.distinct < filled:
         yield {"measure": "distinct", "was": "each value once", "is": f"{now.distinct} in {filled} rows"}
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
 
 
 def _is_single(column: Column) -> bool:

@@ -222,7 +222,7 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "measure": {"type": "string", "enum": ["null_rate", "range", "length", "values", "distinct"]},
             "was": {"description": "Of the uploads before: from and to, or how many different values."},
             "is": {"description": "Of this one."},
-            "new": listed(TEXT, description="Values that were never there, the first ten."),
+            "new": listed(TEXT, description="Values that were never there, the first ten, cut short."),
         },
         "new",
     ),

@@ -82,6 +82,33 @@ def test_a_warning_is_told_and_the_upload_loads(pipeline: Pipeline) -> None:
     assert (odd["state"], odd["loaded"], measures(odd)) == ("completed", 200, [("land", "null_rate")])
 
 
+def test_an_upload_that_is_unlike_in_very_many_and_long_values_is_shown_at_its_end(pipeline: Pipeline) -> None:
+    """The status table takes no item above 400 KB: what is told of the values has its limits."""
+    pipeline.dataset(ORDERS, "orders")
+    ended(pipeline, orders(), on_drift="warn")
+    long = [str(place) + "y" * 60_000 for place in range(10)]
+    odd = ended(pipeline, orders(" ".join(long)), on_drift="warn")
+    assert (odd["state"], odd["loaded"]) == ("completed", 200)
+    (values,) = [one for one in odd["drift"]["differences"] if one["measure"] == "values"]
+    assert values["new"] == [f"{value[:40]}…" for value in long]
+
+
+def test_no_more_differences_are_told_than_the_status_table_holds(pipeline: Pipeline) -> None:
+    names = [f"c{place}" for place in range(60)]
+    pipeline.dataset({"fields": [{"name": name} for name in names]}, "wide")
+
+    def rows(value: str) -> bytes:
+        return "".join(",".join(line) + "\n" for line in [names, *([value] * len(names) for _ in range(200))]).encode()
+
+    for value in ("old", "new"):
+        upload_id = pipeline.create(rows(value), "wide", on_drift="warn")
+        pipeline.split(upload_id)
+        pipeline.load(pipeline.messages())
+    odd = pipeline.upload(upload_id)
+    assert (odd["state"], odd["loaded"]) == ("completed", 200)
+    assert [one["column"] for one in odd["drift"]["differences"]] == names[:50]
+
+
 def test_a_check_that_somebody_looks_at_anyway_tells_it_then(pipeline: Pipeline) -> None:
     pipeline.dataset(ORDERS, "orders")
     ended(pipeline, orders(), on_drift="warn")
