@@ -99,6 +99,7 @@ def _put(event: Mapping[str, Any]) -> dict[str, Any]:
         with db.transaction():
             db.execute(f"SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '{INDEX_SECONDS}s'")
             references.check_targets(db, tenant, schema)
+            people.hold_dataset(db, tenant, name)  # what is to be changed is as it is found until then
             known = people.find_dataset(db, tenant, name)
             if known is None:
                 number = people.add_dataset(db, tenant, name, mode, descriptor)

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 import psycopg
 import pytest
 
-from chalicelib import table_rows
+from chalicelib import catalog, table_rows
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import HANDMADE, lineage
@@ -481,6 +481,57 @@ def test_a_schema_change_waits_for_who_is_about_to_touch_a_row(api: Api) -> None
     deleting.join(10)
     assert (api.pipeline.rows(), api.put(body=wider).status_code) == ([], 200)
     assert made(api).json_body == {**ADA, "new": None}
+
+
+def test_of_two_schema_changes_at_once_the_second_finds_what_the_first_has_made(api: Api) -> None:
+    """Each adds a column to a table with rows: judged by the schema before both, the second would lose the first's."""
+    made(api)
+    ends: dict[str, str] = {}
+
+    def widen(name: str) -> None:
+        descriptor = {"fields": [*CONTACTS["fields"], {"name": name}]}
+        asked = {"tenant": api.pipeline.tenant, "name": "contacts", "mode": "insert", "descriptor": descriptor}
+        try:
+            catalog.define(asked)
+            ends[name] = "changed"
+        except Refused as refused:
+            ends[name] = refused.code
+
+    with psycopg.connect(api.pipeline.url) as worker:
+        worker.execute("SELECT FROM rowmill.dataset WHERE name = 'contacts' FOR UPDATE")
+        threads = [beside(partial(widen, name)) for name in ("phone", "city")]
+        while len(api.pipeline.sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")) < len(threads):
+            pass
+    for thread in threads:
+        thread.join(20)
+    assert sorted(ends.values()) == ["changed", "dataset_incompatible"]
+    (there,) = [name for name, end in ends.items() if end == "changed"]
+    assert api.pipeline.rows() == [{**ADA, there: None}]
+    both = {"fields": [*CONTACTS["fields"], {"name": "phone"}, {"name": "city"}]}
+    assert (api.put(body=both).status_code, api.pipeline.rows()) == (200, [{**ADA, "phone": None, "city": None}])
+
+
+@pytest.mark.parametrize("further", [{"name": "new"}, None])
+def test_a_change_that_waits_for_the_deletion_of_its_dataset_makes_it_anew(
+    api: Api, further: dict[str, Any] | None
+) -> None:
+    """Of its schema, or of its mode alone."""
+    made(api)
+    descriptor = {"fields": [*CONTACTS["fields"], *([further] if further else [])]}
+    changed = {"mode": "skip", "descriptor": descriptor}
+    ends: list[dict[str, Any]] = []
+    threads = []
+    with psycopg.connect(api.pipeline.url) as worker:
+        worker.execute("SELECT FROM rowmill.dataset WHERE name = 'contacts' FOR UPDATE")
+        for wanted in ({"delete": True}, changed):
+            asked = {"tenant": api.pipeline.tenant, "name": "contacts", **wanted}
+            threads.append(beside(lambda asked=asked: ends.append(catalog.define(asked))))
+            while len(api.pipeline.sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")) < len(threads):
+                pass
+    for thread in threads:
+        thread.join(20)
+    assert ends == [{"deleted": True}, {"created": True}]
+    assert api.pipeline.rows() == []
 
 
 def test_bodies_that_are_no_rows_are_refused(api: Api) -> None:
