@@ -55,7 +55,7 @@ def show(number: Number | None) -> None:
     if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
             show_retries(seen["tenant"], upload_id)
-        untold = projection.mark_end_shown(connection(), number, seen["generation"])
+        untold = projection.mark_end_shown(connection(), number, ended)
         # After the status: whoever hears of the end and looks finds it. What is lost here the sweep sends for.
         sqs.send_all(settings().notify_queue, [{"event": event_id} for event_id in untold], seen["tenant"])
 

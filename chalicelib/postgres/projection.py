@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from psycopg.rows import dict_row
@@ -182,17 +182,20 @@ def show_again(connection: Connection, upload_ids: Sequence[str]) -> None:
     )
 
 
-def mark_end_shown(connection: Connection, number: int, generation: int) -> list[str]:
-    """The end of this generation is in the status table: the sweep need not look after it. Events still to be told."""
+def mark_end_shown(connection: Connection, number: int, finished_at: datetime | None) -> list[str]:
+    """This end, or that the upload waits, is in the status table: the sweep need not look after it, unless it has
+    another by now. Events still to be told.
+    """
     rows = connection.execute(
         """
         WITH shown AS (
             UPDATE rowmill.upload SET projected_at = clock_timestamp()
-            WHERE number = %s AND generation = %s AND coalesce(finished_at, review_at) IS NOT NULL RETURNING number
+            WHERE number = %s AND finished_at IS NOT DISTINCT FROM %s AND coalesce(finished_at, review_at) IS NOT NULL
+            RETURNING number
         )
         SELECT event_id FROM rowmill.outbox JOIN shown ON upload = number WHERE sent_at IS NULL
         """,
-        (number, generation),
+        (number, finished_at),
     )
     return [row[0] for row in rows]
 

@@ -224,12 +224,12 @@ def test_the_end_of_a_generation_is_not_taken_for_shown_because_an_earlier_one_w
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = poisoned(pipeline, monkeypatch)
-    number = pipeline.sql("SELECT number FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]["number"]
+    (first,) = pipeline.sql("SELECT number, finished_at FROM rowmill.upload WHERE upload_id = %s", upload_id)
     pipeline.redrive(upload_id)
     with monkeypatch.context() as patch:
         patch.setattr(report, "show", lambda number: None)  # the worker dies before it shows the end
         pipeline.load(pipeline.messages())
-    projection.mark_end_shown(connection.connection(), number, 1)  # one of the first generation comes late
+    projection.mark_end_shown(connection.connection(), **first)  # one of the first generation comes late
     assert pipeline.sweep()["uploads_seen"] == 1
     assert pipeline.upload(upload_id)["state"] == "completed"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from chalicelib import load, settle, split
-from chalicelib.aws import sqs
+from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused
 from chalicelib.postgres import connection, ledger
-from tests.stages.conftest import Pipeline, cut_into, onward
+from tests.stages.conftest import Pipeline, acting, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import FILE, TWO_KEYS
 
@@ -209,6 +209,35 @@ def test_a_chunk_that_is_being_checked_when_the_load_begins_writes_nothing(
     pipeline.load([message])
     assert pipeline.rows() == []
     pipeline.load(pipeline.messages())
+    assert counts(pipeline.upload(upload_id)) == ("completed", 2, 0, 2, 0, 0)
+
+
+def test_an_end_that_came_while_it_was_being_shown_that_the_upload_waits_is_shown_by_the_sweep(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever shows that it waits is slow to note that; by then it is loaded, and whoever ended it is dead."""
+    pipeline.dataset()
+    upload_id = pipeline.create(GOOD, validate_only=True)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    real = dynamodb.project
+
+    def overtaken(*arguments: Any) -> Any:
+        written = real(*arguments)
+        if arguments[2] != "needs_review":
+            return written
+        monkeypatch.setattr(dynamodb, "project", real)
+        pipeline.confirm(upload_id)
+        for again in pipeline.messages("intake"):
+            pipeline.go_on(again)
+        (loads,) = pipeline.messages()
+        with acting("load"):
+            settle.finish(load.chunk(loads))
+        return written
+
+    monkeypatch.setattr(dynamodb, "project", overtaken)
+    pipeline.settle()
+    pipeline.sweep()
     assert counts(pipeline.upload(upload_id)) == ("completed", 2, 0, 2, 0, 0)
 
 
