@@ -62,9 +62,9 @@ def find(connection: Connection, tenant: str, webhook_id: str) -> Webhook | None
 
 
 def hold(connection: Connection, tenant: str, webhook_id: str) -> bool:
-    """Whether the tenant has this webhook, which nobody deletes until the transaction ends."""
+    """Whether the tenant has this webhook, which nobody deletes, changes or holds until the transaction ends."""
     row = connection.execute(
-        "SELECT FROM rowmill.webhook WHERE tenant = %s AND webhook_id = %s FOR KEY SHARE", (tenant, webhook_id)
+        "SELECT FROM rowmill.webhook WHERE tenant = %s AND webhook_id = %s FOR NO KEY UPDATE", (tenant, webhook_id)
     ).fetchone()
     return row is not None
 

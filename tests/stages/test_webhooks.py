@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from chalice.test import HTTPResponse as Answer
 
 from chalicelib import accounts, webhooks
 from chalicelib.aws import sqs
+from chalicelib.errors import Refused
 from chalicelib.journey import TERMINAL
+from chalicelib.postgres import outbox
 from chalicelib.postgres import webhooks as kept
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 from tests import held
 from tests.stages.conftest import Pipeline
 from tests.stages.test_api_keys import Asker
+from tests.stages.test_table_rows import beside
 
 HOOKS = "/v1/webhooks"
 URL = "https://hooks.invalid/rowmill"
@@ -152,6 +156,29 @@ def test_a_webhook_is_pinged_ten_times_in_a_minute_at_most(ada: Asker, pipeline:
     assert ada("POST", f"{HOOKS}/{made(ada)['id']}/ping").status_code == 202
     pipeline.sql("UPDATE rowmill.outbox SET created_at = now() - interval '61 seconds'")
     assert ada("POST", path).status_code == 202
+
+
+def test_pings_at_the_same_time_are_no_more_than_one_after_the_other(ada: Asker, pipeline: Pipeline) -> None:
+    webhook_id = made(ada)["id"]
+    for _ in range(webhooks.MOST_PINGS - 1):
+        assert ada("POST", f"{HOOKS}/{webhook_id}/ping").status_code == 202
+    (tenant,) = [row["tenant"] for row in pipeline.sql("SELECT tenant FROM rowmill.webhook")]
+    ends: list[str] = []
+
+    def ping() -> None:
+        try:
+            webhooks.ping(tenant, webhook_id)
+            ends.append("pinged")
+        except Refused as refused:
+            ends.append(refused.code)
+
+    with psycopg.connect(pipeline.url) as last:
+        assert kept.hold(last, tenant, webhook_id)
+        assert outbox.ping(last, "evt_last", webhook_id, webhooks.MOST_PINGS)
+        pinging = beside(ping)
+        pinging.join(0.5)
+    pinging.join(20)
+    assert ends == ["too_many_pings"]
 
 
 def test_a_webhook_may_be_deleted_while_it_is_pinged(ada: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
