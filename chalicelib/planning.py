@@ -216,7 +216,9 @@ def _first_rows(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
 
 
 def _printable(cell: str) -> str:
-    return cell[:REVIEWED_LENGTH].encode(errors="replace").decode().replace("\0", "\ufffd")
+    """The cell cut short by what its letters take as JSON: those beyond U+FFFF take twice as much as others."""
+    units = cell[:REVIEWED_LENGTH].encode("utf-16-le", errors="replace")[: 2 * REVIEWED_LENGTH]
+    return units.decode("utf-16-le", errors="ignore").replace("\0", "\ufffd")
 
 
 def _estimate_rows(sample: bytes, size: int) -> int:

@@ -162,6 +162,14 @@ def test_the_encoding_is_the_files_not_that_of_the_text_made_of_it(pipeline: Pip
     assert (upload["review"]["dialect"]["encoding"], upload["dialect"]["encoding"]) == ("cp1252", "cp1252")
 
 
+def test_what_is_shown_of_a_file_is_never_more_than_the_status_table_holds(pipeline: Pipeline) -> None:
+    """It takes no item above 400 KB, and a letter beyond U+FFFF is twelve bytes in there."""
+    lines = [[f"c{place}" for place in range(50)], *([["x" + "\U0001f600" * 60] * 50] * 20)]
+    upload = inferred(pipeline, "".join(",".join(line) + "\n" for line in lines).encode())
+    assert upload["state"] == "needs_review"
+    assert upload["review"]["rows"] == [["x" + "\U0001f600" * 19] * 50] * 20
+
+
 def test_bytes_that_are_no_text_are_shown_as_such(pipeline: Pipeline) -> None:
     upload = inferred(pipeline, b"a,b\n1,\xff\n2,\0\n3,ok\n")
     assert (upload["valid"], upload["rejected"]) == (1, 2)
