@@ -74,6 +74,13 @@ class Undo:
             "SELECT _row, CASE _row_by WHEN {hand} THEN 'edited' ELSE 'replaced' END, nullif(_row_by, {hand}), {key}"
             " FROM {before} r WHERE _row BETWEEN {low} AND {high}"
         )
+        # Of an upload that was deleted since it is not kept what it has written over; what was below is.
+        self._leave(
+            "SELECT _row_after, 'replaced', NULL::integer, {key} FROM {before} r"
+            " WHERE _row_after BETWEEN {low} AND {high}"
+            " AND NOT EXISTS (SELECT FROM {table} t WHERE t._row = r._row_after AND t._row BETWEEN {low} AND {high})"
+            " AND NOT EXISTS (SELECT FROM {before} x WHERE x._row = r._row_after AND x._row BETWEEN {low} AND {high})"
+        )
         self._run(
             "UPDATE {before} x SET ({columns}) = ROW({values}) FROM {before} b"
             " WHERE x._row BETWEEN {low} AND {high} AND b._row_after BETWEEN {low} AND {high}"

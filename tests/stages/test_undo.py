@@ -366,6 +366,22 @@ def test_the_schema_stays_while_an_upload_is_undone_and_a_deleted_dataset_is_not
     assert pipeline.sql("SELECT relname FROM pg_class WHERE relname ~ '_before$'") == []
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_row_that_an_upload_wrote_over_which_is_deleted_since_is_told_as_replaced(
+    pipeline: Pipeline, force: bool
+) -> None:
+    pipeline.dataset(mode="upsert")
+    pipeline.run(file(("a", "Ada", 1), ("b", "Bob", 2)))
+    second = pipeline.run(file(("a", "Amy", 3), ("b", "Bert", 4)))
+    third = pipeline.run(file(("a", "Ann", 5)))
+    pipeline.delete(third["id"])
+    pipeline.sweep()
+    undone = pipeline.revert(second["id"], force=force)
+    assert (told(undone), undone["rows_visible"]) == (("reverted", 0, 1, 1), 1)
+    assert pipeline.conflicts(second["id"]) == [{"row": 1, "why": "replaced", "by": None, "key": {"email": "a"}}]
+    assert ([row["name"] for row in pipeline.rows()], befores_kept(pipeline)) == (["Bob", "Ann"], 0)
+
+
 def test_rows_that_an_upsert_meets_while_they_are_undone_are_either_undone_before_or_left(pipeline: Pipeline) -> None:
     """An upsert holds a row; the undoing waits for it, and then finds the row replaced."""
     pipeline.dataset(mode="upsert")
