@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ _URL: Final = re.compile(r"[!-\[\]-~]+", re.ASCII).fullmatch  # visible ASCII bu
 _LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST: Final = re.compile(rf"(?!.{{254}})({_LABEL}\.)*{_LABEL}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]{{1,44}}").fullmatch
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # all else is private, mapped, translated or not yet anybody's
+_ODD_4: Final = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")))  # Python 3.11 takes them for global
 _ODD: Final = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 Address = IPv4Address | IPv6Address
@@ -109,7 +110,7 @@ def addresses(target: Target, lookup: Lookup = socket.getaddrinfo) -> list[str]:
 def is_public(address: Address) -> bool:
     """Whether an address is one of the Internet: of no private net, link or group, and no way into such by another."""
     if isinstance(address, IPv4Address):
-        return address.is_global and not address.is_multicast
+        return address.is_global and not address.is_multicast and not any(address in net for net in _ODD_4)
     return address.is_global and address in _GLOBAL_UNICAST and not any(address in net for net in _ODD)
 
 
