@@ -209,9 +209,12 @@ def _passed_by() -> datetime:
 
 
 def _expire(announced: Announced) -> bool:
+    """End an upload whose file never came, or that was ended by halves; not one whose file has come in this moment."""
     forget_at = int((datetime.now(UTC) + EXPIRED_KEPT).timestamp())
     dynamodb.expire(announced.tenant, announced.upload_id, rank("expired", 1, 0), forget_at)
-    return announcements.close(connection(), announced.upload_id, "expired")
+    shown = dynamodb.find(announced.tenant, announced.upload_id) or {"state": "expired"}
+    is_over = shown["state"] in ("expired", "canceled", "failed")
+    return is_over and announcements.close(connection(), announced.upload_id, shown["state"])
 
 
 def _abort_abandoned() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
 from chalicelib import events, mend, notify, settle, signatures, webhooks
@@ -16,7 +17,7 @@ from chalicelib.aws import sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked
-from chalicelib.postgres import deliveries, outbox
+from chalicelib.postgres import announcements, deliveries, outbox
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.receiver import Receiver, receiving
@@ -247,6 +248,31 @@ def test_uploads_that_no_splitter_met_are_told_too(private: Pipeline, receiver: 
     }
     assert all(event_id.endswith("_0") for event_id in told)
     assert all(event["data"]["dataset"] == "contacts" for event in told.values())
+
+
+def test_a_cancel_that_was_cut_off_is_told_as_one_and_not_as_a_file_that_never_came(
+    private: Pipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = hooked(private, receiver)
+    private.dataset()
+    upload_id = private.create(BODY)
+    boto3.client("s3").delete_object(Bucket=settings().bucket, Key=f"uploads/{private.tenant}/{upload_id}/source")
+
+    def dies(*_: object) -> bool:
+        raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patch, pytest.raises(psycopg.OperationalError):
+        patch.setattr(announcements, "close", dies)
+        private.cancel(upload_id)
+    private.sql(
+        "UPDATE rowmill.announcement SET created_at = now() - interval '2 h', closes_at = now() - interval '1 h'"
+    )
+    private.sweep()
+    private.sql(LONG_AGO.format("outbox", "created_at"))
+    private.sweep()
+    private.tell()
+    assert private.upload(upload_id)["state"] == "canceled"
+    assert [got.verified(webhook["secret"])["type"] for got in receiver.got] == ["upload.canceled"]
 
 
 @pytest.mark.parametrize("held", [{"validate_only": True}, {"on_drift": "hold"}], ids=["looked_at_first", "drift"])

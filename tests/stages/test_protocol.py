@@ -310,6 +310,31 @@ def test_a_file_that_never_comes_expires(pipeline: Pipeline, monkeypatch: pytest
     assert (upload["state"], upload["error"]["code"]) == ("expired", "upload_expired")
 
 
+def test_a_file_that_comes_in_the_moment_its_time_is_over_is_loaded_and_not_told_to_be_missing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mend, "LOST_SECONDS", -1)
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    pipeline.sql("UPDATE rowmill.announcement SET closes_at = now() - interval '1 second'")
+    real = s3.head
+
+    def looked_before_it_came(key: str) -> None:
+        """The splitter pins it between the sweep's look and what the sweep makes of it."""
+        stored = real(key)
+        assert stored is not None
+        dynamodb.pin(pipeline.tenant, upload_id, stored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "head", looked_before_it_came)
+        assert pipeline.sweep()["files_awaited"] == 0
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["loaded"] == ROWS
+    told = pipeline.sql("SELECT kind FROM rowmill.outbox WHERE event_id LIKE %s", f"evt_{upload_id[4:]}_%")
+    assert told == [{"kind": "completed"}]
+
+
 @pytest.mark.parametrize(
     "loss",
     [
