@@ -5,6 +5,7 @@ In which states each of these may be asked is said in journey.VERBS, and nowhere
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from chalicelib import events, gate, matching, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
+from chalicelib.journey import UPLOAD_SECONDS, VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
 from chalicelib.postgres import (
     announcements,
     keeping,
@@ -267,7 +268,9 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = Fals
     item, number, state = _asked("delete", tenant, upload_id)
     if state == "awaiting_upload":
         # No file that comes from now on is taken; if one has come in this moment, the upload is not awaited any more.
-        dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), item["closes_at"])
+        # Its item is shown until it is forgotten below, even if its time is over: or the next line would find none.
+        shown_until = max(item["closes_at"], int(time.time()) + UPLOAD_SECONDS)
+        dynamodb.expire(tenant, upload_id, rank("expired", 1, 0), shown_until)
         item, number, _ = _asked("delete", tenant, upload_id)
     announcements.announce(db, item, None, 0)  # if the API died between the two
     if not removals.mark(db, tenant, upload_id, number, by, rows=rows) and not removals.is_deleted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import boto3
@@ -199,6 +200,20 @@ def test_a_file_that_arrives_in_the_moment_its_upload_is_deleted_is_not_lost(
     pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["loaded"] == 1
+
+
+def test_an_upload_whose_time_is_over_is_deleted_before_the_sweep_has_said_so(api: Api) -> None:
+    created = api.post(asked()).json_body
+    key = {"tenant": {"S": api.pipeline.tenant}, "upload_id": {"S": created["id"]}}
+    boto3.client("dynamodb").update_item(
+        TableName=settings().uploads_table,
+        Key=key,
+        UpdateExpression="SET closes_at = :past",
+        ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 5)}},
+    )
+    assert api("DELETE", f"/v1/uploads/{created['id']}").status_code == 202
+    assert api("DELETE", f"/v1/uploads/{created['id']}").status_code == 202
+    assert api.pipeline.sweep()["uploads_removed"] == 1
 
 
 def test_parts_of_a_deleted_upload_are_given_up(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
