@@ -40,7 +40,7 @@ def sign(tenant: str, upload_id: str, body: Mapping[str, Any]) -> dict[str, Any]
 def complete(tenant: str, upload_id: str, body: Mapping[str, Any]) -> Item:
     """Make the file of its parts, all of them named in `body`; the upload. A repeat finds it done. Raises Refused."""
     item = dynamodb.get_upload(tenant, upload_id)
-    if "etag" in item:  # the splitter has it already
+    if "etag" in item or (_is_late(item) and s3.has_arrived(_key(item))):  # the splitter has it, or will have it
         return item
     _awaiting(item)
     if "multipart_id" not in item:
@@ -86,19 +86,25 @@ def _read(item: Item, asked: Sequence[Mapping[str, Any]]) -> Iterator[s3.Part]:
 
 def _awaiting(item: Item) -> Item:
     """The item, if its file is still to come. Raises Refused: 409 naming the state, 410 when it is too late."""
-    late = item["closes_at"] <= datetime.now(UTC).timestamp()
-    if item["state"] == "expired" or (item["state"] == "awaiting_upload" and late):
+    if _is_late(item):
+        raise _gone(item)
+    if item["state"] == "expired":
         raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
     if item["state"] not in VERBS["parts"]:
         raise Refused("state_conflict", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
     return item
 
 
+def _is_late(item: Item) -> bool:
+    """Whether it waits for a file that may not be sent any more; one that has come meanwhile is taken."""
+    return item["state"] == "awaiting_upload" and bool(item["closes_at"] <= datetime.now(UTC).timestamp())
+
+
 def _gone(item: Item) -> Refused:
-    """Why S3 knows no parts: the file was put together a moment ago, or given up."""
+    """Why nothing is to be sent any more: the file is there, if nobody has met it yet, or it was given up."""
     if s3.has_arrived(_key(item)):
         return Refused("state_conflict", "The upload no longer waits for its file: it has arrived.", status=409)
-    return Refused("upload_expired", "The parts were given up; the file can be uploaded again.", status=410)
+    return Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
 
 
 def _key(item: Item) -> str:

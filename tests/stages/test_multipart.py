@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -266,6 +267,24 @@ def test_parts_may_take_days_and_expire_after_a_week(parts: Parts, monkeypatch: 
         assert (late.status_code, late.json_body["code"]) == (410, "upload_expired")
     again = parts.pipeline.sweep()
     assert (again["files_awaited"], again["parts_aborted"]) == (0, 0)
+
+
+def test_a_file_that_came_in_time_is_not_to_be_sent_again_for_a_repeat_that_came_late(parts: Parts) -> None:
+    small, large = parts.create(FILE[:PART])["id"], parts.create()["id"]
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=parts.key(small), Body=FILE[:PART])
+    sent = [parts.send(large, number) for number in range(1, TOTAL + 1)]
+    assert parts.complete(large, sent).status_code == 202
+    table = boto3.resource("dynamodb").Table(settings().uploads_table)
+    for upload_id in (small, large):  # no splitter has met them yet
+        table.update_item(
+            Key={"tenant": parts.pipeline.tenant, "upload_id": upload_id},
+            UpdateExpression="SET closes_at = :past",
+            ExpressionAttributeValues={":past": int(time.time()) - 5},
+        )
+        late = parts.sign(upload_id)
+        assert (late.status_code, late.json_body["code"]) == (409, "state_conflict")
+    assert parts.complete(large, sent).status_code == 202
+    assert parts.run(large)["loaded"] == 8
 
 
 def test_parts_of_a_canceled_upload_are_given_up_at_once(parts: Parts) -> None:
