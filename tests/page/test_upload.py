@@ -302,6 +302,28 @@ def test_a_network_that_breaks_in_the_middle_of_a_part_is_waited_for(owner: Page
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
 
 
+@pytest.mark.parametrize("cut", ["an answer that breaks off", "an answer that is not the service's"])
+def test_an_answer_that_does_not_come_whole_is_asked_for_again(owner: Page, cut: str) -> None:
+    """A connection may go, or something on the way speak up, after the first bytes of an answer were read."""
+    spoilt: list[str] = []
+
+    def spoil(route: Route) -> None:
+        if spoilt:
+            route.continue_()
+            return
+        spoilt.append(route.request.url)
+        if cut == "an answer that breaks off":
+            route.fulfill(status=200, content_type="application/json", body='{"method": "PUT", "par')
+        else:
+            route.fulfill(status=200, content_type="text/html", body="<title>Sign in to this network</title>")
+
+    owner.route(re.compile(r"/v1/uploads/\w+/parts$"), spoil)
+    choose(owner, payload(LARGE))
+    send(owner)
+    assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+    assert spoilt
+
+
 def test_a_part_whose_address_has_run_out_at_the_storage_is_given_a_fresh_one(owner: Page, deployed: Cloud) -> None:
     answers: list[int] = []
     owner.on("response", lambda answer: answers.append(answer.status) if FIRST.search(answer.url) else None)

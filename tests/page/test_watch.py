@@ -101,6 +101,20 @@ def test_a_lost_connection_is_told_and_what_was_known_stays(page: Page, deployed
     expect(page.get_by_text("No connection to the service")).to_have_count(0)
 
 
+def test_what_is_watched_goes_on_after_an_answer_that_broke_off(page: Page, deployed: Cloud) -> None:
+    watched = re.compile(r"/v1/uploads/upl_\w+$")
+    signed_in(page)
+    with deployed.held(*COMMITS):
+        started(page, MANY)
+        eventually(deployed.blocked)
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        with page.expect_response(lambda answer: bool(watched.search(answer.url)) and answer.text() == '{"id": "upl_'):
+            cut = {"status": 200, "content_type": "application/json", "body": '{"id": "upl_'}
+            page.route(watched, lambda route: route.fulfill(**cut), times=1)
+        expect(page.get_by_role("progressbar")).to_be_visible()
+    state(page, "Completed")
+
+
 def test_a_file_unlike_those_before_waits_shows_what_is_and_loads_when_confirmed(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(200), options={"on_drift": "warn"})

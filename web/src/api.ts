@@ -3,7 +3,7 @@
  * come from contract.d.ts, which is made from openapi.json, so a path, parameter or member that is none does not compile.
  */
 import type { components, paths } from "./contract";
-import { problemOf, seconds, send } from "./http";
+import { problemOf, read, seconds, send } from "./http";
 import { renew } from "./session";
 
 export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
@@ -62,9 +62,8 @@ export async function ask<M extends Method, P extends Path<M>>(
   if (answer.status === 401 && (await renew(began))) answer = await send(address, request);
   if (!answer.ok && answer.status !== 304) throw await problemOf(answer);
   const isEmpty = answer.status === 304 || answer.status === 204; // whatever type a gateway says it is of
-  const isJson = answer.headers.get("content-type")?.startsWith("application/json");
   return {
-    value: !isEmpty && isJson ? await answer.json() : null,
+    value: isEmpty ? null : ((await read(answer, asked.signal)) as Answer<M, P>),
     status: answer.status,
     etag: answer.headers.get("etag"),
     retryAfter: seconds(answer),

@@ -30,7 +30,7 @@ export class Problem extends Error {
   }
 }
 
-/** Nobody answered: the network is gone, or the service is. */
+/** Nobody answered, or not to the end: the network is gone, or the service is. */
 export class Offline extends Error {
   constructor() {
     super("The service cannot be reached.");
@@ -45,6 +45,20 @@ export async function send(path: string, request: RequestInit): Promise<Response
     return answer;
   } catch (error) {
     if (request.signal?.aborted) throw error;
+    online.value = false;
+    throw new Offline();
+  }
+}
+
+/**
+ * What an answer says. Throws as `send` does, Offline also where the connection went in the middle of it, or where
+ * something on the way has answered for the service: all that this says is JSON.
+ */
+export async function read(answer: Response, signal?: AbortSignal | null): Promise<unknown> {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
     online.value = false;
     throw new Offline();
   }

@@ -5,7 +5,7 @@
  */
 import { signal } from "@preact/signals";
 import type { components } from "./contract";
-import { problemOf, send } from "./http";
+import { problemOf, read, send } from "./http";
 
 type Session = components["schemas"]["Session"];
 
@@ -53,7 +53,7 @@ async function enter(path: string, credentials: { username: string; password: st
   const headers = { "Content-Type": "application/json" };
   const answer = await send(path, { method: "POST", headers, body: JSON.stringify(credentials) });
   if (!answer.ok) throw await problemOf(answer);
-  const session: Session = await answer.json();
+  const session = (await read(answer)) as Session;
   localStorage.removeItem(KEY);
   localStorage.setItem(RENEWED, String(Date.now()));
   localStorage.setItem(NAME, session.username);
