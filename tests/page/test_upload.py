@@ -393,6 +393,22 @@ def test_what_is_given_up_is_canceled_and_goes_from_the_list(owner: Page) -> Non
     assert call(owner, "GET", f"v1/uploads/{created['id']}")["state"] == "canceled"
 
 
+def test_what_is_taken_off_the_list_while_it_is_announced_is_canceled(owner: Page) -> None:
+    held: list[Route] = []
+    owner.route(
+        re.compile(r"/v1/uploads$"),
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    choose(owner, payload(LARGE))
+    with owner.expect_request(lambda request: request.method == "POST"):
+        send(owner)
+    owner.get_by_role("button", name="Cancel people.csv").click()
+    expect(owner.get_by_text("people.csv")).to_have_count(0)
+    with owner.expect_response(re.compile(r"/cancel$")):
+        held[0].continue_()
+    assert [one["state"] for one in call(owner, "GET", "v1/uploads")["items"]] == ["canceled"]
+
+
 def test_hostile_names_are_text_and_a_phone_and_a_keyboard_are_enough(browser: Browser, deployed: Cloud) -> None:
     evil = "<img src=x onerror=alert(1)>"
     with visiting(browser, deployed, viewport=PHONE, color_scheme="dark") as page:

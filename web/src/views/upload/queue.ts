@@ -174,6 +174,7 @@ async function run(item: Item, signal: AbortSignal): Promise<void> {
   change(key, { phase: "reading" });
   const known = item.id === null ? await announced(item, signal) : { id: item.id, ticket: undefined };
   const { id, ticket } = known;
+  if (!find(key)) return discard(id); // it was taken off the list before anybody knew of this one
   change(key, { id });
   files.set(id, item);
   await remember({ id, print: await print(file), handle: item.handle });
