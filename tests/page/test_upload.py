@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
@@ -322,6 +325,46 @@ def test_an_answer_that_does_not_come_whole_is_asked_for_again(owner: Page, cut:
     send(owner)
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
     assert spoilt
+
+
+@pytest.mark.parametrize("asks", ["for leave to send", "the storage"])
+def test_a_file_that_another_tab_has_sent_to_the_end_is_sent(owner: Page, asks: str) -> None:
+    held: list[Route] = []
+    last = re.compile(r"partNumber=7\b")
+
+    def hold(route: Route) -> None:
+        if not held and (last.search(route.request.url) or '"number":7,' in (route.request.post_data or "")):
+            held.append(route)
+        else:
+            route.continue_()
+
+    owner.route(re.compile(r"/v1/uploads/\w+/parts$") if asks == "for leave to send" else last, hold)
+    choose(owner, payload(LARGE))
+    send(owner)
+    expect(owner.get_by_role("progressbar", name="people.csv")).to_have_attribute(
+        "aria-valuenow", re.compile("^2[4-9]")
+    )
+    [waiting] = call(owner, "GET", "v1/uploads")["items"]
+    sent_elsewhere(owner, waiting["id"])
+    held[0].continue_()
+    upload = call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")
+    assert (upload["id"], upload["state"], upload["loaded"]) == (waiting["id"], "completed", 6000)
+
+
+def sent_elsewhere(page: Page, upload_id: str) -> None:
+    """Send every part of the file, and have it made of them, as another tab does that has taken the upload up."""
+    pieces = [LARGE[start : start + PART] for start in range(0, len(LARGE), PART)]
+    wanted = [
+        {"number": number, "sha256": base64.b64encode(hashlib.sha256(piece).digest()).decode()}
+        for number, piece in enumerate(pieces, 1)
+    ]
+    ticket = call(page, "POST", f"v1/uploads/{upload_id}/parts", {"parts": wanted})
+    answers = [
+        httpx.put(part["url"], headers=part["headers"], content=piece).raise_for_status()
+        for part, piece in zip(ticket["parts"], pieces, strict=True)
+    ]
+    parts = [{**one, "etag": answer.headers["etag"]} for one, answer in zip(wanted, answers, strict=True)]
+    call(page, "POST", f"v1/uploads/{upload_id}/complete", {"parts": parts})
 
 
 def test_a_part_whose_address_has_run_out_at_the_storage_is_given_a_fresh_one(owner: Page, deployed: Cloud) -> None:

@@ -13,9 +13,13 @@ export class Refusal extends Error {
     this.code = code;
   }
 
-  /** A fresh URL, or the same bytes once more, may be taken: the URL has run out, or they came damaged. */
+  /**
+   * A fresh URL, or the same bytes once more, may be taken: the URL has run out, or they came damaged. Where parts are
+   * taken no more, whoever is asked for a fresh one says why.
+   */
   get mends(): boolean {
-    return this.status === 403 || ["BadDigest", "XAmzContentChecksumMismatch", "RequestTimeout"].includes(this.code);
+    const codes = ["BadDigest", "XAmzContentChecksumMismatch", "RequestTimeout", "NoSuchUpload"];
+    return this.status === 403 || codes.includes(this.code);
   }
 
   /** It is not about this request. */

@@ -32,9 +32,16 @@ export async function send(id: string, file: File, watcher: Watcher, first?: Par
   const ticket = first ?? (await patiently(() => sign(id, [], watcher.signal), watcher));
   if (ticket === null) return;
   if (ticket.method === "POST") return sendForm(id, ticket, file, watcher);
-  const sent = await sendParts(id, ticket, file, watcher);
-  await patiently(() => complete(id, sent, watcher.signal), watcher);
+  try {
+    const sent = await sendParts(id, ticket, file, watcher);
+    await patiently(() => complete(id, sent, watcher.signal), watcher);
+  } catch (error) {
+    if (!(error instanceof Arrived)) throw error;
+  }
 }
+
+/** The file is there before its last part was sent from here: another tab has sent it as well. */
+class Arrived extends Error {}
 
 /** Leave to send; null: the file has arrived. */
 async function sign(
@@ -103,8 +110,7 @@ async function sendParts(id: string, ticket: Parts, file: File, watcher: Watcher
   async function transfer(number: number, mine: string, part: Blob): Promise<string> {
     moved(number, 0);
     const fresh = (await sign(id, [{ number, sha256: mine }], signal)) as Parts | null;
-    if (fresh === null)
-      throw new Problem(409, { code: "state_conflict", detail: "The upload has ended elsewhere." }, null);
+    if (fresh === null) throw new Arrived();
     const kept = fresh.stored.find((one) => one.sha256 === mine); // the answer was lost, not the part
     if (kept) return kept.etag;
     const { url, headers } = fresh.parts[0]!;
