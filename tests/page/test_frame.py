@@ -46,6 +46,15 @@ def test_signing_up_leads_home_and_out_and_in_again_and_a_view_that_was_not_ther
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()
 
 
+def test_a_session_goes_on_after_the_clock_was_set_back(page: Page) -> None:
+    name = signed_in(page)
+    page.evaluate("localStorage.setItem('rowmill.renewed', String(Date.now() + 3_600_000))")  # as it stood ahead
+    page.context.clear_cookies(name=re.compile("access"))  # it has run out
+    page.reload()
+    expect(page.get_by_text("No uploads yet")).to_be_visible()
+    expect(page.get_by_text(name)).to_be_visible()
+
+
 def test_a_wrong_password_is_told_at_the_form(page: Page) -> None:
     page.get_by_label("Username").fill("nobody-here")
     page.get_by_label("Password").fill("not this one")

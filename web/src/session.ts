@@ -36,7 +36,8 @@ export async function signOut(): Promise<void> {
 /** Get the next tokens, unless a tab has since `began` (ms); whether there is a session still. Throws Offline, Problem. */
 export async function renew(began: number): Promise<boolean> {
   return alone(async () => {
-    if (Number(localStorage.getItem(RENEWED)) >= began) return true;
+    const renewed = Number(localStorage.getItem(RENEWED));
+    if (renewed >= began && renewed <= Date.now()) return true; // later than now: the clock was set back since
     const key = localStorage.getItem(KEY) ?? crypto.randomUUID();
     localStorage.setItem(KEY, key);
     const answer = await send("v1/auth/refresh", { method: "POST", headers: { "Idempotency-Key": key } });
