@@ -42,7 +42,7 @@ class _Made:
     dialect: dict[str, Any]
     origin: dict[str, Any]
     confidence: dict[str, float]
-    by_rows: bool = False
+    sheet: excel.Sheet | None = None
 
 
 class _Over(Exception):
@@ -67,7 +67,9 @@ def ready(upload: ledger.Upload, sample: bytes, deadline: float) -> ledger.Uploa
         etag, size = s3.write(key, "text/csv; charset=utf-8", _watched(upload, threats.watched(made.blocks), deadline))
     except _Over:
         return None
-    piece = {"key": key, "etag": etag, "size": size, "dialect": made.dialect, "by_rows": made.by_rows}
+    piece = {"key": key, "etag": etag, "size": size, "dialect": made.dialect, "by_rows": made.sheet is not None}
+    if made.sheet:
+        piece |= {"as_values": sorted(made.sheet.as_values), "as_texts": sorted(made.sheet.as_texts)}
     piece |= {"origin": made.origin, "confidence": made.confidence}
     return replace(upload, piece=ledger.keep_piece(connection(), upload.number, piece))
 
@@ -122,7 +124,7 @@ def _sheet(upload: ledger.Upload) -> _Made:
         dialect | {"delimiter": ",", "quote": '"', "ragged": "pad", "encoding": UTF_8},
         {"sheet": sheet.name},
         {},
-        by_rows=True,
+        sheet,
     )
 
 

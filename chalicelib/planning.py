@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import s3, sqs
+from chalicelib.cells import Typed
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.datasets.pace import max_rate
@@ -63,6 +64,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     look = _look(text, upload.options.get("mapping", {}), sample, schema)
+    typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end
     rows = _estimate_rows(sample[start:], left)
     queue = tier(rows)
@@ -72,6 +74,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
         "dialect": asdict(look.dialect),
+        **({} if typed is None else {"typed": dict(typed)}),
         "shown": {**asdict(look.dialect), "detected": _evidence(upload, look), **text.origin},
         "positions": look.positions,
         "width": len(look.columns),
@@ -149,7 +152,8 @@ def _look(text: ledger.Text, mapping: matching.Mapped, sample: bytes, schema: Sc
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
     rows = [row for row in fitted if len(row) == len(columns)]
     cells = [[row[position] for row in rows] for position in positions]
-    spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect)
+    typed = _typed(text, dict(zip(positions, names, strict=True)))
+    spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect, typed)
     return _Look(detected, header, heads, names, columns, positions, rows, spelling)
 
 
@@ -207,6 +211,14 @@ def _whole_records(lines: bytes, dialect: Dialect, *, truncated: bool) -> list[l
     """The sample's records; the last one may be cut off, and is then left out."""
     records = list(formats.records(lines, dialect))
     return records[:-1] if truncated else records
+
+
+def _typed(text: ledger.Text, names: Mapping[int, str]) -> tuple[tuple[str, Typed], ...] | None:
+    """What `Conventions.typed` is of a text whose fields stand in these columns."""
+    if not text.by_rows:
+        return None
+    met = [place for place in text.as_values if place in names]
+    return tuple((names[place], "either" if place in text.as_texts else "value") for place in met)
 
 
 def _first_rows(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:

@@ -34,6 +34,7 @@ RuleName = Literal[
 DateOrder = Literal["ymd", "dmy", "mdy"]
 Trim = Literal["values", "all"]
 EnumCase = Literal["ignore"]
+Typed = Literal["value", "either"]
 Value = str | None  # the text Postgres reads, or NULL
 TRUE_VALUES: Final = ("true", "True", "TRUE", "1")
 FALSE_VALUES: Final = ("false", "False", "FALSE", "0")
@@ -135,7 +136,16 @@ class Conventions:
     false_values: tuple[str, ...] | None = None
     enum_case: EnumCase | None = None
     units: tuple[str, ...] | None = None  # of which one may stand beside a number
+    # Of a sheet, whose numbers, days and truth come as Table Schema spells them, beside texts: the fields in which what
+    # a group mark could make another number of is a number already, or may be either. None: of a text.
+    typed: tuple[tuple[str, Typed], ...] | None = None
     before: tuple[Conventions, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether values other than texts are spelt as Table Schema has them."""
+        marks = self.decimal_char, self.group_char, self.date_order, self.true_values, self.false_values
+        return all(mark is None for mark in marks)
 
     def trims(self, field: Field) -> bool:
         """Whether blanks around a cell of this field are no part of its value."""

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from chalicelib.cells import moments, numbers, texts
-from chalicelib.cells.fields import PLAIN, Conventions, Field, Reading
+from chalicelib.cells.fields import PLAIN, Conventions, Field, Reading, Typed, Value
 
 
 @lru_cache(maxsize=4096)
 def reading(field: Field, conventions: Conventions = PLAIN) -> Reading:
     """How this field's cells are read. Raises ValueError if its format is none of its type's."""
+    own = _own(field, conventions)
+    if conventions.typed is None or (conventions.is_plain and field.plain == field):
+        return own
+    meant: Typed | None = "either"
+    if field.type in ("integer", "number"):
+        meant = next((each for name, each in conventions.typed if name == field.name), None)
+    return _or_plain(own, _own(field.plain, PLAIN), meant)
+
+
+def _or_plain(own: Reading, plain: Reading, meant: Typed | None) -> Reading:
+    """By its own spelling or the plain one; where they differ (1.234, which as a text is 1234) by what is `meant`: its
+    own without that, and by neither if it may be either.
+    """
+
+    def read(cell: str) -> Value:
+        as_text, as_value = own.read(cell), plain.read(cell)
+        if as_text is None or as_value is None:
+            return as_value if as_text is None else as_text
+        if as_text == as_value or meant is None:
+            return as_text
+        return as_value if meant == "value" else None
+
+    return replace(own, read=read, expected=f"{own.expected} or, without doubt, a value of the sheet", sure=None)
+
+
+def _own(field: Field, conventions: Conventions) -> Reading:
     if field.type in ("date", "time", "datetime"):
         return _moment(field, conventions)
     if field.type == "string":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, combinations, compress
 from typing import Any, Final
 
-from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, Value, reading
+from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, Typed, Value, reading
 from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
 from chalicelib.datasets.problems import are_strings
@@ -81,7 +81,9 @@ def _frozen(value: Any) -> Any:
 
 def planned(plan: Mapping[str, Any]) -> Conventions:
     """The conventions by which an upload with this plan is read."""
-    return replace(read(plan["dialect"]), before=tuple(read(one) for one in plan.get("before", ())))
+    typed = tuple(plan["typed"].items()) if "typed" in plan else None
+    first = tuple(replace(read(one), typed=typed) for one in plan.get("before", ()))
+    return replace(read(plan["dialect"]), before=first, typed=typed)
 
 
 def subsets(option: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,24 +118,31 @@ def shown(plan: Mapping[str, Any]) -> dict[str, Any] | None:
 def with_option(one: Conventions, option: Mapping[str, Any]) -> Conventions:
     """These conventions, and all that are asked before them, with what an option says otherwise."""
     links = [read({**{name: getattr(each, name) for name in OPTIONS}, **option}) for each in (*one.before, one)]
-    return replace(links[-1], before=tuple(links[:-1]))
+    *first, last = [replace(each, typed=one.typed) for each in links]
+    return replace(last, before=tuple(first))
 
 
 def _invalid(detail: str) -> Refused:
     return Refused("dialect_invalid", f"dialect.{detail}")
 
 
-def detect(columns: Sequence[Sequence[str]], schema: Schema, declared: Mapping[str, Any]) -> Detected:
+def detect(
+    columns: Sequence[Sequence[str]],
+    schema: Schema,
+    declared: Mapping[str, Any],
+    typed: tuple[tuple[str, Typed], ...] | None = None,
+) -> Detected:
     """The conventions of a file whose sample has these cells in the schema's fields; what is declared stands, null too.
 
+    `typed` is known of a sheet (Conventions).
     Raises Refused `dialect_invalid` if what is declared cannot be.
     """
-    fixed = read(declared)
+    fixed = replace(read(declared), typed=typed)
     fields = list(zip(schema.fields, columns, strict=True))
     spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if _is_open_number(f)}
     dated = {f: _seen(f, column, schema, fixed) for f, column in fields if _is_open_date(f)}
-    numbers = _decide(spelt, [replace(each, units=fixed.units) for each in spellings(declared)])
-    dates = _decide(dated, list(_orders(declared)))
+    numbers = _decide(spelt, [replace(each, units=fixed.units, typed=typed) for each in spellings(declared)])
+    dates = _decide(dated, [replace(each, typed=typed) for each in _orders(declared)])
     decided = replace(
         fixed,
         decimal_char=numbers.taken.decimal_char,

@@ -7,7 +7,7 @@ exclusively.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -30,8 +30,9 @@ class Text:
     """What is cut and loaded: the file itself, or the piece that was made of it.
 
     `dialect` is what was declared, as far as it is true of this text; `by_rows`: each line is a row of a sheet, and
-    line ends within its cells are hidden (formats.excel.reveal); `origin` is what the status shows of the file, and
-    `confidence` how sure that is.
+    line ends within its cells are hidden (formats.excel.reveal), and in the columns `as_values` and `as_texts` (from 0)
+    stand numbers and texts that look like 1.234; `origin` is what the status shows of the file, and `confidence` how
+    sure that is.
     """
 
     key: str
@@ -39,6 +40,8 @@ class Text:
     size: int
     dialect: Mapping[str, Any]
     by_rows: bool = False
+    as_values: Sequence[int] = ()
+    as_texts: Sequence[int] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
 

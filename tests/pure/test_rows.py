@@ -47,6 +47,7 @@ FIELDS: list[dict[str, Any]] = [
 ]
 MORE = (
     Conventions(trim="all", enum_case="ignore"),
+    Conventions(decimal_char=",", group_char=".", date_order="dmy", true_values=("é",), typed=()),
     Conventions(trim="values", true_values=("x", "Ja"), false_values=("é",), enum_case="ignore"),
 )
 VALUES = [

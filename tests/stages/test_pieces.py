@@ -6,6 +6,7 @@ import codecs
 import gzip
 import math
 import re
+from datetime import date
 from typing import Any
 
 import boto3
@@ -163,6 +164,74 @@ def test_values_of_a_sheet_arrive_as_what_they_are(pipeline: Pipeline) -> None:
         (3, [("day", "type_invalid")]),  # a day with a time of day
         (4, [("ok", "type_invalid")]),
     ]
+
+
+SPELT = {
+    "fields": [
+        {"name": "id", "type": "integer"},
+        {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."},
+        {"name": "day", "type": "date", "format": "%d.%m.%Y"},
+        {"name": "paid", "type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]},
+    ]
+}
+
+
+def test_values_of_a_sheet_are_themselves_beside_texts_of_the_datasets_own_spelling(pipeline: Pipeline) -> None:
+    pipeline.dataset(SPELT, "bills")
+    day = date(2024, 2, 29)
+    bills = [
+        [*(field["name"] for field in SPELT["fields"])],
+        [1, 12.5, day, True],
+        [2, "1.234,50", "29.02.2024", "ja"],
+        [3, 7, day, "nein"],
+        [4, 1.234, day, False],
+        [5, "12.50", day, "yes"],
+    ]
+    upload = pipeline.run(of_rows(bills), "bills")
+    assert pipeline.rows("bills") == [
+        {"id": 1, "price": "12.5", "day": "2024-02-29", "paid": True},
+        {"id": 2, "price": "1234.50", "day": "2024-02-29", "paid": True},
+        {"id": 3, "price": "7", "day": "2024-02-29", "paid": False},
+        {"id": 4, "price": "1.234", "day": "2024-02-29", "paid": False},
+    ]
+    assert [(line, errors) for _, line, errors, _ in told(pipeline, upload)] == [(6, [("paid", "type_invalid")])]
+    # Of a text file none is a value: all are spelt as the dataset says, or wrong.
+    text = b"id,price,day,paid\n6,1.234,29.02.2024,ja\n7,12.5,2024-02-29,true\n"
+    assert pipeline.run(text, "bills")["loaded"] == 1
+    assert pipeline.rows("bills")[-1]["price"] == "1234"
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1.234", "2"], ["1234", "2"]),
+        ([1.234, 2], ["1.234", "2"]),
+        ([1.234, "2,5"], ["1.234", "2.5"]),
+        ([1.234, "2.345"], []),  # neither can be told from what the other is
+    ],
+)
+def test_a_point_in_a_sheet_parts_thousands_in_texts_alone(
+    pipeline: Pipeline, cells: list[Any], values: list[str]
+) -> None:
+    pipeline.dataset(SPELT, "bills")
+    upload = pipeline.run(
+        of_rows([["id", "price", "day", "paid"], *([n, cell] for n, cell in enumerate(cells))]), "bills"
+    )
+    assert [row["price"] for row in pipeline.rows("bills")] == values
+    errors = [error for reject in pipeline.rejects(upload["id"]) for error in reject["errors"]]
+    assert [error["code"] for error in errors] == ["type_invalid"] * (len(cells) - len(values))
+    assert all("without doubt, a value of the sheet" in error["detail"] for error in errors)
+
+
+def test_a_value_of_a_sheet_is_not_read_by_marks_that_are_found_in_its_texts(pipeline: Pipeline) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "price", "type": "number"}, {"name": "day", "type": "date"}]
+    pipeline.dataset({"fields": fields}, "found")
+    rows: list[list[Any]] = [["id", "price", "day"], *([n, "1.234,50", "31.12.2024"] for n in range(5))]
+    upload = pipeline.run(of_rows([*rows, [5, 2.5, date(2024, 1, 2)], [6, 1.234, None], [7, 1234, None]]), "found")
+    assert (upload["dialect"]["decimal_char"], upload["dialect"]["group_char"]) == (",", ".")
+    assert (upload["loaded"], upload["rejected"]) == (8, 0)
+    assert [row["price"] for row in pipeline.rows("found")][4:] == ["1234.50", "2.5", "1.234", "1234"]
+    assert [str(row["day"]) for row in pipeline.rows("found")][4:6] == ["2024-12-31", "2024-01-02"]
 
 
 def test_errors_and_formulas_never_computed_reject_their_row_and_say_why(pipeline: Pipeline) -> None:

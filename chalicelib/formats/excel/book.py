@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from posixpath import join, normpath
 from typing import IO, Final
@@ -21,10 +22,16 @@ MAX_STYLES: Final = 100_000  # Excel stops at 65,490
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A sheet by its name; `blocks` are its rows as UTF-8 CSV, sometimes empty: reading is under way."""
+    """A sheet by its name; `blocks` are its rows as UTF-8 CSV, sometimes empty: reading is under way.
+
+    Once they are read, `as_values` and `as_texts` are the columns (from 0) that have numbers, or texts, with a point
+    before their last three digits: in CSV they look alike, and to some a point there parts thousands.
+    """
 
     name: str
     blocks: Iterator[bytes]
+    as_values: AbstractSet[int]
+    as_texts: AbstractSet[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def open_sheet(
         sheets, from_1904 = _sheets(archive, book)
         chosen = _choose(sheets, choice)
         layout = Layout(_styles(archive, book), from_1904, width, skip)
-    return Sheet(chosen.name, _blocks(archive, book, chosen, layout, limits))
+    return Sheet(chosen.name, _blocks(archive, book, chosen, layout, limits), layout.as_values, layout.as_texts)
 
 
 def _blocks(archive: Archive, book: str, sheet: _Named, layout: Layout, limits: Limits) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Final
 
 from chalicelib.errors import Refused
@@ -28,12 +28,17 @@ _KNOWN: Final = frozenset(("c", "v", "f", "t", "row", "rPh"))
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How cell styles show numbers, and how many cells a row has: `width`, or what the row after `skip` rows has."""
+    """How cell styles show numbers, and how many cells a row has: `width`, or what the row after `skip` rows has.
+
+    What is met is kept in `as_values` and `as_texts`, as `Sheet` tells it.
+    """
 
     styles: list[Shown]
     from_1904: bool
     width: int | None = None
     skip: int = 0
+    as_values: set[int] = field(default_factory=set)
+    as_texts: set[int] = field(default_factory=set)
 
 
 def read_sheet(stream: IO[bytes], strings: SharedStrings, layout: Layout) -> Iterator[bytes]:
@@ -149,7 +154,7 @@ class _Rows:
         elif self._type == "n":
             self._cells.append(text if self._style is None and text.isdecimal() else self._number(text))
         elif self._type == "s":
-            self._cells.append(self._strings[text])
+            self._cells.append(self._text(self._strings[text]))
             self._grow(len(self._cells[-1]))
         else:
             self._cells.append(self._spelt(text))
@@ -157,7 +162,17 @@ class _Rows:
 
     def _number(self, text: str) -> str:
         shown = self._shown()
-        return number(text) if shown == "number" else moment(text, shown, self._layout.from_1904)
+        if shown != "number":
+            return moment(text, shown, self._layout.from_1904)
+        spelt = number(text)
+        if spelt[-4:-3] == ".":
+            self._layout.as_values.add(len(self._cells or ()))
+        return spelt
+
+    def _text(self, spelt: str) -> str:
+        if spelt[-4:-3] == "." and spelt[-3:].isdecimal():
+            self._layout.as_texts.add(len(self._cells or ()))
+        return spelt
 
     def _shown(self) -> Shown:
         style, known = self._style, self._layout.styles
@@ -172,7 +187,7 @@ class _Rows:
             case "d":
                 return cell(spelt_out(text, self._shown()))
             case _:
-                return cell(unescaped(text))
+                return self._text(cell(unescaped(text)))
 
     def _end_row(self) -> None:
         cells, self._cells = self._cells or [], None
