@@ -5,13 +5,14 @@ The plan is written before the first chunk. Whoever comes later, and whatever ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import s3, sqs
-from chalicelib.cells import Typed
+from chalicelib.cells import TypedFields
 from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.datasets.pace import max_rate
@@ -19,7 +20,8 @@ from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, correction, kinds
 from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import Tier, tier
-from chalicelib.postgres import ledger
+from chalicelib.postgres import ledger, taken
+from chalicelib.postgres.connection import connection
 from chalicelib.settings import ChunkRule, settings
 
 SPLITTER_VERSION: Final = 2
@@ -63,7 +65,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     if text.size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
-    look = _look(text, upload.options.get("mapping", {}), sample, schema)
+    look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_typed_before, upload))
     typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end
     rows = _estimate_rows(sample[start:], left)
@@ -131,7 +133,7 @@ def count(data: bytes, schema: Schema) -> int | None:
     sample = data[:SAMPLE_BYTES]
     if kinds.kind(sample) != UTF_8:
         return None
-    look = _look(ledger.Text("", "", len(data), {}), {}, sample, schema)
+    look = _look(ledger.Text("", "", len(data), {}), {}, sample, schema, lambda: None)
     start = chunking.Start(look.header.end, 1)
     whole = chunking.cut(
         [data[start.byte :]], look.dialect, start=start, chunk_bytes=len(data), chunk_records=len(data)
@@ -139,7 +141,14 @@ def count(data: bytes, schema: Schema) -> int | None:
     return sum(chunk.records for chunk in whole)
 
 
-def _look(text: ledger.Text, mapping: matching.Mapped, sample: bytes, schema: Schema | None) -> _Look:
+def _look(
+    text: ledger.Text,
+    mapping: matching.Mapped,
+    sample: bytes,
+    schema: Schema | None,
+    before: Callable[[], TypedFields | None],
+) -> _Look:
+    """`before` tells of a corrected file what was known of the sheet that its records are of, if they are of one."""
     truncated = text.size > len(sample)
     lines = text.plain(sample)
     detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
@@ -152,7 +161,9 @@ def _look(text: ledger.Text, mapping: matching.Mapped, sample: bytes, schema: Sc
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
     rows = [row for row in fitted if len(row) == len(columns)]
     cells = [[row[position] for row in rows] for position in positions]
-    typed = _typed(text, dict(zip(positions, names, strict=True)))
+    typed = before() if correction.marks(heads) else None
+    if typed is None:
+        typed = _typed(text, dict(zip(positions, names, strict=True)))
     spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect, typed)
     return _Look(detected, header, heads, names, columns, positions, rows, spelling)
 
@@ -213,7 +224,14 @@ def _whole_records(lines: bytes, dialect: Dialect, *, truncated: bool) -> list[l
     return records[:-1] if truncated else records
 
 
-def _typed(text: ledger.Text, names: Mapping[int, str]) -> tuple[tuple[str, Typed], ...] | None:
+def _typed_before(upload: ledger.Upload) -> TypedFields | None:
+    """Cells of a rejects file are as they were in the sheet, numbers among them."""
+    number = taken.parent_of(connection(), upload.upload_id)
+    parent = ledger.find(connection(), number) if number else None
+    return conventions.planned(parent.plan).typed if parent and parent.plan else None
+
+
+def _typed(text: ledger.Text, names: Mapping[int, str]) -> TypedFields | None:
     """What `Conventions.typed` is of a text whose fields stand in these columns."""
     if not text.by_rows:
         return None

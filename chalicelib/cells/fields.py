@@ -35,6 +35,7 @@ DateOrder = Literal["ymd", "dmy", "mdy"]
 Trim = Literal["values", "all"]
 EnumCase = Literal["ignore"]
 Typed = Literal["value", "either"]
+TypedFields = tuple[tuple[str, Typed], ...]  # by name
 Value = str | None  # the text Postgres reads, or NULL
 TRUE_VALUES: Final = ("true", "True", "TRUE", "1")
 FALSE_VALUES: Final = ("false", "False", "FALSE", "0")
@@ -138,7 +139,7 @@ class Conventions:
     units: tuple[str, ...] | None = None  # of which one may stand beside a number
     # Of a sheet, whose numbers, days and truth come as Table Schema spells them, beside texts: the fields in which what
     # a group mark could make another number of is a number already, or may be either. None: of a text.
-    typed: tuple[tuple[str, Typed], ...] | None = None
+    typed: TypedFields | None = None
     before: tuple[Conventions, ...] = ()
 
     @property

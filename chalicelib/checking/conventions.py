@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, combinations, compress
 from typing import Any, Final
 
-from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, Typed, Value, reading
+from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, TypedFields, Value, reading
 from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
 from chalicelib.datasets.problems import are_strings
@@ -130,7 +130,7 @@ def detect(
     columns: Sequence[Sequence[str]],
     schema: Schema,
     declared: Mapping[str, Any],
-    typed: tuple[tuple[str, Typed], ...] | None = None,
+    typed: TypedFields | None = None,
 ) -> Detected:
     """The conventions of a file whose sample has these cells in the schema's fields; what is declared stands, null too.
 

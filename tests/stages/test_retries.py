@@ -19,6 +19,7 @@ from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into, taken
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_rejects import cells, lines
+from tests.workbooks import of_rows
 
 FILE = b"email,name,age\na@x.org,=1+1,old\nb@x.org,B,2\n,'=x,3\nd@x.org,D\nb@x.org,+5,5\n"
 RETRIES = "/v1/uploads/{upload_id}/retries"
@@ -203,6 +204,22 @@ def test_the_parent_s_sums_survive_the_loss_of_the_status_table(pipeline: Pipeli
     pipeline.sweep()
     pipeline.sweep()
     assert pipeline.upload(parent["id"]) == before
+
+
+def test_the_retry_of_a_sheet_takes_its_numbers_for_numbers(pipeline: Pipeline) -> None:
+    """They are in the file of rejects as they were in the sheet, whose dataset spells texts otherwise."""
+    price = {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."}
+    pipeline.dataset({"fields": [{"name": "id", "type": "integer"}, price]}, "bills")
+    first = pipeline.run(of_rows([["id", "price"], ["one", 1.234], ["two", 12.5], ["three", "1.234,50"]]), "bills")
+    assert (first["loaded"], first["rejected"]) == (0, 3)
+
+    def change(rows: list[dict[str, str]]) -> None:
+        for number, row in enumerate(rows):
+            row["id"] = str(number)
+
+    again = retry(pipeline, first["id"], corrected(pipeline, first["id"], change))
+    assert (again["loaded"], again["rejected"]) == (3, 0)
+    assert [row["price"] for row in pipeline.rows("bills")] == ["1.234", "12.5", "1234.50"]
 
 
 def test_an_upload_without_rejects_or_still_under_way_takes_no_retry(pipeline: Pipeline) -> None:
