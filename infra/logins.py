@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from infra.cloud import DeployError
 from infra.grants import ROLES
@@ -59,4 +60,12 @@ def _as(url: str, login: str, password: str) -> str:
     if not parts.scheme.startswith("postgres"):
         raise DeployError("the database is to be named by a URL: postgresql://user:password@host:port/name")
     place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{login}:{password}@{place}").geturl()
+    made = parts._replace(netloc=f"{login}:{password}@{place}").geturl()
+    # libpq reads a URL otherwise than others do: a `#` may be one of a password, and `?user=` is whom it logs in as.
+    try:
+        same = conninfo_to_dict(made) == {**conninfo_to_dict(url), "user": login, "password": password}
+    except psycopg.ProgrammingError:
+        same = False
+    if not same:
+        raise DeployError("the database's URL names user and password before the @, with signs as %23 for # in them")
+    return made

@@ -82,6 +82,31 @@ def test_a_second_deploy_makes_the_same_logins(database_url: str, urls: Mapping[
     assert len(set(again.values())) == len(ROLES)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://127.0.0.1:5432/rowmill?user=owner&password=secret",
+        "postgresql://owner:secret@127.0.0.1:5432/rowmill?user=owner",
+        "postgresql://owner:sec#ret@127.0.0.1:5432/rowmill",
+        "postgresql://owner:sec?ret@127.0.0.1:5432/rowmill",
+        "postgresql://owner:sec%ret@127.0.0.1:5432/rowmill",
+    ],
+)
+def test_a_url_that_would_have_functions_log_in_as_another_or_elsewhere_stops_a_deploy(url: str) -> None:
+    """libpq takes all of them but the last, so migrations would have gone well by then."""
+    with pytest.raises(DeployError) as stopped:
+        logins.urls(url, "roles-test", "a secret")
+    assert "ret@" not in str(stopped.value)
+    assert "=secret" not in str(stopped.value)
+
+
+def test_what_else_a_url_says_is_kept_for_each_login() -> None:
+    url = "postgresql://owner:sec%23ret@[::1]:5432/rowmill?sslmode=require&application_name=a%20b"
+    made = logins.urls(url, "roles-test", "a secret")["api"]
+    assert made.startswith("postgresql://rowmill_roles-test_api:")
+    assert made.endswith("@[::1]:5432/rowmill?sslmode=require&application_name=a%20b")
+
+
 def test_a_login_is_its_role_and_nothing_besides(urls: Mapping[str, str]) -> None:
     for role in ROLES:
         with connected(urls[role]) as db:
