@@ -9,6 +9,7 @@ import sys
 
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
+from psycopg.conninfo import conninfo_to_dict
 
 from infra import lock
 from infra.cloud import DeployError
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         asked.run(asked)
-    except (DeployError, BotoCoreError, ClientError, psycopg.OperationalError) as error:
+    except (DeployError, BotoCoreError, ClientError, psycopg.Error) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -93,7 +94,7 @@ def _asked(asked: argparse.Namespace) -> Asked:
     return Asked(
         database_url=_database(asked.database_url),
         public_endpoint=asked.public_endpoint,
-        migrate_url=asked.migrate_url,
+        migrate_url=_database(asked.migrate_url) if asked.migrate_url else None,
         allowed_origin=asked.allowed_origin,
         rotate_keys=asked.rotate_keys,
         mail_sender=asked.mail_sender,
@@ -121,6 +122,11 @@ def _stage(text: str) -> str:
 def _database(url: str | None) -> str:
     if not url:
         raise DeployError("no database: give --database-url or set DATABASE_URL")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Without libpq's own words: they cite what may be one's password.
+        raise DeployError("the database's URL is not readable as one: in a password, % is written %25") from None
     return url
 
 

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from infra import grants, logins
+from infra.__main__ import main
 from infra.cloud import DeployError
 from infra.migrate import MIGRATIONS, migrate, waiting
 from tests.stages.conftest import Pipeline
@@ -221,3 +222,14 @@ def test_a_migration_that_was_changed_or_comes_too_late_stops_a_deploy(
     late.rename(tmp_path / min(MIGRATIONS.glob("*.sql")).name)
     with pytest.raises(DeployError, match="changed after it was applied"):
         look(database_url, tmp_path)
+
+
+def test_a_database_that_a_deploy_cannot_use_is_a_line_that_holds_no_password(
+    urls: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable = "postgresql://owner:100%secret@127.0.0.1/rowmill"
+    for url, why in ((unreadable, "not readable"), (urls["api"], "permission denied")):
+        assert main(["migrate", "--database-url", url]) == 1
+        told = capsys.readouterr().err
+        assert why in told
+        assert "secret" not in told
