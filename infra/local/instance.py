@@ -50,7 +50,8 @@ def up(folder: Path | None = None, *, deployed: bool = True, settings: Mapping[s
             return standing
         _take_away(folder)
         try:
-            return _start(folder, deployed, settings)
+            with _without("PG"):
+                return _start(folder, deployed, settings)
         except BaseException:
             _take_away(folder)
             raise
@@ -99,6 +100,7 @@ def running(
         if find(folder):
             raise AlreadyUp(f"{folder} is in use by an instance that is up")
         stack.enter_context(_tether(folder))
+        stack.enter_context(_without("PG"))
         stack.callback(down, folder)
         yield up(folder, deployed=deployed, settings=settings)
 
@@ -256,10 +258,17 @@ def _tether(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _pointed_at(endpoint: str) -> Iterator[None]:
     """The environment that boto3 reads, without whatever the user has set up there for a real account."""
+    with _without("AWS_", cloud.CREDENTIALS | cloud.NOTHING_ELSE | {"AWS_ENDPOINT_URL": endpoint}):
+        yield
+
+
+@contextlib.contextmanager
+def _without(start: str, instead: Mapping[str, str] | None = None) -> Iterator[None]:
+    """The environment without variables that begin so: a PGSSLMODE for a real database would keep us from ours."""
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith("AWS_")]:
+    for name in [name for name in before if name.startswith(start)]:
         del os.environ[name]
-    os.environ.update(cloud.CREDENTIALS | cloud.NOTHING_ELSE | {"AWS_ENDPOINT_URL": endpoint})
+    os.environ.update(instead or {})
     try:
         yield
     finally:

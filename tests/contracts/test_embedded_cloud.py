@@ -227,6 +227,17 @@ def test_a_password_is_needed(shared: Instance) -> None:
         psycopg.connect(f"postgresql://rowmill@127.0.0.1:{_port(shared.database_url)}/rowmill", passfile="/dev/null")
 
 
+def test_what_a_shell_has_set_up_for_another_database_does_not_reach_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As whoever works with a database on AWS has it; ours, which listens on this machine alone, has no certificate."""
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    with instance.running(folder, deployed=False) as found, psycopg.connect(found.database_url) as connection:
+        assert connection.execute("SHOW transaction_read_only").fetchone() == ("off",)
+    assert os.environ["PGSSLMODE"] == "verify-full"
+
+
 def test_no_user_is_added_and_no_folder_of_others_is_opened(untouched: tuple[str, list[int]], shared: Instance) -> None:
     assert (_users(), _modes(shared.place.folder.parent)) == untouched
 
