@@ -57,7 +57,7 @@ def logout(as_json: Json = False) -> None:
     if found.refresh:
         with Rowmill(found.api, patience=configuration.patience(), keeper=configuration.OnDisk(found)) as rowmill:
             rowmill.logout()
-    configuration.forget()
+    configuration.forget(found.api, found.username)
     output.done(f"logged out of {found.api}", {"api": found.api, "username": found.username}, as_json)
 
 
@@ -75,7 +75,7 @@ def delete_account(
         typer.confirm(f"Delete {output.cell(username)} and all that is its own?", abort=True, err=True)
     with connect() as rowmill:
         rowmill.delete_account(username)
-    configuration.forget()
+    configuration.forget(configuration.api_url(None), username)
     output.done(f"{username} is deleted", {"deleted": username}, as_json)
 
 

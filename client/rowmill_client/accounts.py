@@ -28,6 +28,7 @@ class Accounts(Calls):
     def refresh(self) -> Session:
         """Exchange both tokens for the next ones, as every call does by itself when its token has run out."""
         with self._transport.keeper.turn() as tokens:
+            self._transport.keeper.keep(tokens)  # or that fails before one is spent
             return self._keep(self._transport.exchange(_refresh_token(tokens)))
 
     def logout(self) -> None:

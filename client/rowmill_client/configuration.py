@@ -86,17 +86,28 @@ def store(found: Credentials) -> Path:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp creates with mode 0600, so the token is at no time readable by others.
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".credentials-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(found), file)
-        Path(draft).replace(path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(found), file)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
     except OSError as fault:
         raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
     return path
 
 
-def forget() -> None:
-    """Delete what the last login stored."""
-    credentials_path().unlink(missing_ok=True)
+def forget(api: str, username: str) -> None:
+    """Delete what the last login stored, if it was of this user."""
+    if _stored_of(api, username):
+        credentials_path().unlink(missing_ok=True)
+
+
+def _stored_of(api: str, username: str) -> Credentials | None:
+    """What the last login stored, if it was of this user: who logs in while a command runs may be somebody else."""
+    found = stored()
+    return found if found and (found.api, found.username) == (api, username) else None
 
 
 class OnDisk(Keeper):
@@ -109,15 +120,14 @@ class OnDisk(Keeper):
     @contextlib.contextmanager
     def turn(self) -> Iterator[Tokens]:
         with super().turn(), _alone(credentials_path().parent):
-            now = stored()
-            # Another login since this command began is somebody else, perhaps: not to be mixed up with.
-            if now and (now.api, now.username) == (self._found.api, self._found.username):
+            if now := _stored_of(self._found.api, self._found.username):
                 self.tokens = Tokens(now.token, now.refresh)
             yield self.tokens
 
     def keep(self, tokens: Tokens) -> None:
         super().keep(tokens)
-        store(replace(self._found, token=tokens.access, refresh=tokens.refresh))
+        if _stored_of(self._found.api, self._found.username):
+            store(replace(self._found, token=tokens.access, refresh=tokens.refresh))
 
 
 @contextlib.contextmanager

@@ -135,6 +135,7 @@ class Transport:
         with self.keeper.turn() as tokens:
             if tokens.access != refused:
                 return tokens.access
+            self.keeper.keep(tokens)  # on a full disk this fails, and the refresh token is not spent for nothing
             session = document(self.exchange(tokens.refresh))
             self.keeper.keep(Tokens(session["access"], session["refresh"]))
             return str(session["access"])

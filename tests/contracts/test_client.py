@@ -27,11 +27,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import rowmill_client
-from rowmill_client import ApiError, Patience, Rowmill, StillRunning, StorageRefused, Unusable
+from rowmill_client import ApiError, Patience, Rowmill, StillRunning, StorageRefused, Unusable, configuration
 from rowmill_client.cli import app
 from rowmill_client.options import nest
 from typer.testing import CliRunner, Result
@@ -1008,6 +1009,50 @@ def test_a_session_that_is_over_is_one_line_and_what_to_do(cloud: Cloud, rowmill
     ended = rowmill("dataset", "list", **ANONYMOUS)
     assert ended.exit_code == 1
     assert ended.stderr == "rowmill: The session is over: log in again. (refresh_invalid, HTTP 401)\n"
+
+
+def test_a_session_is_not_spent_where_its_next_tokens_cannot_be_kept(
+    cloud: Cloud, rowmill: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One command on a full disk would log out for good: the token that it spends is shown again by the next one."""
+    log_in(cloud, rowmill)
+    cloud.access = "run out"
+    with monkeypatch.context() as full:
+        full.setattr("rowmill_client.configuration.json.dump", Mock(side_effect=OSError(28, "No space left on device")))
+        ended = rowmill("dataset", "list", **ANONYMOUS)
+    assert (ended.exit_code, cloud.renewed) == (2, {})
+    assert ended.stderr.endswith("cannot be written: No space left on device\n")
+    assert [path.name for path in (tmp_path / "config" / "rowmill").iterdir()] == ["credentials.json"]
+    assert rowmill("dataset", "list", "--json", **ANONYMOUS).stdout == "[]\n"
+
+
+def test_who_logs_in_while_a_command_runs_stays_logged_in(
+    cloud: Cloud, rowmill: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload may run for hours, and exchanges its tokens meanwhile: they are not those of who came after."""
+    log_in(cloud, rowmill)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "config" / "rowmill" / "credentials.json"
+    ada = configuration.stored()
+    assert ada is not None
+    bob = {"api": cloud.api, "token": "of bob", "username": "bob", "refresh": "bob's"}
+    with Rowmill(cloud.api, ada.token, keeper=configuration.OnDisk(ada)) as client:
+        path.write_text(json.dumps(bob))
+        for _ in range(2):  # the second exchange is of what the first one brought, which is nowhere but in memory
+            cloud.access = "run out"
+            assert list(client.iterate_datasets()) == []
+        assert json.loads(path.read_text()) == bob
+        client.logout()
+    assert json.loads(path.read_text()) == bob
+
+
+def test_deleting_another_account_by_its_token_logs_nobody_out(rowmill: Shell, cloud: Cloud, tmp_path: Path) -> None:
+    log_in(cloud, rowmill)
+    path = tmp_path / "config" / "rowmill" / "credentials.json"
+    for name, is_kept in (("bob", True), ("ada", False)):
+        cloud.faults.append(Fault("DELETE /api/v1/account", 204))
+        assert rowmill("delete-account", name, "--yes").exit_code == 0
+        assert path.exists() == is_kept
 
 
 def test_a_token_of_the_environment_is_never_exchanged(cloud: Cloud, rowmill: Shell) -> None:
