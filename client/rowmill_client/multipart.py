@@ -166,6 +166,8 @@ class _Courier:
         return _sent(part.number, etag, part.sha256)
 
     def _put(self, number: int, ticket: PartTicket) -> str:
+        if self.stop.is_set():
+            raise _Stopped  # a storage that nobody reaches would be tried for half a minute after a Ctrl-C
         sent = 0
 
         def blocks() -> Iterator[bytes]:

@@ -137,7 +137,8 @@ class Cloud(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Door)
-        self.api = f"http://127.0.0.1:{self.server_port}/api"
+        self.storage = f"http://127.0.0.1:{self.server_port}"
+        self.api = f"{self.storage}/api"
         self.requests: list[tuple[str, str]] = []
         self.faults: deque[Fault] = deque()
         self.access, self.refresh = TOKEN, "refresh-0"  # what is good now
@@ -383,7 +384,7 @@ class Door(BaseHTTPRequestHandler):
 
     def ticket(self, upload_id: str, asked: list[dict[str, Any]]) -> dict[str, Any]:
         """A form; parts, if the file is above `multipart_bytes`."""
-        upload, bucket = self.server.uploads[upload_id], f"http://127.0.0.1:{self.server.server_port}/bucket"
+        upload, bucket = self.server.uploads[upload_id], f"{self.server.storage}/bucket"
         if upload["size"] <= self.server.multipart_bytes:
             fields = {"key": upload_id, "Content-Type": upload["content_type"], "checksum": upload["checksum"]}
             return {"method": "POST", "url": bucket, "fields": fields, "expires_at": "2026-01-01T00:00:00Z"}
@@ -827,6 +828,19 @@ def test_a_url_that_is_never_accepted_ends_the_upload_with_the_storages_own_word
     lines = ended.stderr.splitlines()
     assert lines[-2] == "rowmill: the storage refused the file: Access Denied (AccessDenied, HTTP 403)"
     assert lines[-1].endswith(f"go on with: rowmill upload {in_parts} --resume upl_1")
+
+
+def test_an_interrupt_ends_the_tries_of_all_parts(cloud: Cloud, rowmill: Shell, in_parts: Path) -> None:
+    cloud.storage = "http://127.0.0.1:1"  # where nobody listens
+    rowmill.environment["ROWMILL_RETRY_SECONDS"] = "60"
+    running = rowmill.started("upload", str(in_parts), "--dataset", "books", stderr=subprocess.PIPE)
+    while ("POST", "/api/v1/uploads/upl_1/parts") not in cloud.requests and running.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=20)  # the longest pause between two tries is five
+    assert running.returncode == 130
+    assert b"--resume upl_1" in told
 
 
 def test_resuming_sends_only_what_the_storage_lacks(cloud: Cloud, rowmill: Shell, in_parts: Path) -> None:
