@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypedDict
@@ -50,8 +51,11 @@ def check(receipt: Path, file: Path, keys: Mapping[str, Any]) -> OfflineResult:
     said, kid = _opened(_read(receipt), keys)
     lines = [dict(zip(said["chunks"]["columns"], line, strict=True)) for line in said["chunks"]["items"] or []]
     chunks = [line for line in lines if line["sha256"]]
-    with file.open("rb") as opened:
-        digest, size, differing = _digests(opened, file.stat().st_size, chunks)
+    try:
+        with file.open("rb") as opened:
+            digest, size, differing = _digests(opened, chunks)
+    except OSError as fault:
+        raise Unusable(f"{file}: {fault.strerror or fault}") from fault
     is_text = said["text"] is not None and size == said["text"]["size"] and digest != said["file"]["sha256"]
     if said["text"] is not None and not is_text:  # chunks are ranges of the text
         chunks, differing = [], []
@@ -110,7 +114,7 @@ def _object(path: Path, kind: str) -> dict[str, Any]:
     """The JSON object in a file; an empty one for JSON of another kind."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise Unusable(f"{path} is not readable as {kind}: {fault}") from fault
     return found if isinstance(found, dict) else {}
 
@@ -133,14 +137,14 @@ def _opened(found: Mapping[str, Any], keys: Mapping[str, Any]) -> tuple[dict[str
         raise NotGenuine("the receipt is signed by none of these keys") from None
     except InvalidSignature:
         raise NotGenuine("the receipt's signature does not hold: it was changed, or made up") from None
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as fault:
         raise NotGenuine("the receipt is not readable as one") from fault
     if not isinstance(said, dict) or found.get("receipt", said) != said:
         raise NotGenuine("what the receipt shows is not what was signed")
     return said, str(header["kid"])
 
 
-def _digests(file: BinaryIO, size: int, chunks: Sequence[Mapping[str, Any]]) -> tuple[str, int, list[int]]:
+def _digests(file: BinaryIO, chunks: Sequence[Mapping[str, Any]]) -> tuple[str, int, list[int]]:
     """SHA-256 and size of a file, and which chunks have other bytes, in one reading and little memory."""
     whole, differing, at = hashlib.sha256(), [], 0
     for chunk in chunks:
@@ -149,7 +153,7 @@ def _digests(file: BinaryIO, size: int, chunks: Sequence[Mapping[str, Any]]) -> 
         at += _take(file, chunk["byte_end"] - at, whole, own)
         if own.hexdigest() != chunk["sha256"]:
             differing.append(chunk["n"])
-    at += _take(file, max(0, size - at), whole)
+    at += _take(file, sys.maxsize, whole)  # to its end, which of a pipe nobody can say before
     return whole.hexdigest(), at, differing
 
 

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import itertools
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,24 @@ def test_any_other_file_differs_and_is_told_by_its_chunks(tmp_path: Path, body: 
     assert (found["result"], found["chunks"], found["size"]) == ("differs", chunks, len(body))
 
 
+@pytest.mark.parametrize(("body", "result"), [(BODY, "match"), (BODY + b"u6@x.org,U\n", "differs")])
+def test_what_comes_through_a_pipe_is_read_to_its_end(tmp_path: Path, body: bytes, result: str) -> None:
+    """As `verify --offline receipt.json <(zcat contacts.csv.gz)` gives it: nobody can say its size before."""
+    receipt, pipe = tmp_path / "receipt.json", tmp_path / "pipe"
+    receipt.write_text(json.dumps(sealed(said())))
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(body,), daemon=True).start()
+    found = offline.check(receipt, pipe, seals.keys())
+    assert (found["result"], found["size"]) == (result, len(body))
+
+
+def test_a_file_that_is_not_there_is_wrong_use(tmp_path: Path) -> None:
+    (tmp_path / "receipt.json").write_text(json.dumps(sealed(said())))
+    for file in (tmp_path / "nowhere.csv", tmp_path):
+        with pytest.raises(Unusable):
+            offline.check(tmp_path / "receipt.json", file, seals.keys())
+
+
 def test_the_text_that_was_made_of_a_file_matches_by_its_chunks(tmp_path: Path) -> None:
     packed = {"size": 40, "sha256": hashlib.sha256(b"packed").hexdigest(), "reason": None}
     told = sealed(said(text={"size": len(BODY)}, file=packed))
@@ -128,8 +148,9 @@ def _with_header(**changed: str) -> dict[str, Any]:
         {"jws": "!.!.!"},
         {"jws": "e30.e30.e30"},
         {"jws": sealed(said())["jws"] + "A"},
+        {"jws": base64.urlsafe_b64encode(b"[" * 99_999).decode() + ".e30.e30"},
     ],
-    ids=["payload", "alg", "typ", "kid", "copy", "empty", "short", "signs", "bare", "longer"],
+    ids=["payload", "alg", "typ", "kid", "copy", "empty", "short", "signs", "bare", "longer", "deep"],
 )
 def test_what_was_changed_or_made_up_is_not_genuine(tmp_path: Path, told: dict[str, Any]) -> None:
     with pytest.raises(offline.NotGenuine):
@@ -144,7 +165,7 @@ def test_another_key_of_the_same_name_does_not_open_it(tmp_path: Path) -> None:
     assert check(tmp_path, sealed(said()), BODY, {"keys": [other | {"kid": "x"}, key]})["result"] == "match"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"jws": 1}', "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"jws": 1}', "\xff", "[" * 99_999])
 def test_what_is_no_receipt_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "receipt.json").write_bytes(text.encode("latin-1"))
     (tmp_path / "file.csv").write_bytes(BODY)
