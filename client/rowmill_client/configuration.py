@@ -151,7 +151,10 @@ def credentials_path() -> Path:
     base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     # The XDG rules tell programs to ignore a relative path here.
     if not base.is_absolute():
-        base = Path.home() / ".config"
+        try:
+            base = Path.home() / ".config"
+        except RuntimeError as fault:
+            raise Unusable("there is no home folder to keep a login in: set HOME or XDG_CONFIG_HOME") from fault
     return base / "rowmill" / "credentials.json"
 
 

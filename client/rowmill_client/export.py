@@ -85,7 +85,7 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
 
 def _draft(path: Path) -> tuple[int, Path]:
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".rowmill-")  # the name may be as long as names may be
     except OSError as fault:
         raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
     return handle, Path(draft)

@@ -155,6 +155,8 @@ class Transport:
             response = self._http.send(request)
         except httpx.HTTPError as fault:
             raise Unreachable(f"{self._api} cannot be reached: {reason(fault)}") from fault
+        except UnicodeError as fault:  # of a host that no resolver takes, such as a..b
+            raise Unusable(f"the API URL {self._api!r} is not valid: {fault}") from fault
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
         raise _problem(response)
@@ -162,7 +164,10 @@ class Transport:
 
 def connections(timeout: httpx.Timeout) -> httpx.Client:
     """A connection pool of its own, with the certificates that all of them share."""
-    return httpx.Client(timeout=timeout, verify=_certificates(), headers={"User-Agent": "rowmill-client"})
+    try:
+        return httpx.Client(timeout=timeout, verify=_certificates(), headers={"User-Agent": "rowmill-client"})
+    except (ValueError, ImportError, httpx.InvalidURL) as fault:  # ALL_PROXY and the like; SOCKS needs a package
+        raise Unusable(f"the proxy that the environment names cannot be used: {fault}") from fault
 
 
 @cache

@@ -1075,6 +1075,16 @@ def test_a_token_of_the_environment_is_never_exchanged(cloud: Cloud, rowmill: Sh
     assert cloud.renewed == {}
 
 
+def test_who_has_no_home_is_told_what_to_set(rowmill: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user of a container that it knows nothing of; with ROWMILL_API and ROWMILL_TOKEN, none is needed."""
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    nowhere = {"XDG_CONFIG_HOME": ""}
+    assert rowmill("dataset", "list", **nowhere).exit_code == 0
+    ended = rowmill("login", "ada", "--password-stdin", stdin="correct horse", **nowhere)
+    assert ended.exit_code == 2
+    assert ended.stderr.endswith("set HOME or XDG_CONFIG_HOME\n")
+
+
 def test_logout_ends_the_session_and_forgets_it(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
     log_in(cloud, rowmill)
     ended = rowmill("logout", **ANONYMOUS)
@@ -1114,6 +1124,10 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_pat
         (["uploads"], {"ROWMILL_TOKEN": ""}, "not logged in to"),
         (["uploads"], {"ROWMILL_TOKEN": "to\nken"}, "the token holds characters"),
         (["login", "--password-stdin"], {}, "needs the user name"),
+        (["uploads"], {"ROWMILL_API": "http://a..b"}, "the API URL 'http://a..b' is not valid"),
+        (["uploads"], {"ALL_PROXY": "socks5://127.0.0.1:1"}, "the proxy that the environment names cannot be used"),
+        (["uploads"], {"ALL_PROXY": "ftp://127.0.0.1:1"}, "the proxy that the environment names cannot be used"),
+        (["uploads"], {"ALL_PROXY": "http://a:b"}, "the proxy that the environment names cannot be used"),
     ],
 )
 def test_a_wrong_use_is_one_line_and_exit_2(
@@ -1405,7 +1419,14 @@ def test_an_export_that_breaks_off_leaves_the_old_file(cloud: Cloud, rowmill: Sh
     cloud.faults.append(Fault("GET /api/v1/datasets/books/rows?limit=5000&cursor=c2", 500))
     ended = rowmill("export", "books", "-o", str(target))
     assert (ended.exit_code, target.read_text()) == (1, "old")
-    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out.csv"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+
+
+def test_an_export_may_have_as_long_a_name_as_any_file(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    loaded(cloud)
+    target = tmp_path / ("o" * 251 + ".csv")
+    assert rowmill("export", "books", "-o", str(target)).exit_code == 0
+    assert target.exists()
 
 
 def test_a_reader_that_has_seen_enough_causes_no_traceback(cloud: Cloud, rowmill: Shell) -> None:
