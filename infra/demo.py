@@ -176,4 +176,7 @@ def processes() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except instance.AlreadyUp as fault:  # another demo
+        sys.exit(str(fault))

@@ -48,13 +48,7 @@ def up(folder: Path | None = None, *, deployed: bool = True, settings: Mapping[s
         standing = find(folder)
         if standing and (standing.api_url or not deployed):
             return standing
-        _take_away(folder)
-        try:
-            with _without("PG"):
-                return _start(folder, deployed, settings)
-        except BaseException:
-            _take_away(folder)
-            raise
+        return _anew(folder, deployed, settings)
 
 
 def down(folder: Path | None = None) -> list[str]:
@@ -97,12 +91,25 @@ def running(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rowmill-")))
         folder = _resolved(folder)
-        if find(folder):
-            raise AlreadyUp(f"{folder} is in use by an instance that is up")
-        stack.enter_context(_tether(folder))
-        stack.enter_context(_without("PG"))
-        stack.callback(down, folder)
-        yield up(folder, deployed=deployed, settings=settings)
+        with _alone(folder):  # of two that begin at once the second is refused: it would take the first one's away
+            if find(folder):
+                raise AlreadyUp(f"{folder} is in use by an instance that is up")
+            stack.enter_context(_tether(folder))
+            stack.enter_context(_without("PG"))
+            stack.callback(down, folder)
+            here = _anew(folder, deployed, settings)
+        yield here
+
+
+def _anew(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> Instance:
+    """In place of what was killed here, if anything was."""
+    _take_away(folder)
+    try:
+        with _without("PG"):
+            return _start(folder, deployed, settings)
+    except BaseException:
+        _take_away(folder)
+        raise
 
 
 def _start(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> Instance:

@@ -337,6 +337,24 @@ with running(Path({str(folder)!r}), deployed=False):
     assert _files(folder) == ONLY_LOGS
 
 
+def test_an_instance_that_is_only_starting_cannot_be_borrowed_either(folder: Path) -> None:
+    """Two demos at once: the second would be given the first one's instance, and take it away at its end."""
+    script = f"""
+import sys
+from pathlib import Path
+from infra.local.instance import running
+with running(Path({str(folder)!r}), deployed=False):
+    sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=CHECKOUT, stdin=subprocess.PIPE) as holder:
+        _eventually((folder / "instance.json").exists)
+        with pytest.raises(instance.AlreadyUp), instance.running(folder, deployed=False):
+            pass
+        assert instance.find(folder)
+        holder.communicate()
+    assert holder.returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "infra.local", "up", "--bare", "--folder", str(folder)]
