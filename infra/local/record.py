@@ -48,8 +48,18 @@ def recorded(folder: Path) -> Instance | None:
     except FileNotFoundError:
         return None
     made = fields.pop("place")
+    if _is_copied(Path(made["folder"]), folder):
+        return Instance(Place.new(folder))
     processes = {name: Process(**fields[name]) for name in ("database", "cloud") if fields[name]}
     return Instance(place=Place(folder, made["mark"], Path(made["refuge"])), **fields | processes)
+
+
+def _is_copied(written: Path, folder: Path) -> bool:
+    """Whether a checkout was copied with its record, whose processes and mark are then those of where it was written.
+
+    One that was moved is no copy: nothing is left there.
+    """
+    return written != folder and (written / "instance.json").exists() and not written.samefile(folder)
 
 
 def note(instance: Instance) -> Instance:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -392,6 +393,28 @@ def test_an_instance_that_is_up_cannot_be_borrowed(shared: Instance) -> None:
     with pytest.raises(instance.AlreadyUp), instance.running(shared.place.folder, deployed=False):
         pass
     assert shared.alive
+
+
+def test_a_copy_of_a_folder_does_not_take_the_original_away(shared: Instance, folder: Path) -> None:
+    """As `cp -a` of a checkout makes it: what its record names runs for the original."""
+    folder.mkdir()
+    for file in (shared.place.record, shared.place.env_file):
+        shutil.copy2(file, folder)
+    (folder / "postgres").mkdir()
+    assert instance.find(folder) is None
+    instance.down(folder)
+    assert _files(folder) == set()
+    assert shared.alive
+
+
+def test_a_folder_that_was_moved_is_still_taken_away(folder: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as ours:
+        started = processes.stat_fields(ours.pid)[19]
+        fresh = Instance(Place.new(folder.with_name("before")), cloud=processes.Process(ours.pid, int(started)))
+        fresh.place.folder.mkdir()
+        note(fresh).place.folder.rename(folder)
+        instance.down(folder)
+        assert ours.wait(5) == -signal.SIGKILL
 
 
 def test_another_version_of_the_emulator_is_refused() -> None:
