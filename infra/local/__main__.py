@@ -18,9 +18,10 @@ def main() -> int:
     try:
         return {"up": _up, "down": _down, "status": _status}[arguments.command](arguments)
     except KeyboardInterrupt:
-        print("interrupted: nothing was left running", file=sys.stderr)
+        # What runs all the same is somebody else's: another `up` of this folder, which this one waited for.
+        print("interrupted: nothing that this has started was left running", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (CloudFailed, DatabaseFailed) as failure:
+    except (CloudFailed, DatabaseFailed, OSError) as failure:
         print(failure, file=sys.stderr)
         return 1
 

@@ -395,6 +395,14 @@ def test_an_instance_that_is_up_cannot_be_borrowed(shared: Instance) -> None:
     assert shared.alive
 
 
+def test_a_folder_that_cannot_be_one_is_a_line(folder: Path) -> None:
+    folder.touch()
+    for command in ("up", "down", "status"):
+        ended = _command(command, folder=folder)
+        assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), command
+    folder.unlink()
+
+
 def test_a_copy_of_a_folder_does_not_take_the_original_away(shared: Instance, folder: Path) -> None:
     """As `cp -a` of a checkout makes it: what its record names runs for the original."""
     folder.mkdir()
