@@ -82,20 +82,25 @@ def stored() -> Credentials | None:
 def store(found: Credentials) -> Path:
     """Keep it for later commands, readable by this user alone. Returns where."""
     path = credentials_path()
+    _write(path, asdict(found))
+    return path
+
+
+def _write(path: Path, found: Mapping[str, Any]) -> None:
+    """Whole or not at all. Raises Unusable."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp creates with mode 0600, so the token is at no time readable by others.
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".credentials-")
+        # mkstemp creates with mode 0600, so a token is at no time readable by others.
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(found), file)
+                json.dump(found, file)
             Path(draft).replace(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
     except OSError as fault:
         raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
-    return path
 
 
 def forget(api: str, username: str) -> None:
@@ -138,7 +143,11 @@ def _alone(folder: Path) -> Iterator[None]:
         return
     import fcntl  # noqa: PLC0415 - not there on Windows
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as fault:
+        raise Unusable(f"{folder} cannot be used: {fault.strerror or fault}") from fault
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -160,15 +169,10 @@ def credentials_path() -> Path:
 
 def keep_keys(keys: Mapping[str, Any]) -> None:
     """Keep public keys of receipts beside those that are kept: for as long as there is a receipt of them."""
-    known = {one["kid"]: one for one in [*_keys(keys_path()), *keys["keys"]] if isinstance(one, dict) and "kid" in one}
     path = keys_path()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"keys": list(known.values())}), encoding="utf-8")
-        draft.replace(path)
-    except OSError as fault:
-        raise Unusable(f"{path} cannot be written: {fault.strerror or fault}") from fault
+    with _alone(path.parent):
+        known = {one["kid"]: one for one in [*_keys(path), *keys["keys"]] if isinstance(one, dict) and "kid" in one}
+        _write(path, {"keys": list(known.values())})
 
 
 def kept_keys() -> dict[str, Any]:

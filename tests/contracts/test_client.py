@@ -22,6 +22,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -1073,6 +1074,16 @@ def test_a_token_of_the_environment_is_never_exchanged(cloud: Cloud, rowmill: Sh
     log_in(cloud, rowmill)
     assert rowmill("dataset", "list", ROWMILL_TOKEN="run out").exit_code == 1
     assert cloud.renewed == {}
+
+
+def test_receipts_that_are_fetched_at_once_keep_the_keys_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: configuration.keep_keys({"keys": [{"kid": str(n)}]}), range(40)))
+    assert {key["kid"] for key in configuration.kept_keys()["keys"]} == {str(n) for n in range(40)}
+    assert [path.name for path in (tmp_path / "rowmill").iterdir()] == ["receipt-keys.json"]
 
 
 def test_who_has_no_home_is_told_what_to_set(rowmill: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
