@@ -217,7 +217,9 @@ def metrics(
     serve: Annotated[
         int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Answer GET /metrics on 127.0.0.1 from now on.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Begin with what was told in so many minutes.")] = 60,
+    minutes: Annotated[
+        float, typer.Option(min=0, max=1_000_000, help="Begin with what was told in so many minutes.")
+    ] = 60,
     as_json: Json = False,
 ) -> None:
     """Print what functions have counted and timed, for Prometheus; or serve it. Needs AWS credentials.

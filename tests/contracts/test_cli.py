@@ -311,7 +311,8 @@ def test_a_command_explains_each_of_its_parameters_and_takes_json(command: str) 
 
 
 def test_a_refusal_leaves_stdout_empty(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for words in (["status", "", "--json"], ["export", "contacts", "--json"], ["upload", "absent.csv", "--json"]):
+    wrong = ["status", ""], ["export", "contacts"], ["upload", "absent.csv"], ["metrics", "--minutes", "inf"]
+    for words in ([*one, "--json"] for one in wrong):
         ended = run(api, tmp_path, monkeypatch, words)
         assert (ended.exit_code, ended.stdout) == (2, ""), words
 
