@@ -7,13 +7,23 @@ named is sent anew when the upload is resumed, so it does not matter how long th
 from __future__ import annotations
 
 from chalicelib.journey import Number, sources
+from chalicelib.postgres import ledger, locks
 from chalicelib.postgres.connection import Connection
 
 _NOT_CANCELING = "NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)"
 
 
 def pause(connection: Connection, number: Number) -> bool:
-    """Let no chunk begin from now on; whether the upload was under way."""
+    """Let no chunk begin from now on; whether the upload was under way.
+
+    While its rows are published it waits for that: whoever publishes has looked whether the upload is paused and could
+    draw no end of one that is by then.
+    """
+    connection.execute(
+        f"SELECT pg_advisory_xact_lock_shared({locks.UPLOAD}, number) FROM rowmill.upload u"
+        f" WHERE number = %s AND pass = 'load' AND {ledger.WHOLE}",
+        (number,),
+    )
     moved = connection.execute(
         f"""
         UPDATE rowmill.upload u SET state = 'paused', turns = turns + 1

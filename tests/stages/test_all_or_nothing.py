@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from bench import all_at_once
-from chalicelib import report, settle
+from chalicelib import control, report, settle
 from chalicelib.errors import Refused
+from chalicelib.postgres import connection, publish
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import TWO_KEYS
@@ -180,6 +183,37 @@ def test_a_paused_upload_is_published_when_it_is_resumed(pipeline: Pipeline, mon
     pipeline.sweep()
     pipeline.settle()
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+def test_a_pause_waits_for_what_is_being_published(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or every row would be in the table of an upload that is paused, and can be canceled."""
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    told: list[object] = []
+
+    def pause() -> None:
+        try:
+            told.append(control.pause(pipeline.tenant, upload_id))
+        except Refused as refused:
+            told.append(refused.code)
+        finally:
+            connection.close()
+
+    asking, real = threading.Thread(target=pause), publish.publish
+
+    def asked_meanwhile(*arguments: Any) -> None:
+        asking.start()
+        asking.join(0.5)
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "publish", asked_meanwhile)
+        pipeline.settle()
+    asking.join()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], len(pipeline.rows()), told) == ("completed", 8, ["state_conflict"])
 
 
 def test_a_key_that_is_taken_while_it_publishes_is_told(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
