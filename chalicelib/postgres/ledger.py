@@ -485,6 +485,11 @@ def reopen(connection: Connection, number: Number) -> bool:
         """,
         (number,),
     )
+    if reopened.rowcount:  # else a wish to cancel that came too late for the generation before would end this one
+        connection.execute(
+            "DELETE FROM rowmill.cancel WHERE upload_id = (SELECT upload_id FROM rowmill.upload WHERE number = %s)",
+            (number,),
+        )
     return reopened.rowcount == 1
 
 

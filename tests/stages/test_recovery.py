@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
@@ -14,7 +15,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import attest, gate, mend, report, split, undo
+from chalicelib import attest, gate, mend, report, settle, split, undo
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
@@ -204,6 +205,29 @@ def test_a_redrive_loads_what_was_given_up_as_a_new_generation(
     after = pipeline.upload(upload_id)
     assert (after["state"], after["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
     assert events(pipeline, upload_id) == [f"evt_{upload_id[4:]}_1", f"evt_{upload_id[4:]}_2"]
+
+
+def test_a_wish_to_cancel_that_came_too_late_does_not_cancel_the_redrive(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = settle._end
+
+    def asked_first(db: Any, number: Any) -> None:
+        ledger.ask_to_cancel(db, pipeline.tenant, upload_id)  # in the moment that the end is drawn
+        real(db, number)
+
+    upload_id, messages = pipeline.begin(BODY)
+    with monkeypatch.context() as patch:
+        poison(patch, first_record=11)
+        patch.setattr(settle, "_end", asked_first)
+        for message in messages + messages[1:2] * 3:
+            with suppress(Unavailable):
+                pipeline.load([message])
+    assert pipeline.upload(upload_id)["state"] == "completed_with_errors"
+    assert pipeline.redrive(upload_id)["state"] == "processing"
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", ROWS, ROWS)
 
 
 def test_a_redrive_whose_messages_are_lost_is_sent_again_by_the_sweep(
