@@ -125,6 +125,8 @@ def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
             **gate.asked(),
         },
     )
+    if upload is None:
+        return None, None
     return upload, sample if upload.etag == stored.etag else None
 
 

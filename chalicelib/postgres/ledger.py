@@ -133,14 +133,16 @@ _SELECT_UPLOAD: Final = f"""
 """
 
 
-def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
+def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload | None:
     """The upload of `new["upload_id"]`, inserted in state scanning if this is the first time it is met.
 
-    Its file is awaited no longer.
+    Its file is awaited no longer. None if that was over before: it was canceled or given up, and its end is told.
     """
     connection.execute(
         """
-        WITH opened AS (
+        WITH announced AS (  -- as it is once nobody else is ending it
+            SELECT closed, deleted_at FROM rowmill.announcement WHERE upload_id = %(upload_id)s FOR NO KEY UPDATE
+        ), opened AS (
             INSERT INTO rowmill.upload (upload_id, tenant, dataset, state, pass, mode, dialect, options, correlation_id,
                                         object_key, version_id, etag, bytes_total, stored_at, scanner, verdict)
             SELECT %(upload_id)s, %(tenant)s, d.number, 'scanning', %(pass)s, %(mode)s, %(dialect)s, %(options)s,
@@ -156,7 +158,7 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
                 ORDER BY deleted_at DESC NULLS FIRST LIMIT 1  -- one that was deleted since: the upload says so
             ) d ON true
             WHERE (is_inferring OR d.number IS NOT NULL) AND NOT EXISTS (
-                SELECT FROM rowmill.announcement WHERE upload_id = %(upload_id)s AND deleted_at IS NOT NULL)
+                SELECT FROM announced WHERE deleted_at IS NOT NULL OR closed IN ('expired', 'canceled', 'failed'))
             ON CONFLICT (upload_id) DO NOTHING RETURNING upload_id
         )
         UPDATE rowmill.announcement a SET closed = 'opened'
@@ -174,9 +176,16 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload:
     )
     with connection.cursor(row_factory=class_row(Upload)) as cursor:
         upload = cursor.execute(_SELECT_UPLOAD + "WHERE u.upload_id = %s", (new["upload_id"],)).fetchone()
-    if upload is None:
-        raise LookupError("the dataset of this upload is gone, or it was deleted itself")
+    if upload is None and not _is_closed(connection, new["upload_id"]):
+        raise LookupError("the dataset of this upload is gone")
     return upload
+
+
+def _is_closed(connection: Connection, upload_id: str) -> bool:
+    row = connection.execute(
+        "SELECT closed IS NOT NULL FROM rowmill.announcement WHERE upload_id = %s", (upload_id,)
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def find(connection: Connection, number: int) -> Upload | None:

@@ -523,6 +523,20 @@ def test_a_file_that_never_got_as_far_as_a_split_fails_too(pipeline: Pipeline) -
     assert (upload["state"], upload["error"]["code"], upload["loaded"]) == ("failed", "split_failed", 0)
 
 
+def test_a_file_that_was_given_up_before_it_was_opened_is_not_loaded_by_a_repeat_of_its_event(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "open_upload", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pipeline.split(upload_id)
+    onward(mend.bury(pipeline.event(upload_id)))
+    pipeline.split(upload_id)
+    assert (pipeline.upload(upload_id)["state"], pipeline.messages()) == ("failed", [])
+
+
 def test_messages_that_name_nothing_are_dropped(pipeline: Pipeline) -> None:
     for nonsense in (
         {},

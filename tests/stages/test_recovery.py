@@ -144,6 +144,28 @@ def test_a_splitter_that_opens_an_upload_while_it_is_canceled_ends_it(pipeline: 
     assert (upload["state"], upload["loaded"], pipeline.messages()) == ("canceled", 0, [])
 
 
+def test_an_upload_that_is_canceled_while_a_splitter_is_about_to_open_it_ends_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is pinned, and no splitter has met it yet as far as Postgres knows."""
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    real = ledger.open_upload
+
+    def canceled_first(db: Any, new: Any) -> Any:
+        pipeline.cancel(upload_id)
+        return real(db, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "open_upload", canceled_first)
+        pipeline.split(upload_id)
+    pipeline.split(upload_id)
+    pipeline.sweep()
+    found = pipeline.sql("SELECT event_id, kind FROM rowmill.outbox")
+    assert [(row["event_id"], row["kind"]) for row in found] == [(f"evt_{upload_id[4:]}_0", "canceled")]
+    assert pipeline.upload(upload_id)["state"] == "canceled"
+
+
 def test_a_scan_stops_where_it_is_canceled_and_its_sums_stay(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
