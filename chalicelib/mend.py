@@ -32,6 +32,7 @@ from chalicelib.postgres import (
     deliveries,
     hashes,
     ledger,
+    locks,
     manifest,
     outbox,
     passes,
@@ -98,7 +99,7 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
                 ledger.stop(connection(), number, gate.UNAVAILABLE)
             return number
         if number is not None:
-            ledger.stop(connection(), number, _SPLIT_FAILED)
+            _bury_scan(number)
             return number
         if announcements.find(connection(), arrival.tenant, arrival.upload_id) is None:
             continue  # whatever named it so
@@ -106,6 +107,15 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
         grown = rank("failed", 1, 0)
         dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": _SPLIT_FAILED})
     return None
+
+
+def _bury_scan(number: Number) -> None:
+    """End an upload that no splitter gets through; not one that is split, or at which one is: this was a repeat."""
+    db = connection()
+    with locks.alone(db, locks.split(number)) as is_free:
+        upload = ledger.find(db, number)
+        if is_free and upload is not None and upload.state in ("scanning", "splitting"):
+            ledger.stop(db, number, _SPLIT_FAILED)
 
 
 def sweep(onward: Callable[[Number], object]) -> dict[str, int]:

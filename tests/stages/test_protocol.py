@@ -515,6 +515,36 @@ def test_a_split_that_ended_in_the_dead_letter_queue_fails_the_upload(
     assert pipeline.rows() == []
 
 
+def test_a_repeated_event_that_ended_in_the_dead_letter_queue_leaves_what_is_split_alone(pipeline: Pipeline) -> None:
+    """A queue that was throttled gives up messages that had nothing to do any more."""
+    upload_id, messages = pipeline.begin(BODY)
+    onward(mend.bury(pipeline.event(upload_id)))
+    assert pipeline.upload(upload_id)["state"] == "queued"
+    pipeline.load(messages)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"]) == ("completed", ROWS)
+
+
+def test_a_repeated_event_that_ended_in_the_dead_letter_queue_leaves_a_splitter_at_its_work(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    real = ledger.end_scan
+
+    def buried_first(*arguments: Any) -> bool:
+        bury = threading.Thread(target=lambda: (mend.bury(pipeline.event(upload_id)), connection.close()))
+        bury.start()
+        bury.join()
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "end_scan", buried_first)
+        pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
 def test_a_file_that_never_got_as_far_as_a_split_fails_too(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
