@@ -17,6 +17,7 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
     LOAD_SECONDS,
+    MAX_ATTEMPTS,
     REVIEW_SECONDS,
     TIERS,
     ChunkKey,
@@ -79,7 +80,7 @@ def bury(message: Mapping[str, Any]) -> Number | None:
     if key is not None:
         _bury_chunk(upload, key)
     else:
-        ledger.stop(connection(), upload.number, ledger.SETTLE_FAILED)
+        _bury_settling(upload)
     return upload.number
 
 
@@ -87,6 +88,14 @@ def _bury_chunk(upload: ledger.Upload, key: ChunkKey) -> None:
     """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well."""
     if upload.plan and manifest.spend(connection(), key):
         sqs.send_chunks(upload.plan["tier"], upload.number, key.reading, [key.n], upload.tenant)
+
+
+def _bury_settling(upload: ledger.Upload) -> None:
+    """The same, if there is something to settle: a message may be of an earlier pass, or a repeat."""
+    db, standing = connection(), ledger.standing(connection(), upload.number)
+    is_due = standing.is_all_in and standing.has_contested
+    if is_due and ledger.count_settling(db, upload.number, 1) >= MAX_ATTEMPTS:
+        ledger.stop(db, upload.number, ledger.SETTLE_FAILED)
 
 
 def _bury_split(message: Mapping[str, Any]) -> Number | None:

@@ -19,6 +19,7 @@ from chalice.app import SQSEvent
 from chalicelib import aws, edge, gate, load, mend, report, settle, split
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import NotYet, Refused, Unavailable
+from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.logs import logger
 from chalicelib.postgres import connection, ledger, locks, manifest
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
@@ -543,6 +544,21 @@ def test_a_repeated_event_that_ended_in_the_dead_letter_queue_leaves_a_splitter_
         pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_message_to_settle_that_was_given_up_stops_only_what_cannot_be_settled(pipeline: Pipeline) -> None:
+    """One that was never handled is worth an attempt, as a chunk's is; one that has nothing to do is worth none."""
+    upload_id, messages = pipeline.begin(BODY + b"u0@x.org,Again,0\n")
+    lost = {"upload": messages[0]["upload"]}
+    onward(mend.bury(lost))
+    assert pipeline.upload(upload_id)["state"] == "queued"
+    pipeline.load(messages)
+    assert pipeline.messages("settle") == [lost]
+    for _ in range(MAX_ATTEMPTS):
+        assert pipeline.sql("SELECT state FROM rowmill.upload") == [{"state": "processing"}]
+        onward(mend.bury(lost))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["error"]["code"]) == ("failed", "settle_failed")
 
 
 def test_a_file_that_never_got_as_far_as_a_split_fails_too(pipeline: Pipeline) -> None:
