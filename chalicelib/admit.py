@@ -23,6 +23,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 
+FLEETING_SECONDS: Final = 15 * 86_400  # as long as a queue can hold the word that a file has come
 _invalid: Final = partial(field_refused, "body_invalid")
 Admitted = tuple[dict[str, Any], dict[str, Any]]  # the status item, the ticket
 
@@ -145,7 +146,9 @@ def create(
         **wanted,
         **_way(tenant, upload_id, wanted, int(now.timestamp())),
     }
-    if not counted or not dynamodb.admit(item, key):
+    # No sweep knows of it if the API dies before it is announced: it goes by itself, unless it is shown or ended.
+    fleeting = item | {"expires_at": item["closes_at"] + FLEETING_SECONDS}
+    if not counted or not dynamodb.admit(fleeting, key):
         if counted:
             quota.release(tenant, wanted["size"], now.timestamp())
         if "multipart_id" in item:

@@ -63,6 +63,8 @@ def cancel(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
     """
     item, _, _ = _asked("cancel", tenant, upload_id)
     db = connection()
+    if item["state"] == "awaiting_upload":
+        announcements.announce(db, item, None, item["closes_at"] - time.time())  # if the API died between the two
     # Before anything else: a splitter that opens the upload from now on finds it.
     with db.transaction():
         if ledger.ask_to_cancel(db, tenant, upload_id):

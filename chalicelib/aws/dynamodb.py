@@ -134,7 +134,7 @@ def cancel(tenant: str, upload_id: str, rank: int) -> bool:
     outcome = _update(
         tenant,
         upload_id,
-        "SET #state = :canceled, #rank = :rank",
+        "SET #state = :canceled, #rank = :rank REMOVE expires_at",
         "#state IN (:awaiting, :uploaded)",
         {":canceled": "canceled", ":awaiting": "awaiting_upload", ":uploaded": "uploaded", ":rank": rank},
     )

@@ -54,7 +54,7 @@ def announce(
         """,
         (
             item["upload_id"],
-            Jsonb({name: value for name, value in item.items() if value is not None}),
+            Jsonb({name: value for name, value in item.items() if value is not None and name != "expires_at"}),
             Jsonb(idempotency) if idempotency else None,
             seconds,
             item["tenant"],

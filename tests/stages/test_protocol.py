@@ -21,10 +21,12 @@ from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.logs import logger
-from chalicelib.postgres import connection, ledger, locks, manifest
+from chalicelib.paging import Asked
+from chalicelib.postgres import announcements, connection, ledger, locks, manifest
 from tests.stages.conftest import Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 
+clock = time.time
 ROWS = 40
 BODY = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(ROWS))
 
@@ -334,6 +336,40 @@ def test_a_file_that_comes_in_the_moment_its_time_is_over_is_loaded_and_not_told
     assert pipeline.upload(upload_id)["loaded"] == ROWS
     told = pipeline.sql("SELECT kind FROM rowmill.outbox WHERE event_id LIKE %s", f"evt_{upload_id[4:]}_%")
     assert told == [{"kind": "completed"}]
+
+
+def test_an_upload_that_was_admitted_and_never_announced_is_not_awaited_for_ever(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API died between the two: nobody was told of it, and no sweep knows it."""
+    pipeline.dataset()
+
+    def die(*arguments: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(announcements, "announce", die)
+        with pytest.raises(SystemExit):
+            pipeline.create(BODY)
+    (shown,) = report.uploads(pipeline.tenant, Asked({}, None, 10)).items
+    assert shown["state"] == "awaiting_upload"
+    monkeypatch.setattr(time, "time", lambda: clock() + 16 * 86_400)
+    assert report.uploads(pipeline.tenant, Asked({}, None, 10)).items == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["announced", "never announced"])
+def test_what_was_canceled_before_it_came_is_shown_for_as_long_as_any_other(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    pipeline.dataset()
+    with monkeypatch.context() as patch:
+        if not known:
+            patch.setattr(announcements, "announce", lambda *arguments: None)
+        upload_id = pipeline.create(BODY)
+    assert pipeline.cancel(upload_id)["state"] == "canceled"
+    assert pipeline.sql("SELECT closed FROM rowmill.announcement") == [{"closed": "canceled"}]
+    monkeypatch.setattr(time, "time", lambda: clock() + 16 * 86_400)
+    assert pipeline.upload(upload_id)["state"] == "canceled"
 
 
 @pytest.mark.parametrize(
