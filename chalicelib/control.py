@@ -161,7 +161,11 @@ def confirm(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
 
 
 def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
-    found = people.find_dataset(db, upload.tenant, upload.options["dataset"])
+    name = upload.options["dataset"]
+    found = people.find_dataset(db, upload.tenant, name)
+    if found is not None:
+        people.keep_open(db, found.dataset.number)
+        found = people.find_dataset(db, upload.tenant, name)  # as it stays: whoever held it may have changed it
     if found is None:
         raise Refused("dataset_not_found", "The upload has no dataset yet.", status=409)
     fields = found.dataset.schema.names

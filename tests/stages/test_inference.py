@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from chalicelib import control
 from chalicelib.errors import Refused
+from chalicelib.postgres import connection, passes
 from tests.stages.conftest import Pipeline, cut_into
 from tests.stages.test_journey_in_process import adds_up
 
@@ -110,6 +112,37 @@ def test_a_dataset_that_has_come_to_exist_meanwhile_is_left_alone(pipeline: Pipe
         pipeline.confirm(upload["id"])
     assert (caught.value.code, caught.value.status) == ("dataset_exists", 409)
     assert pipeline.cancel(upload["id"])["state"] == "canceled"
+
+
+def test_a_dataset_is_not_changed_while_an_upload_is_given_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The columns of its file were matched with the fields before: they would be taken for others."""
+    waiting = inferred(pipeline, b"a,b\nleft,right\n")
+    refused: list[str] = []
+    real = passes.give_dataset
+
+    def change() -> None:
+        try:
+            pipeline.dataset({"fields": [{"name": "b"}, {"name": "a"}]}, "people")
+        except Refused as found:
+            refused.append(found.code)
+        finally:
+            connection.close()
+
+    def changed_first(*arguments: Any) -> None:
+        changing = threading.Thread(target=change)
+        changing.start()
+        changing.join()
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, "give_dataset", changed_first)
+        pipeline.confirm(waiting["id"])
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    assert (pipeline.rows("people"), refused) == ([{"a": "left", "b": "right"}], ["dataset_busy"])
 
 
 def test_without_a_header_columns_are_numbered(pipeline: Pipeline) -> None:
