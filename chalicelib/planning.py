@@ -14,7 +14,7 @@ from chalicelib import chunking, formats, inference, matching
 from chalicelib.aws import s3, sqs
 from chalicelib.cells import TypedFields
 from chalicelib.checking import conventions
-from chalicelib.datasets import Schema, read_schema
+from chalicelib.datasets import Schema, read_mode, read_schema
 from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, correction, kinds
@@ -65,6 +65,8 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     if text.size == 0:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
+    if schema:
+        read_mode(upload.mode, schema)  # again: until the file came the dataset could take another schema
     look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_typed_before, upload))
     typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end

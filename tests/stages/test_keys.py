@@ -171,6 +171,22 @@ def test_two_unique_keys_are_settled_in_line_order(pipeline: Pipeline) -> None:
     assert [row["note"] for row in rows] == ["first", "third"]
 
 
+@pytest.mark.parametrize("keys", [[], ["email", "age"]], ids=["none", "two"])
+def test_a_file_that_is_to_update_rows_is_refused_if_the_dataset_has_another_key_by_then(
+    pipeline: Pipeline, keys: list[str]
+) -> None:
+    """It was announced for a dataset of one key, which nothing keeps from another schema until the file comes."""
+    pipeline.dataset(mode="upsert")
+    upload_id = pipeline.create(FILE)
+    unique = {"constraints": {"unique": True}}
+    fields = [{"name": name, **(unique if name in keys else {})} for name in ("email", "name", "age")]
+    pipeline.dataset({"fields": fields})
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], (upload["error"] or {}).get("code")) == ("failed", "mode_invalid")
+
+
 def test_a_null_in_a_unique_column_clashes_with_nothing(pipeline: Pipeline) -> None:
     name = pipeline.dataset(TWO_KEYS, "keyed")
     upload = pipeline.run(b"id,email,note\n1,,x\n2,,y\n1,,z\n", name)
