@@ -479,7 +479,8 @@ def reopen(connection: Connection, number: Number) -> bool:
         UPDATE rowmill.upload u
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
-            settle_asked_at = NULL, settle_attempts = 0
+            settle_asked_at = NULL, settle_attempts = 0,
+            rows_total = CASE WHEN chunks_total IS NOT NULL THEN rows_total END  -- else as far as it was scanned
         WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
           AND coalesce(error ->> 'code', '') NOT IN ('too_many_errors', 'rows_rejected')
           AND NOT EXISTS (SELECT FROM rowmill.revert r WHERE r.upload = u.number)  -- that is undone in part
