@@ -95,7 +95,8 @@ def take_stalled_scans(connection: Connection) -> list[tuple[str, str]]:
 def end_hung_sessions(connection: Connection, load_seconds: float, scan_seconds: float) -> int:
     """Close sessions that hold a chunk or a scan for longer than their function may run; how many there were.
 
-    What is left of a worker whose machine vanished without closing its connection.
+    What is left of a worker whose machine vanished without closing its connection. Not a splitter that reads rejects
+    again: it can give no sign, and Postgres itself ends a transaction in which nothing is asked for a minute.
     """
     rows = connection.execute(
         f"""
@@ -106,6 +107,8 @@ def end_hung_sessions(connection: Connection, load_seconds: float, scan_seconds:
             UNION
             SELECT s.pid FROM splitting s JOIN rowmill.upload u ON u.number = s.upload
             WHERE u.finished_at IS NULL AND u.scan_seen_at < clock_timestamp() - make_interval(secs => %s)
+              AND NOT EXISTS (SELECT FROM pg_locks t WHERE t.locktype = 'advisory' AND t.objsubid = 2
+                              AND t.classid = {locks.TAKE} AND t.granted AND t.pid = s.pid)
         ) hung
         """,
         (load_seconds, scan_seconds),

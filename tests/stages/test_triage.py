@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import boto3
+import psycopg
 import pytest
 from rowmill_client import offline
 
@@ -17,7 +18,7 @@ from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked
-from chalicelib.postgres import ledger, taken
+from chalicelib.postgres import ledger, repair, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into
@@ -335,6 +336,26 @@ def test_a_retry_that_is_deleted_holds_what_it_has_brought_in(pipeline: Pipeline
     pipeline.sweep()
     assert retried(pipeline, parent, "dates_day_first")["error"]["code"] == "nothing_to_retry"
     assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+def test_a_splitter_that_reads_many_rejects_again_is_not_taken_for_hung(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so in one transaction, in which it can give no sign; the sweep would end it again and again."""
+    parent = prices(pipeline, BOTH)["id"]
+    child = begin(pipeline, parent, "dates_day_first")
+    real, ended = taken.take, []
+
+    def swept_first(*arguments: Any) -> None:
+        pipeline.sql("UPDATE rowmill.upload SET scan_seen_at = now() - interval '2 minutes'")
+        with psycopg.connect(pipeline.url, autocommit=True) as sweep:
+            ended.append(repair.end_hung_sessions(sweep, 60, 60))
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(taken, "take", swept_first)
+        after = go(pipeline, child)
+    assert (after["state"], set(ended)) == ("completed", {0})
 
 
 def test_rejects_of_a_changed_dataset_are_not_read_again(pipeline: Pipeline) -> None:
