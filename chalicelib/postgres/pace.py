@@ -1,13 +1,13 @@
 """The pace of a dataset: a bucket that its uploads' chunks empty together, and that fills by so many rows a second.
 
-Rows are counted when a chunk begins, not when it is put off: what is canceled while it waits has taken nothing.
+Rows are counted when a chunk begins, not when it is put off: what is canceled or paused while it waits takes nothing.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.journey import ChunkKey
+from chalicelib.journey import LOADING, ChunkKey
 from chalicelib.postgres.connection import Connection
 
 # A message comes up to a second late, as queues count whole ones, and its worker has to start: so much of a pause is
@@ -39,7 +39,11 @@ def wait(connection: Connection, dataset: int, key: ChunkKey, rate: float) -> fl
 
 def _queued_records(connection: Connection, key: ChunkKey) -> int | None:
     row = connection.execute(
-        "SELECT records FROM rowmill.chunk WHERE upload = %s AND pass = %s AND n = %s AND state = 'queued'", key
+        """
+        SELECT records FROM rowmill.chunk c JOIN rowmill.upload u ON u.number = c.upload
+        WHERE c.upload = %s AND c.pass = %s AND n = %s AND c.state = 'queued' AND u.state = ANY(%s)
+        """,
+        (*key, list(LOADING)),
     ).fetchone()
     return int(row[0]) if row else None
 

@@ -98,6 +98,17 @@ def test_what_is_canceled_while_it_waits_holds_nobody_up(pipeline: Pipeline) -> 
     assert len(pipeline.rows()) == 2
 
 
+def test_what_is_paused_while_it_waits_holds_nobody_up(pipeline: Pipeline) -> None:
+    """Its messages come all the same, one turn after another."""
+    pipeline.dataset(SLOW)
+    paused, waiting = begun(pipeline)
+    pipeline.pause(paused)
+    pipeline.load(waiting)
+    _, messages = begun(pipeline, b"email,name,age\nb@x.org,Bob,1\n")
+    pipeline.load(messages)
+    assert [row["name"] for row in pipeline.rows()] == ["Bob"]
+
+
 def test_a_chunk_that_is_put_off_is_not_taken_for_lost(pipeline: Pipeline) -> None:
     pipeline.dataset(SLOW)
     _, messages = begun(pipeline)
