@@ -85,8 +85,14 @@ def bury(message: Mapping[str, Any]) -> Number | None:
 
 
 def _bury_chunk(upload: ledger.Upload, key: ChunkKey) -> None:
-    """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well."""
-    if upload.plan and manifest.spend(connection(), key):
+    """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well.
+
+    None if somebody is at the chunk: this was a repeat.
+    """
+    db = connection()
+    with locks.alone(db, locks.chunk(key.upload, key.n)) as is_free:
+        has_more = is_free and manifest.spend(db, key)
+    if upload.plan and has_more:
         sqs.send_chunks(upload.plan["tier"], upload.number, key.reading, [key.n], upload.tenant)
 
 

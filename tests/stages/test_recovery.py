@@ -15,7 +15,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import attest, gate, mend, report, settle, split, undo
+from chalicelib import attest, gate, load, mend, report, settle, split, undo
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
@@ -416,6 +416,28 @@ def test_a_message_that_was_never_handled_spends_an_attempt_and_is_sent_again(pi
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["unprocessed"]) == ("completed_with_errors", 10)
     assert "not delivered" in upload["error"]["errors"][0]["detail"]
+
+
+def test_a_message_that_was_given_up_does_not_bury_a_chunk_that_is_in_hand(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a repeat: whoever is at the chunk, on its last attempt, has another."""
+    upload_id, messages = pipeline.begin(BODY)
+    pipeline.sql("UPDATE rowmill.chunk SET attempts = 3 WHERE n = 1")
+    real = load.prepare
+
+    def buried_first(*arguments: Any) -> Any:
+        bury = threading.Thread(target=lambda: (mend.bury(messages[0]), connection.close()))
+        bury.start()
+        bury.join()
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "prepare", buried_first)
+        pipeline.load(messages[:1])
+    pipeline.load(messages[1:])
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"]) == ("completed", ROWS)
 
 
 def test_a_session_left_over_from_a_vanished_worker_is_closed(pipeline: Pipeline) -> None:
