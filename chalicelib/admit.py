@@ -134,6 +134,12 @@ def create(
     counted = quota.admit(tenant, wanted["size"], now.timestamp())
     if not counted and not (key and dynamodb.find(tenant, key["upload_id"])):
         raise quota.exceeded(tenant, now.timestamp())
+    try:
+        way = _way(tenant, upload_id, wanted, int(now.timestamp()))
+    except Exception:
+        if counted:
+            quota.release(tenant, wanted["size"], now.timestamp())
+        raise
     item = {
         "tenant": tenant,
         "upload_id": upload_id,
@@ -144,7 +150,7 @@ def create(
         "records": records,
         "asked_by": by.who or None,
         **wanted,
-        **_way(tenant, upload_id, wanted, int(now.timestamp())),
+        **way,
     }
     # No sweep knows of it if the API dies before it is announced: it goes by itself, unless it is shown or ended.
     fleeting = item | {"expires_at": item["closes_at"] + FLEETING_SECONDS}

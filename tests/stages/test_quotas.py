@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from ulid import ULID
 
 from chalicelib import quota
-from chalicelib.aws import dynamodb
+from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused
 from chalicelib.postgres import connection
 from chalicelib.settings import settings
@@ -222,3 +222,23 @@ def test_the_bound_that_is_published_is_that_of_the_defaults() -> None:
     share = settings().quota_requests // quota.SHARES
     assert math.isclose((50 - 1) * (share - 1) / settings().quota_requests, 0.25, abs_tol=0.01)
     assert re.fullmatch(r"quota#.*", quota._day(1))
+
+
+def test_a_file_that_could_not_be_announced_is_not_counted(
+    pipeline: Pipeline, limited: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever tries again while the storage is away has used up the day by it."""
+    pipeline.dataset()
+    monkeypatch.setenv("ROWMILL_MULTIPART_BYTES", "1")
+    limited(files=2)
+
+    def away(*arguments: Any) -> str:
+        raise EndpointConnectionError(endpoint_url="s3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "begin_parts", away)
+        for _ in range(3):
+            with pytest.raises(EndpointConnectionError):
+                pipeline.create(FILE)
+    used = quota.shown(pipeline.tenant, time.time())
+    assert (used["files"]["used"], used["bytes"]["used"]) == (0, 0)
