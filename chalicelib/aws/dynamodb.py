@@ -103,7 +103,7 @@ def pin(tenant: str, upload_id: str, stored: Stored) -> Item | None:
     _, item = _changed(
         tenant,
         upload_id,
-        "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank",
+        "SET etag = :etag, version_id = :version, #state = :uploaded, #rank = :rank REMOVE expires_at",
         "attribute_not_exists(etag) AND #state = :awaiting",
         {
             ":etag": stored.etag,
