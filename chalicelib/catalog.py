@@ -26,6 +26,7 @@ from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
 _BESIDE: Final = ("indexes", "max_rows_per_second", "partition_by")
+LOCK_SECONDS: Final = 2  # for who changes or loads it now
 INDEX_SECONDS: Final = 20  # of the 29 that the function may take
 
 
@@ -60,7 +61,7 @@ def _delete(tenant: str, name: str) -> dict[str, Any]:
     db = connection()
     try:
         with db.transaction():
-            db.execute("SET LOCAL lock_timeout = '2s'")
+            db.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
             known = people.find_dataset(db, tenant, name)
             if known is not None:
                 people.close_dataset(db, known.dataset.number)
@@ -97,7 +98,7 @@ def _put(event: Mapping[str, Any]) -> dict[str, Any]:
     db = connection()
     try:
         with db.transaction():
-            db.execute(f"SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '{INDEX_SECONDS}s'")
+            db.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{INDEX_SECONDS}s'")
             references.check_targets(db, tenant, schema)
             people.hold_dataset(db, tenant, name)  # what is to be changed is as it is found until then
             known = people.find_dataset(db, tenant, name)

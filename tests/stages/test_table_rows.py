@@ -483,8 +483,11 @@ def test_a_schema_change_waits_for_who_is_about_to_touch_a_row(api: Api) -> None
     assert made(api).json_body == {**ADA, "new": None}
 
 
-def test_of_two_schema_changes_at_once_the_second_finds_what_the_first_has_made(api: Api) -> None:
+def test_of_two_schema_changes_at_once_the_second_finds_what_the_first_has_made(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each adds a column to a table with rows: judged by the schema before both, the second would lose the first's."""
+    monkeypatch.setattr(catalog, "LOCK_SECONDS", 60)  # until both wait, on however slow a machine
     made(api)
     ends: dict[str, str] = {}
 
@@ -513,9 +516,10 @@ def test_of_two_schema_changes_at_once_the_second_finds_what_the_first_has_made(
 
 @pytest.mark.parametrize("further", [{"name": "new"}, None])
 def test_a_change_that_waits_for_the_deletion_of_its_dataset_makes_it_anew(
-    api: Api, further: dict[str, Any] | None
+    api: Api, further: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of its schema, or of its mode alone."""
+    monkeypatch.setattr(catalog, "LOCK_SECONDS", 60)
     made(api)
     descriptor = {"fields": [*CONTACTS["fields"], *([further] if further else [])]}
     changed = {"mode": "skip", "descriptor": descriptor}
