@@ -67,13 +67,19 @@ def _answered(app: Chalice, path: str, answer: Callable[[], Response]) -> Respon
         response = problem(_fitted(app, path, error), request_id(app))
     response.headers.update(current(app).context.get("rowmill_limits", {}))
     if isinstance(place := response.headers.get("Location"), str):
-        # Seen from here: nobody tells the function of all that may stand before the API's paths (a stage, a proxy).
-        response.headers["Location"] = posixpath.relpath(place, posixpath.dirname(path))
+        response.headers["Location"] = _seen_from(app, path, place)
     logger.info("answered", method=current(app).method, route=path, status=response.status_code)
     metrics.count("Errors", int(response.status_code >= 500))
     metrics.measure("RequestSeconds", time.perf_counter() - begun)
     metrics.flush()
     return response
+
+
+def _seen_from(app: Chalice, path: str, place: str) -> str:
+    """A path of the API as a client finds it that has asked for this one, by the rules of RFC 3986: nobody tells a
+    function of all that may stand before its paths (a stage, a proxy's own)."""
+    folder = path if current(app).context["path"].endswith("/") else posixpath.dirname(path)
+    return posixpath.relpath(place, folder) + "/" * place.endswith("/")
 
 
 def _admit(app: Chalice, path: str) -> None:
