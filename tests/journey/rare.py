@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from chalicelib.journey import MAX_ATTEMPTS
 from infra.local.instance import nothing
 from tests.journey.conftest import PEOPLE, Account, Cloud, eventually, people
 from tests.journey.test_webhooks import AGED, lose, nobody_reads
@@ -164,7 +165,8 @@ def _given_up(account: Account) -> None:
     with nobody_reads(cloud, "load_high"):
         buried, canceled = (account.start(people(3), "of_high") for _ in range(2))
         number, _ = _queued(account, buried), _queued(account, canceled)
-        asked(cloud, "dead", {"upload": number})
+        for _ in range(MAX_ATTEMPTS):
+            asked(cloud, "dead", {"upload": number, "chunk": 1})
         account.rowmill.cancel(canceled)
     assert [account.ended(one)["state"] for one in (buried, canceled)] == ["failed", "canceled"]
     with cloud.in_parts_above(1000):
