@@ -89,7 +89,7 @@ def _awaiting(item: Item) -> Item:
     if _is_late(item):
         raise _gone(item)
     if item["state"] == "expired":
-        raise Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
+        raise _too_late()
     if item["state"] not in VERBS["parts"]:
         raise Refused("state_conflict", f"The upload no longer waits for its file: it is {item['state']}.", status=409)
     return item
@@ -104,6 +104,10 @@ def _gone(item: Item) -> Refused:
     """Why nothing is to be sent any more: the file is there, if nobody has met it yet, or it was given up."""
     if s3.has_arrived(_key(item)):
         return Refused("state_conflict", "The upload no longer waits for its file: it has arrived.", status=409)
+    return _too_late()
+
+
+def _too_late() -> Refused:
     return Refused("upload_expired", "No file arrived in time; it can be uploaded again.", status=410)
 
 

@@ -48,7 +48,8 @@ def up(folder: Path | None = None, *, deployed: bool = True, settings: Mapping[s
         standing = find(folder)
         if standing and (standing.api_url or not deployed):
             return standing
-        return _anew(folder, deployed, settings)
+        with _without("PG"):
+            return _anew(folder, deployed, settings)
 
 
 def down(folder: Path | None = None) -> list[str]:
@@ -105,8 +106,7 @@ def _anew(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> I
     """In place of what was killed here, if anything was."""
     _take_away(folder)
     try:
-        with _without("PG"):
-            return _start(folder, deployed, settings)
+        return _start(folder, deployed, settings)
     except BaseException:
         _take_away(folder)
         raise
