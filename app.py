@@ -113,6 +113,12 @@ def delete_account() -> Response:
     return edge.answer(202, {"id": edge.person(app)})
 
 
+@app.route("/v1/account/password", methods=["PUT"])
+def change_password() -> Response:
+    session = accounts.change_password(edge.person(app), edge.body(app), edge.source(app))
+    return edge.session(app, 200, session, by_cookie=edge.by_cookie(app))
+
+
 @app.route("/v1/api-keys", methods=["POST"])
 def create_api_key() -> Response:
     return edge.told_once(apikeys.create(edge.tenant(app), edge.person(app), edge.body(app), edge.repeat(app)))

@@ -1,13 +1,15 @@
 """Accounts: signup makes a tenant, login proves a password; either begins a session, which refresh tokens keep going.
 
-An access token is good for half an hour and is not looked up. A session ends 30 days after its login, when its owner
-logs out, or when one of its refresh tokens is shown a second time: then somebody holds a copy.
+An access token is good for half an hour and is not looked up, but where what it gets would outlive it. A session ends
+30 days after its login, when its owner logs out or takes another password, or when one of its refresh tokens is shown a
+second time: then somebody holds a copy.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
@@ -62,18 +64,46 @@ def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
     """A new session. Raises Refused `login_failed` (401), the same for an unknown name, and `too_many_logins` (429)."""
     _refuse_elsewhere()
     username, password = _credentials(body)
-    by_address, by_name = Bucket(f"address:{_network(address)}", 100, 6), Bucket(f"name:{username}", 10, 60)
-    if wait := throttle.count(connection(), by_address):
-        raise _too_many(wait)
-    if wait := throttle.count(connection(), by_name):
-        throttle.forgive(connection(), by_address)  # nothing was tried: others of this address may go on
-        raise _too_many(wait)
-    account = people.find_account(connection(), username)
-    if not passwords.matches(account.password_hash if account else None, password) or account is None:
+    account = _prove(username, address, password)
+    if account is None:
         raise _login_failed()
-    throttle.forgive(connection(), by_address)  # the rest stays: an account of one's own is no way to guess at others
-    throttle.forgive_all(connection(), by_name)
     return _begin(account)
+
+
+def change_password(user_id: str, body: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """Another password, and a new session: all that the account had are over.
+
+    A repeat, whose answer was lost, finds the new one there and is answered. Raises Refused `password_wrong` (403),
+    not 401, which would say that the token is not good; and `too_many_logins` (429), as a login does.
+    """
+    _refuse_elsewhere()
+    db, current, new = connection(), str(body["current"]), str(body["new"])
+    username = people.username_of(db, user_id) or ""
+    passwords.refuse_weak(new, username)
+    account, kept = _prove(username, address, current, new), passwords.hashed(new)
+    with db.transaction():
+        if account is None or not people.change_password(db, user_id, account.password_hash, kept):
+            raise Refused("password_wrong", "That is not the account's password.", status=403)
+        sessions.revoke_all(db, user_id)
+    return _begin(replace(account, password_hash=kept))
+
+
+def _prove(username: str, address: str, *tried: str) -> people.Account | None:
+    """The account of this name, if one of these is its password. Raises Refused `too_many_logins` (429)."""
+    db = connection()
+    by_address, by_name = Bucket(f"address:{_network(address)}", 100, 6), Bucket(f"name:{username}", 10, 60)
+    if wait := throttle.count(db, by_address):
+        raise _too_many(wait)
+    if wait := throttle.count(db, by_name):
+        throttle.forgive(db, by_address)  # nothing was tried: others of this address may go on
+        raise _too_many(wait)
+    account = people.find_account(db, username)
+    kept = account.password_hash if account else None
+    if not any(passwords.matches(kept, one) for one in tried):
+        return None
+    throttle.forgive(db, by_address)  # the rest stays: an account of one's own is no way to guess at others
+    throttle.forgive_all(db, by_name)
+    return account
 
 
 def _refuse_elsewhere() -> None:
@@ -151,8 +181,8 @@ def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
 def _begin(account: people.Account) -> dict[str, Any]:
     session, token, db = f"ses_{ULID()}", tokens.secret(tokens.REFRESH), connection()
     with db.transaction():
-        if not people.hold_account(db, account.user_id):
-            raise _login_failed()  # it was deleted since it was found
+        if not people.hold_account(db, account.user_id, account.password_hash):
+            raise _login_failed()  # it was deleted, or got another password, since it was found
         sessions.begin(db, session, account.user_id, tokens.digest(token), SESSION_LIFE)
     return _session(account, session, token)
 

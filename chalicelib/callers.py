@@ -8,7 +8,7 @@ from functools import lru_cache
 from chalicelib import oidc, tokens
 from chalicelib.aws import apikeys
 from chalicelib.errors import Refused
-from chalicelib.postgres import people
+from chalicelib.postgres import people, sessions
 from chalicelib.postgres.connection import connection
 from chalicelib.roles import Role
 
@@ -21,6 +21,7 @@ class Caller:
     tenant: str
     key_id: str | None = None
     role: Role = "owner"  # the most that it may do anywhere: in a dataset of somebody else's a grant may be less
+    session: str | None = None  # that the token is of; none of a key's, and of an issuer's
 
     @property
     def is_machine(self) -> bool:
@@ -42,6 +43,12 @@ def authenticate(authorization: str | None) -> Caller:
     return found
 
 
+def refuse_over(caller: Caller) -> None:
+    """Raise Refused `token_invalid` (401) if the session of an access token is over: the token lives on for a while."""
+    if caller.session and sessions.is_over(connection(), caller.user_id, caller.session):
+        raise Refused("token_invalid", "The session is over: log in again.", status=401, headers=tokens.CHALLENGE)
+
+
 def _find(token: str) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
@@ -53,7 +60,7 @@ def _find(token: str) -> Caller | None:
         bearer = tokens.read(token)
     except tokens.Invalid:
         return None
-    return Caller(bearer.user_id, bearer.tenant)
+    return Caller(bearer.user_id, bearer.tenant, session=bearer.session)
 
 
 def _guest(person: oidc.Person) -> Caller:

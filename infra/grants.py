@@ -22,7 +22,7 @@ _VERBS: Final[dict[str, LiteralString]] = {"S": "SELECT", "I": "INSERT", "U": "U
 _SHOWN: Final = {"account": ("tenant", "user_id", "username")}  # not what its password is proved by
 _SEQUENCES: Final = {"handmade_row": ("api",)}
 _MAY: Final = """
-account          api=SIDL load=s settle=s define=s
+account          api=SIUD load=s settle=s define=s
 announcement     step=S api=IU split=U bury=U sweep=UD notify=S receipt=S doctor=SI
 cancel           step=S api=IDL split=I load=IL sweep=I notify=S receipt=S render=S doctor=S
 cause            api=S load=I settle=I sweep=SD

@@ -67,6 +67,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "password",
     ),
     "Credentials": closed({"username": TEXT, "password": TEXT}, "username", "password"),
+    "NewPassword": closed({"current": TEXT, "new": PASSWORD}, "current", "new"),
     "RefreshToken": closed({"refresh": TEXT}),
     "Session": shown(_SESSION),
     "SessionGoesOn": shown(_SESSION, "access", "refresh", description="A cookie that asked gets no token in the body."),
@@ -93,18 +94,24 @@ SIGNUP_KEY: Final = Parameter(
     "The same key and body again, within 24 hours: the account that it made is logged in.",
     KEY_INVALID,
 )
+_WEAK: Final = (
+    Error(422, "password_invalid", "The password is too short or too long."),
+    Error(422, "password_common", "The password is among the first that are guessed."),
+)
 SIGNUP_ERRORS: Final = (
     _ELSEWHERE,
     IDEMPOTENCY_KEY_REUSED,
     Error(409, "username_taken", "Somebody has this username."),
     Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
-    Error(422, "password_invalid", "The password is too short or too long."),
-    Error(422, "password_common", "The password is among the first that are guessed."),
+    *_WEAK,
+)
+_TOO_MANY: Final = Error(
+    429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)
 )
 LOGIN_ERRORS: Final = (
     _ELSEWHERE,
     Error(401, "login_failed", "The username or the password is wrong.", ("WWW-Authenticate",)),
-    Error(429, "too_many_logins", "Too many have failed for this name or this address.", ("Retry-After",)),
+    _TOO_MANY,
 )
 
 OPERATIONS: Final = (
@@ -161,6 +168,28 @@ OPERATIONS: Final = (
         is_open=True,
     ),
     Operation(
+        "PUT",
+        "/v1/account/password",
+        "change_password",
+        _ACCOUNTS,
+        "Another password, and a session of its own",
+        {200: Answer("It is changed: this is the one session now.", ref("SessionGoesOn"), KEPT)},
+        "Every session ends; access tokens of theirs look and send for half an hour still. API keys stay.",
+        body=Body(
+            ref("NewPassword"),
+            {"current": _EXAMPLE["password"], "new": "staple battery horse correct"},
+            codes={"new": "password_invalid"},
+        ),
+        errors=(
+            _SESSION_NEEDED,
+            _ELSEWHERE,
+            Error(403, "password_wrong", "The account's password is another."),
+            *_WEAK,
+            _TOO_MANY,
+        ),
+        role="owner",
+    ),
+    Operation(
         "DELETE",
         "/v1/account",
         "delete_account",
@@ -175,6 +204,7 @@ OPERATIONS: Final = (
         query={"confirm": Parameter(TEXT, "Its own name, so that none is deleted by mistake.", is_required=True)},
         errors=(_SESSION_NEEDED, Error(422, "username_mismatch", "The account has another name.")),
         role="owner",
+        lasts=True,
     ),
     Operation(
         "POST",
@@ -195,6 +225,7 @@ OPERATIONS: Final = (
             Error(409, "secret_forgotten", "The key was made before, and its secret cannot be told again."),
             Error(422, "api_key_invalid", "The key's name or its time cannot be."),
         ),
+        lasts=True,
     ),
     Operation(
         "GET",

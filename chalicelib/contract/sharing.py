@@ -65,6 +65,7 @@ OPERATIONS: Final = (
             Error(422, "grant_invalid", "The role is none, or the dataset is the account's own."),
         ),
         role="owner",
+        lasts=True,
     ),
     Operation(
         "DELETE",

@@ -134,6 +134,7 @@ OPERATIONS: Final = (
             *REPEATED,
             _KEY_MISSING,
         ),
+        lasts=True,
     ),
     Operation(
         "GET",
@@ -164,6 +165,7 @@ OPERATIONS: Final = (
         {200: Answer("The webhook as it is now.", ref("Webhook"))},
         body=Body(ref("WebhookChange"), {"enabled": True}, codes={"url": "webhook_url_invalid"}),
         errors=(_UNKNOWN, *_URL_ERRORS),
+        lasts=True,
     ),
     Operation(
         "DELETE",
@@ -183,6 +185,7 @@ OPERATIONS: Final = (
         {201: _TOLD_ONCE},
         "For 24 hours events carry a signature of the former secret, too.",
         errors=(_UNKNOWN, _KEY_MISSING),
+        lasts=True,
     ),
     Operation(
         "POST",

@@ -86,6 +86,7 @@ class Operation:
     errors: Sequence[Error] = ()
     is_open: bool = False  # to those who have no token
     role: Role | None = None  # that it takes, where that is not a reader to look and a writer to change
+    lasts: bool = False  # what it does is worth more than the rest of a token's half hour: its session must not be over
     unfit: int = 422  # the status of what is understood and refused
     further: str = ""  # what query parameters of other names mean, where the handler is to judge them
 

@@ -97,6 +97,8 @@ def _admit(app: Chalice, path: str) -> None:
         caller = request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
         request.context["rowmill_limits"] = quota.request(caller.tenant, time.time())
         roles.hold_to(caller.role, operation.needs)
+        if operation.lasts:
+            callers.refuse_over(caller)
     checks.headers(operation, request.headers)
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
@@ -218,6 +220,11 @@ def person(app: Chalice) -> str:
     if caller.is_machine:
         raise Refused("session_needed", "An API key cannot do this: log in.", status=403)
     return caller.user_id
+
+
+def by_cookie(app: Chalice) -> bool:
+    """Whether the page's cookie says who sends this request."""
+    return header(app, "authorization") is None
 
 
 def _caller(app: Chalice) -> callers.Caller:

@@ -74,10 +74,23 @@ def username_of(connection: Connection, user_id: str) -> str | None:
     return row[0] if row else None
 
 
-def hold_account(connection: Connection, user_id: str) -> bool:
-    """Whether there is this account, which nobody deletes until the transaction ends."""
-    row = connection.execute("SELECT FROM rowmill.account WHERE user_id = %s FOR KEY SHARE", (user_id,)).fetchone()
+def hold_account(connection: Connection, user_id: str, password_hash: str | None = None) -> bool:
+    """Whether there is this account, with this password if one is said; neither changes until the transaction ends."""
+    row = connection.execute(
+        "SELECT FROM rowmill.account"
+        " WHERE user_id = %(user)s AND (%(hash)s::text IS NULL OR password_hash = %(hash)s) FOR SHARE",
+        {"user": user_id, "hash": password_hash},
+    ).fetchone()
     return row is not None
+
+
+def change_password(connection: Connection, user_id: str, known: str, password_hash: str) -> bool:
+    """Whether the account's password was the `known` one; it is the other now."""
+    changed = connection.execute(
+        "UPDATE rowmill.account SET password_hash = %s WHERE user_id = %s AND password_hash = %s",
+        (password_hash, user_id, known),
+    )
+    return bool(changed.rowcount)
 
 
 def find_account(connection: Connection, username: str, asked: bytes | None = None) -> Account | None:

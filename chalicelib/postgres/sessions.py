@@ -73,6 +73,16 @@ def _spend(connection: Connection, held: Renewed, token: bytes, successor: bytes
     )
 
 
+def is_over(connection: Connection, user_id: str, session: str) -> bool:
+    """Whether an account that there is has this session no more."""
+    row = connection.execute(
+        "SELECT FROM rowmill.account WHERE user_id = %s AND NOT EXISTS"
+        " (SELECT FROM rowmill.session WHERE session_id = %s AND expires_at > now())",
+        (user_id, session),
+    ).fetchone()
+    return row is not None
+
+
 def revoke(connection: Connection, session: str) -> None:
     """End a session, if it is not over."""
     connection.execute("DELETE FROM rowmill.session WHERE session_id = %s", (session,))
@@ -84,6 +94,11 @@ def revoke_by(connection: Connection, token: bytes) -> None:
         "DELETE FROM rowmill.session WHERE session_id = (SELECT session_id FROM rowmill.refresh_token WHERE hash = %s)",
         (token,),
     )
+
+
+def revoke_all(connection: Connection, user_id: str) -> None:
+    """End every session of the account."""
+    connection.execute("DELETE FROM rowmill.session WHERE user_id = %s", (user_id,))
 
 
 def forget_expired(connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""`rowmill signup`, `login`, `logout`, `delete-account` and `quota`: an account, its stored session, its share."""
+"""An account, its stored session and its share: `rowmill signup`, `login`, `change-password`, `logout` and others."""
 
 from __future__ import annotations
 
@@ -43,6 +43,26 @@ def login(
     base, username, password = _identity(username, api, password_stdin, confirm=False)
     with Rowmill(base, patience=configuration.patience()) as rowmill:
         _keep(base, rowmill.login(username, password), as_json)
+
+
+def change_password(
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read both from stdin: the password that is, the new one.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take another password; whoever is logged in anywhere else is not any more. API keys stay.
+
+    \b
+    Example: rowmill change-password --password-stdin < both
+    """
+    if password_stdin:
+        current, new = _line(), _line()
+    else:
+        current, new = _hidden("Password"), _hidden("New password", confirm=True)
+    with connect() as rowmill:
+        session = rowmill.change_password(current, new)
+    output.done(f"{session['username']} has another password", {"username": session["username"]}, as_json)
 
 
 def logout(as_json: Json = False) -> None:
@@ -100,9 +120,15 @@ def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool)
     if stdin and username is None:
         raise Unusable("--password-stdin needs the user name as an argument")
     name = username or str(typer.prompt("User name", err=True))
-    if stdin:
-        return base, name, sys.stdin.readline().rstrip("\r\n")
-    return base, name, str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+    return base, name, _line() if stdin else _hidden("Password", confirm=confirm)
+
+
+def _line() -> str:
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _hidden(what: str, *, confirm: bool = False) -> str:
+    return str(typer.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 def _keep(api: str, session: Session, as_json: bool) -> None:

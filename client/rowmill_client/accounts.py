@@ -37,6 +37,11 @@ class Accounts(Calls):
             self._transport.call("POST", "auth/logout", body={"refresh": _refresh_token(tokens)}, again=True)
             self._transport.keeper.keep(Tokens())
 
+    def change_password(self, current: str, new: str) -> Session:
+        """Another password; every session ends, and later calls are made in the one this gives."""
+        body = {"current": current, "new": new}
+        return self._keep(self._transport.call("PUT", "account/password", body=body, again=True))
+
     def delete_account(self, username: str) -> None:
         """Delete the account of this name, which is one's own, with all that is its: its tokens are forgotten here."""
         self._transport.call("DELETE", "account", query={"confirm": username}, again=True)

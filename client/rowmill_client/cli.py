@@ -86,6 +86,7 @@ dataset_app = typer.Typer(help="Declare and look up datasets.", no_args_is_help=
 key_app = typer.Typer(help="Make and delete keys for machines.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(account_commands.signup)
 app.command()(account_commands.login)
+app.command()(account_commands.change_password)
 app.command()(account_commands.logout)
 app.command()(account_commands.delete_account)
 app.command()(account_commands.quota)

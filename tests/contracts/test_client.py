@@ -150,6 +150,7 @@ class Cloud(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.datasets: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, dict[str, Any]] = {}
+        self.changed: list[tuple[str, str]] = []
         self.rows: list[dict[str, Any]] = []
         self.multipart_bytes, self.part_size = 1 << 30, 10
         self.parts: dict[int, bytes] = {}
@@ -244,6 +245,10 @@ class Door(BaseHTTPRequestHandler):
             case "POST", "auth", "logout":
                 self.server.refresh = ""
                 self.answer(204)
+            case "PUT", "account", "password":
+                self.server.changed.append((body["current"], body["new"]))
+                self.server.access, self.server.refresh = "access-new", "refresh-new"
+                self.answer(200, self.session())
             case "POST", "api-keys":
                 number = len(self.server.keys) + 1
                 days = body.get("expires_in_days")
@@ -1104,6 +1109,18 @@ def test_logout_ends_the_session_and_forgets_it(cloud: Cloud, rowmill: Shell, tm
     assert not (tmp_path / "config" / "rowmill" / "credentials.json").exists()
     again = rowmill("logout", **ANONYMOUS)
     assert (again.exit_code, again.stderr) == (2, "rowmill: not logged in\n")
+
+
+def test_another_password_is_told_once_more_if_the_answer_is_lost_and_its_session_is_kept(
+    cloud: Cloud, rowmill: Shell, tmp_path: Path
+) -> None:
+    log_in(cloud, rowmill)
+    cloud.faults.append(Fault("PUT /api/v1/account/password", 503, problem(503, "unavailable", "Later.")))
+    changed = rowmill("change-password", "--password-stdin", stdin="correct horse\nstaple battery\n", **ANONYMOUS)
+    assert (changed.exit_code, changed.stderr) == (0, "ada has another password\n")
+    assert cloud.changed == [("correct horse", "staple battery")]
+    kept = json.loads((tmp_path / "config" / "rowmill" / "credentials.json").read_text())
+    assert (kept["token"], kept["refresh"]) == ("access-new", "refresh-new")
 
 
 def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_path: Path) -> None:

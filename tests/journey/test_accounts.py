@@ -80,6 +80,30 @@ def test_a_page_lives_by_its_cookies(account: Account) -> None:
         assert (dict(page.cookies), page.get("/datasets").status_code) == ({}, 401)
 
 
+def test_another_password_ends_the_sessions_elsewhere_and_goes_on_in_the_page_that_asked(account: Account) -> None:
+    api = f"{account.cloud.instance.api_url}/v1"
+    known = {"username": f"page-{uuid.uuid4()}", "password": "correct horse"}
+    elsewhere = Rowmill(account.cloud.instance.api_url)
+    with httpx.Client(base_url=api, timeout=clouds.seconds(30)) as page, elsewhere:
+        page.post("/auth/signup", json=known)
+        elsewhere.login(**known)
+        put = {"url": "/account/password", "json": {"current": "correct horse", "new": "staple battery"}}
+        assert page.put(**put, headers={"Sec-Fetch-Site": "cross-site"}).json()["code"] == "origin_foreign"
+        answer = page.put(**put, headers={"Sec-Fetch-Site": "same-origin"})
+        assert answer.status_code == 200
+        assert set(answer.json()) == {"expires_in", "user_id", "username", "tenant_id"}  # the tokens are its cookies
+        assert page.post("/auth/refresh", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+        with pytest.raises(ApiError, match="refresh_invalid"):
+            elsewhere.refresh()
+        with pytest.raises(ApiError, match="session is over"):
+            elsewhere.create_api_key("stays")
+        with pytest.raises(ApiError, match="login_failed"):
+            elsewhere.login(**known)
+        elsewhere.login(known["username"], "staple battery")
+        elsewhere.change_password("staple battery", "horse staple")
+        assert elsewhere.refresh()["username"] == known["username"]
+
+
 def test_a_password_that_everybody_guesses_is_refused_where_it_is_deployed(account: Account) -> None:
     answer = account.http.post("/auth/signup", json={"username": f"user-{uuid.uuid4()}", "password": "password1"})
     assert (answer.status_code, answer.json()["code"]) == (422, "password_common")

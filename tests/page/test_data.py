@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journey.conftest import Cloud, people
-from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, go, signed_in, uploaded, visiting
+from tests.page.conftest import (
+    PASSWORD,
+    PHONE,
+    assert_accessible,
+    assert_fits,
+    call,
+    go,
+    signed_in,
+    uploaded,
+    visiting,
+)
 
 HOSTILE = "<script>alert(1)</script>"
 # How much of the list is changed by scrolling down to here, in px.
@@ -147,6 +158,35 @@ def test_webhooks_and_keys_are_made_and_taken_away(page: Page, deployed: Cloud) 
     page.get_by_role("button", name="I have kept it").click()
     page.get_by_role("button", name=f"Delete {HOSTILE}").click()
     expect(page.get_by_text("No program has a key")).to_be_visible()
+
+
+def test_another_password_signs_out_everywhere_else(browser: Browser, deployed: Cloud, page: Page) -> None:
+    name = signed_in(page)
+    with visiting(browser, deployed) as other:
+        other.get_by_label("Username").fill(name)
+        other.get_by_label("Password").fill(PASSWORD)
+        other.get_by_role("button", name="Sign in").click()
+        expect(other.get_by_role("heading", name="Uploads", exact=True)).to_be_visible()
+        go(page, "/settings")
+        page.get_by_role("button", name="Change it").click()
+        dialog = page.get_by_role("dialog")
+        for current, new, wrong in (
+            ("wrong horse", "staple battery", "The password that you have"),
+            (PASSWORD, "password1", "The new one"),
+        ):
+            dialog.get_by_label("The password that you have").fill(current)
+            dialog.get_by_label("The new one").fill(new)
+            dialog.get_by_role("button", name="Change it").click()
+            expect(dialog.get_by_label(wrong)).to_have_attribute("aria-invalid", "true")
+        assert_accessible(page)
+        dialog.get_by_label("The new one").fill("staple battery")
+        dialog.get_by_role("button", name="Change it").click()
+        expect(dialog).to_have_count(0)
+        other.context.clear_cookies(name=re.compile("access"))  # it has run out
+        other.reload()
+        expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
 
 
 def test_data_and_settings_are_accessible_on_a_phone_in_the_dark(browser: Browser, deployed: Cloud) -> None:

@@ -60,10 +60,12 @@ OF_ALL = {"template", "asset", "confirm"}  # what belongs to everybody, or to wh
 # Bodies that name something of the owner's; others are the document's own examples.
 BODIES: Mapping[str, Callable[[World], Any]] = {
     "create_upload": lambda world: {"dataset": world.dataset, "size": 10},
+    "change_password": lambda world: {"current": PASSWORD, "new": PASSWORD.title()},
     "retry_upload": lambda world: {"size": 10},
     "change_row": lambda world: {"since": "2024-03-01"},  # not its key, or it is not there for those who come later
 }
-PERSONS_ONLY = {"create_api_key", "list_api_keys", "delete_api_key", "delete_account"}  # no key may let others in
+# No key may let others in.
+PERSONS_ONLY = {"create_api_key", "list_api_keys", "delete_api_key", "delete_account", "change_password"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class World:
         with acting("api"):
             answer = Client(app).http.request(door.method, door.address(self), headers=headers, body=raw)
         held.answer(door.method, door.address(self), answer.status_code, answer.headers, answer.body)
+        if door.name == "change_password" and answer.status_code == 200:  # the session that asked is over
+            self.tokens = {who: answer.json_body["access"] if one == token else one for who, one in self.tokens.items()}
         return answer
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
 from chalicelib import accounts, callers, passwords
 from chalicelib.errors import Refused
-from chalicelib.postgres import connection
-from tests.stages.conftest import Pipeline
+from chalicelib.postgres import connection, people
+from chalicelib.postgres.connection import Connection
+from tests.stages.conftest import CONTACTS, Pipeline, acting
+from tests.stages.test_api_keys import Asker
 
 ADA = {"username": "ada", "password": "correct horse"}
 
@@ -21,6 +23,10 @@ def refresh(token: str, request: str | None = None) -> dict[str, Any]:
 
 def login() -> dict[str, Any]:
     return accounts.login(ADA, "192.0.2.1")
+
+
+def change(answer: dict[str, Any], current: str, new: str) -> dict[str, Any]:
+    return accounts.change_password(answer["user_id"], {"current": current, "new": new}, "192.0.2.1")
 
 
 def is_over(token: str, request: str | None = None) -> None:
@@ -168,3 +174,138 @@ def test_an_account_that_is_deleted_takes_its_sessions_along(pipeline: Pipeline)
     session = accounts.signup(ADA)
     pipeline.sql("DELETE FROM rowmill.account WHERE user_id = %s", session["user_id"])
     is_over(session["refresh"])
+
+
+# Another password
+
+
+NEW = "staple battery"
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_another_password_ends_every_session_but_the_one_that_comes_with_it() -> None:
+    here, elsewhere = accounts.signup(ADA), login()
+    bob = accounts.signup(ADA | {"username": "bob"})
+    with acting("api"):
+        changed = change(here, ADA["password"], NEW)
+    for session in (here, elsewhere):
+        is_over(session["refresh"])
+    assert refresh(changed["refresh"])["username"] == "ada"
+    assert refresh(bob["refresh"])["username"] == "bob"
+    with pytest.raises(Refused, match="wrong"):
+        login()
+    assert accounts.login(ADA | {"password": NEW}, "192.0.2.1")["user_id"] == here["user_id"]
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_nothing_changes_without_the_password_that_is_there() -> None:
+    session = accounts.signup(ADA)
+    for current, new, code in (
+        ("wrong horse", NEW, "password_wrong"),
+        (ADA["password"], "short", "password_invalid"),
+        (ADA["password"], "password1", "password_common"),
+    ):
+        with pytest.raises(Refused) as refused:
+            change(session, current, new)
+        assert refused.value.code == code
+    assert refresh(session["refresh"])
+    assert login()
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_change_whose_answer_was_lost_may_be_asked_for_again() -> None:
+    session = accounts.signup(ADA)
+    lost = change(session, ADA["password"], NEW)
+    again = change(session, ADA["password"], NEW)
+    is_over(lost["refresh"])
+    assert refresh(again["refresh"])
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_who_has_a_token_guesses_at_the_password_no_more_often_than_who_has_none() -> None:
+    session = accounts.signup(ADA)
+    codes = []
+    for _ in range(11):
+        with pytest.raises(Refused) as refused:
+            change(session, "wrong horse", NEW)
+        codes.append(refused.value.code)
+    assert codes == ["password_wrong"] * 10 + ["too_many_logins"]
+    with pytest.raises(Refused) as refused:
+        login()
+    assert refused.value.code == "too_many_logins"
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_login_with_a_password_that_is_changed_while_it_is_proved_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = accounts.signup(ADA)
+    prove = passwords.matches
+
+    def slow(kept: str | None, password: str) -> bool:
+        monkeypatch.setattr(passwords, "matches", prove)
+        change(session, ADA["password"], NEW)
+        return prove(kept, password)
+
+    monkeypatch.setattr(passwords, "matches", slow)
+    with pytest.raises(Refused) as refused:
+        login()
+    assert (refused.value.status, refused.value.code) == (401, "login_failed")
+
+
+def test_a_login_that_has_begun_its_session_is_waited_for_and_ended(pipeline: Pipeline) -> None:
+    session = accounts.signup(ADA)
+    hold = people.hold_account
+    changing: list[Future[dict[str, Any]]] = []
+
+    def elsewhere() -> dict[str, Any]:
+        try:
+            return change(session, ADA["password"], NEW)
+        finally:
+            connection.close()
+
+    def held(db: Connection, user_id: str, password_hash: str | None = None) -> bool:
+        is_held = hold(db, user_id, password_hash)
+        if not changing:
+            changing.append(pool.submit(elsewhere))
+            wait(changing, 1)  # it would be over by now if it did not have to wait
+        return is_held
+
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(people, "hold_account", held)
+        begun = login()
+    is_over(begun["refresh"])
+    assert refresh(changing[0].result()["refresh"])
+    assert len(pipeline.sql("SELECT FROM rowmill.session WHERE user_id = %s", session["user_id"])) == 1
+
+
+LASTING = [
+    ("POST", "/v1/api-keys", {"name": "stays"}),
+    ("POST", "/v1/webhooks", {"url": "https://hooks.example.org/stays"}),
+    ("PUT", "/v1/datasets/contacts/grants/thief", {"role": "reader"}),
+    ("DELETE", "/v1/account?confirm=ada", None),
+]
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize("end", ["logout", "another password"])
+def test_a_token_that_outlives_its_session_gets_nothing_that_would_outlive_it(end: str) -> None:
+    owners = accounts.signup(ADA)
+    accounts.signup(ADA | {"username": "thief"})
+    owner = Asker(owners["access"])
+    assert owner("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
+    stolen = Asker(login()["access"])
+    key = Asker(owner.key()["secret"])
+    if end == "logout":
+        accounts.logout(owners["refresh"])
+        stolen = owner
+    else:
+        change(owners, ADA["password"], NEW)
+    assert stolen("GET", "/v1/datasets").status_code == 200  # it is not looked up
+    for door in LASTING:
+        answer = stolen(*door)
+        assert (answer.status_code, answer.json_body["code"]) == (401, "token_invalid"), door
+    assert key("PUT", "/v1/datasets/contacts/grants/thief", {"role": "reader"}).status_code == 201
+    again = Asker(
+        accounts.login(ADA | {"password": NEW if end != "logout" else ADA["password"]}, "192.0.2.1")["access"]
+    )
+    assert [again(*door).status_code for door in LASTING] == [201, 201, 200, 202]
+    assert again(*LASTING[-1]).status_code == 202  # a repeat finds it deleted

@@ -1,9 +1,10 @@
-/** What the account may still ask for, who hears of its uploads, and the keys of its machines. */
+/** What the account may still ask for, who hears of its uploads, the keys of its machines, and its password. */
 import { bytes, count, exactly } from "../../format";
 import { usePoll } from "../../live";
 import { Failure } from "../../ui/notice";
 import { Progress } from "../../ui/progress";
 import { Keys } from "./keys";
+import { Password } from "./password";
 import { Webhooks } from "./webhooks";
 
 export default function Settings() {
@@ -13,6 +14,7 @@ export default function Settings() {
       <Quotas />
       <Webhooks />
       <Keys />
+      <Password />
       <section class="card" aria-labelledby="more">
         <h2 id="more">For programs</h2>
         <p class="quiet">
