@@ -171,15 +171,15 @@ def test_another_password_signs_out_everywhere_else(browser: Browser, deployed: 
         page.get_by_role("button", name="Change it").click()
         dialog = page.get_by_role("dialog")
         for current, new, wrong in (
-            ("wrong horse", "staple battery", "The password that you have"),
-            (PASSWORD, "password1", "The new one"),
+            ("wrong horse", "staple battery", "Current password"),
+            (PASSWORD, "password1", "New password"),
         ):
-            dialog.get_by_label("The password that you have").fill(current)
-            dialog.get_by_label("The new one").fill(new)
+            dialog.get_by_label("Current password").fill(current)
+            dialog.get_by_label("New password").fill(new)
             dialog.get_by_role("button", name="Change it").click()
             expect(dialog.get_by_label(wrong)).to_have_attribute("aria-invalid", "true")
         assert_accessible(page)
-        dialog.get_by_label("The new one").fill("staple battery")
+        dialog.get_by_label("New password").fill("staple battery")
         dialog.get_by_role("button", name="Change it").click()
         expect(dialog).to_have_count(0)
         other.context.clear_cookies(name=re.compile("access"))  # it has run out

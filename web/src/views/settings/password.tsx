@@ -40,10 +40,10 @@ function Changing({ onChanged }: { onChanged: () => void }) {
   return (
     <form class="dialog-form" onSubmit={change}>
       {error && !Object.keys(wrong).length && <Failure error={error} />}
-      <Field label="The password that you have" error={wrong.current}>
+      <Field label="Current password" error={wrong.current}>
         <input name="current" type="password" required maxLength={256} autoComplete="current-password" />
       </Field>
-      <Field label="The new one" hint="At least 8 characters." error={wrong.new}>
+      <Field label="New password" hint="At least 8 characters." error={wrong.new}>
         <input name="new" type="password" required minLength={8} maxLength={256} autoComplete="new-password" />
       </Field>
       <div class="buttons">
