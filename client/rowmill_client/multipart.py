@@ -11,8 +11,8 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 from typing import Final
 
@@ -49,14 +49,13 @@ def send(
     """
     with storage.opened(path) as file:
         pieces = _Pieces(path, os.fstat(file.fileno()).st_size, ticket["part_size"])
-    with connections(storage.TIMEOUT) as http, ThreadPoolExecutor(THREADS) as pool:
+    # Its threads are waited for by nobody, as those of an executor are: one may wait 120 s for the storage's answer.
+    with connections(storage.TIMEOUT) as http, ThreadPool(THREADS) as pool:
         courier = _Courier(http, pool, pieces, sign, patience, _Meter(pieces.size, on_progress))
         try:
             return courier.send_all(ticket["stored"])
-        except BaseException:
+        finally:
             courier.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class _Courier:
     def __init__(
         self,
         http: httpx.Client,
-        pool: ThreadPoolExecutor,
+        pool: ThreadPool,
         pieces: _Pieces,
         sign: Sign,
         patience: Patience,
@@ -129,22 +128,22 @@ class _Courier:
     def send_all(self, stored: Sequence[StoredPart]) -> list[SentPart]:
         there = self._recognised(stored)
         missing = [number for number in range(1, self._pieces.total + 1) if number not in there]
-        sending: list[Future[SentPart]] = []
+        sending: list[AsyncResult[SentPart]] = []
         for first in range(0, len(missing), GROUP):
             # These queue behind the group before, so that a thread without a part to send hashes the next ones.
-            parts = list(self._pool.map(self._pieces.measure, missing[first : first + GROUP]))
+            parts = self._pool.map(self._pieces.measure, missing[first : first + GROUP], 1)
             for each in sending:
-                if each.done():
-                    each.result()  # or what went wrong
+                if each.ready():
+                    each.get()  # or what went wrong
             tickets = {ticket["number"]: ticket for ticket in self._sign(parts)}
-            sending += [self._pool.submit(self._deliver, part, tickets[part.number]) for part in parts]
-        sent = [each.result() for each in sending]
+            sending += [self._pool.apply_async(self._deliver, (part, tickets[part.number])) for part in parts]
+        sent = [each.get() for each in sending]
         return sorted([*there.values(), *sent], key=lambda part: part["number"])
 
     def _recognised(self, stored: Sequence[StoredPart]) -> dict[int, SentPart]:
         """Stored parts that need not be sent. Raises Unusable, naming the first, if one is not the file's own."""
         known = [part for part in stored if part["sha256"]]  # a storage that does not tell gets it again
-        own = self._pool.map(self._pieces.measure, [part["number"] for part in known])
+        own = self._pool.imap(self._pieces.measure, [part["number"] for part in known])
         for mine, part in zip(own, known, strict=True):
             if mine.sha256 != part["sha256"]:
                 raise Unusable(f"{self._pieces.path} is not the file that was being sent: part {mine.number} differs")

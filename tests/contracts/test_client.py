@@ -849,6 +849,28 @@ def test_an_interrupt_ends_the_tries_of_all_parts(cloud: Cloud, rowmill: Shell, 
     assert b"--resume upl_1" in told
 
 
+@pytest.mark.parametrize("multipart_bytes", [1, 1 << 30])
+def test_an_interrupt_waits_for_no_storage_that_never_answers(
+    cloud: Cloud, rowmill: Shell, books: Path, multipart_bytes: int
+) -> None:
+    """It has 120 s to answer: a thread that waits for it must not keep whoever has had enough."""
+    cloud.multipart_bytes = multipart_bytes
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        cloud.storage = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        running = rowmill.started("upload", str(books), "--dataset", "books", stderr=subprocess.PIPE)
+        with silent.accept()[0]:
+            time.sleep(0.5)
+            running.send_signal(signal.SIGINT)
+            try:
+                _, told = running.communicate(timeout=10)
+            finally:
+                running.kill()
+    assert running.returncode == 130
+    assert b"\ninterrupted\n" in told
+    assert b"--resume upl_1" in told
+
+
 def test_resuming_sends_only_what_the_storage_lacks(cloud: Cloud, rowmill: Shell, in_parts: Path) -> None:
     cloud.faults.append(Fault("POST /api/v1/uploads/upl_1/complete", 400, problem(400, "no", "No.")))
     assert rowmill("upload", str(in_parts), "--dataset", "books").exit_code == 1
