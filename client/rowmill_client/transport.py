@@ -113,13 +113,16 @@ class Transport:
         """A 2xx or 304 answer. Raises ApiError or Unreachable."""
 
         def send(token: str) -> httpx.Response:
-            request = self._http.build_request(
-                method,
-                f"{self._api}/v1/{path}",
-                json=body,
-                params={name: value for name, value in (query or {}).items() if value is not None},
-                headers={**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
-            )
+            try:
+                request = self._http.build_request(
+                    method,
+                    f"{self._api}/v1/{path}",
+                    json=body,
+                    params={name: value for name, value in (query or {}).items() if value is not None},
+                    headers={**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
+                )
+            except httpx.InvalidURL as fault:
+                raise Unusable(f"what is asked for does not fit into an address: {fault}") from fault
             return self._patience.keep_trying(lambda: self._send(request)) if again else self._send(request)
 
         token = self.keeper.tokens.access

@@ -1169,6 +1169,8 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_pat
         (["upload", "f", "--dataset", "b", "--resume", "u"], {}, "give either --dataset"),
         (["upload", "f", "--resume", "u", "--mode", "skip"], {}, "one that is resumed keeps its own"),
         (["status", ""], {}, "a dataset or upload needs a name"),
+        (["dataset", "get", "a" * 70_000], {}, "does not fit into an address: URL too long"),
+        (["uploads", "--dataset", "a" * 70_000], {}, "does not fit into an address: URL component 'query' too long"),
         (["uploads"], {"ROWMILL_API": ""}, "no API configured"),
         (["uploads"], {"ROWMILL_API": "localhost:8000"}, "must start with http:// or https://"),
         (["uploads"], {"ROWMILL_TOKEN": ""}, "not logged in to"),
