@@ -124,7 +124,10 @@ def _identity(username: str | None, api: str | None, stdin: bool, confirm: bool)
 
 
 def _line() -> str:
-    return sys.stdin.readline().rstrip("\r\n")
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise Unusable("there is no password on stdin")
+    return password
 
 
 def _hidden(what: str, *, confirm: bool = False) -> str:

@@ -9,6 +9,7 @@ and tried; its parameters have a help text, and `as_json: Json` is among them.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ class OneLineErrors(TyperGroup):
     """Turns what the commands raise into a message and an exit code: a user never sees a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        # A shell's `<&-` and `2>&-`: nothing is there to be read, and nobody listens, which fails no command.
+        sys.stdin = sys.stdin or io.StringIO()
+        sys.stderr = sys.stderr or io.StringIO()
         try:
             if sys.stdout is None:
                 raise OSError("stdout is closed")  # before something is done whose result would be lost

@@ -1176,6 +1176,7 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(rowmill: Shell, tmp_pat
         (["uploads"], {"ROWMILL_TOKEN": ""}, "not logged in to"),
         (["uploads"], {"ROWMILL_TOKEN": "to\nken"}, "the token holds characters"),
         (["login", "--password-stdin"], {}, "needs the user name"),
+        (["login", "ada", "--password-stdin"], {}, "there is no password on stdin"),
         (["uploads"], {"ROWMILL_API": "http://a..b"}, "the API URL 'http://a..b' is not valid"),
         (["uploads"], {"ALL_PROXY": "socks5://127.0.0.1:1"}, "the proxy that the environment names cannot be used"),
         (["uploads"], {"ALL_PROXY": "ftp://127.0.0.1:1"}, "the proxy that the environment names cannot be used"),
@@ -1502,4 +1503,32 @@ def test_a_closed_stdout_is_one_line_before_anything_is_asked(
     running = rowmill.started(*command, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
     _, said = running.communicate(timeout=20)
     assert (running.returncode, said) == (1, b"rowmill: stdout is closed\n")
+    assert cloud.requests == []
+
+
+def test_a_closed_stderr_hides_what_is_said_there_and_fails_nothing(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    running = rowmill.started(
+        "upload", str(books), "--dataset", "books", "--json", stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2)
+    )
+    said, _ = running.communicate(timeout=20)
+    assert (running.returncode, json.loads(said)["state"]) == (0, "completed")
+    refused = rowmill.started("rows", "absent", preexec_fn=lambda: os.closerange(1, 3))
+    assert refused.wait(20) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (("login", "ada", "--password-stdin"), 2, b"rowmill: there is no password on stdin\n"),
+        (("login",), 1, b"User name:Aborted!\n"),
+        (("delete-account", "ada"), 1, b"Delete ada and all that is its own? [y/N]:Aborted!\n"),
+    ],
+)
+def test_a_closed_stdin_is_one_that_is_empty(
+    cloud: Cloud, rowmill: Shell, command: tuple[str, ...], code: int, said: bytes
+) -> None:
+    for stdin in ({"stdin": subprocess.DEVNULL}, {"preexec_fn": lambda: os.close(0)}):
+        running = rowmill.started(*command, stderr=subprocess.PIPE, **stdin)
+        _, told = running.communicate(timeout=20)
+        assert (running.returncode, told) == (code, said)
     assert cloud.requests == []
