@@ -91,7 +91,8 @@ def _shown(receipt: Mapping[str, Any]) -> dict[str, Any]:
 def verify(tenant: str, upload_id: str, by: Asker = NOBODY) -> dict[str, Any]:
     """Have file and table compared with the newest receipt; one comparison at a time, which a repeat finds.
 
-    Raises Refused `upload_not_found` (404), `state_conflict` (409), `receipt_not_found` (404).
+    Raises Refused `upload_not_found` (404), `state_conflict` (409), `receipt_not_found` (404), `role_forbids` (403) if
+    the dataset may not be read any more.
     """
     item = dynamodb.get_upload(tenant, upload_id)
     standing = proofs.standing(connection(), tenant, upload_id)
@@ -101,6 +102,8 @@ def verify(tenant: str, upload_id: str, by: Asker = NOBODY) -> dict[str, Any]:
         raise Refused("state_conflict", detail, status=409)
     if standing.is_made and not standing.newest:
         raise _no_such_receipt()
+    if standing.is_hidden:
+        raise Refused("role_forbids", "The dataset may not be read any more.", status=403)
     db = connection()
     with db.transaction():
         if proofs.ask(db, standing.number):

@@ -47,13 +47,17 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far an upload's receipts are. `is_made`: the newest is of the end that the upload has."""
+    """How far an upload's receipts are. `is_made`: the newest is of the end that the upload has.
+
+    `is_hidden`: it went into a dataset of somebody else's that its tenant has no role in any more.
+    """
 
     number: Number
     state: str
     is_over: bool
     is_made: bool
     newest: int  # 0 if there is none
+    is_hidden: bool
 
 
 def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | None:
@@ -66,7 +70,11 @@ def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | 
                              AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
                         THEN 'canceling' ELSE state END AS state,
                    finished_at IS NOT NULL AND receipted_at IS NOT DISTINCT FROM finished_at AS is_made,
-                   coalesce((SELECT max(n) FROM rowmill.receipt r WHERE r.upload = u.number), 0) AS newest
+                   coalesce((SELECT max(n) FROM rowmill.receipt r WHERE r.upload = u.number), 0) AS newest,
+                   EXISTS (SELECT FROM rowmill.dataset d WHERE d.number = u.dataset AND d.tenant <> u.tenant
+                       AND d.deleted_at IS NULL AND NOT EXISTS (
+                           SELECT FROM rowmill.dataset_grant g WHERE g.dataset = d.number AND g.tenant = u.tenant)
+                   ) AS is_hidden
             FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
             """,
             (tenant, upload_id),

@@ -209,6 +209,22 @@ def test_rows_stay_whoever_sent_them_once_the_role_is_taken_back(pipeline: Pipel
     assert [row["email"] for row in shared.rows()] == ["c@x.org"]
 
 
+def test_who_has_no_role_any_more_learns_nothing_new_of_the_rows(pipeline: Pipeline) -> None:
+    """A comparison tells how many rows of the upload are still there as they were: what a reader sees."""
+    shared = Shared(pipeline)
+    upload_id = pipeline.run(FILE, shared.dataset)["id"]
+    verify = f"/v1/uploads/{upload_id}/verify"
+    shared.grant("reader")
+    assert shared.guest("POST", verify, {}).status_code == 202
+    shared.revoke()
+    is_problem(shared.guest("POST", verify, {}), 403, "role_forbids")
+    assert shared.guest("GET", f"/v1/uploads/{upload_id}/receipt").status_code in (200, 202)  # of what was sent
+    shared.grant("reader")
+    assert shared.guest("POST", verify, {}).status_code == 202
+    assert shared.owner("DELETE", "/v1/datasets/contacts").status_code == 204
+    assert shared.guest("POST", verify, {}).status_code == 202  # that it is gone is told to everybody
+
+
 # Names and references
 
 
