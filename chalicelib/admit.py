@@ -134,29 +134,27 @@ def create(
     counted = quota.admit(tenant, wanted["size"], now.timestamp())
     if not counted and not (key and dynamodb.find(tenant, key["upload_id"])):
         raise quota.exceeded(tenant, now.timestamp())
+    is_new = False
     try:
-        way = _way(tenant, upload_id, wanted, int(now.timestamp()))
-    except Exception:
-        if counted:
+        item = {
+            "tenant": tenant,
+            "upload_id": upload_id,
+            "state": "awaiting_upload",
+            "rank": 0,
+            "created_at": rfc3339(now),
+            "correlation_id": by.request_id,
+            "records": records,
+            "asked_by": by.who or None,
+            **wanted,
+            **_way(tenant, upload_id, wanted, int(now.timestamp())),
+        }
+        # No sweep knows of it if the API dies before it is announced: it goes by itself, unless it is shown or ended.
+        fleeting = item | {"expires_at": item["closes_at"] + FLEETING_SECONDS}
+        is_new = counted and dynamodb.admit(fleeting, key)
+    finally:
+        if counted and not is_new:
             quota.release(tenant, wanted["size"], now.timestamp())
-        raise
-    item = {
-        "tenant": tenant,
-        "upload_id": upload_id,
-        "state": "awaiting_upload",
-        "rank": 0,
-        "created_at": rfc3339(now),
-        "correlation_id": by.request_id,
-        "records": records,
-        "asked_by": by.who or None,
-        **wanted,
-        **way,
-    }
-    # No sweep knows of it if the API dies before it is announced: it goes by itself, unless it is shown or ended.
-    fleeting = item | {"expires_at": item["closes_at"] + FLEETING_SECONDS}
-    if not counted or not dynamodb.admit(fleeting, key):
-        if counted:
-            quota.release(tenant, wanted["size"], now.timestamp())
+    if not is_new:
         if "multipart_id" in item:
             s3.abort(object_key(tenant, upload_id), item["multipart_id"])
         item = _replayed(tenant, key)

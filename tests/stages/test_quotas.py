@@ -224,19 +224,20 @@ def test_the_bound_that_is_published_is_that_of_the_defaults() -> None:
     assert re.fullmatch(r"quota#.*", quota._day(1))
 
 
+@pytest.mark.parametrize("what", [(s3, "begin_parts"), (dynamodb, "admit")])
 def test_a_file_that_could_not_be_announced_is_not_counted(
-    pipeline: Pipeline, limited: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, limited: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: tuple[Any, str]
 ) -> None:
-    """Or whoever tries again while the storage is away has used up the day by it."""
+    """Or whoever tries again while the storage is away, or the table, has used up the day by it."""
     pipeline.dataset()
     monkeypatch.setenv("ROWMILL_MULTIPART_BYTES", "1")
     limited(files=2)
 
     def away(*arguments: Any) -> str:
-        raise EndpointConnectionError(endpoint_url="s3")
+        raise EndpointConnectionError(endpoint_url="one of them")
 
     with monkeypatch.context() as patch:
-        patch.setattr(s3, "begin_parts", away)
+        patch.setattr(*what, away)
         for _ in range(3):
             with pytest.raises(EndpointConnectionError):
                 pipeline.create(FILE)
