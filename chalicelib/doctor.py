@@ -6,6 +6,7 @@ One page of uploads a call. What needs a decision is only told; nothing of a use
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -71,7 +72,8 @@ def _forgotten(item: dynamodb.Item, mend: bool) -> Difference:
     stored = s3.head(object_key(item["tenant"], item["upload_id"]))
     there = "its file is there: it is loaded again" if stored else "its file is gone"
     if mend:
-        announcements.announce(connection(), item | {"state": "awaiting_upload", "rank": 0}, None, 0)
+        until = item["closes_at"] - time.time()  # its form may still be in somebody's hands
+        announcements.announce(connection(), item | {"state": "awaiting_upload", "rank": 0}, None, until)
         if stored is not None:
             projection.begin_epoch(connection())
             sqs.send_for_split(item["tenant"], item["upload_id"])

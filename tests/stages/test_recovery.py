@@ -589,6 +589,22 @@ def test_a_database_restored_to_an_earlier_time_loads_the_file_again(pipeline: P
     assert examine() == {}
 
 
+def test_the_doctor_leaves_a_file_that_may_still_come_its_time(pipeline: Pipeline) -> None:
+    """The database has lost its announcement, or it is being made at this moment: the client holds a good form."""
+    pipeline.dataset()
+    upload_id = pipeline.create(BODY)
+    place = {"Bucket": settings().bucket, "Key": f"uploads/{pipeline.tenant}/{upload_id}/source"}
+    boto3.client("s3").delete_object(**place)
+    pipeline.sql("DELETE FROM rowmill.announcement")
+    assert examine(mend=True) == {upload_id: {"ledger_lost"}}
+    pipeline.sql("UPDATE rowmill.announcement SET created_at = created_at - interval '1 minute'")
+    assert pipeline.sweep()["files_awaited"] == 0
+    boto3.client("s3").put_object(**place, Body=BODY)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
 def test_a_status_item_is_only_put_back_where_there_is_none(pipeline: Pipeline) -> None:
     pipeline.dataset()
     done = pipeline.run(BODY)
