@@ -41,6 +41,7 @@ from chalicelib.postgres import (
     proofs,
     repair,
     repeats,
+    segments,
     sessions,
     stages,
     throttle,
@@ -125,11 +126,16 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
 
 
 def _bury_scan(number: Number) -> None:
-    """End an upload that no splitter gets through; not one that is split, or at which one is: this was a repeat."""
+    """End an upload that no splitter gets through.
+
+    Not one that is split, or that a splitter is at, or that waits for a seat: this was a repeat. If it was not, the
+    sweep sends another when the splitter is late.
+    """
     db = connection()
     with locks.alone(db, locks.split(number)) as is_free:
         upload = ledger.find(db, number)
-        if is_free and upload is not None and upload.state in ("scanning", "splitting"):
+        is_scanned = upload is not None and upload.state in ("scanning", "splitting")
+        if is_free and is_scanned and not segments.is_expected(db, number):
             ledger.stop(db, number, _SPLIT_FAILED)
 
 

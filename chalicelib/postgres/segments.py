@@ -47,3 +47,11 @@ def give_sign(connection: Connection, number: int, ahead: float = 0) -> None:
         "UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() + make_interval(secs => %s) WHERE number = %s",
         (ahead, number),
     )
+
+
+def is_expected(connection: Connection, number: int) -> bool:
+    """Whether the upload's splitter has said that it will be there later, and is not late yet."""
+    row = connection.execute(
+        "SELECT scan_seen_at > clock_timestamp() FROM rowmill.upload WHERE number = %s", (number,)
+    ).fetchone()
+    return bool(row and row[0])

@@ -11,11 +11,11 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import seats, split
+from chalicelib import mend, seats, split
 from chalicelib.postgres import locks, repair
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, onward
+from tests.stages.conftest import Pipeline, acting, onward
 
 ROWS = 3000
 HEADER = b"email,name,age\n"
@@ -100,6 +100,23 @@ def test_the_sweep_sends_no_second_message_for_a_file_that_was_put_off(pipeline:
         assert repair.take_stalled_scans(connection()) == []
         pipeline.sql(earlier, 3600)  # as if it had not come for an hour
         assert repair.take_stalled_scans(connection()) == [(pipeline.tenant, upload_id)]
+
+
+def test_a_repeat_that_was_given_up_ends_no_file_that_waits_for_a_seat(pipeline: Pipeline) -> None:
+    """Only one that no splitter comes to any more."""
+    with held(pipeline, locks.seats(seats.AT_ONCE)):
+        upload_id, message = came(pipeline, LARGE)
+        with acting("bury"):
+            onward(mend.bury(pipeline.event(upload_id)))
+        assert pipeline.upload(upload_id)["state"] == "scanning"
+    pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
+    with held(pipeline, locks.seats(seats.AT_ONCE)):
+        late, _ = came(pipeline, LARGE)
+        pipeline.sql("UPDATE rowmill.upload SET scan_seen_at = scan_seen_at - interval '1 minute'")
+        onward(mend.bury(pipeline.event(late)))
+        assert pipeline.upload(late)["error"]["code"] == "split_failed"
 
 
 def test_who_scans_ahead_takes_a_seat_or_leaves_it(pipeline: Pipeline) -> None:
