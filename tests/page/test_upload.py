@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.journey.conftest import PEOPLE, Cloud, people
-from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, ended, signed_in, visiting
+from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, ended, signed_in, uploaded, visiting
 
 PART = 40_000
 LARGE = people(6000, padding=30)  # seven parts
@@ -410,6 +410,21 @@ def test_an_upload_that_has_itself_expired_says_so_and_is_sent_anew(owner: Page,
     expect(owner.locator(".wrong")).to_contain_text("The upload has expired")
     owner.get_by_role("button", name="Try again people.csv").click()
     assert call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")["loaded"] == 6000
+
+
+def test_corrections_that_expired_before_they_were_gone_on_with_are_corrections_when_sent_anew(
+    owner: Page, deployed: Cloud
+) -> None:
+    first = uploaded(owner, b"id,name\n1,Ada\nx,Grace\n", schema=None)
+    mended = b"id,name\n2,Grace\n"
+    cut = call(owner, "POST", f"v1/uploads/{first}/retries", {"filename": "mended.csv", "size": len(mended)})
+    closes(deployed, cut["id"], -10)
+    owner.evaluate("location.hash = '#/upload'")
+    owner.get_by_role("button", name="Go on with mended.csv").click()
+    owner.get_by_label("Choose mended.csv").set_input_files([payload(mended, "mended.csv")])
+    owner.get_by_role("button", name="Try again mended.csv").click()
+    upload = call(owner, "GET", f"v1/uploads/{ended(owner, followed(owner))}")
+    assert (upload["loaded"], upload["parent_id"]) == (1, first)
 
 
 def closes(deployed: Cloud, upload_id: str, seconds: int) -> None:

@@ -33,6 +33,8 @@ export interface Item {
   handle?: FileSystemFileHandle;
   target: Target;
   options: Options;
+  /** The upload whose rejects it corrects. */
+  parent?: string;
   id: string | null;
   phase: Phase;
   sent: number;
@@ -46,7 +48,7 @@ export interface Item {
   once: string;
 }
 
-export type Chosen = Pick<Item, "file" | "handle" | "target" | "options">;
+export type Chosen = Pick<Item, "file" | "handle" | "target" | "options" | "parent">;
 
 export const items = signal<Item[]>([]);
 /** What was sent from here, by its upload: to be read again in another way, without being chosen again. */
@@ -79,7 +81,8 @@ export async function takeUp(upload: Schema<"Upload">, file: File, handle?: File
   const { infer, dataset: _, ...options } = upload.options as Options & { dataset?: string };
   if (infer) delete options.mode; // what was filled in does not go with it, should it be announced anew
   const target: Target = { kind: infer ? "infer" : "dataset", name: upload.dataset };
-  items.value = [...items.value, made({ file, handle, target, options }, upload.id)];
+  const parent = upload.parent_id ?? undefined;
+  items.value = [...items.value, made({ file, handle, target, options, parent }, upload.id)];
   pump();
 }
 
@@ -189,19 +192,20 @@ async function run(item: Item, signal: AbortSignal): Promise<void> {
 }
 
 async function announced(item: Item, signal: AbortSignal) {
-  const { file, target, options } = item;
+  const { file, target, options, parent, once: idempotencyKey } = item;
   const checksum = file.size <= MOST_HASHED ? await sha256(file) : null;
   signal.throwIfAborted();
   if (target.kind === "template") await makeOnce(target.name);
-  const body = {
-    dataset: target.name,
+  const said = {
     filename: file.name,
     size: file.size,
     content_type: media(file.name),
     checksum,
     options: target.kind === "infer" ? { ...options, infer: true } : options,
   };
-  const { id, upload } = await api.post("/v1/uploads", { body, idempotencyKey: item.once });
+  const { id, upload } = parent
+    ? await api.post("/v1/uploads/{upload_id}/retries", { path: { upload_id: parent }, body: said, idempotencyKey })
+    : await api.post("/v1/uploads", { body: { dataset: target.name, ...said }, idempotencyKey });
   return { id, ticket: upload };
 }
 
