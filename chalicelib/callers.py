@@ -34,10 +34,10 @@ class Caller:
         return self.key_id or self.user_id
 
 
-def authenticate(authorization: str | None) -> Caller:
-    """Who sent this header. Raises Refused `token_invalid` (401)."""
+def authenticate(authorization: str | None, *, writes: bool = False) -> Caller:
+    """Who sent this header, and if something is to be written, with a tenant. Raises Refused `token_invalid` (401)."""
     scheme, _, token = (authorization or "").partition(" ")
-    found = _find(token) if scheme.lower() == "bearer" else None
+    found = _find(token, writes) if scheme.lower() == "bearer" else None
     if found is None:
         raise Refused("token_invalid", "A valid Bearer token is needed.", status=401, headers=tokens.CHALLENGE)
     return found
@@ -49,22 +49,24 @@ def refuse_over(caller: Caller) -> None:
         raise Refused("token_invalid", "The session is over: log in again.", status=401, headers=tokens.CHALLENGE)
 
 
-def _find(token: str) -> Caller | None:
+def _find(token: str, writes: bool) -> Caller | None:
     if token.startswith(f"{tokens.API_KEY}_"):
         # Looked up each time, unlike an access token: it is good for months, so it must be refused once deleted.
         owner = apikeys.owner(tokens.digest(token).hex())
         return Caller(*owner) if owner else None
     try:
         if issuer := oidc.issuer():
-            return _guest(issuer.read(token))
+            return _guest(issuer.read(token), writes)
         bearer = tokens.read(token)
     except tokens.Invalid:
         return None
     return Caller(bearer.user_id, bearer.tenant, session=bearer.session)
 
 
-def _guest(person: oidc.Person) -> Caller:
+def _guest(person: oidc.Person, writes: bool) -> Caller:
     _settle(person.user_id, person.tenant)
+    if writes and not people.has_tenant(connection(), person.tenant):
+        _make(person.user_id, person.tenant)  # Postgres was restored to a time before they came, the note was not
     return Caller(person.user_id, person.tenant)
 
 
@@ -72,7 +74,11 @@ def _guest(person: oidc.Person) -> Caller:
 def _settle(user_id: str, tenant: str) -> None:
     """An account and its tenant for who was never here: in Postgres once, so that polls go on without it."""
     if not apikeys.has_settled(user_id):
-        db = connection()
-        with db.transaction():
-            people.settle(db, user_id, tenant)
-            apikeys.note_settled(user_id)  # within: who deletes the account takes the note back, too
+        _make(user_id, tenant)
+
+
+def _make(user_id: str, tenant: str) -> None:
+    db = connection()
+    with db.transaction():
+        people.settle(db, user_id, tenant)
+        apikeys.note_settled(user_id)  # within: who deletes the account takes the note back, too

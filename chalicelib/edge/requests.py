@@ -94,7 +94,9 @@ def _admit(app: Chalice, path: str) -> None:
     operation = OPERATIONS[request.method, path]
     _refuse_bulk(request)
     if not operation.is_open:
-        caller = request.context["rowmill_caller"] = callers.authenticate(_authorization(app))
+        caller = request.context["rowmill_caller"] = callers.authenticate(
+            _authorization(app), writes=operation.needs != "reader"
+        )
         request.context["rowmill_limits"] = quota.request(caller.tenant, time.time())
         roles.hold_to(caller.role, operation.needs)
         if operation.lasts:

@@ -59,6 +59,11 @@ def settle(connection: Connection, user_id: str, tenant: str) -> None:
         )
 
 
+def has_tenant(connection: Connection, tenant: str) -> bool:
+    """Whether there is, or was, somebody of this tenant."""
+    return connection.execute("SELECT FROM rowmill.tenant WHERE tenant = %s", (tenant,)).fetchone() is not None
+
+
 def refuse_erased(connection: Connection, tenant: str) -> None:
     """Raise Refused `account_erased` (403) if the tenant's last account was deleted: its tokens live on for a while."""
     found = connection.execute(

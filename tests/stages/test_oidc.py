@@ -310,6 +310,21 @@ def test_after_the_first_sight_nobody_needs_postgres_to_know_who_asks(
     assert Asker(token(server, sub="new"))("GET", "/v1/uploads").status_code == 503
 
 
+def test_who_came_after_the_backup_that_postgres_was_restored_from_is_settled_again(
+    elsewhere: Pipeline, server: Server
+) -> None:
+    """The note that they are here is not in Postgres, and a process that has met them does not look for it either."""
+    ada, mine = Asker(token(server)), oidc.person(server.url, "ada")
+    assert ada("GET", "/v1/datasets").status_code == 200
+    elsewhere.sql("DELETE FROM rowmill.account WHERE tenant = %s", mine.tenant)
+    elsewhere.sql("DELETE FROM rowmill.tenant WHERE tenant = %s", mine.tenant)
+    assert ada("GET", "/v1/datasets").json_body["items"] == []
+    assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
+    assert [one["name"] for one in ada("GET", "/v1/datasets").json_body["items"]] == ["contacts"]
+    assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202
+    assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202  # what it was is known still
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_accounts_of_our_own_are_closed_and_keys_of_machines_go_on(server: Server) -> None:
     ada = Asker(token(server))
