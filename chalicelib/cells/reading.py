@@ -34,7 +34,9 @@ def _or_plain(own: Reading, plain: Reading, meant: Typed | None) -> Reading:
             return as_text
         return as_value if meant == "value" else None
 
-    return replace(own, read=read, expected=f"{own.expected} or, without doubt, a value of the sheet", sure=None)
+    # 1.234 is both, which is why it is neither.
+    clearly = "clearly one of the two, " if meant == "either" else ""
+    return replace(own, read=read, expected=f"{clearly}{own.expected} or a value of the sheet", sure=None)
 
 
 def _own(field: Field, conventions: Conventions) -> Reading:

@@ -220,7 +220,8 @@ def test_a_point_in_a_sheet_parts_thousands_in_texts_alone(
     assert [row["price"] for row in pipeline.rows("bills")] == values
     errors = [error for reject in pipeline.rejects(upload["id"]) for error in reject["errors"]]
     assert [error["code"] for error in errors] == ["type_invalid"] * (len(cells) - len(values))
-    assert all("without doubt, a value of the sheet" in error["detail"] for error in errors)
+    spelt = 'a number (decimals after ",", groups of three by ".") or a value of the sheet'
+    assert all(f'" is not clearly one of the two, {spelt}' in error["detail"] for error in errors)
 
 
 def test_a_value_of_a_sheet_is_not_read_by_marks_that_are_found_in_its_texts(pipeline: Pipeline) -> None:
