@@ -128,8 +128,8 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
 def _bury_scan(number: Number) -> None:
     """End an upload that no splitter gets through.
 
-    Not one that is split, or that a splitter is at, or that waits for a seat: this was a repeat. If it was not, the
-    sweep sends another when the splitter is late.
+    Not one that is split, or that a splitter is at, or is to come back to: this was a repeat. If it was not, the sweep
+    sends another when the splitter is late.
     """
     db = connection()
     with locks.alone(db, locks.split(number)) as is_free:

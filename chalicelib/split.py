@@ -76,6 +76,7 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
             ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
             segments.forget(db, upload.number)
     if goes_on:  # not before the lock is free: whoever finds it held lets the message go
+        segments.give_sign(db, upload.number, seats.LATE_SECONDS)
         sqs.send_for_split(upload.tenant, upload.upload_id)
     return upload.number
 

@@ -119,6 +119,19 @@ def test_a_repeat_that_was_given_up_ends_no_file_that_waits_for_a_seat(pipeline:
         assert pipeline.upload(late)["error"]["code"] == "split_failed"
 
 
+def test_a_repeat_that_was_given_up_ends_no_scan_that_goes_on_with_its_next_message(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(LARGE)
+    with acting("split"):
+        onward(split.file(pipeline.event(upload_id), 0.0))  # out of time after its first chunks
+    onward(mend.bury(pipeline.event(upload_id)))
+    assert pipeline.sql("SELECT state FROM rowmill.upload") == [{"state": "splitting"}]
+    for message in pipeline.messages("intake"):
+        pipeline.go_on(message)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
 def test_who_scans_ahead_takes_a_seat_or_leaves_it(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(LARGE * 5)
