@@ -23,6 +23,7 @@ _OF_THE_FILE: Final = (
     *("reject", "cause", "remedy", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
     *("conflict", "lost"),
 )
+_OPTIONS_OF_THE_FILE: Final = ("mapping", "sheet", "dataset", "fix", "notify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,15 @@ def _delete_some(connection: Connection, table: sql.Identifier, number: Number, 
 
 
 def note_purged(connection: Connection, upload_id: str) -> None:
-    """All of an upload is removed that was there; once more when nothing of it can have been under way any more."""
+    """All of an upload is removed that was there; once more when nothing of it can have been under way any more.
+
+    Its entry in the ledger says how it ended, and nothing of the file: profiles hold values, plans names of columns.
+    """
+    connection.execute(
+        "UPDATE rowmill.upload SET plan = NULL, piece = NULL, profile = NULL, drift = NULL, dialect = '{}',"
+        " options = options - %s::text[], error = error - %s::text[] WHERE upload_id = %s",
+        (list(_OPTIONS_OF_THE_FILE), ["detail", "errors"], upload_id),
+    )
     connection.execute(
         """
         UPDATE rowmill.announcement

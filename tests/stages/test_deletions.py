@@ -86,6 +86,29 @@ def test_the_entry_that_stays_says_nothing_of_the_file(api: Api) -> None:
     assert kept == {"state": "completed_with_errors", "review": None}
 
 
+def test_the_ledger_keeps_no_value_and_no_column_of_a_deleted_file(api: Api) -> None:
+    """What was kept to compare later uploads with, how the file was read, and what its end said of it."""
+    pipeline = api.pipeline
+    mapping = {"Secret column": "email", "name": "name", "age": "age"}
+    body = b"Secret column,name,age\na@x.org,Anna,1\nb@x.org,Bert,2\n"
+    upload = pipeline.run(body, on_drift="warn", mapping=mapping, max_errors=5, retention="short")
+    failed = pipeline.run(b"no,such,header\n1,2,3\n")
+    guessed = pipeline.run(body, "people", infer=True)
+    assert (upload["state"], failed["state"], guessed["state"]) == ("completed", "failed", "needs_review")
+    pipeline.cancel(guessed["id"])
+    for one in (upload, failed, guessed):
+        pipeline.delete(one["id"])
+    pipeline.sweep()
+    kept = "SELECT plan, piece, profile, drift, dialect, options, error, state FROM rowmill.upload ORDER BY number"
+    nothing = {"plan": None, "piece": None, "profile": None, "drift": None, "dialect": {}, "error": None}
+    assert pipeline.sql(kept) == [
+        # How long its entry is kept, and whether its rows were ever to be seen.
+        nothing | {"options": {"max_errors": 5, "on_drift": "warn", "retention": "short"}, "state": "completed"},
+        nothing | {"options": {}, "error": {"code": failed["error"]["code"]}, "state": "failed"},
+        nothing | {"options": {"infer": True}, "error": {"code": "canceled"}, "state": "canceled"},
+    ]
+
+
 def test_an_upload_of_others_is_not_there_to_be_deleted(api: Api) -> None:
     upload = api.pipeline.run(BODY)
     stranger = {"Authorization": f"Bearer {api.stranger}"}
