@@ -33,11 +33,14 @@ def judge(connection: Connection, number: Number, dataset: int, schema: Schema) 
     total = drift.added(_profiles(connection, number))
     if not total:
         return None
-    before = _before(connection, number, dataset)
+    before = _before(connection, number, dataset, schema)
     found = {"compared_with": len(before), "differences": drift.differences(schema.fields, total, before)}
-    names = [{"name": name} | column for name, column in zip(schema.names, drift.as_json(total), strict=True)]
+    columns = [
+        {"name": field.name, "type": field.type} | column
+        for field, column in zip(schema.fields, drift.as_json(total), strict=True)
+    ]
     connection.execute(
-        "UPDATE rowmill.upload SET profile = %s, drift = %s WHERE number = %s", (Jsonb(names), Jsonb(found), number)
+        "UPDATE rowmill.upload SET profile = %s, drift = %s WHERE number = %s", (Jsonb(columns), Jsonb(found), number)
     )
     connection.execute("DELETE FROM rowmill.profile WHERE upload = %s", (number,))
     return found
@@ -48,7 +51,7 @@ def _profiles(connection: Connection, number: Number) -> Iterator[Sequence[Colum
     before = connection.execute(
         "SELECT profile FROM rowmill.upload WHERE number = %s AND profile IS NOT NULL", (number,)
     ).fetchall()
-    yield from (drift.from_json([_without_name(column) for column in body]) for (body,) in before)
+    yield from (drift.from_json([*map(_measured, body)]) for (body,) in before)
     after = 0
     while bodies := connection.execute(
         "SELECT n, body FROM rowmill.profile WHERE upload = %s AND n > %s ORDER BY n LIMIT %s",
@@ -58,8 +61,11 @@ def _profiles(connection: Connection, number: Number) -> Iterator[Sequence[Colum
         after = bodies[-1][0]
 
 
-def _before(connection: Connection, number: Number, dataset: int) -> list[dict[str, Column]]:
-    """The columns by name of the latest uploads into the dataset that have loaded rows."""
+def _before(connection: Connection, number: Number, dataset: int, schema: Schema) -> list[dict[str, Column]]:
+    """The columns by name of the latest uploads into the dataset that have loaded rows.
+
+    Not those that were of another type before the dataset was emptied and put again: days are no numbers, nor lengths.
+    """
     rows = connection.execute(
         """
         SELECT profile FROM rowmill.upload
@@ -69,8 +75,17 @@ def _before(connection: Connection, number: Number, dataset: int) -> list[dict[s
         """,
         (dataset, number, drift.UPLOADS),
     )
-    return [{column["name"]: Column(**_without_name(column)) for column in body} for (body,) in rows]
+    types: dict[str, str] = {field.name: field.type for field in schema.fields}
+    return [
+        {
+            name: Column(**_measured(column))
+            for column in body
+            # A profile from before types were kept in it is taken to be of the same.
+            if (name := column["name"]) in types and column.get("type", types[name]) == types[name]
+        }
+        for (body,) in rows
+    ]
 
 
-def _without_name(column: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in column.items() if name != "name"}
+def _measured(column: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in column.items() if name not in ("name", "type")}

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib import table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, acting, cut_into
 from tests.stages.test_review import loaded
 
 ORDERS = {
@@ -151,6 +153,18 @@ def test_a_field_that_came_later_has_nothing_to_be_compared_with(pipeline: Pipel
     pipeline.dataset(ORDERS, "orders")
     upload = ended(pipeline, orders("DE"), on_drift="hold")
     assert (upload["state"], upload["drift"]["compared_with"]) == ("completed", 1)
+
+
+def test_a_field_that_was_of_another_type_has_nothing_to_be_compared_with(pipeline: Pipeline) -> None:
+    """An empty dataset takes any schema: so large a number is no day, and to tell it as one let no upload end."""
+    pipeline.dataset({"fields": [ORDERS["fields"][0], {"name": "day", "type": "integer"}]}, "orders")
+    ended(pipeline, b"n,day\n" + b"".join(b"%d,%d\n" % (n, 10**12) for n in range(5)), on_drift="hold")
+    with acting("api"):
+        for n in range(5):
+            table_rows.remove(Addressed(pipeline.tenant, "orders", str(n)), None)
+    pipeline.dataset(ORDERS, "orders")
+    upload = ended(pipeline, orders(), on_drift="warn")
+    assert (upload["state"], upload["drift"]["compared_with"], measures(upload)) == ("completed", 1, [("n", "range")])
 
 
 def test_a_file_that_makes_its_dataset_has_nothing_to_be_unlike(pipeline: Pipeline) -> None:
