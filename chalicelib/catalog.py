@@ -19,9 +19,10 @@ from chalicelib.datasets import (
     read_mode,
     read_schema,
 )
+from chalicelib.datasets.pace import max_rate
 from chalicelib.errors import Refused
 from chalicelib.paging import Asked, Page, decode, fill
-from chalicelib.postgres import ledger, people, pictures, references, tables
+from chalicelib.postgres import ledger, pace, people, pictures, references, tables
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 
@@ -108,6 +109,8 @@ def _put(event: Mapping[str, Any]) -> dict[str, Any]:
             elif (known.dataset.descriptor, known.dataset.mode) != (descriptor, mode):
                 _change(db, tenant, known.dataset, schema)
                 people.change_dataset(db, known.dataset, mode, descriptor)
+                if max_rate(descriptor) != max_rate(known.dataset.descriptor):
+                    pace.begin_anew(db, known.dataset.number)
                 tables.match_indexes(db, tables.Table(known.dataset.number, known.dataset.version, schema))
     except psycopg.errors.UniqueViolation:
         return _put(event)  # another request made it first: look again

@@ -37,6 +37,11 @@ def wait(connection: Connection, dataset: int, key: ChunkKey, rate: float) -> fl
     return 0.0 if begun.rowcount else _put_off(connection, dataset, key, records / rate)
 
 
+def begin_anew(connection: Connection, dataset: int) -> None:
+    """Let the next chunk of the dataset begin at once: its pace is another, what was counted by the old one is void."""
+    connection.execute("DELETE FROM rowmill.pace WHERE dataset = %s", (dataset,))
+
+
 def _queued_records(connection: Connection, key: ChunkKey) -> int | None:
     row = connection.execute(
         """

@@ -132,6 +132,24 @@ def test_a_pace_that_is_changed_holds_for_what_waits(pipeline: Pipeline) -> None
     assert len(pipeline.rows()) == 6
 
 
+@pytest.mark.parametrize("between", [(), (None,)], ids=["at once", "after none"])
+def test_a_pace_that_is_quickened_does_not_wait_for_the_end_of_a_slow_chunk(
+    pipeline: Pipeline, between: tuple[None, ...]
+) -> None:
+    """A chunk that was cut before there was a pace may count for days by one that was set too low."""
+    pipeline.dataset(SLOW)
+    _, messages = begun(pipeline)
+    pipeline.load(messages[:1])
+    assert turns_off(messages[1]) == 1
+    for rate in (*between, 1000):
+        pipeline.dataset(CONTACTS | {"max_rows_per_second": rate})
+    pipeline.load(messages[1:2])
+    assert len(pipeline.rows()) == 2
+    pipeline.dataset(CONTACTS | {"max_rows_per_second": 1000, "indexes": ["name"]})
+    (kept,) = pipeline.sql("SELECT count(*) AS n FROM rowmill.pace")
+    assert kept["n"] == 1, "what changes beside the pace lets nobody begin sooner"
+
+
 def test_a_check_keeps_no_pace(pipeline: Pipeline) -> None:
     pipeline.dataset(SLOW)
     _, messages = begun(pipeline, validate_only=True)
