@@ -165,10 +165,13 @@ class Comparison:
             return None
         (work, _), *_ = manifest.chunks_of_records(connection(), upload.number, "load", [span.first_record])
         prepared, db = prepare(upload, work, data), connection()
-        with db.transaction():
-            staging.make_staging(db, self._table)
-            staging.stage(db, self._table, prepared.found.text(()))
-            return digests.count_edited(db, self._table, upload.number, span)
+        try:
+            with db.transaction():
+                staging.make_staging(db, self._table)
+                staging.stage(db, self._table, prepared.found.text(()))
+                return digests.count_edited(db, self._table, upload.number, span)
+        except psycopg.errors.ProgramLimitExceeded:  # a row too long for any table, rejected when it was to be loaded
+            return None
 
     def _differs(self, span: Span, source: str | None, row: Mapping[str, Any]) -> None:
         if source in (None, "match") and row["table"] in (None, "match"):

@@ -137,6 +137,20 @@ def test_rows_edited_and_deleted_behind_our_back_are_found_in_their_chunk(
     assert [(one["n"], one["missing"], one["edited"]) for one in found["chunks"]] == [(1, 0, 2), (3, 1, 0)]
 
 
+def test_a_chunk_with_a_row_that_no_table_takes_is_compared_too(pipeline: Pipeline) -> None:
+    """1,100 numbers of eight bytes are longer than a page of Postgres: nor can they be staged beside what was edited."""
+    names = [f"n{place}" for place in range(1100)]
+    pipeline.dataset({"fields": [{"name": name, "type": "integer"} for name in names]}, "wide")
+    upload = pipeline.run("\n".join([",".join(names), "1" + "," * 1099, "1" + ",1" * 1099, ""]).encode(), "wide")
+    assert (upload["loaded"], upload["rejected"]) == (1, 1)
+    pipeline.attest()
+    (dataset,) = pipeline.sql("SELECT dataset FROM rowmill.upload")
+    pipeline.sql(f"UPDATE data.d_{dataset['dataset']} SET n0 = 2")
+    found = verified(pipeline, upload["id"])
+    assert (found["result"], found["table"], found["chunks_differing"]) == ("differs", "differs", 1)
+    assert found["rows"] == {"expected": 1, "found": 1, "missing": 0, "edited": None, "changed_by_hand": 0}
+
+
 def test_a_file_that_was_replaced_differs_in_the_chunks_that_do(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
