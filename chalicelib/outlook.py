@@ -70,7 +70,7 @@ def _by_others(seen: Mapping[str, Any]) -> tuple[int, Forecast | None]:
 def _throttled(seen: Mapping[str, Any], said: Forecast | None) -> Forecast | None:
     """The same, or what a dataset's max_rows_per_second leaves of it. Other uploads into it take a share of that."""
     rows = seen["rows_total"] if seen["rows_total"] is not None else seen["plan"].get("estimated_rows")
-    if not seen["max_rate"] or rows is None:
+    if not seen["max_rate"] or rows is None or seen["reading"] == "check":  # which keeps no pace
         return said
     seconds = max(1.0, (rows - seen["records_done"]) / seen["max_rate"])
     return said if said is not None and said.seconds > seconds else Forecast(seconds, PACED_SPREAD)

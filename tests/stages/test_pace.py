@@ -152,8 +152,12 @@ def test_a_pace_that_is_quickened_does_not_wait_for_the_end_of_a_slow_chunk(
 
 def test_a_check_keeps_no_pace(pipeline: Pipeline) -> None:
     pipeline.dataset(SLOW)
-    _, messages = begun(pipeline, validate_only=True)
-    pipeline.load(messages)
+    upload_id, messages = begun(pipeline, validate_only=True)
+    pipeline.load(messages[:1])
+    report.show(pipeline.sql("SELECT number FROM rowmill.upload")[0]["number"])
+    left = datetime.fromisoformat(pipeline.upload(upload_id)["eta"]["p50_at"]) - datetime.now(UTC)
+    assert left < timedelta(seconds=TURN), "nor does its status tell one"
+    pipeline.load(messages[1:])
 
 
 def test_a_long_slow_file_is_cut_into_so_many_chunks_at_most(
