@@ -58,8 +58,9 @@ def attach(at: Addressed, picture_id: str) -> dict[str, Any]:
         _refuse_other(stored[1], picture.content_type)
         if not kept.show(db, picture, stored[0].version_id):
             raise _unknown()
+        shown = kept.shown(db, dataset.number, [row_id])[row_id]
     discard(dataset.number)
-    return link(kept.shown(connection(), dataset.number, [row_id])[row_id])
+    return link(shown)
 
 
 def put(at: Addressed, data: bytes, content_type: str) -> None:

@@ -190,6 +190,21 @@ def test_a_picture_that_has_not_come_is_missing_though_s3_would_call_it_forbidde
     assert (refused.value.status, refused.value.code) == (409, "picture_missing")
 
 
+def test_a_picture_that_is_removed_in_the_moment_it_is_shown_was_shown(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then another request may have taken it away, or deleted its row."""
+    from chalicelib import pictures as doors
+
+    row = books.create(pipeline.tenant, {"title": "a", "author": "b"}, None, "")
+    at = Addressed(pipeline.tenant, "books", str(row["id"]))
+    monkeypatch.setattr(doors, "discard", lambda dataset: pictures.abandon(connection.connection(), dataset))
+    doors.put(at, b"\x89PNG\r\n\x1a\n", "image/png")
+    with pytest.raises(Refused) as refused:
+        doors.get(at)
+    assert refused.value.code == "picture_not_found"
+
+
 def _forbid(**_: Any) -> None:
     raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "GetObject")
 
