@@ -85,7 +85,9 @@ def _range_problems(declared: Mapping[str, Any], kind: object) -> Iterator[Probl
 
 
 def _keys(descriptor: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """Every key, as far as it is one: what is wrong with keys is told elsewhere."""
+    """Every key, as far as it is one: what is wrong with keys is told elsewhere. An identity is one, too."""
+    if "identity" in descriptor:
+        yield [descriptor["identity"]]
     if descriptor.get("primaryKey"):
         yield as_list(descriptor["primaryKey"])
     for item in descriptor["fields"]:

@@ -167,6 +167,7 @@ def test_months_are_added_behind_while_rows_are_there_and_nothing_else_is_change
     [
         ({"partition_by": BY_MONTH, "primaryKey": "email"}, "email"),
         ({"partition_by": BY_HASH, "uniqueKeys": [["email", "n"], ["day", "n"]]}, "day, n"),
+        ({"partition_by": BY_HASH, "identity": "id"}, "id"),
         ({"partition_by": {"field": "n", "every": "month", "from": "2024-01", "to": "2024-02"}}, "n"),
         ({"partition_by": BY_MONTH | {"every": ["month"]}}, None),
         ({"partition_by": BY_MONTH | {"to": "2024-01"}}, None),
