@@ -1,7 +1,8 @@
 """Rows one by one: found by key, made, changed, deleted. Each inside the caller's transaction.
 
 What is made or changed here has a lineage of its own and is no upload's row any more: none settles it, replaces it as
-its own, or counts it.
+its own, or counts it. No statement that shows a row is prepared: a table that is made anew may have other types for the
+same words, of which Postgres takes no plan that it has kept.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def find(connection: Connection, table: Table, key: Mapping[str, Value], *, hold
     return connection.execute(
         sql.SQL("SELECT {} FROM {} WHERE {}{}").format(
             shown(table.schema), table.name, _has(table, key), sql.SQL(" FOR UPDATE" if hold else "")
-        )
+        ),
+        prepare=False,
     ).fetchone()
 
 
@@ -65,7 +67,8 @@ def insert(connection: Connection, table: Table, values: Mapping[str, Value], nu
     row = connection.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
             table.by_hand, table.columns, sql.SQL(", ").join([*given, _number(number)]), shown(table.schema)
-        )
+        ),
+        prepare=False,
     ).fetchone()
     assert row is not None
     return row
@@ -94,7 +97,8 @@ def update(
     row = connection.execute(
         sql.SQL("UPDATE {} SET {} WHERE {} RETURNING {}, old._row, {}, {}").format(
             table.name, sql.SQL(", ").join(sets), _has(table, key), shown(table.schema), *told
-        )
+        ),
+        prepare=False,
     ).fetchone()
     assert row is not None
     *changed, lineage_before, before, after = row

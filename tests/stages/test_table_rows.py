@@ -483,6 +483,26 @@ def test_a_schema_change_waits_for_who_is_about_to_touch_a_row(api: Api) -> None
     assert made(api).json_body == {**ADA, "new": None}
 
 
+def test_a_row_that_was_asked_for_often_is_shown_of_a_table_that_is_made_anew(pipeline: Pipeline) -> None:
+    """Whoever shows rows has a connection that outlives the table; the same words are then a statement of other types."""
+    api = Api(pipeline)
+    schema = {"fields": [{"name": "k"}, {"name": "x", "type": "integer"}], "primaryKey": "k"}
+    api.put("things", schema)
+    things = "/v1/datasets/things/rows"
+
+    def handled(value: Any) -> None:
+        for _ in range(7):
+            assert made(api, {"k": "a", "x": value}, things).json_body["x"] == value
+            assert api.get(f"{things}/a").json_body["x"] == value
+            assert api("PATCH", f"{things}/a", {"x": None}).json_body == {"k": "a", "x": None}
+            assert api("DELETE", f"{things}/a").status_code == 204
+
+    handled(1)
+    fields = [schema["fields"][0], {"name": "x"}]
+    beside(lambda: pipeline.dataset(schema | {"fields": fields}, "things")).join(10)
+    handled("1")
+
+
 def test_of_two_schema_changes_at_once_the_second_finds_what_the_first_has_made(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
