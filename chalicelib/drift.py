@@ -159,7 +159,9 @@ def _least_apart(field: Field, least: float, most: float) -> float:
 def _told(field: Field, number: float) -> float | int | str:
     if field.type in DAYS:
         return (_EPOCH + timedelta(days=number)).isoformat()
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    # In Postgres' JSON a large one has no exponent: it was read as an int, which cannot be asked.
+    is_whole = float(number).is_integer()
+    return int(number) if is_whole and abs(number) < 2**53 else number
 
 
 def _other_values(field: Field, now: Column, before: Sequence[Column]) -> Iterator[dict[str, Any]]:

@@ -111,6 +111,20 @@ def test_no_more_differences_are_told_than_the_status_table_holds(pipeline: Pipe
     assert [one["column"] for one in odd["drift"]["differences"]] == names[:50]
 
 
+def test_numbers_beyond_those_that_a_float_has_exactly_are_told(pipeline: Pipeline) -> None:
+    """As JSON in Postgres they come back as integers: an upload that was unlike in them never ended."""
+    pipeline.dataset({"fields": [{"name": "n", "type": "integer"}]}, "numbers")
+    for numbers in ((10**18, 10**18), (5 * 10**18,)):
+        upload_id = pipeline.create(("n\n" + "".join(f"{n}\n" for n in numbers)).encode(), "numbers", on_drift="warn")
+        pipeline.split(upload_id)
+        pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["drift"]["differences"]) == (
+        "completed",
+        [{"column": "n", "measure": "range", "was": [10**18, 10**18], "is": [5 * 10**18, 5 * 10**18]}],
+    )
+
+
 def test_a_check_that_somebody_looks_at_anyway_tells_it_then(pipeline: Pipeline) -> None:
     pipeline.dataset(ORDERS, "orders")
     ended(pipeline, orders(), on_drift="warn")
