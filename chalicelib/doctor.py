@@ -20,6 +20,8 @@ from chalicelib.postgres.announcements import Announced
 from chalicelib.postgres.connection import connection
 
 PAGE: Final = 200
+_TAKEN_BACK: Final = ("canceling", "reverting", "reverted")  # whose owner wants no rows of it
+_CLOSES: Final = ("awaiting_upload", "expired", "canceled", "failed")  # without a file: the sweep ends it, in its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,23 @@ def _status_side(after: Any, mend: bool) -> tuple[int, list[Difference], Any]:
 
 
 def _forgotten(item: dynamodb.Item, mend: bool) -> Difference:
-    """An upload that the database has lost: restored from a backup, it is older than the status table."""
-    stored = s3.head(object_key(item["tenant"], item["upload_id"]))
-    there = "its file is there: it is loaded again" if stored else "its file is gone"
-    if mend:
-        until = item["closes_at"] - time.time()  # its form may still be in somebody's hands
-        announcements.announce(connection(), item | {"state": "awaiting_upload", "rank": 0}, None, until)
-        if stored is not None:
+    """An upload that the database has lost: restored from a backup, it is older than the status table.
+
+    What the status says of it is not believed but for what its owner wanted: that it waits for its file, or undid it.
+    """
+    stored, state = s3.head(object_key(item["tenant"], item["upload_id"])), item["state"]
+    loads = stored is not None and state not in _TAKEN_BACK
+    if mend and (loads or state in _CLOSES):
+        left = max(0.0, item["closes_at"] - time.time())
+        announcements.announce(connection(), item | {"state": "awaiting_upload", "rank": 0}, None, left)
+        if loads:
             projection.begin_epoch(connection())
             sqs.send_for_split(item["tenant"], item["upload_id"])
-    detail = f"The status table shows it {item['state']}, the database does not know it; {there}."
-    return Difference(item["upload_id"], item["tenant"], "ledger_lost", detail, stored is not None)
+    there = "its file is there: it is loaded again" if loads else "its file is not there"
+    if stored is not None and not loads:
+        there = "its rows were taken back: its file is not loaded again"
+    detail = f"The status table shows it {state}, the database does not know it; {there}."
+    return Difference(item["upload_id"], item["tenant"], "ledger_lost", detail, loads or state in _CLOSES)
 
 
 def _examine(announced: Announced, mend: bool) -> Iterator[Difference]:

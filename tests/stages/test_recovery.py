@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from chalicelib import attest, gate, load, mend, report, settle, split, undo
-from chalicelib.aws import dynamodb, sqs
+from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import ChunkKey
 from chalicelib.postgres import connection, ledger, locks, manifest, projection
@@ -572,12 +572,17 @@ def test_the_doctor_corrects_a_status_that_tells_something_else(pipeline: Pipeli
     assert (pipeline.upload(done["id"]), examine()) == (done, {})
 
 
+def forgotten(pipeline: Pipeline) -> None:
+    """The database is one from before any upload."""
+    for table in ("outbox", "conflict", "revert", "takeover", "chunk", "upload", "cancel", "announcement"):
+        pipeline.sql(f"DELETE FROM rowmill.{table}")
+    pipeline.sql(f"DELETE FROM data.d_{_dataset(pipeline)}")
+
+
 def test_a_database_restored_to_an_earlier_time_loads_the_file_again(pipeline: Pipeline) -> None:
     pipeline.dataset()
     done = pipeline.run(BODY)
-    for table in ("outbox", "chunk", "upload", "cancel", "announcement"):
-        pipeline.sql(f"DELETE FROM rowmill.{table}")
-    pipeline.sql(f"DELETE FROM data.d_{_dataset(pipeline)}")
+    forgotten(pipeline)
     assert examine() == {done["id"]: {"ledger_lost"}}
     examine(mend=True)
     for message in pipeline.messages("intake"):
@@ -589,20 +594,44 @@ def test_a_database_restored_to_an_earlier_time_loads_the_file_again(pipeline: P
     assert examine() == {}
 
 
-def test_the_doctor_leaves_a_file_that_may_still_come_its_time(pipeline: Pipeline) -> None:
-    """The database has lost its announcement, or it is being made at this moment: the client holds a good form."""
+def test_a_file_that_is_awaited_still_is_when_the_database_has_lost_its_upload(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload_id = pipeline.create(BODY)
-    place = {"Bucket": settings().bucket, "Key": f"uploads/{pipeline.tenant}/{upload_id}/source"}
-    boto3.client("s3").delete_object(**place)
-    pipeline.sql("DELETE FROM rowmill.announcement")
-    assert examine(mend=True) == {upload_id: {"ledger_lost"}}
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    s3.delete(key, None)  # not there yet: a form is good for an hour, and parts may come for a week
+    forgotten(pipeline)
+    examine(mend=True)
     pipeline.sql("UPDATE rowmill.announcement SET created_at = created_at - interval '1 minute'")
-    assert pipeline.sweep()["files_awaited"] == 0
-    boto3.client("s3").put_object(**place, Body=BODY)
+    pipeline.sweep()
+    assert (pipeline.upload(upload_id)["state"], examine()) == ("awaiting_upload", {})
+    s3.write(key, "text/csv", [BODY])
     pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
     assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_what_was_undone_is_not_loaded_again_when_the_database_has_lost_it(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    assert pipeline.revert(done["id"])["state"] == "reverted"
+    forgotten(pipeline)
+    examine(mend=True)
+    for message in pipeline.messages("intake"):
+        onward(split.file(message))
+    pipeline.load(pipeline.messages())
+    assert (pipeline.upload(done["id"])["state"], pipeline.rows()) == ("reverted", [])
+    assert examine() == {done["id"]: {"ledger_lost"}}
+
+
+def test_the_doctor_goes_on_telling_of_what_it_cannot_mend(pipeline: Pipeline) -> None:
+    """A status that says completed, of rows that are gone with their file."""
+    pipeline.dataset()
+    done = pipeline.run(BODY)
+    s3.delete(f"uploads/{pipeline.tenant}/{done['id']}/source", None)
+    forgotten(pipeline)
+    for _ in range(2):
+        assert examine(mend=True) == {done["id"]: {"ledger_lost"}}
+        pipeline.sweep()
 
 
 def test_a_status_item_is_only_put_back_where_there_is_none(pipeline: Pipeline) -> None:
