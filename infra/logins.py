@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from infra.cloud import DeployError
 from infra.grants import ROLES
+from infra.migrate import alone
 
 
 def urls(database_url: str, stage: str, secret: str) -> dict[str, str]:
@@ -24,9 +25,11 @@ def urls(database_url: str, stage: str, secret: str) -> dict[str, str]:
 
 def make(owner_url: str, stage: str, secret: str) -> None:
     """The login of each role. Made by whoever may make roles here."""
-    with psycopg.connect(owner_url, autocommit=True, connect_timeout=10) as connection, connection.transaction():
-        for role in ROLES:
-            _make(connection, role, _login(stage, role), _password(secret, role))
+    with psycopg.connect(owner_url, autocommit=True, connect_timeout=10) as connection:
+        alone(connection)  # roles have no locks: of two who change one at once Postgres refuses one
+        with connection.transaction():
+            for role in ROLES:
+                _make(connection, role, _login(stage, role), _password(secret, role))
 
 
 def _make(connection: psycopg.Connection[tuple[object, ...]], role: str, login: str, password: str) -> None:

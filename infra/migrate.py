@@ -18,7 +18,7 @@ from infra import grants
 from infra.cloud import DeployError
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-_LOCK = 0x726F776D696C6C  # "rowmill" in ASCII: one migrating process at a time in this database
+_LOCK = 0x726F776D696C6C  # "rowmill" in ASCII
 
 _APPLIED = b"SELECT name, sha256 FROM rowmill.migration"
 _MEMORY = b"""
@@ -50,7 +50,7 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
     again. Raises DeployError for a changed file and for one numbered below what is already applied.
     """
     with psycopg.connect(database_url, autocommit=True, connect_timeout=10) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        alone(connection)
         connection.execute(_MEMORY)
         applied: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
         missing = list(_waiting(applied, _read(directory)))
@@ -59,6 +59,11 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
         if directory == MIGRATIONS:
             grants.put(connection)
     return len(missing)
+
+
+def alone(connection: psycopg.Connection[Any]) -> None:
+    """Wait until no other deploy changes this database; none does until the connection is closed."""
+    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
 
 
 def waiting(database_url: str, directory: Path = MIGRATIONS) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -81,6 +82,12 @@ def test_a_second_deploy_makes_the_same_logins(database_url: str, urls: Mapping[
     again = made(database_url)
     assert again == urls
     assert len(set(again.values())) == len(ROLES)
+
+
+def test_two_deploys_at_once_make_the_same_logins(database_url: str, urls: Mapping[str, str]) -> None:
+    """Of two who change a role at once Postgres refuses one, and that one's deploy would stop half way."""
+    with ThreadPoolExecutor(2) as pool:
+        assert all(found == urls for found in pool.map(made, [database_url] * 8))
 
 
 @pytest.mark.parametrize(
