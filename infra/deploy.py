@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from infra import concurrency, keys, logins, stack
 from infra.cloud import Cloud, DeployError, connect
-from infra.migrate import migrate, waiting
+from infra.migrate import migrate, take_back, waiting
 from infra.package import ROOT, Package, package
 from infra.reconcile import Outcome, reconcile, settings
 
@@ -97,6 +97,7 @@ def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callabl
     say(f"stack {stack_name(stage)}: {'changed' if changed else 'unchanged'}")
     values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
     keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
+    take_back(asked.owner_url)
     outputs = stack.outputs(cloudformation, stack_name(stage))
     template = for_origin(ready.template, values["AllowedOrigin"])  # as it was planned, not as it is asked now
     reconciled = reconcile(settings(ready.cloud, template, values, outputs))

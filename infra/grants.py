@@ -1,4 +1,5 @@
-"""What each role may do to each table of schema `rowmill`, put as it is listed here whenever migrations have run.
+"""What each role may do to each table of schema `rowmill`: given as it is listed here whenever migrations have run;
+what is not listed is taken once no function runs that had it.
 
 A function's role has what its statements need and no more, so a statement that is new, or a table, needs its place
 here: the tests run every stage under its role. Of the tables of datasets and of stages migration 0028 says it, as they
@@ -88,15 +89,22 @@ def listed() -> dict[str, dict[str, str]]:
     return found
 
 
-def put(connection: psycopg.Connection[Any]) -> int:
-    """Grant what is listed and not there, take away what is there and not listed; how many of both. Repeat at will."""
+def give(connection: psycopg.Connection[Any]) -> int:
+    """Grant what is listed and not there; how much. Repeat at will."""
     with connection.transaction():
-        wanted, there = set(_wanted(connection)), set(_there(connection))
-        for grant in sorted(wanted - there):
+        lacking = set(_wanted(connection)) - set(_there(connection))
+        for grant in sorted(lacking):
             connection.execute(_statement("GRANT {} ON rowmill.{} TO {}", grant))
-        for grant in sorted(there - wanted):
+    return len(lacking)
+
+
+def take(connection: psycopg.Connection[Any]) -> int:
+    """Take away what is there and not listed; how much. Repeat at will, but not while another release runs."""
+    with connection.transaction():
+        idle = set(_there(connection)) - set(_wanted(connection))
+        for grant in sorted(idle):
             connection.execute(_statement("REVOKE {} ON rowmill.{} FROM {}", grant))
-    return len(wanted ^ there)
+    return len(idle)
 
 
 def _wanted(connection: psycopg.Connection[Any]) -> Iterator[Grant]:

@@ -46,6 +46,8 @@ class Migration:
 def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
     """How many files were applied; 0 when the database was up to date. Then each role may do what infra.grants lists.
 
+    What another release has given it, it keeps: `take_back`.
+
     Files that the database knows and the directory lacks are left alone: that is an older release going out
     again. Raises DeployError for a changed file and for one numbered below what is already applied.
     """
@@ -57,8 +59,15 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> int:
         for migration in missing:
             _apply(connection, migration)
         if directory == MIGRATIONS:
-            grants.put(connection)
+            grants.give(connection)
     return len(missing)
+
+
+def take_back(database_url: str) -> None:
+    """Leave to each role what infra.grants lists alone. For when no function of another release runs any more."""
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=10) as connection:
+        alone(connection)
+        grants.take(connection)
 
 
 def alone(connection: psycopg.Connection[Any]) -> None:
