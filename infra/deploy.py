@@ -91,12 +91,12 @@ def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callabl
     logins.make(asked.owner_url, stage, keys.database_secret(ready.cloud, stage))
     cloudformation = ready.cloud.client("cloudformation")
     change = change or stack.draft(cloudformation, stack_name(stage), ready.template_url, ready.values, "deploy")
+    values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
+    keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
     changed = stack.carry_out(cloudformation, change)
     if stage == "prod":
         cloudformation.update_termination_protection(StackName=stack_name(stage), EnableTerminationProtection=True)
     say(f"stack {stack_name(stage)}: {'changed' if changed else 'unchanged'}")
-    values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
-    keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
     take_back(asked.owner_url)
     outputs = stack.outputs(cloudformation, stack_name(stage))
     template = for_origin(ready.template, values["AllowedOrigin"])  # as it was planned, not as it is asked now

@@ -80,9 +80,12 @@ def known_receipt_keys(ssm: Any, stage: str) -> list[str]:
 
 
 def remember_receipt_keys(ssm: Any, stage: str, keys: str) -> None:
-    """After the stack has them. A deploy that dies before loses none: the next one finds the secret of the newest."""
-    if keys.split(",") != known_receipt_keys(ssm, stage):
-        ssm.put_parameter(Name=_receipt_keys_name(stage), Value=keys, Type="String", Overwrite=True)
+    """Before the stack has them: where that is rolled back, there may be receipts of the newest all the same. With what
+    another deploy has remembered meanwhile."""
+    known = known_receipt_keys(ssm, stage)
+    found = list(dict.fromkeys([*keys.split(","), *known]))
+    if found != known:
+        ssm.put_parameter(Name=_receipt_keys_name(stage), Value=",".join(found), Type="String", Overwrite=True)
 
 
 def _secret(client: Any, stage: str, what: str) -> dict[str, str]:

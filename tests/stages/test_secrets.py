@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -13,8 +14,10 @@ from moto import mock_aws
 
 from chalicelib import aws, seals
 from chalicelib.aws import secrets
+from infra import deploy
 from infra.cloud import Cloud, DeployError
 from infra.keys import known_receipt_keys, remember_receipt_keys, secrets_of
+from infra.stack import ChangeSet
 
 URL = "postgresql://rowmill:secret@db:5432/rowmill"
 
@@ -89,6 +92,32 @@ def test_secrets_of_a_release_that_kept_them_elsewhere_go_on(cloud: Cloud) -> No
     assert found["ReceiptKeys"] == seals.public_key("old receipt")
     remember_receipt_keys(ssm, "prod", found["ReceiptKeys"])
     assert known_receipt_keys(ssm, "prod") == [found["ReceiptKeys"]]
+
+
+def test_a_key_of_receipts_is_known_though_the_deploy_that_brought_it_was_rolled_back(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Functions start with it before the stack is through: what they sign by then is to be checked for good."""
+    kept(secrets_of(cloud, "prod", URL))
+    rotated = secrets_of(cloud, "prod", URL, rotate=True)
+    monkeypatch.setattr(deploy, "prepare", lambda *_: deploy.Ready(cloud, "", {}, "", rotated))
+    monkeypatch.setattr(deploy, "migrate", lambda _: 0)
+    monkeypatch.setattr(deploy.logins, "make", lambda *_: None)
+    monkeypatch.setattr(deploy.stack, "draft", lambda *_: ChangeSet("", "", False, (), rotated))
+    monkeypatch.setattr(deploy.stack, "carry_out", Mock(side_effect=DeployError("UPDATE_ROLLBACK_COMPLETE")))
+    with pytest.raises(DeployError):
+        deploy.deploy("prod", deploy.Asked(URL, rotate_keys=True))
+    signed_by = seals.public_key(rotated["ReceiptSecret"])
+    known = secrets_of(cloud, "prod", URL)["ReceiptKeys"].split(",")
+    assert signed_by in known
+    assert known[0] != signed_by  # it signs no more
+
+
+def test_of_two_deploys_that_rotate_at_once_neither_forgets_the_key_of_the_other(cloud: Cloud) -> None:
+    ssm, made = boto3.client("ssm"), [secrets_of(cloud, "prod", URL, rotate=True) for _ in range(2)]
+    for one in made:
+        remember_receipt_keys(ssm, "prod", one["ReceiptKeys"])
+    assert set(known_receipt_keys(ssm, "prod")) == {one["ReceiptKeys"] for one in made}
 
 
 @pytest.mark.parametrize("url", ['postgresql://a"b@db/x', "postgresql://a\\b@db/x"])
