@@ -32,14 +32,14 @@ class Cloud:
     region: str
     account: str
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of this cloud. Not of boto3's default session: that one keeps the credentials of
-        whatever the process talked to first."""
+    def client(self, service: str, patience: int = 60) -> Any:
+        """A boto3 client of this cloud, that waits so many seconds for an answer and then asks again. Not of boto3's
+        default session: that one keeps the credentials of whatever the process talked to first."""
         style = "path" if self.endpoint else "auto"
         return boto3.Session(region_name=self.region).client(
             service,
             endpoint_url=self.endpoint,
-            config=Config(s3={"addressing_style": style}, retries={"mode": "standard"}),
+            config=Config(s3={"addressing_style": style}, retries={"mode": "standard"}, read_timeout=patience),
         )
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from infra.cloud import DeployError, connect
+
+PATIENCE: Final = 320  # longer than the function may run: who asked again would have two of it at the same page
 
 
 def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> int:
@@ -38,7 +40,7 @@ def _told(found: dict[str, Any], mend: bool) -> str:
 
 
 def _pages(function: str, side: str, *, mend: bool) -> Iterator[dict[str, Any]]:
-    functions = connect().client("lambda")
+    functions = connect().client("lambda", PATIENCE)
     after: Any = None
     while True:
         event = {"side": side, "after": after, "mend": mend}

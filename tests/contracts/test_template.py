@@ -28,7 +28,7 @@ from samtranslator.translator.transform import transform
 
 from chalicelib import metrics
 from chalicelib.aws.s3 import QUARANTINED
-from infra import audit, concurrency, watch
+from infra import audit, concurrency, doctor, watch
 from infra.cloud import Cloud, DeployError
 from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
@@ -291,6 +291,12 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(stack:
     for queue, mapping in stack.mappings.items():
         timeout = stack.function_of(mapping)["Timeout"]
         assert stack.queues[queue]["VisibilityTimeout"] >= 6 * timeout, queue
+
+
+def test_the_operator_waits_for_the_doctor_as_long_as_it_may_run(stack: Stack) -> None:
+    """Or boto3 would ask again after a minute: three doctors at one page, and no answer of any of them."""
+    waits = CLOUDS[stack.stage].client("lambda", doctor.PATIENCE).meta.config.read_timeout
+    assert waits > stack.functions["doctor"]["Timeout"]
 
 
 def test_every_queue_but_the_last_gives_up_after_ten_receives(stack: Stack) -> None:
