@@ -32,6 +32,7 @@ SAMPLE_BYTES: Final = 256 * 1024  # as planning reads; a text of no more is not 
 STREAM_BYTES: Final = 16 << 20
 PIECE_PART_BYTES: Final = 8 << 20
 SCAN_SECONDS: Final = 900  # of an upload that was redriven: nobody knows when the scan began anew
+SETTLE_SECONDS: Final = 300  # that one settling may run: beyond it its message waited, as of an upload that was paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _work(seen: Mapping[str, Any]) -> Work:
         attempts=seen["attempts"],
         split_s=min(SCAN_SECONDS, seen["scan_s"]) if redriven else seen["scan_s"],
         load_s=seen["load_s"],
-        settle_s=seen["settle_s"],
+        settle_s=min(seen["settle_s"], SETTLE_SECONDS * max(1, seen["settle_attempts"])),
         settlings=seen["settle_attempts"],
         stored=seen["bytes_stored"],
         pieced=pieced,

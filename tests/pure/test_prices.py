@@ -80,6 +80,7 @@ def test_functions_are_billed_by_the_memory_that_they_are_deployed_with() -> Non
     for name in ("split", "load_high", "load_medium", "load_low", "settle"):
         deployed = functions[name].get("lambda_memory_size", usual)
         assert prices.MEMORY_MB[name.partition("_")[0]] == deployed
+    assert functions["settle"]["lambda_timeout"] == prices.SETTLE_SECONDS
 
 
 def test_the_formula_goes_by_the_sizes_that_the_pipeline_reads_and_writes_in() -> None:

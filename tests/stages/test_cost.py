@@ -40,6 +40,21 @@ def test_requests_by_formula_are_those_that_were_made(pipeline: Pipeline, monkey
     assert told["dynamodb_units"] >= asked["UpdateItem"]
 
 
+def test_an_upload_that_is_paused_before_it_is_settled_costs_nothing_meanwhile(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = pipeline.create(SIXTY + b"a00@x.org,Eve,36\n")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.pause(upload_id)["state"] == "paused"
+    week = "interval '7 days'"
+    pipeline.sql(f"UPDATE rowmill.chunk SET started_at = started_at - {week}, finished_at = finished_at - {week}")
+    pipeline.resume(upload_id)
+    pipeline.settle()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["rejected"]) == ("completed_with_errors", 1)
+    assert upload["cost"]["usd"] < 0.01  # 2.52 for a week of a function that nobody ran
+
+
 def test_the_cost_is_told_per_function_and_per_million_rows_and_adds_both_passes_up(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
