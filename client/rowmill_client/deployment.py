@@ -40,14 +40,22 @@ class Line:
 
 
 @dataclass(slots=True)
+class _Look:
+    """How far the log of one function has been read, what was seen there, and the lines that were new."""
+
+    read_to: int = 0
+    seen: Counter[int] = field(default_factory=Counter)
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Deployment:
     """One stage in the account that the environment's credentials are of."""
 
     stage: str
     _clients: dict[str, Any] = field(default_factory=dict)
     _urls: dict[str, str] = field(default_factory=dict)
-    _read_to: dict[str, int] = field(default_factory=dict)
-    _known: dict[str, Counter[int]] = field(default_factory=dict)
+    _looks: dict[str, _Look] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
@@ -90,26 +98,28 @@ class Deployment:
         """Lines of metrics since then that have not been read yet, each once, in order of time."""
         with _asking(), ThreadPoolExecutor(len(FUNCTIONS)) as pool:
             self.client("logs")
-            found = pool.map(lambda one: list(self._told(one, since_ms)), FUNCTIONS)
-            return sorted((line for lines in found for line in lines), key=lambda line: line.at_ms)
+            looks = dict(zip(FUNCTIONS, pool.map(lambda one: self._look(one, since_ms), FUNCTIONS), strict=True))
+        self._looks = looks  # not before all have answered: of a look that failed nobody was told a line
+        return sorted((line for look in looks.values() for line in look.lines), key=lambda line: line.at_ms)
 
-    def _told(self, function: str, since_ms: int) -> Iterator[Line]:
+    def _look(self, function: str, since_ms: int) -> _Look:
         logs, group = self.client("logs"), f"/aws/lambda/rowmill-{self.stage}-{function}"
-        start = max(since_ms, self._read_to.get(function, 0) - LATE_MS)
+        before = self._looks.get(function, _Look())
+        start = max(since_ms, before.read_to - LATE_MS)
         pages = logs.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=start, filterPattern='"_aws"'
         )
-        known, seen = self._known.get(function, Counter[int]()), Counter[int]()
+        look = _Look(before.read_to)
         try:
             for event in (event for page in pages for event in page["events"]):
-                self._read_to[function] = max(self._read_to.get(function, 0), event["timestamp"])
+                look.read_to = max(look.read_to, event["timestamp"])
                 # The embedded cloud gives events no id. Two that are all alike are two: they are counted.
-                seen[one := hash((event["logStreamName"], event["timestamp"], event["message"]))] += 1
-                if seen[one] > known[one] and (line := parsed(event["message"])):
-                    yield line
+                look.seen[one := hash((event["logStreamName"], event["timestamp"], event["message"]))] += 1
+                if look.seen[one] > before.seen[one] and (line := parsed(event["message"])):
+                    look.lines.append(line)
         except logs.exceptions.ResourceNotFoundException:
-            return  # a function of a later release, or one that has not said anything
-        self._known[function] = seen
+            pass  # a function of a later release, or one that has not said anything
+        return look
 
 
 def parsed(text: str) -> Line | None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
-from rowmill_client.deployment import QUEUES, Deployment, Line, parsed
+from rowmill_client.deployment import QUEUES, Deployment, Line, Unanswered, parsed
 from rowmill_client.exposition import Exporter
 from rowmill_client.top_commands import shown, summed
 
@@ -35,6 +36,7 @@ class Logs:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.throttled = ""
 
     def say(self, at: int, text: str) -> None:
         self.events.append({"timestamp": at, "logStreamName": "a", "message": text})
@@ -45,6 +47,8 @@ class Logs:
 
     def paginate(self, *, logGroupName: str, startTime: int, filterPattern: str) -> Iterator[dict[str, Any]]:
         assert filterPattern == '"_aws"'
+        if self.throttled and logGroupName.endswith(self.throttled):
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "FilterLogEvents")
         if not logGroupName.endswith("-api"):
             raise self.exceptions.ResourceNotFoundException
         for event in self.events:
@@ -102,6 +106,17 @@ def test_a_line_counts_once_however_often_it_is_looked_at_and_two_alike_count_tw
     assert read() == 0
     logs.say(NOW + 55_000, line(Errors=5))  # stored late
     assert read() == 5
+
+
+def test_no_line_is_lost_when_one_of_the_logs_could_not_be_read(logs: Logs, deployment: Deployment) -> None:
+    """AWS lets an account make a few such requests a second, and there are thirteen."""
+    logs.say(NOW, line(Errors=1))
+    logs.say(NOW + 60_000, line(Errors=10))
+    logs.throttled = "-define"
+    with pytest.raises(Unanswered):
+        deployment.lines(NOW)
+    logs.throttled = ""
+    assert [one.values for one in deployment.lines(NOW)] == [{"Errors": [1.0]}, {"Errors": [10.0]}]
 
 
 def test_counts_add_up_times_are_summed_and_what_is_looked_at_is_the_last(logs: Logs, deployment: Deployment) -> None:
