@@ -74,20 +74,20 @@ def _add_settings(up: argparse.ArgumentParser) -> None:
     up.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="as functions reach it")
     up.add_argument("--migrate-url", help="as this machine reaches it, or the owner's role; default: the same")
     up.add_argument("--public-endpoint", help="the S3 endpoint as clients reach it")
-    up.add_argument("--allowed-origin", default="*", help="whose pages may send files to the bucket")
+    up.add_argument("--allowed-origin", help="whose pages may send files to the bucket")
     up.add_argument(
         "--rotate-keys",
         action="store_true",
         help="have new keys sign access tokens and receipts; the last one of tokens stays good",
     )
-    up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER", ""), help="whom e-mail is from")
+    up.add_argument("--mail-sender", default=os.environ.get("ROWMILL_MAIL_SENDER"), help="whom e-mail is from")
     up.add_argument(
-        "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS", ""), help="where e-mail may go, between commas"
+        "--mail-domains", default=os.environ.get("ROWMILL_MAIL_DOMAINS"), help="where e-mail may go, between commas"
     )
-    up.add_argument("--scanner", default="off", choices=("off", "clamd", "guardduty"), help="who looks for malware")
-    up.add_argument("--scanner-address", default="", help="where clamd is, host:port, as functions reach it")
-    up.add_argument("--oidc-issuer", default="", help="whose tokens open the API, instead of accounts of its own")
-    up.add_argument("--oidc-audience", default="", help="what that issuer calls the API")
+    up.add_argument("--scanner", choices=("off", "clamd", "guardduty"), help="who looks for malware")
+    up.add_argument("--scanner-address", help="where clamd is, host:port, as functions reach it")
+    up.add_argument("--oidc-issuer", help="whose tokens open the API, instead of accounts of its own")
+    up.add_argument("--oidc-audience", help="what that issuer calls the API")
 
 
 def _asked(asked: argparse.Namespace) -> Asked:

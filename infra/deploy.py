@@ -31,23 +31,40 @@ class Asked:
     """What a deploy is told besides the stage. `database_url` is the database as functions reach it, each by a login of
     its own; `migrate_url` as this machine does, as a role that owns the schema and may make others, where that differs.
     `rotate_keys` has new keys sign access tokens and receipts; `webhook_private` lets webhooks be on this machine;
-    `oidc` is an issuer and the audience of its tokens; `scanner` is who looks for malware, and where that is."""
+    `oidc` is an issuer and the audience of its tokens; `scanner` is who looks for malware, and where that is. What is
+    None is as the stage has it."""
 
     database_url: str
     public_endpoint: str | None = None
     migrate_url: str | None = None
-    allowed_origin: str = "*"
+    allowed_origin: str | None = None
     rotate_keys: bool = False
-    mail_sender: str = ""
-    mail_domains: str = ""
+    mail_sender: str | None = None
+    mail_domains: str | None = None
     webhook_private: bool = False
-    oidc: tuple[str, str] = ("", "")
-    scanner: tuple[str, str] = ("off", "")
+    oidc: tuple[str | None, str | None] = (None, None)
+    scanner: tuple[str | None, str | None] = (None, None)
 
     @property
     def owner_url(self) -> str:
         """The database as a role that owns the schema."""
         return self.migrate_url or self.database_url
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Those of the stack that were named."""
+        said = {
+            "WebhookPrivate": "1" if self.webhook_private else None,
+            "MailSender": self.mail_sender,
+            "MailDomains": self.mail_domains,
+            "PublicEndpoint": self.public_endpoint,
+            "AllowedOrigin": self.allowed_origin,
+            "OidcIssuer": self.oidc[0],
+            "OidcAudience": self.oidc[1],
+            "Scanner": self.scanner[0],
+            "ScannerAddress": self.scanner[1],
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +153,11 @@ def prepare(stage: str, asked: Asked) -> Ready:
 
     Raises DeployError for an account that cannot set aside what the stage asks for."""
     cloud = connect()
-    chosen = parameters(cloud, stage)
+    chosen = parameters(cloud, stage) | asked.parameters
     concurrency.refuse_overdrawn(cloud, chosen)
     built = package(stage, vendored=not cloud.runs_on_this_python)
-    values = chosen | {
-        **keys.secrets_of(cloud, stage, asked.database_url, rotate=asked.rotate_keys),
-        "WebhookPrivate": "1" if asked.webhook_private else "",
-        "MailSender": asked.mail_sender,
-        "MailDomains": asked.mail_domains,
-        "PublicEndpoint": asked.public_endpoint or cloud.endpoint or "",
-        "AllowedOrigin": asked.allowed_origin,
-        "OidcIssuer": asked.oidc[0],
-        "OidcAudience": asked.oidc[1],
-        "Scanner": asked.scanner[0],
-        "ScannerAddress": asked.scanner[1],
-    }
-    template = for_origin(located(built, cloud.artifact_bucket), asked.allowed_origin)
+    values = chosen | keys.secrets_of(cloud, stage, asked.database_url, rotate=asked.rotate_keys)
+    template = for_origin(located(built, cloud.artifact_bucket), values["AllowedOrigin"])
     return Ready(cloud, built.digest, template, _upload(cloud, built, template), values)
 
 
@@ -188,6 +194,8 @@ def parameters(cloud: Cloud, stage: str) -> dict[str, str]:
         "Cloud": cloud.kind,
         "BucketName": cloud.uploads_bucket(stage),
         "EndpointUrl": cloud.functions_endpoint,
+        "PublicEndpoint": cloud.endpoint or "",
+        "AllowedOrigin": "*",
         **{name: str(value) for name, value in chosen.get(stage, chosen["dev"]).items()},
     }
 

@@ -28,7 +28,8 @@ from samtranslator.translator.transform import transform
 
 from chalicelib import metrics
 from chalicelib.aws.s3 import QUARANTINED
-from infra import audit, concurrency, doctor, watch
+from infra import audit, concurrency, deploy, doctor, watch
+from infra.__main__ import _asked, _parser
 from infra.cloud import Cloud, DeployError
 from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
@@ -759,6 +760,23 @@ def test_what_stages_differ_in_are_parameters_of_the_stack(stack: Stack) -> None
     stages = yaml.safe_load(STAGES.read_text())
     assert {"local", "dev", "prod"} == stages.keys()
     assert {name for chosen in stages.values() for name in chosen} <= declared.keys()
+
+
+def test_what_a_stage_says_holds_for_every_deploy_that_does_not_say_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that only rotates keys would switch the scanner off, and let people in by accounts instead of the issuer."""
+    said = {"Scanner": "clamd", "ScannerAddress": "clamd:3310", "OidcIssuer": "https://i.example", "OidcAudience": "r"}
+    said |= {"AllowedOrigin": "https://a.example", "MailSender": "a@b.c", "MailDomains": "b.c", "PublicEndpoint": "x"}
+    (tmp_path / "stages.yaml").write_text(yaml.safe_dump({"prod": said, "dev": {}}))
+    monkeypatch.setattr(deploy, "STAGES", tmp_path / "stages.yaml")
+
+    def values(*options: str) -> dict[str, str]:
+        asked = _parser().parse_args(["up", "--stage", "prod", "--database-url", "postgresql://db/x", *options])
+        return parameters(CLOUDS["prod"], "prod") | _asked(asked).parameters
+
+    assert said.items() <= values("--rotate-keys").items()
+    assert values("--scanner", "off")["Scanner"] == "off"
 
 
 def test_another_origin_deploys_the_api_anew(stack: Stack) -> None:
