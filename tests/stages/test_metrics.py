@@ -168,6 +168,13 @@ def test_a_sweep_tells_how_much_is_under_way(pipeline: Pipeline, told: Told) -> 
     assert values["PostgresConnections"][0] >= 1
 
 
+def test_however_many_ends_a_sweep_shows_each_counts_for_the_alarm_over_all_functions(told: Told) -> None:
+    """As after an outage. No more than a hundred values go into a line, and each line says whose they are."""
+    for _ in range(250):
+        metrics.measure("UploadCostUsd", 1)
+    assert told() == {"UploadCostUsd": [1] * 250}
+
+
 def test_a_sweep_that_fails_is_an_error_and_so_is_a_call(told: Told) -> None:
     def fail(*_: object) -> Any:
         raise ZeroDivisionError
