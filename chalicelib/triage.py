@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, Final
 
 from chalicelib import retention
+from chalicelib.cells import parted
 from chalicelib.checking import causes, conventions, remedies, trials
 from chalicelib.checking.causes import Cause, Group
 from chalicelib.datasets import Schema, read_schema
@@ -232,5 +233,5 @@ class _Tried:
 
 def _value(detail: str) -> str | None:
     """The value that an error quotes."""
-    quoted, _, _ = detail.rpartition('" ')
-    return quoted[1:] if quoted.startswith('"') else None
+    value, _ = parted(detail)
+    return value[1:-1] if value else None

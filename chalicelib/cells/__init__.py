@@ -17,6 +17,7 @@ from chalicelib.cells.fields import (
     RuleName,
     TypedFields,
     Value,
+    parted,
     quoted,
     told,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "RuleName",
     "TypedFields",
     "Value",
+    "parted",
     "quoted",
     "reading",
     "told",

@@ -190,3 +190,15 @@ def told(field: Field, cell: str) -> str:
 def quoted(cell: str) -> str:
     """A value as an error shows it: quoted, cut to a length that fits a table."""
     return f'"{cell}"' if len(cell) <= MAX_QUOTED else f'"{cell[:MAX_QUOTED]}…"'
+
+
+def parted(detail: str) -> tuple[str | None, str]:
+    """What an error says: the value that it quotes, as `quoted` has it, if it does, and the reason behind that.
+
+    Value and reason may hold quotes and blanks themselves; no reason holds a quote before one of these words.
+    """
+    found = _VALUE_AND_REASON(detail)
+    return (found[1], found[2]) if found else (None, detail)
+
+
+_VALUE_AND_REASON: Final = re.compile(r'(".*") ((?:is|does not match) .*)', re.DOTALL).fullmatch

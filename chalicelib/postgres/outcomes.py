@@ -10,6 +10,7 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from chalicelib.cells import parted
 from chalicelib.journey import CellError, Pass, Rejection
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
@@ -18,7 +19,6 @@ MOST_ERRORS: Final = 100  # of a record: a wide one may have a thousand, each lo
 SAMPLES: Final = 5
 MAX_CAUSE: Final = 200  # characters
 MAX_CAUSES: Final = 100  # that a summary tells
-_QUOTED_VALUE: Final = re.compile(r'(".*") (.*)', re.DOTALL).fullmatch
 _VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')
 
 
@@ -107,14 +107,11 @@ def _cause(error: CellError) -> tuple[str, str | None, str]:
     """
     if error.code == "db_rejected":
         return error.code, error.column, _VARIES.sub("…", error.detail)[:MAX_CAUSE]
-    # The value may hold quotes itself; no reason holds one followed by a blank.
-    quoted = _QUOTED_VALUE(error.detail)
-    return error.code, error.column, (quoted[2] if quoted else error.detail)[:MAX_CAUSE]
+    return error.code, error.column, parted(error.detail)[1][:MAX_CAUSE]
 
 
 def _value(error: CellError) -> str | None:
-    quoted = _QUOTED_VALUE(error.detail) if error.code != "db_rejected" else None
-    return quoted[1] if quoted else None
+    return parted(error.detail)[0] if error.code != "db_rejected" else None
 
 
 def list_causes(connection: Connection, number: int) -> list[dict[str, Any]]:

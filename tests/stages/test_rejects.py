@@ -266,6 +266,25 @@ def test_a_summary_groups_causes_and_shows_their_lowest_lines(
     assert others[1]["samples"] == [{"row": 10, "line": 11, "value": None}]
 
 
+def test_a_reason_that_quotes_something_itself_is_no_part_of_the_value(pipeline: Pipeline) -> None:
+    """The dataset that a row refers to, a pattern, a value of an enum: a quote and a blank end no value there."""
+    pipeline.dataset({"fields": [{"name": "code"}], "primaryKey": "code"}, "countries")
+    fields = [
+        {"name": "to"},
+        {"name": "word", "constraints": {"pattern": '[a-z" ]+'}},
+        {"name": "size", "constraints": {"enum": ['5" pipe', "none"]}},
+    ]
+    target = {"resource": "countries", "fields": ["code"]}
+    pipeline.dataset({"fields": fields, "foreignKeys": [{"fields": ["to"], "reference": target}]}, "orders")
+    upload = pipeline.run(b"to,word,size\nFR,a,none\nIT,a,none\n,A,none\n,B,none\n,a,x\n,a,y\n", "orders")
+    found = rejects.summary(pipeline.tenant, upload["id"])["causes"]
+    assert {one["cause"]: [sample["value"] for sample in one["samples"]] for one in found} == {
+        'is not in dataset "countries" (code)': ['"FR"', '"IT"'],
+        'does not match "[a-z" ]+"': ['"A"', '"B"'],
+        'is none of "5" pipe", "none"': ['"x"', '"y"'],
+    }
+
+
 def test_of_a_record_with_more_errors_than_anybody_reads_a_hundred_are_told(pipeline: Pipeline) -> None:
     names = [f"c{n}" for n in range(150)]
     pipeline.dataset({"fields": [{"name": name, "type": "integer"} for name in names]}, "wide")
