@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -21,6 +22,16 @@ from .errors import Unusable
 from .resources import Descriptor, Row, Value
 
 Spelling = Callable[[Value], str]
+Text = Callable[[str], str]
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_SHOWN = re.compile(
+    r"(?:(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2}))?T?"
+    r"(?:(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})(?:\.(?P<f>[0-9]{1,6}))?)?Z?"
+).fullmatch
 
 
 class Sink(Protocol):
@@ -113,6 +124,7 @@ class _NewlineEnds:
 def _spelling(field: Mapping[str, Any], schema: Descriptor) -> Spelling:
     null = _first(field.get("missingValues", schema.get("missingValues")), "")
     true, false = _first(field.get("trueValues"), "true"), _first(field.get("falseValues"), "false")
+    text = _text(field)
 
     def spell(value: Value) -> str:
         if value is None:
@@ -120,7 +132,38 @@ def _spelling(field: Mapping[str, Any], schema: Descriptor) -> Spelling:
         if isinstance(value, bool):
             return true if value else false
         # Everything else arrives as exact text or as an integer; a nested value can only be JSON.
-        return value if isinstance(value, str) else json.dumps(value)
+        return text(value if isinstance(value, str) else json.dumps(value))
+
+    return spell
+
+
+def _text(field: Mapping[str, Any]) -> Text:
+    """From the text that rows show to that which files have: 1234.5 is something else to who groups by points."""
+    match field.get("type"), field.get("decimalChar"), field.get("format"):
+        case "number", str(mark), _:
+            return lambda text: text.replace(".", mark)
+        case "year", _, _:
+            return lambda text: text.zfill(4)
+        case "date" | "time" | "datetime", _, str(pattern) if "%" in pattern:
+            return _by_pattern(pattern)
+        case _:
+            return str
+
+
+def _by_pattern(pattern: str) -> Text:
+    """As a strptime pattern reads it, not as this machine's language has it.
+
+    What the pattern has no place for is no file's: a row's by hand. It stays as it is shown, so that no reader takes it
+    for another moment.
+    """
+
+    def spell(text: str) -> str:
+        found = _SHOWN(text)
+        if not found or any(found[each].strip("0") for each in "Sf" if found[each] and f"%{each}" not in pattern):
+            return text
+        month = _MONTHS[int(found["m"] or 1) - 1]
+        told = {**found.groupdict("0"), "b": month[:3], "B": month, "z": "+0000", "%": "%"}
+        return re.sub("%(.)", lambda directive: told[directive[1]], pattern)
 
     return spell
 

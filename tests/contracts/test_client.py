@@ -1459,6 +1459,31 @@ def test_nulls_are_spelled_as_the_schema_spells_them_first(cloud: Cloud, rowmill
     assert b'"lone\rreturn",N/A,N/A,N/A,N/A\n' in rowmill("export", "books").stdout_bytes
 
 
+def test_an_export_spells_numbers_and_days_as_its_dataset_reads_them(cloud: Cloud, rowmill: Shell) -> None:
+    """Where points group, 1.234 is a thousand: a file that says so for one and a quarter is lost without a word."""
+    fields = [
+        {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."},
+        {"name": "day", "type": "date", "format": "%d. %B %Y"},
+        {"name": "at", "type": "datetime", "format": "%d/%b/%Y:%H:%M:%S.%f %z 100%%"},
+        {"name": "opens", "type": "time", "format": "%H.%M"},
+        {"name": "since", "type": "year"},
+    ]
+    rows = [
+        ["1.234", "2024-05-01", "0044-12-31T23:59:59.250000Z", "07:30:00", 476],
+        ["-1234.5", "0001-01-31", "2024-02-29T00:00:00Z", "07:30:20", 2024],
+        ["INF", None, None, "00:00:00.500000", None],
+    ]
+    cloud.datasets["spelt"] = {"name": "spelt", "schema": {"fields": fields}}
+    cloud.rows = [{field["name"]: value for field, value in zip(fields, row, strict=True)} for row in rows]
+    header, *lines = rowmill("export", "spelt").stdout.splitlines()
+    assert header == "price,day,at,opens,since"
+    assert lines == [
+        '"1,234",01. May 2024,31/Dec/0044:23:59:59.250000 +0000 100%,07.30,0476',
+        '"-1234,5",31. January 0001,29/Feb/2024:00:00:00.0 +0000 100%,07:30:20,2024',
+        "INF,,,00:00:00.500000,",
+    ]
+
+
 def test_a_null_alone_in_its_row_is_not_an_empty_line(cloud: Cloud, rowmill: Shell) -> None:
     cloud.datasets["one"] = {"schema": {"fields": [{"name": "a"}]}}
     cloud.rows = [{"a": None}, {"a": "b"}]
