@@ -92,7 +92,7 @@ def read_value(field: Field, text: str, schema: Schema) -> Value:
         return None
     # Text is compared with any text: rows from "m" on, though "m" is no address.
     grammar = None if field.postgres_type == "text" else reading(field.plain)
-    value = text if grammar is None else grammar.read(text)
+    value = text if grammar is None else grammar.read(text.zfill(4) if field.type == "year" else text)
     if value is None or not is_text(text):
         raise ValueError(f"{quoted(text)} is not {grammar.expected if grammar else 'text'}")
     return value

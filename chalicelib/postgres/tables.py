@@ -290,9 +290,15 @@ def stream(connection: Connection, statement: sql.Composed) -> Iterator[tuple[An
 
 
 def shown(schema: Schema) -> sql.Composed:
-    """The columns as they are read. Intervals as text: Python's timedelta knows no months."""
+    """The columns as they are read. Intervals as text: Python's timedelta knows no months.
+
+    Postgres has a minus at each amount, and a cell one before the P.
+    """
+    duration = (
+        "CASE WHEN {0}::text ~ '^P(T?-[0-9.]+[A-Z])+$' THEN '-' || replace({0}::text, '-', '') ELSE {0}::text END"
+    )
     columns = [
-        sql.SQL("{}::text" if f.type == "duration" else "{}").format(sql.Identifier(f.name))
+        sql.SQL(duration if f.type == "duration" else "{}").format(sql.Identifier(f.name))
         for f in schema.fields
         if f.blind_of is None
     ]

@@ -184,7 +184,7 @@ def test_every_type_is_ordered_and_found_as_it_is_shown(pipeline: Pipeline) -> N
     kinds = {
         "integer": ("-5", "5", "12"), "number": ("-1.5", "2", "1e3"), "boolean": ("false", "true"),
         "date": ("0099-12-31", "2024-01-05"), "time": ("01:02:03", "11:00:00.5"), "year": ("0099", "2024"),
-        "datetime": ("2023-01-01T00:00:00Z", "2024-01-01T00:00:00.25Z"), "duration": ("P9D", "P1M", "P1Y2M"),
+        "datetime": ("2023-01-01T00:00:00Z", "2024-01-01T00:00:00.25Z"), "duration": ("-P1Y2M", "P9D", "P1M"),
         "geopoint": ("1,2", "3,4"), "string": ("A\\b", "ä'\"%s"),
     }  # fmt: skip
     api = Api(pipeline)
@@ -199,7 +199,7 @@ def test_every_type_is_ordered_and_found_as_it_is_shown(pipeline: Pipeline) -> N
             cursor = page["next_cursor"]
         assert order == list(range(len(texts))), kind
         for item in api.get(path).json_body["items"]:
-            shown = item["v"] if isinstance(item["v"], str) else json.dumps(item["v"]).zfill(4 if kind == "year" else 1)
+            shown = item["v"] if isinstance(item["v"], str) else json.dumps(item["v"])
             same = api.get(f"{path}?{urlencode({'v': shown})}").json_body["items"]
             assert same == [item], kind
 

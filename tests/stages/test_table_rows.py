@@ -256,6 +256,21 @@ def test_a_key_of_any_text_is_an_address(api: Api, key: str) -> None:
     assert api("DELETE", location).status_code == 204
 
 
+@pytest.mark.parametrize("length", ["-P1D", "-P1Y2M3DT4H5M6.5S", "-PT0.5S", "PT0S"])
+def test_a_duration_and_a_year_are_shown_as_they_may_be_given(api: Api, length: str) -> None:
+    """Postgres has the minus at each amount, where no grammar of ours takes it; and a year is shown without zeros."""
+    fields = [{"name": "for", "type": "duration"}, {"name": "in", "type": "year"}]
+    api.put("spans", {"fields": fields, "primaryKey": ["for", "in"]})
+    row = {"for": length, "in": 7}
+    made_row = made(api, row, rows := "/v1/datasets/spans/rows")
+    assert made_row.json_body == row
+    location = place(rows, made_row)
+    assert api.get(location).json_body == row
+    assert api("PATCH", location, row).json_body == row
+    assert api.get(f"{rows}?for={quote(length)}").json_body["items"] == [row]
+    assert api("DELETE", location).status_code == 204
+
+
 def test_the_values_of_a_key_stand_between_commas_in_the_key_s_order(api: Api) -> None:
     schema = {"fields": [{"name": "n", "type": "integer"}, {"name": "day", "type": "date"}, {"name": "text"}]}
     api.put("three", schema | {"primaryKey": ["text", "n", "day"]})
