@@ -65,6 +65,10 @@ def summary(upload: Upload) -> str:
     return f"{counts} state={upload['state']}"
 
 
+_RETRIED = ("completed_with_errors", "failed", "canceled")  # the states in which corrected rejects are taken
+_ALL_OR_NOTHING = ("rows_rejected", "too_many_errors")  # a retry would bring in the corrected rows alone
+
+
 def conclusion(upload: Upload) -> None:
     """The summary on stdout; on stderr why it failed and where to look on."""
     failure = upload.get("error")
@@ -74,7 +78,11 @@ def conclusion(upload: Upload) -> None:
         note(told)
     if upload.get("rejected"):
         note(f"see the rejected rows with: rowmill rejects {upload['id']}")
-        note(f"to correct them: rowmill rejects {upload['id']} --format csv -o FILE, rowmill retry {upload['id']} FILE")
+        if failure and failure.get("code") in _ALL_OR_NOTHING:
+            note("the other rows are not loaded either: correct the file and upload it anew")
+        elif upload["state"] in _RETRIED:
+            fetched = f"rowmill rejects {upload['id']} --format csv -o FILE"
+            note(f"to correct them: {fetched}, rowmill retry {upload['id']} FILE")
     if upload.get("queued_before"):
         note(f"{upload['queued_before']} chunks of other uploads wait before its own")
     if eta := upload.get("eta"):

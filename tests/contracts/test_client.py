@@ -581,6 +581,28 @@ def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books:
     assert ended.stdout.startswith("rows_total=unknown loaded=0 ")
 
 
+@pytest.mark.parametrize(
+    ("state", "error", "told"),
+    [
+        ("completed_with_errors", None, "rowmill retry upl_1"),
+        ("failed", "records_unprocessed", "rowmill retry upl_1"),
+        ("failed", "rows_rejected", "upload it anew"),
+        ("failed", "too_many_errors", "upload it anew"),
+        ("needs_review", None, ""),
+        ("reverted", None, ""),
+    ],
+)
+def test_what_may_be_done_with_rejects_is_told_where_it_is_taken(
+    cloud: Cloud, rowmill: Shell, books: Path, state: str, error: str | None, told: str
+) -> None:
+    """What is only checked, or undone, takes no corrected rows; of what loads whole or not, they would load alone."""
+    failure = {"error": {"code": error, "detail": "x"}} if error else {}
+    cloud.journey = [{"state": state, "percent": 100.0, **PARTIAL, **failure}]
+    notes = rowmill("upload", str(books), "--dataset", "books").stderr
+    assert "rowmill rejects upl_1" in notes
+    assert [each for each in ("rowmill retry upl_1", "upload it anew") if each in notes] == ([told] if told else [])
+
+
 @pytest.mark.parametrize(("rejected", "code"), [(0, 0), (1, 3)])
 def test_a_check_ends_as_its_load_would(cloud: Cloud, rowmill: Shell, books: Path, rejected: int, code: int) -> None:
     checked = {**COUNTS, "loaded": 0, "valid": 4 - rejected, "rejected": rejected}
