@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from .errors import ApiError
+from .errors import ApiError, Fault
 from .resources import Malware, Upload
 
 COUNTS: Final = ("rows_total", "loaded", "updated", "skipped", "rejected", "unprocessed")
@@ -74,6 +74,8 @@ def conclusion(upload: Upload) -> None:
     failure = upload.get("error")
     if failure:
         note(f"{failure.get('code')}: {failure.get('detail')}")
+        for at in failure.get("errors", ()):
+            note(f"  {Fault(at['code'], at['detail'], at.get('row'), at.get('column'))}")
     if (malware := upload.get("malware")) and (told := _looked_at(malware)):
         note(told)
     if upload.get("rejected"):

@@ -191,10 +191,11 @@ Ticket: TypeAlias = Form | PartsTicket
 
 
 class Failure(TypedDict):
-    """Why an upload as a whole ended badly."""
+    """Why an upload as a whole ended badly; `errors` name the columns or rows, each with code and detail."""
 
     code: str
     detail: str
+    errors: NotRequired[list[dict[str, Any]]]
 
 
 class Review(TypedDict):

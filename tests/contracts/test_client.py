@@ -581,6 +581,20 @@ def test_any_other_end_exits_4_and_says_why(cloud: Cloud, rowmill: Shell, books:
     assert ended.stdout.startswith("rows_total=unknown loaded=0 ")
 
 
+def test_what_is_wrong_with_a_file_is_told_by_column_and_row(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    errors = [
+        {"code": "column_name_invalid", "column": "isbn", "detail": "two fields have this name"},
+        {"code": "quote_misplaced", "row": 3, "detail": "text follows a quote"},
+    ]
+    error = {"code": "column_name_invalid", "detail": "The header has names that no field can have.", "errors": errors}
+    cloud.journey = [{"state": "failed", "percent": 0.0, "error": error}]
+    ended = rowmill("upload", str(books), "--dataset", "books")
+    assert ended.stderr.partition("no field can have.\n")[2].splitlines() == [
+        "  column isbn: column_name_invalid: two fields have this name",
+        "  row 3: quote_misplaced: text follows a quote",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "error", "told"),
     [
