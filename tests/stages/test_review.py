@@ -113,6 +113,35 @@ def test_keys_fall_in_line_order_whatever_the_chunks(
     assert pipeline.rejects(upload_id) == found
 
 
+KEYS_BY_TYPE = {
+    "integer": (["1", "+01"], "4294967296", "-1", "4294967295"),
+    "number": (["5", "5.00", "+5e0"], ["0", "-0.0"], "-5", "NaN", "INF", "-INF"),
+    "datetime": (
+        ["2000-01-01T00:00:00.000001Z", "2000-01-01 02:00:00.000001+02:00"],
+        "2000-01-01T01:11:34.967296Z",
+    ),
+    "time": (["00:00:01", "00:00:01.0"], "00:00:00.000001", "01:11:34.967296"),
+    "duration": (["P1M", "P30D", "PT720H"], ["P1Y", "P12M"], "PT0.000001S", "PT1H11M34.967296S", "-P1M"),
+    "object": (['{"a": 1, "b": 2.5}', '{"b":2.50,"a":1}'], '{"a": -1, "b": 2.5}', '{"a": {"b": 2.5}}'),
+    "array": (["[1.0, [2]]", "[1,[2]]"], "[[1, 2]]", "[[1], 2]", "[-1, [2]]", '["1.0"]', '["1.00"]'),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS_BY_TYPE)
+def test_a_check_takes_no_value_of_a_key_for_another(pipeline: Pipeline, kind: str) -> None:
+    """A print of 128 bits is worth as much as what goes into it: Postgres hashes 5 and -5 alike, and 1 and 2 ** 32."""
+    groups = [group if isinstance(group, list) else [group] for group in KEYS_BY_TYPE[kind]]
+    quoted = ['"{}"'.format(cell.replace('"', '""')) for group in groups for cell in group]
+    body = "".join(f"{line}\n" for line in ["key,note", *(f"{cell},x" for cell in quoted)]).encode()
+    pipeline.dataset({"fields": [{"name": "key", "type": kind}, {"name": "note"}], "primaryKey": "key"}, "keyed")
+    upload = pipeline.run(body, "keyed", validate_only=True)
+    assert counts(upload)[:3] == ("needs_review", len(quoted), len(groups))
+    found = reasons(pipeline, upload["id"])
+    assert {code for _, _, code, _ in found} == {"duplicate_in_file"}
+    assert loaded(pipeline, upload["id"])["loaded"] == len(groups)
+    assert reasons(pipeline, upload["id"]) == found
+
+
 def test_a_row_that_only_postgres_refuses_is_found(pipeline: Pipeline) -> None:
     """Longer than an index takes."""
     pipeline.dataset()
