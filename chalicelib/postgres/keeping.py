@@ -18,7 +18,8 @@ from chalicelib.postgres.timeline import NOBODY
 
 _CLASS: Final = "coalesce(u.options ->> 'retention', 'standard')"  # as the indexes have it
 _DUE_FILES: Final = "u.finished_at IS NOT NULL AND u.files_gone_at IS NULL"
-_DUE_STATUS: Final = "u.files_gone_at IS NOT NULL AND u.forgotten_at IS NULL"
+_GOING: Final = "u.files_gone_at = 'infinity' AND u.forgotten_at IS NULL"
+_DUE_STATUS: Final = "u.files_gone_at < 'infinity' AND u.forgotten_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,14 @@ class Due:
 
 
 def due_files(connection: Connection, most: int) -> list[Due]:
-    """Uploads whose files have been kept for as long as their class says."""
-    return _due(connection, _DUE_FILES, {name: one.files_days for name, one in RETENTION.items()}, most)
+    """Uploads whose files have been kept for as long as their class says, first those of which a part is gone."""
+    with connection.cursor(row_factory=class_row(Due)) as cursor:
+        going = cursor.execute(
+            f"SELECT u.number, u.tenant, u.upload_id FROM rowmill.upload u WHERE {_GOING} LIMIT %s", (most,)
+        ).fetchall()
+    return going + _due(
+        connection, _DUE_FILES, {name: one.files_days for name, one in RETENTION.items()}, most - len(going)
+    )
 
 
 def due_status(connection: Connection, most: int) -> list[Due]:
@@ -95,24 +102,31 @@ def note_dropped(connection: Connection, due: Unopened) -> None:
 
 
 def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -> bool:
-    """Have the files of an upload deleted, and with them all that is kept of single rows, unless it was redriven.
+    """Have the files of an upload deleted, and with them all that is kept of single rows, unless it was redriven;
+    whether nothing is left.
 
-    A crash leaves what is still there to be found again: deleting twice is no fault.
+    Of rows a part goes at once, as a sweep has less than a minute. From the first on nobody is shown the others, and
+    nobody redrives or undoes the upload. A crash leaves what is still there to be found again: deleting twice is no
+    fault.
     """
     with connection.transaction():
         ledger.lock_upload(connection, due.number, shared=False)
         kept = connection.execute(
-            f"SELECT FROM rowmill.upload u WHERE number = %s AND {_DUE_FILES}", (due.number,)
+            f"SELECT FROM rowmill.upload u WHERE number = %s AND ({_DUE_FILES} OR {_GOING})", (due.number,)
         ).fetchone()
         if kept is None:
             return False
         delete()
-        while not removals.purge(connection, due.number):
-            pass
         connection.execute(
-            "UPDATE rowmill.upload SET files_gone_at = clock_timestamp(), review = NULL, plan = plan - 'rows'"
+            "UPDATE rowmill.upload SET files_gone_at = 'infinity', review = NULL, plan = plan - 'rows'"
             " WHERE number = %s",
             (due.number,),
+        )
+    if not removals.purge(connection, due.number):
+        return False
+    with connection.transaction():
+        connection.execute(
+            "UPDATE rowmill.upload SET files_gone_at = clock_timestamp() WHERE number = %s", (due.number,)
         )
         timeline.note(connection, due.upload_id, "files_expired", NOBODY)
     return True

@@ -14,6 +14,7 @@ from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
 from chalicelib.paging import Asked
+from chalicelib.postgres import removals
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, consulted, poison
@@ -220,6 +221,28 @@ def test_a_crash_between_files_and_ledger_is_made_good_by_the_next_sweep(
             pipeline.sweep()
     assert len(pipeline.rejects(upload)) == 1
     assert pipeline.sweep()["files_expired"] == 1
+
+
+def test_what_is_kept_of_very_many_rows_goes_a_part_at_a_time_and_is_not_shown_meanwhile(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once they took longer than a sweep may run: none ever went, nor came the sweep to what it does then."""
+    monkeypatch.setattr(removals, "MOST_AT_ONCE", 5)
+    pipeline = api.pipeline
+    pipeline.dataset()
+    upload = pipeline.run(b"email,name,age\n" + b"".join(b"%d@x.org,A,old\n" % n for n in range(12)))["id"]
+    age(pipeline, upload, 31)
+    for left in (7, 2):
+        assert pipeline.sweep()["files_expired"] == 0
+        assert pipeline.sql("SELECT count(*) AS n FROM rowmill.reject") == [{"n": left}]
+        is_problem(api.get(f"/v1/uploads/{upload}/rejects"), 410, "files_expired")
+        is_problem(api("POST", f"/v1/uploads/{upload}/revert", {}), 409, "befores_expired")
+    while not pipeline.sweep()["files_expired"]:
+        pass
+    assert pipeline.sql("SELECT FROM rowmill.reject UNION ALL SELECT FROM rowmill.cause") == []
+    (kept,) = pipeline.sql("SELECT files_gone_at < now() AS is_over FROM rowmill.upload")
+    assert kept["is_over"]
+    assert pipeline.sweep()["files_expired"] == 0
 
 
 def test_a_retry_is_kept_as_its_parent_unless_it_says_otherwise(api: Api) -> None:
