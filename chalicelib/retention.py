@@ -13,7 +13,7 @@ from chalicelib.journey import Number, object_key, prefixes
 from chalicelib.postgres import keeping, ledger, removals
 from chalicelib.postgres.connection import connection
 
-ROWS_A_SWEEP: Final = 5  # times 100,000 of an upload's
+ROWS_SECONDS: Final = 10  # of a sweep, for rows of all uploads: 100,000 take about one
 MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
 
 
@@ -54,25 +54,29 @@ def _forget(one: keeping.Due) -> bool:
 
 def remove_deleted() -> int:
     """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
-    return _each(removals.list_due(connection(), MOST_A_SWEEP), _remove)
+    until = time.monotonic() + ROWS_SECONDS
+    return _each(removals.list_due(connection(), MOST_A_SWEEP), partial(_remove, until))
 
 
-def _remove(one: removals.Removal) -> bool:
+def _remove(until: float, one: removals.Removal) -> bool:
     if one.multipart_id:
         s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
     _delete(one)
     dynamodb.forget(one.tenant, one.upload_id)
-    if one.number is None or _purge(one.number, rows=one.erase_rows):
+    if one.number is None or _purge(one.number, until, rows=one.erase_rows):
         removals.note_purged(connection(), one.upload_id)
     return True
 
 
-def _purge(number: Number, *, rows: bool) -> bool:
-    """Whether nothing is left; rows go for as long as a part takes a second or so."""
+def _purge(number: Number, until: float, *, rows: bool) -> bool:
+    """Whether nothing is left; rows go a part at a time, and none is begun after `until`."""
     db = connection()
     if not removals.purge(db, number):
         return False
-    return not rows or any(removals.erase_rows(db, number) for _ in range(ROWS_A_SWEEP))
+    while rows and time.monotonic() < until:
+        if removals.erase_rows(db, number):
+            return True
+    return not rows
 
 
 def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:

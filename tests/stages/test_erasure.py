@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
-from chalicelib import accounts, apikeys, callers, catalog, pictures, sharing, table_rows, webhooks
+from chalicelib import accounts, apikeys, callers, catalog, pictures, retention, sharing, table_rows, webhooks
 from chalicelib.aws import apikeys as kept_keys
 from chalicelib.aws import dynamodb
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
-from chalicelib.postgres import changes
+from chalicelib.postgres import changes, removals
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, acting
@@ -93,6 +94,25 @@ def test_rows_may_be_asked_for_after_their_upload_is_gone(pipeline: Pipeline) ->
     pipeline.sweep()
     assert pipeline.rows() == []
     assert CANARY not in str(told_of(pipeline, CANARY))
+
+
+def test_rows_of_many_uploads_take_a_sweep_no_longer_than_those_of_one(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep has less than a minute, and ends uploads after this."""
+    pipeline.dataset()
+    for n in range(6):
+        upload_id = pipeline.run(b"email,name,age\nu%d@x.org,Ada,1\n" % n)["id"]
+        with acting("api"):
+            delete(pipeline, upload_id, rows=True)
+    parts: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(removals, "erase_rows", lambda db, number: bool(parts.append(number)))  # never the last
+        patch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: 4.0 * len(parts)))
+        pipeline.sweep()
+    assert len(parts) <= 3, "of four seconds each"
+    pipeline.sweep()
+    assert pipeline.rows() == []
 
 
 def test_what_is_kept_of_rows_that_others_wrote_over_goes_too(pipeline: Pipeline) -> None:
