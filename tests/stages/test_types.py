@@ -256,16 +256,17 @@ def stored(kind: str, shown: Any) -> Any:
 
 
 def shown_duration(text: str) -> tuple[int, int, int]:
-    """Months, days and microseconds of an interval as Postgres spells it: a sign before each amount."""
+    """Months, days and microseconds of a duration: a minus before the P turns all of it around."""
     months = days = 0
     seconds = Decimal(0)
-    day, _, clock = text.removeprefix("P").partition("T")
-    for amount, letter in re.findall("(-?[0-9]+)([YMD])", day):
+    sign = -1 if text.startswith("-") else 1
+    day, _, clock = text.removeprefix("-").removeprefix("P").partition("T")
+    for amount, letter in re.findall("([0-9]+)([YMD])", day):
         months += int(amount) * {"Y": 12, "M": 1, "D": 0}[letter]
         days += int(amount) * (letter == "D")
-    for amount, letter in re.findall("(-?[0-9.]+)([HMS])", clock):
+    for amount, letter in re.findall("([0-9.]+)([HMS])", clock):
         seconds += Decimal(amount) * {"H": 3600, "M": 60, "S": 1}[letter]
-    return months, days, int(seconds * 10**6)
+    return sign * months, sign * days, sign * int(seconds * 10**6)
 
 
 def record(number: int, cell: Cell) -> bytes:
