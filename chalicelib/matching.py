@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from chalicelib.errors import Refused, field_refused
+from chalicelib.formats.names import normalised
 
 How = Literal["exact", "normalised", "declared", "position"]
 Mapped = Mapping[str, str | None]  # a column's name, or its place from 1 on -> a field, or None to ignore it
@@ -97,16 +97,6 @@ def shown(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """The columns as the status tells them; of a wide file only those that need a word."""
     told = columns if len(columns) <= MAX_TOLD else [one for one in columns if one.how != "exact"]
     return [asdict(one) | {"name": _short(one.name)} for one in told[:MAX_TOLD]]
-
-
-def normalised(name: str) -> str:
-    """A name without case, accents, white space, `_`, `-`, and characters nobody sees."""
-    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
-    return "".join(letter for letter in letters if letter not in "_-" and not _is_unseen(letter))
-
-
-def _is_unseen(letter: str) -> bool:
-    return letter.isspace() or unicodedata.category(letter) in ("Mn", "Cf", "Cc")
 
 
 def suggest(name: str, fields: Iterable[str]) -> tuple[str, float] | None:

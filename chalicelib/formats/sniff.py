@@ -19,6 +19,7 @@ from chalicelib.formats.delimited import after_lines, records
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.encodings import as_utf_8, encoding, refuse_binary
 from chalicelib.formats.grammar import spans
+from chalicelib.formats.names import normalised
 
 TRIED_BYTES: Final = 64 * 1024
 MAX_PREAMBLE: Final = 20  # records before a header
@@ -237,10 +238,14 @@ def _usual_width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _begin(rows: Sequence[Sequence[str]], names: Collection[str]) -> int:
-    """How many records stand before the header: up to the one with all names, else those nearly empty."""
+    """How many records stand before the header: up to the one with all names, else those nearly empty.
+
+    A record before it that spells them otherwise is the header, and what follows are rows: a file may be two in one.
+    """
     for place, row in enumerate(rows[: MAX_PREAMBLE + 1]):
         if names and set(names) <= set(row):
-            return place
+            spelt = set(map(normalised, names))
+            return next((at for at, one in enumerate(rows[:place]) if spelt <= set(map(normalised, one))), place)
     usual, place = _usual_width(rows), 0
     while place < min(len(rows), MAX_PREAMBLE + 1) and _is_remark(rows[place], usual):
         place += 1

@@ -446,6 +446,15 @@ def test_lines_before_the_record_with_all_names_are_skipped() -> None:
     assert (found.dialect.skip_lines, found.confidence["header"]) == (2, 1.0)
 
 
+def test_rows_before_a_second_header_are_not_skipped_where_the_first_is_spelt_otherwise() -> None:
+    """Two exports in one file, or a value that is the name of the only field: what is skipped is lost unseen."""
+    for names, sample in ((("e-mail", "name"), b"E_Mail,Name\nx,y\ne-mail,name\n1,2\n"), (("a",), b"A\nx\na\n")):
+        found = detect(sample, {}, truncated=False, names=names)
+        assert (found.dialect.header, found.dialect.skip_lines, found.agreeing) == (True, 0, found.records)
+    found = detect(b"of,may\nB,A\nx,y\nb,a\n", {}, truncated=False, names=("a", "b"))
+    assert (found.dialect.header, found.dialect.skip_lines) == (True, 1)
+
+
 def test_two_readings_that_fit_alike_are_called_ambiguous_and_named() -> None:
     found = detect(b"a,b;c\n1,2;3\n4,5;6\n", {}, truncated=False)
     assert found.is_ambiguous

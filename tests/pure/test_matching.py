@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refused
-from chalicelib.matching import by_position, match, normalised, positions, read_mapping, shown, suggest
+from chalicelib.formats.names import normalised
+from chalicelib.matching import by_position, match, positions, read_mapping, shown, suggest
 
 FIELDS = ["email", "first_name", "größe"]
 NAMES = st.lists(st.text("ab_- \u00e4A\u0308", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
