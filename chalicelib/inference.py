@@ -54,7 +54,8 @@ def _fits(candidate: FieldType, values: Sequence[str], spelling: Conventions) ->
     against = _SPEAKS_AGAINST.get(candidate)
     if against and any(map(against, values)):
         return False
-    schema = Schema((Field("column", candidate),), (), False, ())
+    # Required: what is a value as a text must be one of the candidate's, too, and is none if trimming leaves nothing.
+    schema = Schema((Field("column", candidate, required=True),), (), False, ())
     return not check([(value,) for value in values], schema, [0], 1, spelling).bad
 
 

@@ -71,6 +71,14 @@ def test_blanks_that_are_trimmed_hide_no_code_and_no_count(cells: list[str], exp
     assert field["type"] == expected
 
 
+@pytest.mark.parametrize("gap", ["  ", " NA "])
+def test_what_is_no_value_once_it_is_trimmed_is_none_of_a_column_that_needs_one(gap: str) -> None:
+    """Texts are not trimmed, so while every column is read as text such a cell is a value."""
+    spelling, cells = Conventions(trim="values", null_values=("", "NA")), ["1", gap, "2"]
+    schema = read_schema(descriptor(["c"], guess([cells], spelling)))
+    assert not check([[cell] for cell in cells], schema, [0], 1, spelling).bad
+
+
 def test_a_column_without_a_gap_is_required_and_one_with_a_gap_is_not() -> None:
     assert inferred(["1", "2"]) == {"name": "c", "type": "integer", "constraints": {"required": True}}
     assert inferred(["1", ""]) == {"name": "c", "type": "integer"}
