@@ -174,8 +174,14 @@ def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
         "dataset_version": found.dataset.version,
         "positions": matching.positions(columns, fields),
         "mapping": matching.shown(columns),
+        **_typed(upload.plan or {}, {column.name: column.field for column in columns}),
     }
     passes.give_dataset(db, upload.number, found.dataset.number, found.dataset.mode, plan)
+
+
+def _typed(plan: Mapping[str, Any], fields: Mapping[str, str | None]) -> dict[str, Any]:
+    """What is known of a sheet's cells (Conventions.typed), by the fields that its columns have become."""
+    return {"typed": {fields[name]: meant for name, meant in plan["typed"].items()}} if "typed" in plan else {}
 
 
 def _waiting(tenant: str, upload_id: str) -> ledger.Upload:

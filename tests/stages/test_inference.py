@@ -12,6 +12,7 @@ from chalicelib.errors import Refused
 from chalicelib.postgres import connection, passes
 from tests.stages.conftest import Pipeline, cut_into
 from tests.stages.test_journey_in_process import adds_up
+from tests.workbooks import of_rows
 
 BODY = (
     b"id;Name;born;zip;paid\n1;Ada;1815-12-10;01067;true\n2;Bob;;80331;false\nragged;row\n3;Cy;1990-01-01;10115;true\n"
@@ -143,6 +144,14 @@ def test_a_dataset_is_not_changed_while_an_upload_is_given_it(
         pipeline.go_on(message)
     pipeline.load(pipeline.messages())
     assert (pipeline.rows("people"), refused) == ([{"a": "left", "b": "right"}], ["dataset_busy"])
+
+
+def test_a_number_of_a_sheet_stays_what_it_is_in_a_field_whose_name_is_spelt_otherwise(pipeline: Pipeline) -> None:
+    """As a text 1.234 is 1234 in this field; that the cell is a number is known by the column's name."""
+    waiting = inferred(pipeline, of_rows([["Preis"], [1.234], ["1.234,5"]]))
+    price = {"name": "preis", "type": "number", "decimalChar": ",", "groupChar": "."}
+    loaded(pipeline, waiting["id"], schema={"fields": [price]})
+    assert pipeline.rows("people") == [{"preis": "1.234"}, {"preis": "1234.5"}]
 
 
 def test_without_a_header_columns_are_numbered(pipeline: Pipeline) -> None:
