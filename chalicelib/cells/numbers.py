@@ -1,6 +1,6 @@
 """Numbers: integers of 64 bits and exact decimals, with the decimal and group characters of their file.
 
-Groups are strict: where "," groups, 1,234,567 is a number and 12,34 and 1,2345 are not.
+Groups are strict: where "," groups, 1,234,567 is a number, and 12,34, 1,2345 and 0,500 are not.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _measure(text: str) -> Decimal | None:
 
 
 def _matcher(plain: str, fraction: str, group: str | None) -> str:
-    """The pattern of a number: plain digits, or groups of three that are all there."""
-    groups = rf"|[0-9]{{1,3}}(?:{re.escape(group)}[0-9]{{3}})+{fraction}" if group else ""
+    """The pattern of a number: plain digits, or groups of three that are all there, the first of which is no nought."""
+    groups = rf"|[1-9][0-9]{{0,2}}(?:{re.escape(group)}[0-9]{{3}})+{fraction}" if group else ""
     return rf"[+-]?(?:{plain}{groups})"
 
 

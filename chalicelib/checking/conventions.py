@@ -30,7 +30,7 @@ _GROUPS: Final[Mapping[str, tuple[str | None, ...]]] = {
     ".": (None, ",", " ", "'", "’", "\u00a0", "\u202f"),
     ",": (None, ".", " ", "'", "’", "\u00a0", "\u202f"),
 }
-_DIGITS: Final = str.maketrans("123456789", "000000000")
+_DIGITS: Final = str.maketrans("023456789", "111111111")
 _SHORT: Final = 18  # characters: no integer of so many is too large
 _ORDERS: Final[tuple[DateOrder | None, ...]] = (None, "ymd", "dmy", "mdy")
 Evidence = dict[str, Any]  # value, agreeing, of, ambiguous, also
@@ -182,8 +182,12 @@ def _shapes(cells: Counter[str]) -> Counter[str]:
 
 
 def shape_of(number: str) -> str:
-    """A number with a nought for each digit: what no rule looks at is read alike if it is spelt alike."""
-    return number.translate(_DIGITS) if len(number) <= _SHORT else number
+    """A number with a one for each digit but a nought at its head: what no rule looks at is read alike by its shape."""
+    if len(number) > _SHORT:
+        return number
+    shape = number.translate(_DIGITS)
+    head = shape.find("1")
+    return f"{shape[:head]}0{shape[head + 1 :]}" if number[head : head + 1] == "0" else shape
 
 
 def spellings(declared: Mapping[str, Any]) -> Iterator[Conventions]:

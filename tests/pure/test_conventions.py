@@ -37,6 +37,7 @@ def told(column: list[str], kind: str, option: str, **declared: Any) -> tuple[An
         (["1 234,5", "0,5"], Conventions(decimal_char=",", group_char=" ")),
         (["1\u202f234,5", "0,5"], Conventions(decimal_char=",", group_char="\u202f")),
         (["1’234.5"], Conventions(group_char="’")),
+        (["0,500", "1,250"], Conventions(decimal_char=",")),  # no thousands are nought
         (["", "", ""], Conventions()),
         (["x", "y"], Conventions()),
         (["1,5", "2,25", "n/a", "?"], Conventions(decimal_char=",")),
