@@ -67,6 +67,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     if schema:
         read_mode(upload.mode, schema)  # again: until the file came the dataset could take another schema
+        matching.read_mapping(upload.options.get("mapping", {}), schema.names)
     look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_typed_before, upload))
     typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end

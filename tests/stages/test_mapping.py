@@ -53,6 +53,19 @@ def test_a_mapping_of_a_column_that_the_file_lacks_refuses_the_file(pipeline: Pi
     assert pipeline.run(BODY, mapping={**MAPPING, "Nota": None})["error"]["code"] == "mapping_invalid"
 
 
+def test_a_mapping_to_a_field_that_is_gone_when_the_file_comes_refuses_the_file(pipeline: Pipeline) -> None:
+    """Its column would be left out without a word, while the status names a field that nobody has."""
+    fields = [{"name": name, "type": "string"} for name in ("email", "name")]
+    pipeline.dataset({"fields": [*fields, {"name": "age", "type": "integer"}]})
+    upload_id = pipeline.create(b"email,name,Alter\na@x.org,Ada,36\n", mapping={"Alter": "age"})
+    pipeline.dataset({"fields": fields})
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], (upload["error"] or {}).get("code")) == ("failed", "mapping_invalid")
+    assert pipeline.rows() == []
+
+
 def test_a_mapping_to_no_field_is_refused_when_it_is_announced(pipeline: Pipeline) -> None:
     pipeline.dataset()
     with pytest.raises(Refused) as caught:
