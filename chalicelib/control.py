@@ -137,22 +137,28 @@ def reviewed(tenant: str, upload_id: str, body: Mapping[str, Any]) -> tuple[str,
     return name, {**descriptor, "mode": body.get("mode", "insert")}
 
 
-def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any]) -> None:
-    if found is not None and found.dataset.descriptor != {k: v for k, v in descriptor.items() if k != "mode"}:
+def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any], mode: str | None = None) -> None:
+    if found is None:
+        return
+    is_same = found.dataset.descriptor == {name: value for name, value in descriptor.items() if name != "mode"}
+    if not is_same or mode not in (None, found.dataset.mode):
         raise Refused("dataset_exists", "A dataset of this name has come to exist meanwhile.", status=409)
 
 
-def confirm(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
+def confirm(
+    tenant: str, upload_id: str, by: Asker = NOBODY, made: tuple[str, Mapping[str, Any]] | None = None
+) -> Number:
     """Load what was only checked: the second pass begins.
 
-    Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this.
+    `made`: what was `reviewed`, of an upload that had no dataset. Raises Refused `upload_not_found` (404),
+    `state_conflict` (409) if it does not wait for this, `dataset_exists` (409) if its dataset has become another one.
     """
     upload = _waiting(tenant, upload_id)
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
         if upload.dataset == 0:
-            _give_dataset(db, upload)
+            _give_dataset(db, upload, made[1] if made else None)
         timeline.note(db, upload_id, "confirm", by)
         if not passes.begin_load(db, upload.number, ["needs_review"]):
             raise _conflict("confirm", "being canceled or confirmed")
@@ -160,7 +166,7 @@ def confirm(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number:
     return upload.number
 
 
-def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
+def _give_dataset(db: Connection, upload: ledger.Upload, descriptor: Mapping[str, Any] | None) -> None:
     name = upload.options["dataset"]
     found = people.find_dataset(db, upload.tenant, name)
     if found is not None:
@@ -168,6 +174,8 @@ def _give_dataset(db: Connection, upload: ledger.Upload) -> None:
         found = people.find_dataset(db, upload.tenant, name)  # as it stays: whoever held it may have changed it
     if found is None:
         raise Refused("dataset_not_found", "The upload has no dataset yet.", status=409)
+    if descriptor is not None:  # somebody else may have confirmed otherwise since it was made
+        _refuse_other(found, descriptor, descriptor["mode"])
     fields = found.dataset.schema.names
     columns = matching.match((upload.plan or {})["names"], fields, {})
     plan = {

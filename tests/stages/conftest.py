@@ -45,7 +45,7 @@ from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection
-from chalicelib.postgres.timeline import Asker
+from chalicelib.postgres.timeline import NOBODY, Asker
 from chalicelib.settings import settings
 
 CONTACTS = {
@@ -289,7 +289,7 @@ class Pipeline:
         with acting("api"):
             if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
                 catalog.put(self.tenant, *dataset, "request-1")
-            report.show(settle.finish(control.confirm(self.tenant, upload_id)))
+            report.show(settle.finish(control.confirm(self.tenant, upload_id, NOBODY, dataset)))
             return self.upload(upload_id)
 
     def pause(self, upload_id: str) -> dict[str, Any]:

@@ -115,6 +115,27 @@ def test_a_dataset_that_has_come_to_exist_meanwhile_is_left_alone(pipeline: Pipe
     assert pipeline.cancel(upload["id"])["state"] == "canceled"
 
 
+@pytest.mark.parametrize("other", [{"mode": "upsert"}, {"type": "integer"}], ids=["mode", "type"])
+def test_what_somebody_else_has_confirmed_since_the_dataset_was_made_is_not_loaded_into(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    """01067 was confirmed as a text, and would be 1067 in a dataset that another confirmation made of it."""
+    waiting = inferred(pipeline, b"id,zip\n1,01067\n")
+    real = control.confirm
+
+    def beside(*arguments: Any) -> Any:
+        zipped = {"name": "zip", "type": other.get("type", "string")}
+        schema = {"fields": [{"name": "id", "type": "integer"}, zipped], "primaryKey": "id"}
+        pipeline.dataset(schema, "people", mode=other.get("mode", "insert"))
+        return real(*arguments)
+
+    schema = {"fields": [{"name": "id", "type": "integer"}, {"name": "zip", "type": "string"}], "primaryKey": "id"}
+    with monkeypatch.context() as patch, pytest.raises(Refused) as caught:
+        patch.setattr(control, "confirm", beside)
+        pipeline.confirm(waiting["id"], schema=schema)
+    assert (caught.value.code, pipeline.upload(waiting["id"])["state"]) == ("dataset_exists", "needs_review")
+
+
 def test_a_dataset_is_not_changed_while_an_upload_is_given_it(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
