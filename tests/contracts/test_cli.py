@@ -220,7 +220,9 @@ def run(api: Api, folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str
     (config / "credentials.json").write_text(json.dumps(kept))
     (config / "receipt-keys.json").write_text(json.dumps(seals.keys()))
     env = {"ROWMILL_API": api.url, "ROWMILL_TOKEN": None, "ROWMILL_RETRY_SECONDS": "0", "NO_PROXY": "127.0.0.1"}
-    return CliRunner().invoke(app, words, input="correct horse\n", env=env | {"XDG_CONFIG_HOME": str(config.parent)})
+    return CliRunner().invoke(
+        app, words, input="correct horse\nstaple battery\n", env=env | {"XDG_CONFIG_HOME": str(config.parent)}
+    )
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
