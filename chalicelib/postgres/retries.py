@@ -58,7 +58,9 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
     row = connection.execute(
         f"""
         WITH child AS (
-            SELECT a.upload_id, u.number, (u.plan -> 'own' -> '_row' IS NOT NULL OR u.options ? 'fix') AS names,
+            SELECT a.upload_id, u.number,
+                   -- The plan of one that was deleted is not kept.
+                   EXISTS (SELECT FROM rowmill.origin x WHERE x.upload = u.number) AS names,
                    u.finished_at IS NOT NULL AND NOT {ledger.HIDDEN} AND u.state <> 'reverted' AS over,
                    a.deleted_at IS NOT NULL AS gone
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)

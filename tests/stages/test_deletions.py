@@ -19,6 +19,7 @@ from tests.faults.state import status_table
 from tests.stages.conftest import Pipeline, consulted, cut_into, onward
 from tests.stages.test_api import FILE, Api, asked, is_problem
 from tests.stages.test_recovery import events
+from tests.stages.test_retries import retry
 
 BODY = FILE + b"a@x.org,Again,1\nragged\n"
 
@@ -317,3 +318,18 @@ def test_a_retry_that_is_deleted_has_still_brought_in_what_it_did(
             pipeline.sweep()
             is_shown = api("POST", f"/v1/uploads/{parent}/retries", {"size": 1})
             api("DELETE", f"/v1/uploads/{is_shown.json_body['id']}")
+
+
+def test_what_a_retry_that_is_deleted_has_brought_in_counts_once_where_another_brings_it_in_too(
+    pipeline: Pipeline,
+) -> None:
+    """What a retry names is told by its plan, too, which goes with its file."""
+    pipeline.dataset({"fields": [{"name": "name"}, {"name": "age", "type": "integer"}]}, "keyless")
+    parent = pipeline.run(b"name,age\nA,x\nB,x\nC,x\n", "keyless")["id"]
+    body = b"_row,name,age\n1,A,1\n2,B,2\n,D,4\n"
+    first = retry(pipeline, parent, body)["id"]
+    pipeline.delete(first)
+    pipeline.sweep()
+    retry(pipeline, parent, body)
+    after = pipeline.upload(parent)
+    assert (after["resolved"], after["rejected_open"]) == (2, 1)
