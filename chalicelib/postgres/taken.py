@@ -1,8 +1,8 @@
 """Rejects that are read again: their causes, a sample of them, and which of them an upload has taken up.
 
 A reject is taken up by one upload at a time: what this one rejects in turn is corrected from there. Who has ended
-without a look at some of them (canceled, or deleted) holds no more of them than it has looked at; who was reverted
-holds none.
+without a look at some of them (canceled, or deleted) holds no more of them than it has looked at, and settled; who was
+reverted, or was to load all of them or none and has loaded none, holds none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from chalicelib.postgres import locks
+from chalicelib.postgres import ledger, locks
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
 
@@ -110,9 +110,10 @@ def try_hold(connection: Connection, parent: int) -> bool:
 def list_held(connection: Connection, parent: int, number: int) -> array[int]:
     """The rejects of `parent` that other uploads than `number` hold, or have brought in, ascending."""
     rows = connection.execute(
-        """
+        f"""
         WITH child AS (
-            SELECT u.number, u.options ? 'fix' AS fixes, u.state <> 'canceled' AND a.deleted_at IS NULL AS holds
+            SELECT u.number, u.options ? 'fix' AS fixes, u.state <> 'canceled' AND a.deleted_at IS NULL AS holds,
+                   u.finished_at IS NOT NULL AS over, u.finished_at IS NOT NULL AND {ledger.HIDDEN} AS in_vain
             FROM rowmill.announcement a JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ? 'parent_id' AND u.number <> %(number)s AND u.state <> 'reverted'
               AND a.item ->> 'parent_id' = (SELECT upload_id FROM rowmill.upload WHERE number = %(parent)s))
@@ -121,9 +122,11 @@ def list_held(connection: Connection, parent: int, number: int) -> array[int]:
             UNION
             SELECT named.record FROM rowmill.origin x JOIN child c ON c.number = x.upload,
                    unnest(x.records) WITH ORDINALITY named(record, place)
-            WHERE named.record > 0 AND (c.fixes OR NOT EXISTS (
+            WHERE named.record > 0 AND NOT c.in_vain AND (c.fixes OR NOT EXISTS (
                 SELECT FROM rowmill.reject r WHERE r.upload = x.upload AND r.pass = 'load'
-                   AND r.record = x.first_record + named.place - 1))) held
+                   AND r.record = x.first_record + named.place - 1)) AND NOT (c.over AND EXISTS (
+                SELECT FROM rowmill.contested o WHERE o.upload = x.upload
+                   AND o.record = x.first_record + named.place - 1))) held
         ORDER BY record
         """,
         {"parent": parent, "number": number},

@@ -22,6 +22,7 @@ from chalicelib.postgres import ledger, repair, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.test_retries import retry, send
 
 SALES: dict[str, Any] = {
     "fields": [
@@ -407,6 +408,39 @@ def test_what_a_reverted_retry_had_brought_in_may_be_read_again(pipeline: Pipeli
     assert sums(pipeline.upload(parent)) == (90, 0, 90)
     assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
     assert sums(pipeline.upload(parent)) == (90, 30, 60)
+
+
+VISITS: dict[str, Any] = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"unique": True}},
+        {"name": "day", "type": "date"},
+    ]
+}
+NO_DAYS = b"id,day\n1,N/A\n2,N/A\n3,N/A\nx,2024-01-01\n"
+
+
+def test_what_a_corrected_file_has_loaded_nothing_of_may_be_read_again(pipeline: Pipeline) -> None:
+    parent = pipeline.run(NO_DAYS, pipeline.dataset(VISITS, "visits"))["id"]
+    body = b"_row,id,day\n1,1,2024-02-01\n2,2,2024-02-02\n4,x,2024-01-01\n"
+    child = retry(pipeline, parent, body, on_error="abort")
+    assert (child["error"]["code"], sums(pipeline.upload(parent))) == ("rows_rejected", (4, 0, 4))
+    assert retried(pipeline, parent, "null_words")["loaded"] == 3
+    assert sums(pipeline.upload(parent)) == (4, 3, 1)
+
+
+def test_what_nobody_will_settle_any_more_may_be_read_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second row waits for who has its key when its upload is canceled: it is neither in the table nor rejected."""
+    parent = pipeline.run(NO_DAYS, pipeline.dataset(VISITS, "visits"))["id"]
+    cut_into(monkeypatch, 2)
+    child = send(pipeline, parent, b"_row,id,day\n1,7,2024-02-01\n2,7,2024-02-02\n3,3,2024-02-03\n")
+    pipeline.split(child)
+    pipeline.load(pipeline.messages()[:1])
+    pipeline.cancel(child)
+    assert sums(pipeline.upload(parent)) == (4, 1, 3)
+    assert retried(pipeline, parent, "null_words")["loaded"] == 2
+    assert sums(pipeline.upload(parent)) == (4, 3, 1)
 
 
 SHIPPED: dict[str, Any] = {
