@@ -86,7 +86,10 @@ def parent_of(connection: Connection, upload_id: str) -> int | None:
 
 
 def holder(connection: Connection, tenant: str, parent_id: str, fixes: Sequence[str]) -> str | None:
-    """An upload that reads again what these fixes mend, and holds it: its id."""
+    """An upload that reads again what these fixes mend, and holds it: its id.
+
+    Not one from before the end that the parent has: a redrive may have rejected more since.
+    """
     row = connection.execute(
         """
         SELECT a.upload_id FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
@@ -94,6 +97,7 @@ def holder(connection: Connection, tenant: str, parent_id: str, fixes: Sequence[
           AND a.deleted_at IS NULL AND a.closed IS DISTINCT FROM 'expired' AND a.closed IS DISTINCT FROM 'canceled'
           AND (a.item ->> 'options')::jsonb -> 'fix' = to_jsonb(%(fixes)s::text[])
           AND coalesce(u.state NOT IN ('canceled', 'failed', 'reverted', 'quarantined'), true)
+          AND a.created_at > (SELECT finished_at FROM rowmill.upload WHERE upload_id = %(parent)s)
         ORDER BY a.upload_id DESC LIMIT 1
         """,
         {"parent": parent_id, "tenant": tenant, "fixes": list(fixes)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -16,12 +17,13 @@ from rowmill_client import offline
 from chalicelib import admit, receipts, rejects, report, seals, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, Unavailable
+from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.paging import Asked
 from chalicelib.postgres import ledger, repair, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, cut_into, poison
 from tests.stages.test_retries import retry, send
 
 SALES: dict[str, Any] = {
@@ -441,6 +443,29 @@ def test_what_nobody_will_settle_any_more_may_be_read_again(
     assert sums(pipeline.upload(parent)) == (4, 1, 3)
     assert retried(pipeline, parent, "null_words")["loaded"] == 2
     assert sums(pipeline.upload(parent)) == (4, 3, 1)
+
+
+def test_what_a_redrive_rejects_is_mended_by_a_fix_that_was_taken_before(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into(monkeypatch, 4)
+    name = pipeline.dataset(VISITS, "visits")
+    parent = pipeline.create(NO_DAYS + b"5,N/A\n6,N/A\n", name)
+    pipeline.split(parent)
+    messages = pipeline.messages()
+    with monkeypatch.context() as patch:
+        poison(patch, 5)
+        for message in [messages[0]] + [messages[1]] * MAX_ATTEMPTS:
+            with contextlib.suppress(Unavailable):
+                pipeline.load([message])
+    assert retried(pipeline, parent, "null_words")["loaded"] == 3
+    pipeline.redrive(parent)
+    pipeline.load(pipeline.messages())
+    assert sums(pipeline.upload(parent)) == (6, 3, 3)
+    again = retried(pipeline, parent, "null_words")
+    assert (again["loaded"], sums(pipeline.upload(parent))) == (2, (6, 5, 1))
+    with pytest.raises(Refused, match=again["id"]):
+        begin(pipeline, parent, "null_words")
 
 
 SHIPPED: dict[str, Any] = {
