@@ -114,10 +114,12 @@ def is_all_or_nothing(options: Mapping[str, Any]) -> bool:
     return options.get("on_error") == "abort" or bool(options.keys() & {"max_errors", "max_error_percent"})
 
 
-# The same of a row `u`; `HIDDEN`: of the pass that loads, nothing is in the table, and perhaps never will be.
+# The same of a row `u`; `HIDDEN`: of the pass that loads, nothing is in the table, and perhaps never will be: rows wait
+# to be published, or waited when the upload ended. To be undone, or not to get through that, changes nothing of it.
 WHOLE: Final = "(u.options @> '{\"on_error\": \"abort\"}' OR u.options ?| array['max_errors', 'max_error_percent'])"
-_SHOWN: Final = "'completed', 'completed_with_errors', 'reverting', 'reverted'"
-HIDDEN: Final = f"({WHOLE} AND u.pass = 'load' AND u.state NOT IN ({_SHOWN}))"
+HIDDEN: Final = f"""({WHOLE} AND u.pass = 'load' AND 0 < (
+    SELECT coalesce(sum(contested), 0) FROM rowmill.chunk w
+    WHERE w.upload = u.number AND w.pass IN ('load', 'settle')))"""
 
 _SELECT_UPLOAD: Final = f"""
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bench import all_at_once
-from chalicelib import control, report, settle
-from chalicelib.errors import Refused
+from chalicelib import control, report, settle, undo
+from chalicelib.errors import Refused, Unavailable
+from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.postgres import connection, publish
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
@@ -297,6 +298,28 @@ def test_a_record_is_in_when_all_are(pipeline: Pipeline) -> None:
     failed = pipeline.run(CLEAN + b",Bad,1\n", on_error="abort")
     assert report.record(pipeline.tenant, failed["id"], "1")["state"] == "unprocessed"
     assert report.record(pipeline.tenant, failed["id"], "9")["state"] == "failed"
+
+
+def test_an_undo_tells_neither_that_a_record_was_in_nor_that_it_is_not_there(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    failed = pipeline.run(CLEAN + b",Bad,1\n", on_error="abort")["id"]
+    parent = pipeline.run(CLEAN.replace(b"U,0", b"U,x"))["id"]
+    retried = retry(pipeline, parent, b"_row,email,name,age\n1,u0@x.org,U,0\n", on_error="abort")["id"]
+    assert pipeline.revert(failed)["unprocessed"] == 8
+    assert report.record(pipeline.tenant, failed, "1")["state"] == "unprocessed"
+    with monkeypatch.context() as patch:
+        patch.setattr(undo, "_work", lambda *_: 1 / 0)
+        pipeline.ask_revert(retried)
+        (message,) = pipeline.messages("settle")
+        for _ in range(MAX_ATTEMPTS):
+            with pytest.raises(Unavailable):
+                undo.rows(message)
+        onward(undo.rows(message))
+    assert (pipeline.upload(retried)["error"]["code"], len(pipeline.rows())) == ("revert_failed", 8)
+    assert report.record(pipeline.tenant, retried, "1")["outcome"] == "loaded"
+    assert pipeline.upload(parent)["resolved"] == 1
 
 
 def test_a_retry_that_fails_resolves_no_reject(pipeline: Pipeline) -> None:
