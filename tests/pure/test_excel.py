@@ -282,6 +282,9 @@ def with_part(name: str) -> bytes:
         (with_part("/etc/evil"), "workbook_unsafe"),
         (with_part("xl\\..\\evil"), "workbook_unsafe"),
         (by_hand("<row/>", more={"xl/media/image1.png": bytes(70) + EICAR}), "quarantined"),
+        # Parts that are read, too, of which this is in no cell that is loaded.
+        (by_hand("<row/>", f"<si><t>{EICAR.decode()}</t></si>"), "quarantined"),
+        (by_hand(f'<row><c t="str"><f>"{EICAR.decode()}"</f><v>1</v></c></row>'), "quarantined"),
         (with_link("xl/media/link"), "workbook_unsafe"),
         (with_part("xl/workbook.bin"), "file_type_unsupported"),
         (with_part("XL/workbook.xml"), "workbook_corrupt"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 from xml.parsers import expat
 
+from chalicelib.formats import threats
 from chalicelib.formats.excel.archive import corrupt
 
 BLOCK_BYTES: Final = 1 << 18
@@ -29,7 +30,10 @@ class LocalNames(dict[str, str]):
 def parse(
     stream: IO[bytes], start: Start, end: End | None = None, text: Text | None = None, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[None]:
-    """Parse stream block by block and give way after each, so that what was read can be passed on."""
+    """Parse stream block by block and give way after each, so that what was read can be passed on.
+
+    Malware is looked for in all of it, for little of it becomes a cell: not a formula, nor a text of another sheet's.
+    """
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler = start
@@ -37,7 +41,7 @@ def parse(
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     fed = 0
-    while block := stream.read(block_bytes):
+    for block in threats.watched(iter(lambda: stream.read(block_bytes), b"")):
         parser.Parse(block, False)
         fed += len(block)
         if fed - parser.CurrentByteIndex > MAX_TOKEN_BYTES or len(parser.intern) > MAX_NAMES:
