@@ -164,7 +164,9 @@ def make(order: Mapping[str, Any]) -> dict[str, Any]:
 def _blocks(upload: ledger.Upload, form: str) -> Generator[bytes, None, None]:
     db = connection()
     opened = vault.record_opener(db, upload.number)
-    fields = read_schema(upload.descriptor).names
+    plan = upload.plan or {}
+    is_as_planned = plan.get("dataset_version", upload.dataset_version) == upload.dataset_version
+    fields = read_schema(upload.descriptor).names if upload.dataset and is_as_planned else None
     with closing(outcomes.list_rejects(db, upload.number, 0, None, vault.MOST_RAW)) as sealed:
         rows = (_open(upload.number, one, opened) for one in sealed)
-        yield from sheet.stream(Sheet.of(upload.plan or {}, fields, form), rows)
+        yield from sheet.stream(Sheet.of(plan, fields, form), rows)

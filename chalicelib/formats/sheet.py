@@ -69,11 +69,16 @@ class Sheet:
     nameless: int
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any], fields: Sequence[str], form: str) -> Sheet:
-        """The sheet of an upload by its plan; of one that was never planned, by the fields of its dataset."""
-        places = plan.get("positions", range(len(fields)))
-        known = dict(zip(places, fields, strict=True))
-        names = [known.get(place, f"column_{place + 1}") for place in range(plan.get("width", len(fields)))]
+    def of(cls, plan: Mapping[str, Any], fields: Sequence[str] | None, form: str) -> Sheet:
+        """The sheet of an upload by its plan; of one that was never planned, by the fields of its dataset.
+
+        `fields` None: there is no dataset, or it has others since. Then columns have those that the status tells.
+        """
+        if fields is None:
+            known = {one["position"] - 1: one["field"] for one in plan.get("mapping", ()) if one["field"]}
+        else:
+            known = dict(zip(plan.get("positions", range(len(fields))), fields, strict=True))
+        names = [known.get(place, f"column_{place + 1}") for place in range(plan.get("width", len(known)))]
         dialect = Dialect.from_options(plan["dialect"]) if plan else Dialect()
         return cls(plan.get("header") or names, plan.get("own", {}), dialect, form, plan.get("nameless", 0))
 

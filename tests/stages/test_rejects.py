@@ -21,7 +21,7 @@ from chalicelib.formats import correction
 from chalicelib.journey import TERMINAL
 from chalicelib.postgres import locks
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into, poison
+from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 from tests.stages.test_api import Api, is_problem, place
 
 HOSTILE = (
@@ -160,6 +160,29 @@ def test_the_file_is_in_file_order_whatever_the_chunks(pipeline: Pipeline, monke
         summaries.append(rejects.summary(pipeline.tenant, upload_id))
     assert len(files) == 1
     assert summaries[0] == summaries[1] == summaries[2]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_the_file_has_the_columns_of_its_upload_whatever_has_become_of_the_dataset(
+    pipeline: Pipeline, header: bool
+) -> None:
+    pipeline.dataset()
+    body = b"a@x.org,Ada,36\nb@x.org,Bob,old\n"
+    upload = pipeline.run(b"email,name,age\n" * header + body, dialect={"header": header})
+    # Without a header a name of another field would bring the values there when the file comes back.
+    pipeline.dataset({"fields": [{"name": "more"}, *reversed(CONTACTS["fields"])]})
+    head, reject = lines(pipeline, upload["id"])
+    own = len(correction.COLUMNS)
+    assert (head[own:], reject[own:]) == (["email", "name", "age"], ["b@x.org", "Bob", "old"])
+
+
+def test_a_file_that_never_had_a_dataset_has_its_rejects_as_a_file(pipeline: Pipeline) -> None:
+    upload_id = pipeline.create(b"a,b\n1,2\n1,2,3\n", "fresh", infer=True)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.cancel(upload_id)["state"] == "canceled"
+    head, reject = lines(pipeline, upload_id)  # not None, by which a client asks again and again
+    assert (head[-2:], reject[RAW]) == (["a", "b"], "1,2,3")
 
 
 def test_a_file_is_made_once_a_generation(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
