@@ -50,10 +50,13 @@ class Clamd:
         """The name of what clamd finds in a stream of bytes, or None."""
         try:
             with closing(self._connected()) as connection:
-                _send(connection, blocks)
-                return _read(_answer(connection))
+                is_whole = _send(connection, blocks)
+                threat = _read(_answer(connection))
         except OSError as error:
             raise Unavailable(UNAVAILABLE, "The malware scanner does not answer.") from error
+        if threat is None and not is_whole:
+            raise Unavailable(UNAVAILABLE, "The malware scanner has not heard the file to its end.")
+        return threat
 
     def _connected(self) -> socket.socket:
         if self._address.startswith("unix:"):
@@ -78,8 +81,11 @@ def _local(path: str) -> socket.socket:
     return connection
 
 
-def _send(connection: socket.socket, blocks: Iterator[bytes]) -> None:
-    """The stream. A daemon that has heard enough answers and closes: what it said is then still to be read."""
+def _send(connection: socket.socket, blocks: Iterator[bytes]) -> bool:
+    """The stream; whether it went out to its end.
+
+    A daemon that has heard enough answers and closes: what it said is then still to be read.
+    """
     try:
         connection.sendall(b"zINSTREAM\0")
         for block in blocks:
@@ -87,7 +93,8 @@ def _send(connection: socket.socket, blocks: Iterator[bytes]) -> None:
             connection.sendall(block)
         connection.sendall(bytes(4))
     except (BrokenPipeError, ConnectionResetError):
-        return
+        return False
+    return True
 
 
 def _answer(connection: socket.socket) -> str:
@@ -97,15 +104,15 @@ def _answer(connection: socket.socket) -> str:
         if not more:
             break
         said += more
-    return said.rstrip(b"\0").decode(errors="replace")
+    return said.decode(errors="replace")
 
 
 def _read(said: str) -> str | None:
     """What an answer means. One that is cut short, or that nobody knows, means nothing."""
-    if said == "stream: OK":
+    if said == "stream: OK\0":
         return None
-    if said.startswith("stream: ") and said.endswith(" FOUND"):
-        return said.removeprefix("stream: ").removesuffix(" FOUND")[:100]
+    if said.startswith("stream: ") and said.endswith(" FOUND\0"):
+        return said.removeprefix("stream: ").removesuffix(" FOUND\0")[:100]
     if "size limit exceeded" in said:
         raise Refused("file_unscannable", "The malware scanner takes no file of this size.")
     raise Unavailable(UNAVAILABLE, "The malware scanner failed.")

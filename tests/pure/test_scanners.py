@@ -44,11 +44,38 @@ def test_what_is_found_is_named() -> None:
         assert scanner.scan(iter([b"x"])) == "Win.Test.EICAR_HDB-1"
 
 
-@pytest.mark.parametrize("said", [b"", b"stream: O", b"stream: OK ERROR\0", b"UNKNOWN COMMAND\0", b"\xff\0"])
+@pytest.mark.parametrize(
+    "said", [b"", b"stream: O", b"stream: OK", b"stream: OK ERROR\0", b"UNKNOWN COMMAND\0", b"\xff\0"]
+)
 def test_any_other_answer_is_none(said: bytes) -> None:
     with answering(said) as (scanner, _), pytest.raises(Unavailable) as failed:
         scanner.scan(iter([b"x"]))
     assert failed.value.code == "scanner_unavailable"
+
+
+def test_who_has_not_heard_all_of_a_file_knows_no_more_of_it_than_what_was_found() -> None:
+    """As of a daemon that is stopped in the middle, or of what stands between."""
+
+    def scanned(said: bytes) -> str | None:
+        def work() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(10)
+                connection.sendall(said)
+
+        def blocks() -> Iterator[bytes]:
+            yield b"x"
+            thread.join()  # the daemon is gone
+            for _ in range(100):
+                yield bytes(1 << 16)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=work)
+            thread.start()
+            return Clamd(f"127.0.0.1:{listener.getsockname()[1]}").scan(blocks())
+
+    with pytest.raises(Unavailable):
+        scanned(b"stream: OK\0")
+    assert scanned(b"stream: Found.Early FOUND\0") == "Found.Early"
 
 
 def test_a_stream_that_is_too_long_for_it_is_the_file_s_fault() -> None:
