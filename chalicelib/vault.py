@@ -212,10 +212,16 @@ def sealed_record(key: DataKey, row: int, raw: bytes) -> bytes:
 
 
 def record_opener(db: Connection, upload: int) -> Callable[[int, bytes], bytes]:
-    """What opens an upload's rejected records, each with its `_row`, if they are sealed. Raises as Opener does."""
+    """What opens an upload's rejected records, each with its `_row`, if they are sealed.
+
+    Raises as Opener does, and Refused `files_expired` (410) if the account is gone whose dataset it was.
+    """
     found = datakeys.of_upload(db, upload)
     if found is None:
         return lambda _, raw: raw
+    if not found.wrapped:
+        detail = "What was rejected was sealed by a key of the dataset's owner, which went with that account."
+        raise Refused("files_expired", detail, status=410)
     key = _data_key(found)
 
     def opened(row: int, sealed: bytes) -> bytes:

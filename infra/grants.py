@@ -30,7 +30,7 @@ cause            api=S load=I settle=I sweep=SD
 chunk            step=SU split=I settle=I sweep=D notify=S receipt=SU render=S doctor=S
 conflict         api=S settle=SI sweep=SD
 contested        step=S load=I settle=D sweep=D
-data_key         api=SI load=SI settle=SI sweep=SD receipt=S render=S doctor=SU
+data_key         api=SI load=SI settle=SI sweep=SUD receipt=S render=S doctor=SU
 dataset          step=S api=L sweep=UD notify=S receipt=S render=S doctor=S define=SIU
 dataset_change   api=SIU load=SIU settle=SIU sweep=SIUD define=SD
 dataset_grant    step=S api=IUD sweep=D receipt=S render=S doctor=S define=SD

@@ -15,7 +15,10 @@ _COLUMNS: Final = "number, tenant, dataset, purpose, upload, kms_key, wrapped"
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """A data key: `upload` is 0 of what is the dataset's own, `kms_key` the ARN of the key that wraps it."""
+    """A data key: `upload` is 0 of what is the dataset's own, `kms_key` the ARN of the key that wraps it.
+
+    `wrapped` is empty of one that went with the account of the dataset's owner.
+    """
 
     number: int
     tenant: str
@@ -71,10 +74,11 @@ def add(
 
 
 def list_after(connection: Connection, number: int, limit: int) -> list[Wrapped]:
-    """Keys by number, those after this one."""
+    """Keys by number, those after this one, but for those that are gone."""
     with connection.cursor(row_factory=class_row(Wrapped)) as cursor:
         return cursor.execute(
-            f"SELECT {_COLUMNS} FROM rowmill.data_key WHERE number > %s ORDER BY number LIMIT %s", (number, limit)
+            f"SELECT {_COLUMNS} FROM rowmill.data_key WHERE number > %s AND wrapped <> '' ORDER BY number LIMIT %s",
+            (number, limit),
         ).fetchall()
 
 

@@ -85,10 +85,20 @@ def drop(connection: Connection, tenant: str) -> bool:
         _forget_datasets(connection, tenant)
         connection.execute("SELECT rowmill.erase_views(%s)", (tenant,))
         connection.execute("DELETE FROM rowmill.webhook WHERE tenant = %s", (tenant,))
-        connection.execute("DELETE FROM rowmill.data_key WHERE tenant = %s", (tenant,))
+        _forget_keys(connection, tenant)
         connection.execute("DELETE FROM rowmill.repeat WHERE tenant = %s", (tenant,))
         _blank_uploads(connection, tenant)
     return True
+
+
+def _forget_keys(connection: Connection, tenant: str) -> None:
+    """Data keys go. Of uploads of others it stays that there was one: their rejects are sealed, and open no more."""
+    connection.execute(
+        "UPDATE rowmill.data_key SET wrapped = '' WHERE tenant = %(tenant)s"
+        " AND upload IN (SELECT number FROM rowmill.upload WHERE tenant <> %(tenant)s)",
+        {"tenant": tenant},
+    )
+    connection.execute("DELETE FROM rowmill.data_key WHERE tenant = %s AND wrapped <> ''", (tenant,))
 
 
 def _blank_uploads(connection: Connection, tenant: str) -> None:

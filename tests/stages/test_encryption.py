@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, receipts, rejects, table_rows, triage, vault
+from chalicelib import accounts, aws, catalog, receipts, rejects, sharing, table_rows, triage, vault
 from chalicelib.aws import kms
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.paging import Asked
 from chalicelib.postgres.repeats import Repeat
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, consulted, cut_into
+from tests.stages.conftest import Pipeline, acting, consulted, cut_into
 
 UNIQUE = {"required": True, "unique": True}
 PATIENTS: dict[str, Any] = {
@@ -195,6 +195,28 @@ def test_rejects_tell_no_value_and_open_for_who_sent_the_file(pipeline: Pipeline
     assert [line["email"] for line in csv.DictReader(io.StringIO(text))] == ["no-address", "", "b@x.org"]
     bucket = boto3.client("s3").list_objects_v2(Bucket=settings().bucket)["Contents"]
     assert [one["Key"].rsplit("/", 1)[1] for one in bucket] == ["source"]
+
+
+def test_rejects_that_were_sealed_for_an_owner_who_is_gone_are_shown_to_nobody_as_records(pipeline: Pipeline) -> None:
+    """Nor is what they are sealed to."""
+    writer, name = pipeline.tenant, pipeline.sql("SELECT username FROM rowmill.account")[0]["username"]
+    session = accounts.signup({"username": "owner", "password": "correct horse"})
+    pipeline.tenant = session["tenant_id"]
+    pipeline.dataset(PATIENTS, "patients")
+    sharing.grant(pipeline.tenant, "patients", name, {"role": "writer"})
+    shared, pipeline.tenant = catalog.get(pipeline.tenant, "patients")["id"], writer
+    upload = pipeline.run(patients(1) + b"x,a@x.org,Ada,\n", shared)
+    assert pipeline.rejects(upload["id"])[0]["raw"] == "x,a@x.org,Ada,"
+    with acting("api"):
+        accounts.delete(session["tenant_id"], session["user_id"], "owner")
+    pipeline.sweep()
+    for look in (lambda: pipeline.rejects(upload["id"]), lambda: rejects.file(writer, upload["id"], "csv")):
+        with pytest.raises(Refused) as refused:
+            look()
+        assert (refused.value.code, refused.value.status) == ("files_expired", 410)
+    assert pipeline.upload(upload["id"])["rejected"] == 1
+    assert pipeline.sql("SELECT number FROM rowmill.data_key WHERE wrapped <> ''") == []
+    assert consulted({"side": "keys"})["checked"] == 0  # or nobody's keys behind it could be wrapped anew
 
 
 def test_no_fix_is_offered_for_records_that_are_sealed(pipeline: Pipeline) -> None:
