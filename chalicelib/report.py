@@ -282,10 +282,10 @@ def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     """What a record that is in has come to. docs/rejects.md says where a mode cannot tell two ends apart, and why."""
     upload = ledger.find(connection(), number)
     assert upload is not None
-    table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     undone = upload.state in ("reverting", "reverted")
     if upload.mode == "insert" and not undone:
         return "loaded"
+    table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     is_there = not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n))
     if undone and not is_there:
         return "reverted"

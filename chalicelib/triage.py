@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
-from chalicelib import retention
+from chalicelib import inference, retention
 from chalicelib.cells import parted
 from chalicelib.checking import causes, conventions, remedies, trials
 from chalicelib.checking.causes import Cause, Group
@@ -131,7 +131,7 @@ def _found(number: Number, seen: Mapping[str, Any] | None) -> list[_Found]:
     groups = [_group(one) for one in taken.list_groups(connection(), number)]
     if upload is None or not groups:
         return []
-    schema = read_schema(upload.descriptor)
+    schema = read_schema(upload.descriptor) if upload.dataset else inference.text_schema((upload.plan or {})["names"])
     place = {name: index for index, name in enumerate(schema.names)}
     groups.sort(key=lambda one: (place.get(one.column or "", -1), one.code, one.cause, one.tags))
     dialect = (upload.plan or {}).get("dialect", {})
@@ -141,6 +141,8 @@ def _found(number: Number, seen: Mapping[str, Any] | None) -> list[_Found]:
     few = causes.causes(groups, current, nulls)
     if datakeys.of_upload(connection(), number):
         few = [replace(one, option=None, otherwise="sealed") if one.option else one for one in few]
+    elif not upload.dataset:  # into which records could be read again
+        few = [replace(one, option=None) for one in few]
     else:
         is_all_wrong = seen is not None and seen["rejected"] == seen["rows_total"]
         few = [replace(one, candidates=remedies.recuts(one.tag, dialect, is_all_wrong=is_all_wrong)) for one in few]

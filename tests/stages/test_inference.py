@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib import control
+from chalicelib import control, report, triage
 from chalicelib.errors import Refused
 from chalicelib.postgres import connection, passes
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, acting, cut_into
 from tests.stages.test_journey_in_process import adds_up
 from tests.workbooks import of_rows
 
@@ -58,6 +58,18 @@ def test_types_come_from_all_chunks_and_rows_follow_when_confirmed(
     assert (adds_up(upload), upload["review"]) == (True, None)
     assert pipeline.rows("people")[0] == ADA
     assert [one["row"] for one in pipeline.rejects(upload["id"])] == [3]
+
+
+def test_what_is_wrong_with_records_is_told_while_there_is_no_dataset(pipeline: Pipeline) -> None:
+    upload_id = pipeline.create(b"a,b\n1,2\n1,2,3\n", "fresh", infer=True)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    assert pipeline.upload(upload_id)["state"] == "needs_review"
+    with acting("api"):
+        (cause,) = triage.listing(pipeline.tenant, upload_id)["causes"]
+        states = [report.record(pipeline.tenant, upload_id, row)["state"] for row in "12"]
+    assert (cause["codes"], cause["rejects"], cause["fix"]) == (["width_mismatch"], 1, None)
+    assert states == ["success", "failed"]
 
 
 def test_what_was_found_can_be_changed_before_it_loads(pipeline: Pipeline) -> None:
