@@ -56,12 +56,18 @@ export async function send(path: string, request: RequestInit): Promise<Response
  */
 export async function read(answer: Response, signal?: AbortSignal | null): Promise<unknown> {
   try {
-    return await answer.json();
+    return JSON.parse(await answer.text(), whole);
   } catch (error) {
     if (signal?.aborted) throw error;
     online.value = false;
     throw new Offline();
   }
+}
+
+/** As JSON says it: a whole number that a number here would round is a BigInt. */
+function whole(_: string, value: unknown, said?: { source?: string }): unknown {
+  if (typeof value !== "number" || Number.isSafeInteger(value) || !said?.source) return value;
+  return /^-?\d+$/.test(said.source) ? BigInt(said.source) : value;
 }
 
 /** The refusal that an answer is. */

@@ -73,5 +73,11 @@ function escaped(value: string): string {
 /** A value as it is read, and typed into a form. */
 export function shown(value: Value | undefined): string {
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? JSON.stringify(value, exact) : String(value);
+}
+
+/** A BigInt in a document as the number that it was in the answer. */
+function exact(_: string, value: unknown): unknown {
+  if (typeof value !== "bigint") return value;
+  return (JSON as unknown as { rawJSON: (text: string) => unknown }).rawJSON(String(value));
 }
