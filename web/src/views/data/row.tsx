@@ -83,8 +83,10 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
 
 function Control({ field, value, ...wired }: { field: Described; value: string }) {
   const common = { ...wired, name: field.name, defaultValue: value, required: field.constraints.required };
-  const choices = field.constraints.enum ?? (field.type === "boolean" ? ["true", "false"] : null);
+  const choices = choicesOf(field);
   if (choices) {
+    // What only rules changed since would refuse is there still, and goes if the list does not have it.
+    if (value && !choices.includes(value)) choices.unshift(value);
     return (
       <select {...common}>
         <option value="" />
@@ -96,16 +98,29 @@ function Control({ field, value, ...wired }: { field: Described; value: string }
       </select>
     );
   }
-  if (field.type === "object" || field.type === "array" || (field.constraints.maxLength ?? 0) > 1000)
-    return <textarea {...common} rows={4} />;
+  const isLong = field.type === "object" || field.type === "array" || (field.constraints.maxLength ?? 0) > 1000;
+  const hasBreaks = /[\r\n]/.test(value); // a control of one line would lose them
+  if (isLong || hasBreaks) return <textarea {...common} rows={4} />;
   return <input {...common} type={field.format === "email" ? "email" : "text"} spellcheck={false} />;
+}
+
+/** The values there are to choose from, if the schema spells them as rows do: other types' are spelled as in files. */
+function choicesOf({ type, constraints }: Described): string[] | null {
+  if (type === "boolean") return ["true", "false"];
+  const isSo = type === "string" || constraints.enum?.every((one) => typeof one === "number");
+  return (isSo && constraints.enum?.map(String)) || null;
 }
 
 /** What is new, by field; of a new row what has a value. Text: the service reads it as the field's type. */
 function changedIn(fields: Described[], form: FormData, row: Row | null): Row {
-  const typed = fields.map(({ name }) => [name, String(form.get(name) ?? "").replaceAll("\r\n", "\n")] as const);
-  const wanted = typed.filter(([name, text]) => (row ? text !== shown(row[name]) : text !== ""));
+  const typed = fields.map(({ name }) => [name, unified(String(form.get(name) ?? ""))] as const);
+  const wanted = typed.filter(([name, text]) => (row ? text !== unified(shown(row[name])) : text !== ""));
   return Object.fromEntries(wanted.map(([name, text]) => [name, text === "" ? null : text]));
+}
+
+/** With the line breaks that a control has. */
+function unified(text: string): string {
+  return text.replace(/\r\n?/g, "\n");
 }
 
 function hintOf({ type, format, constraints, description }: Described): string | undefined {

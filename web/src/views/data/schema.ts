@@ -12,7 +12,13 @@ export interface Field {
   title?: string;
   description?: string;
   encrypted?: boolean;
-  constraints: { required?: boolean; unique?: boolean; enum?: string[]; minLength?: number; maxLength?: number };
+  constraints: {
+    required?: boolean;
+    unique?: boolean;
+    enum?: (string | number)[];
+    minLength?: number;
+    maxLength?: number;
+  };
 }
 
 interface Keys {
