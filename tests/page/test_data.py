@@ -162,6 +162,22 @@ def test_what_nobody_touched_in_a_row_stays_as_it_is_when_it_is_saved(page: Page
     assert call(page, "GET", "v1/datasets/kept/rows")["items"] == [{**row, "touched": "after"}]
 
 
+def test_fields_may_be_called_like_what_a_form_or_an_object_has(page: Page) -> None:
+    signed_in(page)
+    names = ["l", "parentNode", "nextSibling", "constructor"]
+    schema = {"fields": [{"name": "id", "type": "integer"}, *({"name": name} for name in names)], "primaryKey": "id"}
+    call(page, "PUT", "v1/datasets/odd", schema)
+    call(page, "POST", "v1/datasets/odd/rows", {"id": 1})
+    go(page, "/datasets/odd")
+    page.get_by_role("row").filter(has_text="1").click()
+    for name in names:
+        expect(page.get_by_label(name, exact=True)).not_to_have_attribute("aria-invalid", "true")
+        page.get_by_label(name, exact=True).fill(f"of {name}")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert call(page, "GET", "v1/datasets/odd/rows/1") == {"id": 1, **{name: f"of {name}" for name in names}}
+
+
 def test_a_dataset_is_deleted_once_its_name_is_typed(page: Page) -> None:
     signed_in(page)
     call(page, "PUT", "v1/datasets/gone", {"fields": [{"name": HOSTILE}]})

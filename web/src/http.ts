@@ -26,7 +26,9 @@ export class Problem extends Error {
   }
 
   get fields(): Record<string, string> {
-    return Object.fromEntries(this.errors.flatMap((one) => (one.column ? [[one.column, one.detail]] : [])));
+    const found: Record<string, string> = Object.create(null); // a field may be called `constructor`
+    for (const one of this.errors) if (one.column) found[one.column] = one.detail;
+    return found;
   }
 }
 

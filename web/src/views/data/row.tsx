@@ -22,8 +22,8 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
   const [sure, setSure] = useState(false);
   const fields = fieldsOf(dataset);
   const at = row && keyOf(dataset, row);
-  const wrong = error instanceof Problem ? error.fields : {};
-  const atField = fields.some((one) => wrong[one.name]);
+  const wrong = error instanceof Problem ? error.fields : null;
+  const atField = fields.some((one) => wrong?.[one.name]);
 
   async function act(what: "save" | "delete", doing: () => Promise<unknown>, done: string): Promise<void> {
     if (await attempt(what, doing, done)) onDone(true);
@@ -54,7 +54,7 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
       {error && !atField && <Failure error={error} />}
       <form class="dialog-form" onSubmit={save} noValidate>
         {fields.map((one) => (
-          <Field key={one.name} label={one.name} hint={hintOf(one)} error={wrong[one.name]}>
+          <Field key={one.name} label={one.name} hint={hintOf(one)} error={wrong?.[one.name]}>
             <Control field={one} value={shown(row?.[one.name])} />
           </Field>
         ))}
@@ -82,7 +82,7 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
 }
 
 function Control({ field, value, ...wired }: { field: Described; value: string }) {
-  const common = { ...wired, name: field.name, defaultValue: value, required: field.constraints.required };
+  const common = { ...wired, name: control(field.name), defaultValue: value, required: field.constraints.required };
   const choices = choicesOf(field);
   if (choices) {
     // What only rules changed since would refuse is there still, and goes if the list does not have it.
@@ -113,9 +113,14 @@ function choicesOf({ type, constraints }: Described): string[] | null {
 
 /** What is new, by field; of a new row what has a value. Text: the service reads it as the field's type. */
 function changedIn(fields: Described[], form: FormData, row: Row | null): Row {
-  const typed = fields.map(({ name }) => [name, unified(String(form.get(name) ?? ""))] as const);
+  const typed = fields.map(({ name }) => [name, unified(String(form.get(control(name)) ?? ""))] as const);
   const wanted = typed.filter(([name, text]) => (row ? text !== unified(shown(row[name])) : text !== ""));
   return Object.fromEntries(wanted.map(([name, text]) => [name, text === "" ? null : text]));
+}
+
+/** The name of a field's control: a form's own properties are hidden by controls that are called like them. */
+function control(field: string): string {
+  return `field ${field}`;
 }
 
 /** With the line breaks that a control has. */
