@@ -6,7 +6,7 @@ import re
 import struct
 import zlib
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.journey.conftest import Cloud, people
 from tests.page.conftest import (
@@ -176,6 +176,35 @@ def test_fields_may_be_called_like_what_a_form_or_an_object_has(page: Page) -> N
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert call(page, "GET", "v1/datasets/odd/rows/1") == {"id": 1, **{name: f"of {name}" for name in names}}
+
+
+def test_a_row_is_added_once_though_the_answer_was_lost_and_it_is_sent_again(page: Page) -> None:
+    signed_in(page)
+    go(page, "/datasets")
+    page.get_by_role("button", name="Make the dataset books").click()
+    page.get_by_role("button", name="Add a row").click()
+    page.get_by_label("title").fill("Dracula")
+    page.get_by_label("author").fill("Bram Stoker")
+    lost: list[int] = []
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST" and not lost:
+            lost.append(route.fetch().status)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/books/rows", lose)
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("dialog").get_by_text("No connection")).to_be_visible()
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Add a row").click()  # another one that says the same is another one
+    page.get_by_label("title").fill("Dracula")
+    page.get_by_label("author").fill("Bram Stoker")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [row["id"] for row in call(page, "GET", "v1/datasets/books/rows")["items"]] == [1, 2]
 
 
 def test_a_dataset_is_deleted_once_its_name_is_typed(page: Page) -> None:

@@ -3,7 +3,7 @@
  * come from contract.d.ts, which is made from openapi.json, so a path, parameter or member that is none does not compile.
  */
 import type { components, paths } from "./contract";
-import { problemOf, read, seconds, send } from "./http";
+import { Offline, Problem, problemOf, read, seconds, send } from "./http";
 import { renew } from "./session";
 
 export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
@@ -57,13 +57,35 @@ export async function ask<M extends Method, P extends Path<M>>(
 ): Promise<Reply<Answer<M, P>>> {
   const began = Date.now();
   const address = locate(path, asked.path, asked.query);
-  const request = written(method, asked.body, asked);
+  const said = JSON.stringify([method, address, asked.body]);
+  const idempotencyKey = asked.idempotencyKey ?? unanswered.get(said) ?? crypto.randomUUID();
+  const request = written(method, asked.body, { ...asked, idempotencyKey });
+  try {
+    const reply = await answered<Answer<M, P>>(address, request, began);
+    unanswered.delete(said);
+    return reply;
+  } catch (failure) {
+    if (method === "post" && isUnknown(failure)) unanswered.set(said, idempotencyKey);
+    throw failure;
+  }
+}
+
+/** Of what was asked and may have been done, the Idempotency-Key by what was said: said again it is not done twice. */
+const unanswered = new Map<string, string>();
+
+function isUnknown(failure: unknown): boolean {
+  return failure instanceof Problem
+    ? failure.status >= 500 || failure.code === "idempotency_conflict"
+    : failure instanceof Offline;
+}
+
+async function answered<Value>(address: string, request: RequestInit, began: number): Promise<Reply<Value>> {
   let answer = await send(address, request);
   if (answer.status === 401 && (await renew(began))) answer = await send(address, request);
   if (!answer.ok && answer.status !== 304) throw await problemOf(answer);
   const isEmpty = answer.status === 304 || answer.status === 204; // whatever type a gateway says it is of
   return {
-    value: isEmpty ? null : ((await read(answer, asked.signal)) as Answer<M, P>),
+    value: isEmpty ? null : ((await read(answer, request.signal)) as Value),
     status: answer.status,
     etag: answer.headers.get("etag"),
     retryAfter: seconds(answer),
@@ -98,7 +120,7 @@ function locate(path: string, names: object | undefined, query: object | undefin
 function written(method: Method, body: unknown, further: Further): RequestInit {
   const headers: Record<string, string> = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (method === "post") headers["Idempotency-Key"] = further.idempotencyKey ?? crypto.randomUUID();
+  if (method === "post") headers["Idempotency-Key"] = further.idempotencyKey!;
   if (further.etag) headers[method === "get" ? "If-None-Match" : "If-Match"] = further.etag;
   return {
     method: method.toUpperCase(),

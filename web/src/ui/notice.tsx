@@ -28,7 +28,7 @@ export function Failure({ error, title }: { error: Error | null; title?: string 
   if (error instanceof Offline)
     return (
       <Notice kind="warning" title="No connection">
-        This goes on as soon as the service answers again.
+        What is shown goes on as soon as the service answers again; what was asked for may have to be asked again.
       </Notice>
     );
   return (
