@@ -207,6 +207,29 @@ def test_a_row_is_added_once_though_the_answer_was_lost_and_it_is_sent_again(pag
     assert [row["id"] for row in call(page, "GET", "v1/datasets/books/rows")["items"]] == [1, 2]
 
 
+def test_a_row_far_down_is_shown_as_it_was_changed_and_no_more_once_it_is_deleted(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(250))
+    go(page, "/datasets/people?sort=id")
+    grid = page.get_by_role("grid")
+    expect(page.get_by_text("200 rows so far")).to_be_visible()
+    grid.focus()
+    page.keyboard.press("End")
+    expect(page.get_by_text("250 rows", exact=True)).to_be_visible()
+    page.keyboard.press("End")
+    grid.get_by_role("row").filter(has_text="name 240").click()
+    page.get_by_label("name", exact=True).fill("changed")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_text("250 rows", exact=True)).to_be_visible()
+    grid.focus()
+    page.keyboard.press("End")
+    grid.get_by_role("row").filter(has_text="changed").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete this row").click()
+    expect(page.get_by_text("249 rows", exact=True)).to_be_visible()
+
+
 def test_a_dataset_is_deleted_once_its_name_is_typed(page: Page) -> None:
     signed_in(page)
     call(page, "PUT", "v1/datasets/gone", {"fields": [{"name": HOSTILE}]})

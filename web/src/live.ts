@@ -132,6 +132,7 @@ export function usePages<P extends Listing>(
   const [loading, setLoading] = useState(false);
   const busy = useRef(false);
   const wake = useRef(() => {});
+  const etag = useRef<string | null>(null);
   const generation = useRef(0);
   const asking = JSON.stringify([path, asked]);
   const { key, every = null } = following ?? {};
@@ -141,13 +142,13 @@ export function usePages<P extends Listing>(
     setHeld({ items: [], cursor: null, begun: false });
     setError(null);
     setLoading(true);
-    let etag: string | null = null;
+    etag.current = null;
     let first = true;
     const end = repeat(
       async (signal) => {
-        const reply = await ask("get", path, { ...asked, etag, signal });
+        const reply = await ask("get", path, { ...asked, etag: etag.current, signal });
         if (mine !== generation.current) return null;
-        etag = reply.etag;
+        etag.current = reply.etag;
         const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
         const fresh = first || !key;
         if (page && fresh) setHeld({ items: page.items, cursor: page.next_cursor, begun: true });
@@ -181,7 +182,11 @@ export function usePages<P extends Listing>(
         next_cursor: string | null;
       };
       if (mine !== generation.current) return;
-      setHeld((old) => ({ items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }));
+      setHeld((old) =>
+        old.cursor === held.cursor // else it was begun again meanwhile
+          ? { items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }
+          : old,
+      );
     } catch (failure) {
       if (mine === generation.current) setError(failure as Problem | Offline);
     } finally {
@@ -190,8 +195,13 @@ export function usePages<P extends Listing>(
     }
   }
 
+  function reload(): void {
+    etag.current = null; // what has changed may stand on another page than the first
+    wake.current();
+  }
+
   const { items, cursor, begun } = held;
-  return { items, done: begun && cursor === null, loading, error, more, reload: () => wake.current() };
+  return { items, done: begun && cursor === null, loading, error, more, reload };
 }
 
 function merged<One>(old: One[], first: One[], key: (item: One) => string): One[] {
