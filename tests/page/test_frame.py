@@ -18,6 +18,8 @@ from tests.page.conftest import (
     WIDE,
     assert_accessible,
     assert_fits,
+    call,
+    go,
     signed_in,
     skip_unbuilt,
     uploaded,
@@ -100,6 +102,22 @@ def test_uploads_are_filtered_by_state_and_dataset(page: Page) -> None:
     expect(page.get_by_role("link", name="whole.csv")).to_have_count(0)
     page.reload()
     expect(page.get_by_label("Dataset")).to_have_value("others")
+
+
+def test_an_upload_leaves_a_list_by_state_with_the_state_and_any_list_once_it_is_deleted(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(3), filename="whole.csv")
+    wanted = {"dataset": "people", "filename": "late.csv", "size": 9, "content_type": "text/csv"}
+    late = call(page, "POST", "v1/uploads", wanted)["id"]
+    go(page, "/?state=awaiting_upload")
+    expect(page.get_by_role("link", name="late.csv")).to_be_visible()
+    call(page, "POST", f"v1/uploads/{late}/cancel")
+    expect(page.get_by_role("heading", name="No such upload")).to_be_visible()
+    go(page, "/")
+    expect(page.get_by_role("link", name="late.csv")).to_be_visible()
+    call(page, "DELETE", f"v1/uploads/{late}")
+    expect(page.get_by_role("link", name="late.csv")).to_have_count(0)
+    expect(page.get_by_role("link", name="whole.csv")).to_be_visible()
 
 
 @pytest.mark.parametrize("viewport", [PHONE, WIDE], ids=["phone", "wide"])

@@ -120,14 +120,20 @@ interface Following<One> {
   every: number | null;
 }
 
+interface Held<One> {
+  items: One[];
+  /** Where the next page begins; null: nowhere. */
+  cursor: string | null;
+  begun: boolean;
+}
+
 /** A listing, a page at a time: `more()` when the end of what is there comes into sight. */
 export function usePages<P extends Listing>(
   path: P,
   asked: Asked<"get", P>,
   following?: Following<Item<P>>,
 ): Pages<Item<P>> {
-  type Held = { items: Item<P>[]; cursor: string | null; begun: boolean };
-  const [held, setHeld] = useState<Held>({ items: [], cursor: null, begun: false });
+  const [held, setHeld] = useState<Held<Item<P>>>({ items: [], cursor: null, begun: false });
   const [error, setError] = useState<Problem | Offline | null>(null);
   const [loading, setLoading] = useState(false);
   const busy = useRef(false);
@@ -143,17 +149,16 @@ export function usePages<P extends Listing>(
     setError(null);
     setLoading(true);
     etag.current = null;
-    let first = true;
     const end = repeat(
       async (signal) => {
         const reply = await ask("get", path, { ...asked, etag: etag.current, signal });
         if (mine !== generation.current) return null;
         etag.current = reply.etag;
         const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
-        const fresh = first || !key;
-        if (page && fresh) setHeld({ items: page.items, cursor: page.next_cursor, begun: true });
-        else if (page && key) setHeld((old) => ({ ...old, items: merged(old.items, page.items, key) }));
-        first = false;
+        if (page) {
+          const fresh = { items: page.items, cursor: page.next_cursor, begun: true };
+          setHeld((old) => (key && old.begun ? merged(old, fresh, key) : fresh));
+        }
         setLoading(false);
         setError(null);
         return every;
@@ -204,8 +209,12 @@ export function usePages<P extends Listing>(
   return { items, done: begun && cursor === null, loading, error, more, reload };
 }
 
-function merged<One>(old: One[], first: One[], key: (item: One) => string): One[] {
-  const fresh = new Map(first.map((one) => [key(one), one]));
-  const known = new Set(old.map(key));
-  return [...first.filter((one) => !known.has(key(one))), ...old.map((one) => fresh.get(key(one)) ?? one)];
+/** What is held, after another look at the first page: what is no longer on it is gone, or stands further down. */
+function merged<One>(old: Held<One>, first: Held<One>, key: (item: One) => string): Held<One> {
+  const last = first.items.at(-1);
+  const place = last ? old.items.findIndex((one) => key(one) === key(last)) : -1;
+  if (place < 0 || first.cursor === null) return first;
+  const fresh = new Set(first.items.map(key));
+  const further = old.items.slice(place + 1).filter((one) => !fresh.has(key(one)));
+  return { ...old, items: [...first.items, ...further] };
 }
