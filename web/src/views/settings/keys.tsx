@@ -71,11 +71,11 @@ function Making({ onMade, onClose }: { onMade: () => void; onClose: () => void }
   async function make(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const days = Number(form.get("days"));
+    const days = String(form.get("days"));
     const body = {
       name: String(form.get("name")),
       role: form.get("role") as Role,
-      ...(days && { expires_in_days: days }),
+      ...(days && { expires_in_days: Number(days) }), // 0 is refused, and not: never
     };
     await act("make", async () => setSecret((await api.post("/v1/api-keys", { body })).secret), "The key is made.");
     onMade();
