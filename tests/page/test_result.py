@@ -110,6 +110,19 @@ def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     expect(page.get_by_text("2 have come in since, 1 are open")).to_be_visible()
 
 
+def test_line_breaks_of_a_cell_are_kept_where_another_letter_of_it_is_changed(page: Page) -> None:
+    signed_in(page)
+    show(page, uploaded(page, b'id,name\n1,one\nx,"two\nlines"\n'))
+    page.get_by_role("button", name="Correct line 3").click()
+    page.get_by_label("id", exact=True).fill("2")
+    page.get_by_label("name", exact=True).press("Control+End")
+    page.get_by_label("name", exact=True).press("!")
+    press(page, "Keep")
+    press(page, "Send 1 row again")
+    state(page, "Completed")
+    assert [row["name"] for row in rows(page)] == ["one", "two\nlines!"]
+
+
 def test_encrypted_fields_are_open_to_their_owner_who_corrects_them_in_place(page: Page) -> None:
     email = {"name": "email", "format": "email", "encrypted": True, "constraints": {"required": True, "unique": True}}
     number = {"name": "id", "type": "integer", "constraints": {"required": True, "unique": True}}

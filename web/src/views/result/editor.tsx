@@ -88,12 +88,11 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
               }
               error={asked && hasBytes(one, place) ? "There is still such a byte in it." : told(one) || null}
             >
-              <input
-                value={values[place]}
+              <Cell
+                hasBreaks={/[\r\n]/.test(before[place]!)}
+                value={values[place]!}
                 readOnly={!may}
-                autocomplete="off"
-                spellcheck={false}
-                onInput={(event) => setValues(values.toSpliced(place, 1, event.currentTarget.value))}
+                onValue={(value) => setValues(values.toSpliced(place, 1, value))}
               />
             </Field>
           ))}
@@ -118,5 +117,22 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
         </div>
       </form>
     </Dialog>
+  );
+}
+
+interface Typed {
+  /** A control of one line would lose them. */
+  hasBreaks: boolean;
+  value: string;
+  readOnly: boolean;
+  onValue: (value: string) => void;
+}
+
+function Cell({ hasBreaks, onValue, ...wired }: Typed) {
+  const common = { ...wired, autocomplete: "off", spellcheck: false } as const;
+  return hasBreaks ? (
+    <textarea {...common} rows={4} onInput={(event) => onValue(event.currentTarget.value)} />
+  ) : (
+    <input {...common} onInput={(event) => onValue(event.currentTarget.value)} />
   );
 }
