@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.journey.conftest import Cloud, people
 from tests.page.conftest import (
@@ -108,6 +109,31 @@ def test_cells_are_corrected_in_place_and_sent_again(page: Page) -> None:
     assert [(row["id"], row["name"]) for row in rows(page)] == [(1, "one"), (2, odd), (3, "three")]
     page.get_by_role("link", name="an earlier upload").click()
     expect(page.get_by_text("2 have come in since, 1 are open")).to_be_visible()
+
+
+def test_corrections_whose_arrival_nobody_hears_of_are_sent_once_without_another_press(page: Page) -> None:
+    signed_in(page)
+    keyless = {"fields": [{"name": "id", "type": "integer"}, {"name": "name"}]}
+    upload_id = uploaded(page, b"id,name\n1,one\nx,two\n", "keyless", keyless)
+    show(page, upload_id)
+    page.get_by_role("button", name="Correct line 3").click()
+    page.get_by_label("id", exact=True).fill("2")
+    press(page, "Keep")
+    stored = []
+
+    def lose(route: Route) -> None:
+        if stored:
+            route.continue_()
+            return
+        stored.append(route.fetch().status)
+        route.abort("connectionfailed")
+
+    page.route(re.compile("-uploads/?$"), lose)
+    press(page, "Send 1 row again")
+    state(page, "Completed")
+    child(page, upload_id)
+    assert stored == [204]
+    assert [(row["id"], row["name"]) for row in rows(page, "keyless")] == [(1, "one"), (2, "two")]
 
 
 def test_line_breaks_of_a_cell_are_kept_where_another_letter_of_it_is_changed(page: Page) -> None:

@@ -1,15 +1,15 @@
 /** The rejected rows: looked at, corrected in place, downloaded, and sent again as a child upload. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
 import { count, counted } from "../../format";
 import { type Pages, usePages } from "../../live";
 import { go } from "../../router";
-import { post } from "../../storage";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
-import { Failure } from "../../ui/notice";
+import { Failure, Notice } from "../../ui/notice";
 import { type Column, Table } from "../../ui/table";
+import { send as sendFile, type Watcher } from "../upload/sender";
 import { may, type Upload } from "../watch/verbs";
 import { Editor } from "./editor";
 import { cells, columns, corrections, marks } from "./record";
@@ -26,6 +26,9 @@ export function Rejects({ upload }: { upload: Upload }) {
   const [edits, setEdits] = useState<Edits>(new Map());
   const [open, setOpen] = useState<number | null>(null);
   const { busy, error: refused, act } = useDoing();
+  const [waits, setWaits] = useState<string | null>(null);
+  const left = useRef(new AbortController());
+  useEffect(() => () => left.current.abort(), []);
   const ready = may("retry", upload);
   const shown = { at: marks(upload), columns: columns(upload) };
 
@@ -36,11 +39,15 @@ export function Rejects({ upload }: { upload: Upload }) {
     setEdits(next);
   }
   async function resubmit(): Promise<void> {
-    await act("send", async () => {
+    const { signal } = left.current;
+    const sending = act("send", async () => {
       const fields = shown.columns.map((one) => one.field);
-      const id = await send(upload, corrections(fields, edits));
+      const id = await send(upload, corrections(fields, edits), { signal, sent: () => {}, waits: setWaits });
       announce(`${counted(edits.size, "corrected row")} sent again.`);
       go(`/uploads/${id}`);
+    });
+    await sending.catch((error) => {
+      if (!signal.aborted) throw error; // nobody looks any more
     });
   }
 
@@ -79,6 +86,7 @@ export function Rejects({ upload }: { upload: Upload }) {
       </div>
       <Failure error={error} title="The rejected rows could not be fetched." />
       <Failure error={refused} title="The corrected rows were not sent." />
+      {busy === "send" && waits && <Notice kind="warning">{waits}</Notice>}
       <Table
         label="Rejected rows"
         rows={items}
@@ -192,20 +200,15 @@ function Downloads({ upload }: { upload: Upload }) {
   );
 }
 
-/** The child upload that the rows are sent to. */
-async function send(parent: Upload, text: string): Promise<string> {
-  const body = new Blob([text], { type: "text/csv" });
-  const created = await api.post("/v1/uploads/{upload_id}/retries", {
+/** The child upload that the rows are sent to, once: where an answer is lost, whether they arrived is asked first. */
+async function send(parent: Upload, text: string, watcher: Watcher): Promise<string> {
+  const filename = `corrections of ${parent.filename}`.slice(0, 1024);
+  const file = new File([text], filename, { type: "text/csv" });
+  const dialect = { delimiter: ",", quote: '"', header: true, encoding: "utf-8" } as const;
+  const { id, upload } = await api.post("/v1/uploads/{upload_id}/retries", {
     path: { upload_id: parent.id },
-    body: {
-      filename: `corrections of ${parent.filename}`.slice(0, 1024),
-      size: body.size,
-      content_type: "text/csv",
-      options: { dialect: { delimiter: ",", quote: '"', header: true, encoding: "utf-8" } },
-    },
+    body: { filename, size: file.size, content_type: file.type, options: { dialect } },
   });
-  if (created.upload.method !== "POST") throw new Error("corrections of this size are sent as a file");
-  const { url, fields } = created.upload;
-  await post(url, fields, body);
-  return created.id;
+  await sendFile(id, file, watcher, upload);
+  return id;
 }
