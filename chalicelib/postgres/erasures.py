@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 from chalicelib.journey import Number
 from chalicelib.postgres import ledger, pictures
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.removals import BLANK
 
 AGAIN: Final = "interval '2 hours'"  # tokens are good for half an hour, forms for an hour
 LAST: Final = "interval '16 days'"  # a queue holds a message for 15 at most
@@ -104,8 +105,7 @@ def _forget_keys(connection: Connection, tenant: str) -> None:
 def _blank_uploads(connection: Connection, tenant: str) -> None:
     """What stays for late messages to find says nothing of a file: neither its columns nor what was wrong with it."""
     connection.execute(
-        "UPDATE rowmill.upload SET plan = NULL, piece = NULL, review = NULL, error = NULL, profile = NULL,"
-        " drift = NULL, options = '{}', dialect = '{}' WHERE tenant = %s",
+        f"UPDATE rowmill.upload SET {BLANK}, review = NULL, error = NULL, options = '{{}}' WHERE tenant = %s",
         (tenant,),
     )
     connection.execute(

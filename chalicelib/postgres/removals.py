@@ -23,6 +23,8 @@ _OF_THE_FILE: Final = (
     *("reject", "cause", "remedy", "contested", "fingerprint", "guess", "segment", "key_hash", "profile"),
     *("conflict", "lost"),
 )
+# Of an entry in the ledger, what says something of the file: profiles hold values, plans names of columns.
+BLANK: Final = "plan = NULL, piece = NULL, profile = NULL, drift = NULL, dialect = '{}'"
 _OPTIONS_OF_THE_FILE: Final = ("mapping", "sheet", "dataset", "fix", "notify")
 
 
@@ -169,11 +171,11 @@ def _delete_some(connection: Connection, table: sql.Identifier, number: Number, 
 def note_purged(connection: Connection, upload_id: str) -> None:
     """All of an upload is removed that was there; once more when nothing of it can have been under way any more.
 
-    Its entry in the ledger says how it ended, and nothing of the file: profiles hold values, plans names of columns.
+    Its entry in the ledger says how it ended, and nothing of the file.
     """
     connection.execute(
-        "UPDATE rowmill.upload SET plan = NULL, piece = NULL, profile = NULL, drift = NULL, dialect = '{}',"
-        " options = options - %s::text[], error = error - %s::text[] WHERE upload_id = %s",
+        f"UPDATE rowmill.upload SET {BLANK}, options = options - %s::text[], error = error - %s::text[]"
+        " WHERE upload_id = %s",
         (list(_OPTIONS_OF_THE_FILE), ["detail", "errors"], upload_id),
     )
     connection.execute(
