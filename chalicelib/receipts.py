@@ -102,7 +102,7 @@ def verify(tenant: str, upload_id: str, by: Asker = NOBODY) -> dict[str, Any]:
         raise Refused("state_conflict", detail, status=409)
     if standing.is_made and not standing.newest:
         raise _no_such_receipt()
-    if standing.is_hidden:
+    if standing.is_shut:
         raise Refused("role_forbids", "The dataset may not be read any more.", status=403)
     db = connection()
     with db.transaction():

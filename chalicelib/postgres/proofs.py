@@ -49,7 +49,7 @@ class Receipt:
 class Standing:
     """How far an upload's receipts are. `is_made`: the newest is of the end that the upload has.
 
-    `is_hidden`: it went into a dataset of somebody else's that its tenant has no role in any more.
+    `is_shut`: it went into a dataset of somebody else's that its tenant has no role in any more.
     """
 
     number: Number
@@ -57,7 +57,7 @@ class Standing:
     is_over: bool
     is_made: bool
     newest: int  # 0 if there is none
-    is_hidden: bool
+    is_shut: bool
 
 
 def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | None:
@@ -74,7 +74,7 @@ def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | 
                    EXISTS (SELECT FROM rowmill.dataset d WHERE d.number = u.dataset AND d.tenant <> u.tenant
                        AND d.deleted_at IS NULL AND NOT EXISTS (
                            SELECT FROM rowmill.dataset_grant g WHERE g.dataset = d.number AND g.tenant = u.tenant)
-                   ) AS is_hidden
+                   ) AS is_shut
             FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
             """,
             (tenant, upload_id),

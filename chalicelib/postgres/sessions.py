@@ -74,7 +74,7 @@ def _spend(connection: Connection, held: Renewed, token: bytes, successor: bytes
 
 
 def is_over(connection: Connection, user_id: str, session: str) -> bool:
-    """Whether an account that there is has this session no more."""
+    """Whether the login that began it has ended, of an account that there is."""
     row = connection.execute(
         "SELECT FROM rowmill.account WHERE user_id = %s AND NOT EXISTS"
         " (SELECT FROM rowmill.session WHERE session_id = %s AND expires_at > now())",

@@ -117,10 +117,10 @@ function locate(path: string, names: object | undefined, query: object | undefin
   return filled.slice(1) + (search ? `?${search}` : "");
 }
 
-function written(method: Method, body: unknown, further: Further): RequestInit {
+function written(method: Method, body: unknown, further: Further & { idempotencyKey: string }): RequestInit {
   const headers: Record<string, string> = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (method === "post") headers["Idempotency-Key"] = further.idempotencyKey!;
+  if (method === "post") headers["Idempotency-Key"] = further.idempotencyKey;
   if (further.etag) headers[method === "get" ? "If-None-Match" : "If-Match"] = further.etag;
   return {
     method: method.toUpperCase(),
