@@ -1,4 +1,4 @@
-"""The README names everything a user can type or set, and no document names a command, flag or place that is not there."""
+"""The documents name everything a user can type or set, and none names a command, flag or place that is not there."""
 
 from __future__ import annotations
 
@@ -50,9 +50,8 @@ COMPARED = ("receipts.md", "webhooks.md")
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
 
 
-@pytest.fixture(scope="module")
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
+def _page(name: str) -> str:
+    return (ROOT / name).read_text()
 
 
 def _commands(command: object, words: str) -> Iterator[str]:
@@ -82,27 +81,32 @@ def _python_files(path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("command", sorted(_commands(ROWMILL, "rowmill")))
-def test_the_readme_names_every_command(readme: str, command: str) -> None:
-    assert re.search(rf"\b{command}\b", readme)
+def test_the_page_of_the_command_line_names_every_command(command: str) -> None:
+    assert re.search(rf"\b{command}\b", _page("docs/cli.md"))
 
 
 @pytest.mark.parametrize("target", _targets())
-def test_the_readme_names_every_make_target(readme: str, target: str) -> None:
-    assert re.search(rf"\bmake {target}\b", readme)
+def test_the_readme_names_every_make_target(target: str) -> None:
+    assert re.search(rf"\bmake {target}\b", _page("README.md"))
 
 
 @pytest.mark.parametrize("command", sorted(DEPLOYING))
-def test_the_readme_names_every_command_of_a_deploy(readme: str, command: str) -> None:
-    assert re.search(rf"`python -m infra {command}\b", readme)
+def test_the_readme_names_every_command_of_a_deploy(command: str) -> None:
+    assert re.search(rf"`python -m infra {command}\b", _page("README.md"))
 
 
 @pytest.mark.parametrize("setting", _settings())
-def test_the_readme_names_every_setting(readme: str, setting: str) -> None:
-    assert re.search(rf"\b{setting}\b", readme)
+def test_the_page_of_settings_names_every_setting(setting: str) -> None:
+    assert re.search(rf"\b{setting}\b", _page("docs/settings.md"))
 
 
-def test_the_readme_names_every_target_of_the_fuzzer(readme: str) -> None:
-    assert r"\|".join(TARGETS) in readme
+def test_the_page_of_benches_names_every_target_of_the_fuzzer() -> None:
+    assert r"\|".join(TARGETS) in _page("docs/bench.md")
+
+
+@pytest.mark.parametrize("page", [page.name for page in DOCUMENTS if page.parent.name == "docs"])
+def test_the_readme_leads_to_every_page(page: str) -> None:
+    assert f"](docs/{page}" in _page("README.md")
 
 
 @pytest.mark.parametrize("reader", ["csv", "DuckDB"])
