@@ -124,7 +124,7 @@ def create(
     The same Idempotency-Key with the same body answers the same upload again, with a ticket that is fresh.
     `records`: how many the file has, where that is known already.
     """
-    people.refuse_erased(connection(), tenant)
+    people.refuse_gone(connection(), tenant)
     parent = {"parent_id": parent_id} if parent_id else {}
     wanted = _read(tenant, body) | parent
     now = datetime.now(UTC)

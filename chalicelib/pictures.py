@@ -144,7 +144,7 @@ def _row(at: Addressed, needs: Role = "writer") -> Iterator[tuple[Connection, Da
     db = connection()
     with db.transaction():
         if needs != "reader":
-            people.refuse_erased(db, at.tenant)
+            people.refuse_gone(db, at.tenant)
         number = people.get_dataset(db, at.tenant, at.name, needs).dataset.number
         people.keep_open(db, number)
         dataset = people.get_dataset(db, at.tenant, at.name, needs).dataset

@@ -27,7 +27,7 @@ def grant(tenant: str, name: str, user: str, body: Mapping[str, Any]) -> tuple[b
     account = _account(db, user)
     if account.tenant == tenant:
         raise Refused("grant_invalid", "The dataset is this account's own.")
-    people.refuse_erased(db, tenant)
+    people.refuse_gone(db, tenant)
     is_new = grants.put(db, dataset, account.tenant, body["role"])
     found = grants.find(db, dataset, account.tenant)
     if found is None:

@@ -198,7 +198,7 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
     """A transaction in which nobody changes the dataset's table. Raises Refused `account_erased` (403)."""
     db = connection()
     with db.transaction():
-        people.refuse_erased(db, tenant)
+        people.refuse_gone(db, tenant)
         number = people.get_dataset(db, tenant, name, "writer").dataset.number
         people.keep_open(db, number)
         yield db, people.get_dataset(db, tenant, name, "writer").dataset  # as it is now that it stays

@@ -140,6 +140,7 @@ def called(event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], dict[
                 "detail": error.detail,
                 "status": error.status,
                 "errors": error.errors,
+                "headers": error.headers,
             }
         }
     except Exception:

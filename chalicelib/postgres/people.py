@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from chalicelib import tokens
 from chalicelib.datasets import Dataset, is_dataset_id, is_dataset_name, read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import Mode, rfc3339
@@ -51,7 +52,7 @@ def settle(connection: Connection, user_id: str, tenant: str) -> None:
     with connection.transaction():
         connection.execute("INSERT INTO rowmill.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
         connection.execute("SELECT FROM rowmill.tenant WHERE tenant = %s FOR SHARE", (tenant,))
-        refuse_erased(connection, tenant)
+        refuse_gone(connection, tenant)
         connection.execute(
             "INSERT INTO rowmill.account (user_id, tenant, username, password_hash) VALUES (%s, %s, %s, '')"
             " ON CONFLICT DO NOTHING",
@@ -64,12 +65,14 @@ def has_tenant(connection: Connection, tenant: str) -> bool:
     return connection.execute("SELECT FROM rowmill.tenant WHERE tenant = %s", (tenant,)).fetchone() is not None
 
 
-def refuse_erased(connection: Connection, tenant: str) -> None:
-    """Raise Refused `account_erased` (403) if the tenant's last account was deleted: its tokens live on for a while."""
-    found = connection.execute(
-        "SELECT FROM rowmill.tenant WHERE tenant = %s AND erased_at IS NOT NULL", (tenant,)
-    ).fetchone()
-    if found is not None:
+def refuse_gone(connection: Connection, tenant: str) -> None:
+    """Raise Refused `account_erased` (403) if the tenant's last account was deleted, whose tokens live on for a while;
+    `token_invalid` (401) if there is none, as after a restore of Postgres, which knows nothing of later API keys.
+    """
+    found = connection.execute("SELECT erased_at FROM rowmill.tenant WHERE tenant = %s", (tenant,)).fetchone()
+    if found is None:
+        raise Refused("token_invalid", "There is no such account.", status=401, headers=tokens.CHALLENGE)
+    if found[0] is not None:
         raise Refused("account_erased", "The account was deleted.", status=403)
 
 
@@ -221,7 +224,7 @@ def list_referring(connection: Connection, tenant: str, name: str) -> list[Datas
 
 def add_dataset(connection: Connection, tenant: str, name: str, mode: Mode, descriptor: dict[str, Any]) -> int:
     """The number of a new dataset. Raises UniqueViolation if the name is taken, Refused `account_erased` (403)."""
-    refuse_erased(connection, tenant)
+    refuse_gone(connection, tenant)
     row = connection.execute(
         "INSERT INTO rowmill.dataset (tenant, name, mode, descriptor) VALUES (%s, %s, %s, %s) RETURNING number",
         (tenant, name, mode, Jsonb(descriptor)),

@@ -41,7 +41,7 @@ def add(connection: Connection, tenant: str, new: Mapping[str, Any], most: int) 
     with connection.transaction(), connection.cursor(row_factory=class_row(Webhook)) as cursor:
         # One at a time of a tenant: a hundred requests at once are no way around the limit.
         cursor.execute("SELECT FROM rowmill.tenant WHERE tenant = %s FOR NO KEY UPDATE", (tenant,))
-        people.refuse_erased(connection, tenant)
+        people.refuse_gone(connection, tenant)
         return cursor.execute(
             f"""
             INSERT INTO rowmill.webhook (webhook_id, tenant, url, events, description, secret)

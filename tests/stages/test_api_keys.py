@@ -144,6 +144,24 @@ def test_keys_come_in_pages_the_oldest_first(ada: Asker) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/datasets/contacts", CONTACTS),
+        ("POST", "/v1/uploads", {"dataset": "contacts", "size": 10}),
+        ("POST", "/v1/webhooks", {"url": "https://hooks.example.org/ends"}),
+        ("POST", "/books", {"title": "Emma", "author": "Jane Austen", "description": "A novel"}),
+    ],
+)
+def test_a_key_of_an_account_that_a_restored_database_knows_nothing_of_makes_nothing(
+    ada: Asker, pipeline: Pipeline, method: str, path: str, body: Any
+) -> None:
+    machine = Asker(ada.key()["secret"])
+    pipeline.sql("TRUNCATE rowmill.tenant CASCADE")
+    answer = machine(method, path, body)
+    assert (answer.status_code, answer.json_body["code"]) == (401, "token_invalid")
+
+
+@pytest.mark.parametrize(
     ("body", "status", "code"),
     [
         ({}, 422, "api_key_invalid"),
