@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 from unittest.mock import Mock
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from chalicelib import aws, seals
 from chalicelib.aws import secrets
@@ -23,10 +23,10 @@ URL = "postgresql://rowmill:secret@db:5432/rowmill"
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
+def cloud(simulated: Any) -> Iterator[Cloud]:
     aws.client.cache_clear()
-    with mock_aws():
-        yield Cloud("aws", None, "us-east-1", "123456789012")
+    simulated.reset()
+    yield Cloud("aws", None, "us-east-1", "123456789012")
     aws.client.cache_clear()
 
 
