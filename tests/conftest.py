@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -71,6 +72,9 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(tmp_path_factory.mktemp("postgres"))
     with instance.running(folder, deployed=False) as here:
         migrate(here.database_url)
+        with psycopg.connect(here.database_url, autocommit=True) as db:
+            # Nobody crashes this server, so no test needs to wait for the disk: a tenth of a millisecond instead of four.
+            db.execute("ALTER DATABASE rowmill SET synchronous_commit = off")
         yield here.database_url
 
 
