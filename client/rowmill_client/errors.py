@@ -45,7 +45,8 @@ class ApiError(RowmillError):
         faults: tuple[Fault, ...] = (),
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{detail} ({code}, HTTP {status})")
+        # Not the message: who unpickles it, as a process pool does, makes it anew of these.
+        super().__init__(status, code, detail, faults, retry_after)
         self.status = status
         self.code = code
         self.detail = detail
@@ -54,15 +55,22 @@ class ApiError(RowmillError):
         # A 409 that says when to come back is a first try still running, or a dataset busy for a moment.
         self.transient = status in (429, 502, 503, 504) or (status == 409 and retry_after is not None)
 
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.code}, HTTP {self.status})"
+
 
 class StorageRefused(RowmillError):
     """The storage did not take the file; `code` is its own, such as EntityTooLarge."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"the storage refused the file: {detail} ({code}, HTTP {status})")
+        super().__init__(status, code, detail)
         self.status = status
         self.code = code
+        self.detail = detail
         self.transient = status >= 500 or code == "RequestTimeout"
+
+    def __str__(self) -> str:
+        return f"the storage refused the file: {self.detail} ({self.code}, HTTP {self.status})"
 
 
 class Unreachable(RowmillError):

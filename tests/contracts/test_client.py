@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import pickle
 import pty
 import re
 import signal
@@ -33,7 +34,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import rowmill_client
-from rowmill_client import ApiError, Patience, Rowmill, StillRunning, StorageRefused, Unusable, configuration
+from rowmill_client import (
+    ApiError,
+    Patience,
+    Rowmill,
+    RowmillError,
+    StillRunning,
+    StorageRefused,
+    Unreachable,
+    Unusable,
+    configuration,
+    offline,
+)
 from rowmill_client.cli import app
 from rowmill_client.options import nest
 from typer.testing import CliRunner, Result
@@ -1008,6 +1020,22 @@ def test_waiting_ends_after_the_time_given(cloud: Cloud, client: Rowmill, books:
     created = client.create_upload(books, "books")
     with pytest.raises(StillRunning, match="upl_1"):
         client.wait(created["id"], timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ApiError(422, "schema_invalid", "Wrong.", (rowmill_client.Fault("type_unknown", "no type", 2, "pages"),), 1.5),
+        StorageRefused(503, "SlowDown", "reduce your rate"),
+        Unreachable("nobody listens"),
+        offline.NotGenuine("made up"),
+    ],
+)
+def test_an_error_comes_out_of_a_process_pool_as_it_went_in(fault: RowmillError) -> None:
+    """What cannot be unpickled breaks a whole ProcessPoolExecutor, and has a multiprocessing.Pool wait for ever."""
+    fault.add_note("upload upl_1 was created")
+    found = pickle.loads(pickle.dumps(fault))
+    assert (type(found), str(found), vars(found)) == (type(fault), str(fault), vars(fault))
 
 
 # Accounts and configuration
