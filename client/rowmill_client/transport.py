@@ -156,6 +156,8 @@ class Transport:
     def _send(self, request: httpx.Request) -> httpx.Response:
         try:
             response = self._http.send(request)
+        except httpx.LocalProtocolError:  # which quotes the header, a token most often
+            raise Unusable("a token or a key holds characters that no header takes, such as a line's end") from None
         except httpx.HTTPError as fault:
             raise Unreachable(f"{self._api} cannot be reached: {reason(fault)}") from fault
         except UnicodeError as fault:  # of a host that no resolver takes, such as a..b

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -1020,6 +1021,14 @@ def test_waiting_ends_after_the_time_given(cloud: Cloud, client: Rowmill, books:
     created = client.create_upload(books, "books")
     with pytest.raises(StillRunning, match="upl_1"):
         client.wait(created["id"], timeout=0.1)
+
+
+def test_a_token_with_the_end_of_its_line_is_refused_at_once_and_told_nobody(cloud: Cloud) -> None:
+    """As it is read from a file: the network's own error quotes it, and was taken for one that passes."""
+    with Rowmill(cloud.api, f"{TOKEN}\n", Patience(seconds=1)) as client, pytest.raises(Unusable) as refused:
+        client.quota()
+    assert TOKEN not in "".join(traceback.format_exception(refused.value))
+    assert cloud.requests == []
 
 
 @pytest.mark.parametrize(
