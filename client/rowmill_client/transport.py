@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
 import ssl
 import threading
@@ -95,7 +96,8 @@ class Transport:
         self.keeper = keeper
         self._api = _base(api)
         self._patience = patience
-        self._http = connections(timeout)
+        self._timeout = timeout
+        self._http, self._process = connections(timeout), os.getpid()
 
     def close(self) -> None:
         self._http.close()
@@ -153,9 +155,15 @@ class Transport:
         )
         return self._patience.keep_trying(lambda: self._send(request))
 
+    def _connections(self) -> httpx.Client:
+        """Those of this process: a fork has its parent's, and one would take the answers of the other."""
+        if self._process != os.getpid():
+            self._http, self._process = connections(self._timeout), os.getpid()
+        return self._http
+
     def _send(self, request: httpx.Request) -> httpx.Response:
         try:
-            response = self._http.send(request)
+            response = self._connections().send(request)
         except httpx.LocalProtocolError:  # which quotes the header, a token most often
             raise Unusable("a token or a key holds characters that no header takes, such as a line's end") from None
         except httpx.HTTPError as fault:

@@ -1031,6 +1031,29 @@ def test_a_token_with_the_end_of_its_line_is_refused_at_once_and_told_nobody(clo
     assert cloud.requests == []
 
 
+FORKS = """
+import multiprocessing, rowmill_client, sys
+
+client = rowmill_client.Rowmill(*sys.argv[1:])
+
+def asked(name):
+    return client.get_dataset(name)["name"]
+
+asked("a")
+names = ["a", "b"] * 100
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(asked, names, 1).get(20) == names
+"""
+
+
+def test_a_process_that_was_forked_takes_no_answer_of_another(cloud: Cloud, client: Rowmill) -> None:
+    """On a connection that two have, whoever reads first is told what the other has asked for."""
+    for name in ("a", "b"):
+        client.put_dataset(name, BOOKS)
+    env = {**os.environ, "PYTHONPATH": str(Path(rowmill_client.__file__).parents[1]), "NO_PROXY": "127.0.0.1"}
+    subprocess.run([sys.executable, "-c", FORKS, cloud.api, TOKEN], env=env, check=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
