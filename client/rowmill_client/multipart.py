@@ -82,7 +82,7 @@ class _Pieces:
                 left -= len(block)
                 yield block
         if left:
-            raise Unusable(storage.SHRUNK)
+            raise Unusable(storage.RESIZED)
 
     def measure(self, number: int) -> Part:
         digest = hashlib.sha256()

@@ -49,7 +49,7 @@ ADVICE: Final = {
     "BadDigest": "it changed while it was being sent",
     "XAmzContentChecksumMismatch": "it changed while it was being sent",
 }
-SHRUNK: Final = "the file changed its size while it was being sent"
+RESIZED: Final = "the file changed its size while it was being sent"
 DAMAGED: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 
 Progress = Callable[[int, int], None]  # bytes sent so far, bytes in all; starts anew when a try fails
@@ -139,7 +139,7 @@ def exchange(request: Callable[[], httpx.Response]) -> httpx.Response:
     try:
         response = request()
     except httpx.LocalProtocolError as fault:
-        raise Unusable(SHRUNK) from fault
+        raise Unusable(RESIZED) from fault
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         said = reason(fault) if isinstance(fault, httpx.HTTPError) else str(fault)
         raise Unreachable(f"the storage cannot be reached: {said}") from fault
@@ -174,10 +174,11 @@ class _Watched:
 
     def read(self, size: int = -1) -> bytes:
         block = self._file.read(size)
-        if not block and self._file.tell() < self._size:
-            raise Unusable(SHRUNK)  # h11 would raise an error of its own, which httpx does not translate
+        at = self._file.tell()
+        if at > self._size or (not block and at < self._size):
+            raise Unusable(RESIZED)  # h11 would raise an error of its own, which httpx does not translate
         if self._on_progress:
-            self._on_progress(self._file.tell(), self._size)
+            self._on_progress(at, self._size)
         return block
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

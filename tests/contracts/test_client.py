@@ -962,6 +962,21 @@ def test_a_file_that_shrinks_while_it_is_sent_is_named(
     assert cloud.objects == {}
 
 
+def test_a_file_that_grows_while_it_is_sent_is_named(cloud: Cloud, client: Rowmill, tmp_path: Path) -> None:
+    """A log, say: what stands behind the length that was announced for the form is no error of the network."""
+    path = tmp_path / "large.csv"
+    path.write_bytes(bytes(1 << 20))
+    created = client.create_upload(path, "books")
+
+    def write(done: int, total: int) -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    with pytest.raises(Unusable, match="changed its size while it was being sent"):
+        client.send_file(created, path, write)
+    assert cloud.objects == {}
+
+
 # The line to the API
 
 
