@@ -1,7 +1,8 @@
 """A file sent in parts: each is hashed, signed for, and put by one of four threads; what is stored is not sent again.
 
 The storage alone knows how far a file has come, so any later process can go on where one was killed. The file is
-read twice, once to be signed for and once to be sent; a part that changed in between is refused by the storage.
+read three times: to be signed for, to be sent, where the storage refuses a part that changed in between, and once all
+parts are there: each is signed for as it is found then, so they might be of a file that there never was.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 from typing import Final
@@ -45,7 +47,8 @@ def send(
 ) -> list[SentPart]:
     """Send every part that is not stored; all parts as `complete` wants them, in order.
 
-    Raises Unusable if a stored part is not the file's own, StorageRefused or Unreachable as a form does.
+    Raises Unusable if a stored part is not the file's own or the file is not the one that was announced any more,
+    StorageRefused or Unreachable as a form does.
     """
     with storage.opened(path) as file:
         pieces = _Pieces(path, os.fstat(file.fileno()).st_size, ticket["part_size"])
@@ -53,9 +56,12 @@ def send(
     with connections(storage.TIMEOUT) as http, ThreadPool(THREADS) as pool:
         courier = _Courier(http, pool, pieces, sign, patience, _Meter(pieces.size, on_progress))
         try:
-            return courier.send_all(ticket["stored"])
+            sent = courier.send_all(ticket["stored"])
         finally:
             courier.stop.set()
+    if ticket["checksum"] not in (None, pieces.checksum()):
+        raise Unusable(f"{path} has changed since it was announced")
+    return sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +91,11 @@ class _Pieces:
             raise Unusable(storage.RESIZED)
 
     def measure(self, number: int) -> Part:
-        digest = hashlib.sha256()
-        for block in self.blocks(number):
-            digest.update(block)
-        return Part(number, base64.b64encode(digest.digest()).decode())
+        return Part(number, _sha256(self.blocks(number)))
+
+    def checksum(self) -> str:
+        """Of all that was to be sent."""
+        return _sha256(chain.from_iterable(map(self.blocks, range(1, self.total + 1))))
 
 
 class _Meter:
@@ -186,6 +193,13 @@ class _Courier:
             self._meter.add(-sent)
             raise
         return str(answer.headers["etag"])
+
+
+def _sha256(blocks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return base64.b64encode(digest.digest()).decode()
 
 
 def _sent(number: int, etag: str, sha256: str) -> SentPart:

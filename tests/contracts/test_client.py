@@ -977,6 +977,19 @@ def test_a_file_that_grows_while_it_is_sent_is_named(cloud: Cloud, client: Rowmi
     assert cloud.objects == {}
 
 
+@pytest.mark.parametrize("change", [b"A" * 35, b"1" * 10], ids=["as a whole", "in a part"])
+def test_a_file_in_parts_that_changed_after_it_was_announced_is_not_put_together(
+    cloud: Cloud, client: Rowmill, in_parts: Path, change: bytes
+) -> None:
+    """Each part is signed for as it is found then, so the storage would take a file that there never was."""
+    created = client.create_upload(in_parts, "books")
+    with in_parts.open("r+b") as file:
+        file.write(change)
+    with pytest.raises(Unusable, match="changed since it was announced"):
+        client.send_file(created, in_parts)
+    assert cloud.objects == {}
+
+
 # The line to the API
 
 
