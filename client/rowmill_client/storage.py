@@ -138,13 +138,14 @@ def exchange(request: Callable[[], httpx.Response]) -> httpx.Response:
     """The storage's consent. Raises StorageRefused, Unreachable, or Unusable for a file that shrinks or grows."""
     try:
         response = request()
+        if not response.is_success:
+            response.read()
     except httpx.LocalProtocolError as fault:
         raise Unusable(RESIZED) from fault
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         said = reason(fault) if isinstance(fault, httpx.HTTPError) else str(fault)
         raise Unreachable(f"the storage cannot be reached: {said}") from fault
     if not response.is_success:
-        response.read()
         raise _refusal(response)
     return response
 

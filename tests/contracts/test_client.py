@@ -1500,6 +1500,13 @@ def test_a_rejects_file_that_the_storage_refuses_leaves_nothing_behind(rowmill: 
     assert "NoSuchKey" in refused.stderr
 
 
+def test_a_download_is_tried_again_though_nobody_can_read_what_the_storage_says(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.objects["csv"] = b"_row,isbn\n2,x\n"
+    cloud.faults.append(Fault("GET /bucket", 503, b"no gzip", {"Content-Encoding": "gzip"}))
+    fetched = rowmill("rejects", "upl_1", "--format", "csv")
+    assert (fetched.exit_code, fetched.stdout_bytes) == (0, cloud.objects["csv"])
+
+
 @pytest.mark.parametrize("more", [["--summary"], ["--json"], ["--limit", "1"]])
 def test_a_rejects_file_is_whole(rowmill: Shell, more: list[str]) -> None:
     assert rowmill("rejects", "upl_1", "--format", "csv", *more).exit_code == 2
