@@ -39,7 +39,7 @@ class Patience:
 
     def pause(self, tries: int, retry_after: float | None) -> float:
         """Seconds until the next try: what the server asked for, or a doubling pause with jitter."""
-        if retry_after is not None:
+        if retry_after:  # at once would be a thousand times a second
             return retry_after
         most = min(self.longest_pause, self.first_pause * 2.0 ** min(tries, 20))
         return most * random.uniform(0.5, 1.0)

@@ -1006,6 +1006,15 @@ def test_a_busy_api_is_asked_again_when_it_said(cloud: Cloud, client: Rowmill) -
     assert len(cloud.requests) == 4
 
 
+@pytest.mark.parametrize("when", ["0", "Thu, 01 Jan 2026 00:00:00 GMT"])
+def test_an_api_that_says_no_moment_to_come_is_given_time(cloud: Cloud, when: str) -> None:
+    """A date is past for whoever has another clock; without a pause there were a thousand tries a second."""
+    cloud.faults += [Fault("GET", 429, problem(429, "requests_exceeded", "Later."), {"Retry-After": when})] * 1000
+    with Rowmill(cloud.api, TOKEN, Patience(seconds=0.5)) as client, pytest.raises(ApiError, match="requests_exceeded"):
+        client.quota()
+    assert len(cloud.requests) < 5
+
+
 def test_patience_ends_at_once_when_the_api_asks_for_more_than_there_is(cloud: Cloud, rowmill: Shell) -> None:
     cloud.faults.append(Fault("GET", 503, problem(503, "unavailable", "Back in an hour."), {"Retry-After": "3600"}))
     ended = rowmill("dataset", "list")
