@@ -63,7 +63,7 @@ class Accounts(Calls):
 
     def delete_api_key(self, key_id: str) -> None:
         """It opens nothing from now on."""
-        self._transport.call("DELETE", path_of("api-keys", key_id), again=True)
+        self._delete(path_of("api-keys", key_id))
 
     def quota(self) -> Quota:
         """What the tenant may still ask for, in this minute and today."""

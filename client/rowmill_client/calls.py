@@ -54,6 +54,14 @@ class Calls:
     def _get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> dict[str, Any]:
         return document(self._transport.call("GET", path, query=query, again=True))
 
+    def _delete(self, path: str, query: Mapping[str, str] | None = None) -> None:
+        """Have something gone, which it is too where that was done by a try whose answer was lost."""
+        try:
+            self._transport.call("DELETE", path, query=query, again=True)
+        except ApiError as refused:
+            if not (refused.asked_before and refused.status == httpx.codes.NOT_FOUND):
+                raise
+
     def _items(self, path: str, query: Mapping[str, str | None], limit: int | None) -> Iterator[dict[str, Any]]:
         size = PAGE if limit is None else min(limit, PAGE)
         return islice(self._every_item(path, {**query, "limit": size}), limit)

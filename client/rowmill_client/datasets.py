@@ -67,7 +67,7 @@ class Datasets(Calls):
         return cast(Picture, self._get(_picture_path(dataset, key)))
 
     def delete_picture(self, dataset: str, key: str) -> None:
-        self._transport.call("DELETE", _picture_path(dataset, key), again=True)
+        self._delete(_picture_path(dataset, key))
 
     def iterate_rows(
         self,

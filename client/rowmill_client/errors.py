@@ -26,6 +26,7 @@ class RowmillError(Exception):
     exit_code = 1
     transient = False
     retry_after: float | None = None
+    asked_before = False  # and nobody heard the answer: what is refused now may have been done then
 
 
 class Unusable(RowmillError):

@@ -47,11 +47,13 @@ class Patience:
     def keep_trying(self, attempt: Callable[[], T]) -> T:
         """The result of `attempt`, repeated on transient errors. Raises the last one when time is up."""
         give_up = math.inf
-        tries = 0
+        tries, is_unheard = 0, False
         while True:
             try:
                 return attempt()
             except RowmillError as fault:
+                fault.asked_before = is_unheard
+                is_unheard |= not isinstance(fault, ApiError) or fault.status >= 500
                 give_up = min(give_up, time.monotonic() + self.seconds)
                 pause = self.pause(tries, fault.retry_after)
                 if not fault.transient or time.monotonic() + pause > give_up:

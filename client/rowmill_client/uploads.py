@@ -131,7 +131,7 @@ class Uploads(Calls):
 
         For an upload that infers its types, `dataset` may give a `schema` and a `mode` other than what was found.
         """
-        return self._ask(upload_id, "confirm", dataset)
+        return self._set_going(upload_id, "confirm", dataset)
 
     def cancel(self, upload_id: str) -> Upload:
         """Ask that nothing more of it is loaded; rows that are in stay. The upload, canceling or canceled."""
@@ -143,20 +143,28 @@ class Uploads(Calls):
 
     def resume(self, upload_id: str) -> Upload:
         """Have a paused upload go on. The upload, under way again."""
-        return self._ask(upload_id, "resume")
+        return self._set_going(upload_id, "resume")
 
     def delete_upload(self, upload_id: str, *, rows: bool = False) -> None:
         """Delete an upload that is over: its file, status and rejects go, and its `rows` if that is asked."""
-        asked = {"rows": "true"} if rows else {}
-        self._transport.call("DELETE", path_of("uploads", upload_id), query=asked, again=True)
+        self._delete(path_of("uploads", upload_id), {"rows": "true"} if rows else {})
 
     def redrive(self, upload_id: str) -> Upload:
         """Have what was given up tried again. The upload, under way again."""
-        return self._ask(upload_id, "redrive")
+        return self._set_going(upload_id, "redrive")
 
     def revert(self, upload_id: str, *, force: bool = False) -> Upload:
         """Have an upload that is over undone. `force`: with what was edited or written over since. The upload."""
         return self._ask(upload_id, "revert", {"force": force})
+
+    def _set_going(self, upload_id: str, what: str, body: Mapping[str, Any] | None = None) -> Upload:
+        """Ask; if that was done by a try whose answer was lost, it is refused now: it is on its way, or over."""
+        try:
+            return self._ask(upload_id, what, body)
+        except ApiError as refused:
+            if not (refused.asked_before and refused.code == "state_conflict"):
+                raise
+        return self.get_upload(upload_id)
 
     def _ask(self, upload_id: str, what: str, body: Mapping[str, Any] | None = None) -> Upload:
         answer = self._transport.call("POST", path_of("uploads", upload_id, what), body=dict(body or {}), again=True)

@@ -49,4 +49,4 @@ class Webhooks(Calls):
 
     def delete_webhook(self, webhook_id: str) -> None:
         """Nothing more is posted there."""
-        self._transport.call("DELETE", path_of("webhooks", webhook_id), again=True)
+        self._delete(path_of("webhooks", webhook_id))

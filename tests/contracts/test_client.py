@@ -1029,6 +1029,30 @@ def test_an_upload_whose_answer_was_lost_is_created_once(cloud: Cloud, client: R
     assert client.create_upload(books, "books")["id"] == "upl_2"
 
 
+def test_a_deletion_whose_answer_was_lost_is_one(cloud: Cloud, client: Rowmill) -> None:
+    key = client.create_api_key("night job")["id"]
+    cloud.faults.append(Fault("DELETE /api/v1/api-keys", 0, after=True))
+    client.delete_api_key(key)
+    assert cloud.keys == {}
+    with pytest.raises(ApiError, match="not_found"):
+        client.delete_api_key(key)
+
+
+@pytest.mark.parametrize("verb", ["confirm", "redrive", "resume"])
+def test_an_upload_that_goes_on_though_the_answer_was_lost_is_no_refusal(
+    cloud: Cloud, client: Rowmill, books: Path, verb: str
+) -> None:
+    """Whoever is told that it was refused sends the file again, and its rows are in twice."""
+    upload = client.create_upload(books, "books")["id"]
+    door, no = f"POST /api/v1/uploads/{upload}/{verb}", problem(409, "state_conflict", "It is processing.")
+    cloud.journey = [{"state": "processing", "percent": 5.0}]
+    cloud.faults += [Fault(door, 0), Fault(door, 409, no)]
+    assert getattr(client, verb)(upload)["state"] == "processing"
+    cloud.faults += [Fault(door, 429, no, {"Retry-After": "0.01"}), Fault(door, 409, no)]
+    with pytest.raises(ApiError, match="state_conflict"):
+        getattr(client, verb)(upload)
+
+
 def test_a_login_is_never_sent_twice(cloud: Cloud, client: Rowmill) -> None:
     cloud.faults.append(Fault("POST /api/v1/auth", 503, problem(503, "unavailable", "Later.")))
     with pytest.raises(ApiError):
