@@ -127,7 +127,8 @@ def _opened(found: Mapping[str, Any], keys: Mapping[str, Any]) -> tuple[dict[str
     try:
         head, payload, signature = str(found["jws"]).split(".")
         header = json.loads(_decoded(head))
-        key = next(one["x"] for one in keys["keys"] if one["kid"] == header["kid"] and one["crv"] == "Ed25519")
+        wanted = (header["kid"], "Ed25519")
+        key = next(one["x"] for one in keys["keys"] if (one.get("kid"), one.get("crv")) == wanted)
         if (header["alg"], header["typ"]) != ("EdDSA", TYPE):
             raise NotGenuine("the receipt is not signed as receipts are")
         public = Ed25519PublicKey.from_public_bytes(_decoded(key))

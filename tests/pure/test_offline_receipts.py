@@ -173,6 +173,13 @@ def test_what_is_no_receipt_is_said_to_be_none(tmp_path: Path, text: str) -> Non
         offline.check(tmp_path / "receipt.json", tmp_path / "file.csv", seals.keys())
 
 
+def test_keys_of_other_kinds_in_a_set_are_passed_over(tmp_path: Path) -> None:
+    """As RFC 7517 has it: a name and a curve are not what every key has."""
+    (key,) = seals.keys()["keys"]
+    others = [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "oct", "kid": key["kid"], "k": "AQAB"}]
+    assert check(tmp_path, sealed(said()), BODY, {"keys": [*others, key]})["result"] == "match"
+
+
 def test_a_key_that_no_longer_signs_opens_what_it_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from chalicelib.settings import settings
 
