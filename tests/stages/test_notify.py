@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import psycopg
@@ -615,7 +617,11 @@ def test_the_receiver_of_the_docs_knows_what_is_ours(private: Pipeline, receiver
     assert not verified(webhook["secret"], got.headers, got.body + b" ")
     assert not verified("whsec_AAAA", got.headers, got.body)
     assert not verified(webhook["secret"], got.headers | {"webhook-id": "evt_2"}, got.body)
-    assert not verified(webhook["secret"], got.headers | {"webhook-timestamp": "1"}, got.body)
+    for moment in ("1", "now", "9" * 5000):  # anybody may send what makes no sense: that is no error of the receiver
+        assert not verified(webhook["secret"], got.headers | {"webhook-timestamp": moment}, got.body)
+    assert not verified(webhook["secret"], got.headers | {"webhook-signature": "v1,\xe9"}, got.body)
+    names["time"] = Mock(time=lambda: time.time() + 301)
+    assert not verified(webhook["secret"], got.headers, got.body)
 
 
 # The topic and e-mail
