@@ -84,12 +84,13 @@ def deadline(timeout: float | None) -> float:
 
 
 def linger(answer: httpx.Response, give_up: float, late: str) -> None:
-    """Until it is worth asking again. Raises StillRunning with this if that is too late."""
+    """Until it is worth asking again, or for the last time. Raises StillRunning with this once that was done."""
     asked = retry_after(answer)
     seconds = POLL_SECONDS if asked is None else max(asked, SHORTEST_POLL_SECONDS)
-    if time.monotonic() + seconds > give_up:
+    left = give_up - time.monotonic()
+    if left <= 0:
         raise StillRunning(late)
-    time.sleep(seconds)
+    time.sleep(min(seconds, left))
 
 
 def path_of(*parts: str) -> str:

@@ -1131,6 +1131,14 @@ def test_an_error_comes_out_of_a_process_pool_as_it_went_in(fault: RowmillError)
     assert (type(found), str(found), vars(found)) == (type(fault), str(fault), vars(fault))
 
 
+def test_waiting_uses_the_time_given_when_the_server_asks_for_more(cloud: Cloud, client: Rowmill, books: Path) -> None:
+    """It was said to be over at the first look, where what is waited for comes in time."""
+    created = client.create_upload(books, "books")
+    running = json.dumps({**created, "state": "processing"}).encode()
+    cloud.faults.append(Fault("GET /api/v1/uploads/upl_1", 200, running, {"Retry-After": "60"}))
+    assert client.wait(created["id"], timeout=0.2)["state"] == "completed"
+
+
 # Accounts and configuration
 
 
