@@ -75,7 +75,7 @@ EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the API, the storage or the network said no; 2 wrong use; 130 interrupted. Of an upload that"
     " was waited for: 0 completed, 3 completed with errors, 4 any other end; of one that was only checked: 0 nothing"
     " rejected, 3 some rows; of verify: 3 something differs. With --json, stdout holds one JSON document, or nothing if"
-    " the exit code is 1 or 2."
+    " the exit code is 1 or 2; of a listing that breaks off, an array that is not closed."
 )
 app = typer.Typer(
     cls=OneLineErrors,

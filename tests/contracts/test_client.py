@@ -1485,6 +1485,15 @@ def test_listings_follow_the_cursor_to_the_end(cloud: Cloud, rowmill: Shell) -> 
         assert rowmill("rows", "books", *wrong).exit_code == 2
 
 
+def test_a_listing_that_breaks_off_is_no_json(cloud: Cloud, rowmill: Shell) -> None:
+    """Nor nothing, as `--help` had it: who takes what came for all there is must not be able to."""
+    cloud.rows = [{"isbn": str(n)} for n in range(4)]
+    cloud.faults.append(Fault("GET /api/v1/datasets/books/rows?limit=5000&cursor=", 500, problem(500, "no", "No.")))
+    ended = rowmill("rows", "books", "--json")
+    assert (ended.exit_code, ended.stdout) == (1, '[{"isbn": "0"},\n{"isbn": "1"}')
+    assert "an array that is not closed" in " ".join(rowmill("--help").stdout.split())
+
+
 def test_a_row_is_read_added_changed_and_deleted_by_its_key(cloud: Cloud, rowmill: Shell) -> None:
     shown = rowmill("dataset", "get-row", "books", "a/b, %,2")
     assert (json.loads(shown.stdout), shown.stderr) == ({"key": "a~1b,%20~3,2"}, 'ETag: "1"\n')
