@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import logging
 import os
 import re
 import stat
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import httpx
 
@@ -63,6 +64,20 @@ class LocalFile:
     size: int
     content_type: str
     checksum: str
+
+
+def _unsigned(record: logging.LogRecord) -> bool:
+    """A line of httpx's log without what a URL is signed by: for an hour whoever reads it could have the file."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(one.copy_with(query=None) if _is_signed(one) else one for one in record.args)
+    return True
+
+
+def _is_signed(told: object) -> TypeGuard[httpx.URL]:
+    return isinstance(told, httpx.URL) and "X-Amz-Signature" in told.params
+
+
+logging.getLogger("httpx").addFilter(_unsigned)
 
 
 def measure(path: Path) -> LocalFile:

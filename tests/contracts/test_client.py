@@ -1544,6 +1544,21 @@ def test_rejects_are_waited_for_then_fetched_without_the_token(
     ]
 
 
+def test_no_log_is_told_what_a_presigned_url_is_signed_by(
+    cloud: Cloud, client: Rowmill, caplog: pytest.LogCaptureFixture
+) -> None:
+    """httpx logs each request with its address, at the level that most programs keep: it opens the file for an hour."""
+    caplog.set_level("DEBUG")
+    signed = f"{cloud.storage}/bucket/csv?X-Amz-Expires=3600&X-Amz-Signature=5ec2e7"
+    cloud.faults += [
+        Fault("GET /api", 200, json.dumps({"url": signed}).encode()),
+        Fault("GET /bucket/csv?X-Amz-Expires=3600&X-Amz-Signature=5ec2e7", 200, b"_row,isbn\n"),
+    ]
+    client.download_rejects("upl_1", "csv", bytearray().extend)
+    assert f"GET {cloud.storage}/bucket/csv " in caplog.text
+    assert "5ec2e7" not in caplog.text
+
+
 def test_a_rejects_file_that_the_storage_refuses_leaves_nothing_behind(rowmill: Shell, tmp_path: Path) -> None:
     refused = rowmill("rejects", "upl_1", "--format", "csv", "-o", str(tmp_path / "bad"))
     assert (refused.exit_code, list(tmp_path.iterdir())) == (1, [])
