@@ -117,8 +117,9 @@ def shown(plan: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def with_option(one: Conventions, option: Mapping[str, Any]) -> Conventions:
     """These conventions, and all that are asked before them, with what an option says otherwise."""
-    links = [read({**{name: getattr(each, name) for name in OPTIONS}, **option}) for each in (*one.before, one)]
-    *first, last = [replace(each, typed=one.typed) for each in links]
+    said = read(option)
+    otherwise = {name: getattr(said, name) for name in OPTIONS if name in option}
+    *first, last = [replace(each, **otherwise) for each in (*one.before, one)]
     return replace(last, before=tuple(first))
 
 

@@ -549,6 +549,22 @@ def test_a_file_that_declares_these_conventions_is_read_by_them(pipeline: Pipeli
     assert causes(pipeline, parent)["type_invalid:is_not_a_boolean"]["fix"] is None
 
 
+@pytest.mark.parametrize(
+    "declared",
+    [{"null_values": ["", "n/a"]}, {"true_values": ["oui"], "false_values": ["non"]}, {"units": ["EUR"]}],
+    ids=["null values", "boolean words", "units"],
+)
+def test_a_file_that_declares_lists_of_words_has_causes_and_what_mends_them(
+    pipeline: Pipeline, declared: dict[str, list[str]]
+) -> None:
+    """What was declared is asked for as it is kept, and is no list there."""
+    parent = prices(pipeline, "1,31/12/2023,2024-01-01,1,2,a\n" * 30, dialect=declared)["id"]
+    assert causes(pipeline, parent)["dates_day_first"]["fix"] == {"dialect.date_order": "dmy"}
+    child = retried(pipeline, parent, "dates_day_first")
+    assert (child["loaded"], child["rejected"]) == (30, 0)
+    assert {name: child["dialect"][name] for name in declared} == declared
+
+
 def test_a_word_that_two_options_would_read_is_left_to_who_knows(pipeline: Pipeline) -> None:
     """Nothing, or the enum's own."""
     fields = [{"name": "id", "type": "integer"}, {"name": "kind", "constraints": {"enum": ["none", "some"]}}]
