@@ -17,7 +17,7 @@ from chalicelib.checking import conventions
 from chalicelib.datasets import Schema, is_dataset_id, is_dataset_name, read_mode
 from chalicelib.errors import Refused, field_refused
 from chalicelib.formats import Dialect
-from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, Tenant, UploadId, object_key, rfc3339
+from chalicelib.journey import PARTS_SECONDS, RETENTION, UPLOAD_SECONDS, VERBS, object_key, rfc3339
 from chalicelib.postgres import announcements, doubles, ledger, people, projection, taken, webhooks
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.timeline import Asker
@@ -78,7 +78,7 @@ def rerun(
         "options": {"mode": parent["mode"], **_kept_as(parent, {}), "dialect": option, **asked},
     }
     item, _ = create(tenant, wanted, idempotency_key, by, parent_id)
-    key = object_key(Tenant(tenant), UploadId(item["upload_id"]))
+    key = object_key(tenant, item["upload_id"])
     if item["state"] == "awaiting_upload" and not s3.has_arrived(key):
         s3.write(key, "application/json", [order])
     return item
@@ -128,7 +128,7 @@ def create(
     parent = {"parent_id": parent_id} if parent_id else {}
     wanted = _read(tenant, body) | parent
     now = datetime.now(UTC)
-    upload_id = UploadId(f"upl_{ULID()}")
+    upload_id = f"upl_{ULID()}"
     key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
     _refuse_double(tenant, wanted, key)
     counted = quota.admit(tenant, wanted["size"], now.timestamp())
@@ -174,7 +174,7 @@ def _refuse_double(tenant: str, wanted: Mapping[str, Any], key: Mapping[str, Any
         raise doubles.refusal(earlier, status=409)
 
 
-def _way(tenant: str, upload_id: UploadId, wanted: Mapping[str, Any], now: int) -> dict[str, Any]:
+def _way(tenant: str, upload_id: str, wanted: Mapping[str, Any], now: int) -> dict[str, Any]:
     """How the file will come: as one form within the hour, or in parts within the week."""
     if wanted["size"] <= settings().multipart_bytes:
         return {"closes_at": now + UPLOAD_SECONDS}
@@ -285,7 +285,7 @@ def _given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _idempotency(
-    tenant: str, key: str | None, body: Mapping[str, Any], upload_id: UploadId, now: datetime
+    tenant: str, key: str | None, body: Mapping[str, Any], upload_id: str, now: datetime
 ) -> dict[str, Any] | None:
     if key is None:
         return None

@@ -19,7 +19,7 @@ from chalicelib.datasets import Dataset
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused, RowmillError
 from chalicelib.forms import File
-from chalicelib.journey import Tenant, UploadId, object_key
+from chalicelib.journey import object_key
 from chalicelib.paging import Asked, Page
 from chalicelib.postgres import people
 from chalicelib.postgres.connection import connection
@@ -90,7 +90,7 @@ def load(tenant: str, file: File, idempotency_key: str | None, by: Asker) -> dic
         "checksum": base64.b64encode(hashlib.sha256(file.data).digest()).decode(),
     }
     item, _ = admit.create(tenant, announced, idempotency_key, by, records=total)
-    key = object_key(Tenant(tenant), UploadId(item["upload_id"]))
+    key = object_key(tenant, item["upload_id"])
     if item["state"] == "awaiting_upload" and not s3.has_arrived(key):
         s3.write(key, "text/csv", [file.data])
     batch_id = str(item["upload_id"])

@@ -13,7 +13,7 @@ from chalicelib import events, gate, matching, retention
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
-from chalicelib.journey import UPLOAD_SECONDS, VERBS, Number, State, Tenant, Verb, is_upload_id, object_key, rank
+from chalicelib.journey import UPLOAD_SECONDS, VERBS, Number, State, Verb, is_upload_id, object_key, rank
 from chalicelib.postgres import (
     announcements,
     keeping,
@@ -74,7 +74,7 @@ def cancel(tenant: str, upload_id: str, by: Asker = NOBODY) -> Number | None:
         dynamodb.cancel(tenant, upload_id, rank("canceled", 1, 0))
         announcements.close(db, upload_id, "canceled")
         if "multipart_id" in item:
-            s3.abort(object_key(Tenant(tenant), upload_id), item["multipart_id"])
+            s3.abort(object_key(tenant, upload_id), item["multipart_id"])
     return number
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, NewType, overload
 
-UploadId = NewType("UploadId", str)  # "upl_" + ULID: sortable by creation
-Tenant = NewType("Tenant", str)  # "ten_" + ULID
 Number = NewType("Number", int)  # an upload's number in Postgres
 
 State = Literal[
@@ -217,11 +215,11 @@ def prefixes(tenant: str, upload_id: str) -> tuple[str, str, str]:
     return f"uploads/{tenant}/{upload_id}/", f"pieces/{tenant}/{upload_id}/", f"results/{tenant}/{upload_id}/"
 
 
-def from_key(key: str) -> tuple[Tenant, UploadId] | None:
+def from_key(key: str) -> tuple[str, str] | None:
     """The upload an object belongs to, or None for an object that is not an upload's source."""
     match key.split("/"):
         case ["uploads", tenant, upload_id, "source"]:
-            return Tenant(tenant), UploadId(upload_id)
+            return tenant, upload_id
         case _:
             return None
 

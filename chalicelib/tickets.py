@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chalicelib.aws import s3
-from chalicelib.journey import UPLOAD_SECONDS, Tenant, object_key, rfc3339
+from chalicelib.journey import UPLOAD_SECONDS, object_key, rfc3339
 from chalicelib.settings import settings
 
 PART_BYTES: Final = 16 << 20  # S3 takes 5 MiB to 5 GiB; what a broken line costs, and what four threads have open
@@ -70,7 +70,7 @@ def _stored(part: s3.Part) -> dict[str, Any]:
 
 
 def _key(item: Item) -> str:
-    return object_key(Tenant(item["tenant"]), item["upload_id"])
+    return object_key(item["tenant"], item["upload_id"])
 
 
 def _left(item: Item) -> int:

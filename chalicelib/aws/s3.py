@@ -28,7 +28,7 @@ from urllib3.exceptions import HTTPError
 
 from chalicelib.aws import client, code, s3_config
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.journey import Tenant, UploadId, from_key
+from chalicelib.journey import from_key
 from chalicelib.settings import settings
 
 BLOCK_BYTES: Final = 1 << 20
@@ -245,8 +245,8 @@ class Arrival:
     `segment`: the message asks for no more than to scan this segment ahead; `gate`: to have it looked at for malware.
     """
 
-    tenant: Tenant
-    upload_id: UploadId
+    tenant: str
+    upload_id: str
     at: datetime | None = None
     segment: int | None = None
     gate: bool = False
@@ -260,7 +260,7 @@ def arrivals(message: Mapping[str, Any]) -> list[Arrival]:
     """The uploads a message of the intake queue names; other objects and S3's test event name none."""
     if "upload_id" in message:
         segment = message.get("segment")
-        tenant, upload_id = Tenant(str(message.get("tenant"))), UploadId(str(message["upload_id"]))
+        tenant, upload_id = str(message.get("tenant")), str(message["upload_id"])
         is_gate = message.get("gate") is True
         return [Arrival(tenant, upload_id, segment=segment if type(segment) is int else None, gate=is_gate)]
     found = []
