@@ -76,7 +76,8 @@ def _end(db: Connection, number: Number) -> None:
         loads = is_passed and _pass(db, seen, is_unlike=is_unlike)
         if not is_passed:
             dead = manifest.list_given_up(db, number, MOST_GIVEN_UP) if seen["unprocessed"] else []
-            ledger.end(db, number, *_verdict(seen, dead))
+            state, error = _verdict(seen, dead)
+            ledger.end(db, number, state, None, error)
     if loads:
         sqs.send_for_split(seen["tenant"], seen["upload_id"])
 
@@ -126,15 +127,13 @@ def _cancel(db: Connection, number: Number) -> None:
             stages.drop(db, number)
 
 
-def _verdict(
-    seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]
-) -> tuple[State, int | None, dict[str, Any] | None]:
+def _verdict(seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]) -> tuple[State, dict[str, Any] | None]:
     """The terminal state that the counts amount to, and why it is not a clean one."""
     if error := publishing.forbidden(seen):
-        return "failed", None, error
+        return "failed", error
     given_up = seen["unprocessed"] + seen["contested"]
     if not given_up:
-        return ("completed_with_errors" if seen["rejected"] else "completed"), None, None
+        return ("completed_with_errors" if seen["rejected"] else "completed"), None
     error = {
         "code": "records_unprocessed",
         "detail": f"{given_up} records could not be processed.",
@@ -142,7 +141,7 @@ def _verdict(
     }
     shows_parts = seen["reading"] == "load" and not ledger.is_all_or_nothing(seen["options"])
     arrived = shows_parts and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
-    return ("completed_with_errors" if arrived else "failed"), None, error
+    return ("completed_with_errors" if arrived else "failed"), error
 
 
 def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
