@@ -77,9 +77,9 @@ def send_for_segment(tenant: str, upload_id: str, n: int) -> None:
     send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "segment": n})
 
 
-def send_for_gate(tenant: str, upload_id: str, *, delay: int = 0) -> None:
+def send_for_gate(tenant: str, upload_id: str) -> None:
     """Have an upload's file looked at for malware, or what is left of it."""
-    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "gate": True}, delay=delay)
+    send(settings().intake_queue, {"tenant": tenant, "upload_id": upload_id, "gate": True})
 
 
 def send_chunks(tier: str, number: int, reading: str, places: Sequence[int], tenant: str) -> None:
