@@ -78,7 +78,7 @@ def causes(groups: Iterable[Group], current: Conventions, nulls: Sequence[str]) 
         if theirs:
             found.append(cause(theirs, current, nulls))
     found = [each for one in found for each in _by_what_else(one, current)]
-    found = [_undone(one, "mixed") if mixed.intersection((one.option or {}).get("units", ())) else one for one in found]
+    found = [_contradicted(one) if mixed.intersection((one.option or {}).get("units", ())) else one for one in found]
     return [*found, *_plain(left)]
 
 
@@ -113,8 +113,8 @@ def _with_more(cause: Cause, more: str, current: Conventions) -> Cause:
     return replace(cause, id=f"{cause.id}_{name}", words=told, tag=f"{more}+{cause.tag}", option=both)
 
 
-def _undone(cause: Cause, why: str) -> Cause:
-    return replace(cause, option=None, otherwise=why)
+def _contradicted(cause: Cause) -> Cause:
+    return replace(cause, option=None, otherwise="mixed")
 
 
 def _beside_units(groups: Sequence[Group], found: Sequence[Cause], known: Sequence[str]) -> Iterator[Cause]:
@@ -125,7 +125,7 @@ def _beside_units(groups: Sequence[Group], found: Sequence[Cause], known: Sequen
         cause = Cause(f"numbers_{units.slug(unit)}", f"numbers have {unit} beside them", tag, theirs, option)
         # 1.234 EUR is no decimal where another cell says 1.234,50 EUR.
         others = (_convention(each.tags[0]) for one in found for each in one.groups if each.more == tag)
-        yield _undone(cause, "mixed") if any(conflict(PLAIN, other) for other in others) else cause
+        yield _contradicted(cause) if any(conflict(PLAIN, other) for other in others) else cause
 
 
 def _mixed_units(groups: Iterable[Group]) -> set[str]:
