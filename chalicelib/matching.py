@@ -117,19 +117,19 @@ def _declared(header: Sequence[str], mapping: Mapped) -> Iterator[Column]:
     for key, field in mapping.items():
         position = _place(key, header)
         if position in seen:
-            raise Refused("mapping_invalid", f"The mapping names column {position}, {_quoted([key])}, twice.")
+            raise Refused("mapping_invalid", f"The mapping names column {position}, {_listed([key])}, twice.")
         seen.add(position)
         yield Column(position, header[position - 1], field, "declared")
 
 
 def _place(key: str, header: Sequence[str]) -> int:
     if header.count(key) > 1:
-        raise Refused("mapping_invalid", f"The header has {_quoted([key])} twice; map it by its position.")
+        raise Refused("mapping_invalid", f"The header has {_listed([key])} twice; map it by its position.")
     if key in header:
         return header.index(key) + 1
     if _POSITION(key) and int(key) <= len(header):
         return int(key)
-    raise Refused("mapping_invalid", f"The file has no column {_quoted([key])} that the mapping names.")
+    raise Refused("mapping_invalid", f"The file has no column {_listed([key])} that the mapping names.")
 
 
 def _by_spelling(fields: Sequence[str]) -> dict[str, list[str]]:
@@ -163,7 +163,7 @@ def _refuse_what_is_off(header: Sequence[str], fields: Sequence[str], found: Map
             for each, names in off.items()
             for place, name in enumerate(names[:MAX_TOLD])
         ]
-        raise Refused(code, f"{_DETAILS[code][:-1]}: {_quoted(off[code][:20])}.", errors=errors)
+        raise Refused(code, f"{_DETAILS[code][:-1]}: {_listed(off[code][:20])}.", errors=errors)
 
 
 def _error(code: str, name: str, free: Sequence[str]) -> dict[str, Any]:
@@ -172,11 +172,11 @@ def _error(code: str, name: str, free: Sequence[str]) -> dict[str, Any]:
     if likely is None:
         return error
     field, confidence = likely
-    detail = f"{_DETAILS[code]} Is this one {_quoted([field])}?"
+    detail = f"{_DETAILS[code]} Is this one {_listed([field])}?"
     return error | {"detail": detail, "suggestion": {"field": field, "confidence": confidence}}
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(_short, names))
 
 
