@@ -14,7 +14,7 @@ from chalicelib.cells import PLAIN, Conventions
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.checking import units
 from chalicelib.checking.conventions import conflict, spellings
-from chalicelib.checking.remedies import ORDERS, Tags, parted, plain_tag
+from chalicelib.checking.remedies import ORDERS, Tags, more_and_tag, plain_tag
 from chalicelib.formats.dialect import MAX_NULL_VALUES
 
 _NAMES: Final = {
@@ -90,8 +90,8 @@ def _of_family(family: str, groups: Sequence[Group]) -> tuple[list[Group], list[
 
 def _parted(one: Group) -> Group:
     """With tags as of a value that needs nothing else; what else it needs is the group's."""
-    more = parted(one.tags[0])[0] if one.tags else ""
-    return replace(one, tags=tuple(parted(tag)[1] for tag in one.tags), more=more)
+    more = more_and_tag(one.tags[0])[0] if one.tags else ""
+    return replace(one, tags=tuple(more_and_tag(tag)[1] for tag in one.tags), more=more)
 
 
 def _by_what_else(cause: Cause, current: Conventions) -> Iterator[Cause]:

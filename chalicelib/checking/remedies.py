@@ -69,7 +69,7 @@ def untold(code: str, column: str | None, cause: str, value: str | None) -> tupl
     return (), (plain_tag(code, cause),)
 
 
-def parted(tag: str) -> tuple[str, str]:
+def more_and_tag(tag: str) -> tuple[str, str]:
     """What else a value needs by this tag, `blank` or `unit:EUR` (empty: nothing else), and what is left of the tag."""
     more, _, one = tag.rpartition("+")
     return more, one
@@ -77,12 +77,12 @@ def parted(tag: str) -> tuple[str, str]:
 
 def family(tag: str) -> str:
     """`date` of `date:dmy`."""
-    return parted(tag)[1].partition(":")[0]
+    return more_and_tag(tag)[1].partition(":")[0]
 
 
 @lru_cache(maxsize=1024)
 def _counted(tags: Tags) -> tuple[str, ...]:
-    families = {tag.removesuffix(parted(tag)[1]) + family(tag) for tag in tags}
+    families = {tag.removesuffix(more_and_tag(tag)[1]) + family(tag) for tag in tags}
     return (*families, *tags)
 
 
