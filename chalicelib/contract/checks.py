@@ -7,7 +7,7 @@ making all of them is nothing that a function should do at its start.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -180,7 +180,7 @@ def _must(definition: Schema, rule: str) -> str:
     limit = definition.get(rule)
     match rule:
         case "type":
-            return _alternatives([_TYPES[one] for one in ([limit] if isinstance(limit, str) else limit or [])])
+            return " or ".join(_TYPES[one] for one in ([limit] if isinstance(limit, str) else limit or []))
         case "enum":
             return f"one of {', '.join(map(str, limit or ()))}"
         case "minimum":
@@ -195,10 +195,6 @@ def _must(definition: Schema, rule: str) -> str:
             return f"a string like {limit}"
         case _:
             return "as the schema has it"
-
-
-def _alternatives(words: Iterable[str]) -> str:
-    return " or ".join(words)
 
 
 def _range(definition: Schema, kind: str) -> str:
