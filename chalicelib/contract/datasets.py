@@ -32,6 +32,7 @@ from chalicelib.contract.words import (
 from chalicelib.datasets import MAX_FIELDS, MAX_IDENTIFIER_BYTES, FieldType
 from chalicelib.datasets.pace import FASTEST, SLOWEST
 from chalicelib.journey import MODES
+from chalicelib.paging import DEFAULT_LIMIT
 from chalicelib.roles import ROLES
 
 _TAG: Final = "Datasets"
@@ -49,7 +50,7 @@ DATASET_ERRORS: Final = (
 )
 MODE: Final[Schema] = {"type": "string", "enum": list(MODES)}
 LIMIT: Final = Parameter(
-    {"type": "integer", "minimum": 1, "maximum": 5000, "default": 100},
+    {"type": "integer", "minimum": 1, "maximum": 5000, "default": DEFAULT_LIMIT},
     "How many items a page has at most; a page of large items may have fewer.",
 )
 PAGED: Final = {"cursor": CURSOR, "limit": LIMIT}
