@@ -13,15 +13,15 @@ from chalicelib.errors import Refused
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-_SHORTEST: Final = 8
-_LONGEST: Final = 256
+SHORTEST: Final = 8
+LONGEST: Final = 256
 _COMMON: Final = Path(__file__).with_name("common_passwords.txt")
 
 
 def refuse_weak(password: str, username: str) -> None:
     """Raise Refused for a password that is too short, too long, or among the first that are guessed."""
-    if not _SHORTEST <= len(password) <= _LONGEST:
-        raise Refused("password_invalid", f"A password has {_SHORTEST} to {_LONGEST} characters.")
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise Refused("password_invalid", f"A password has {SHORTEST} to {LONGEST} characters.")
     if password.lower() in _common() or password.lower() == username.lower():
         raise Refused("password_common", "This password is among the first that are guessed: choose another.")
 

@@ -27,6 +27,7 @@ from chalicelib.contract.words import (
     ref,
     shown,
 )
+from chalicelib.passwords import LONGEST, SHORTEST
 from chalicelib.roles import ROLES
 
 _ACCOUNTS: Final = "Accounts"
@@ -50,7 +51,12 @@ _KEY: Final[dict[str, Schema]] = {
     "expires_at": nullable(MOMENT),
 }
 USERNAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 254, "title": "1 to 254 characters"}
-PASSWORD: Final[Schema] = {"type": "string", "minLength": 8, "maxLength": 256, "title": "8 to 256 characters"}
+PASSWORD: Final[Schema] = {
+    "type": "string",
+    "minLength": SHORTEST,
+    "maxLength": LONGEST,
+    "title": f"{SHORTEST} to {LONGEST} characters",
+}
 KEPT: Final = ("Set-Cookie", "Cache-Control")
 _BY_COOKIE: Final = "Without a body the page's cookie is taken: docs/accounts.md."
 _ELSEWHERE: Final = Error(404, "accounts_elsewhere", "The accounts of this deployment are those of another issuer.")
