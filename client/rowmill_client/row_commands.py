@@ -20,8 +20,6 @@ OneUpload = Annotated[
     str | None,
     typer.Option("--upload", metavar="ID", help="Only this upload's rows.", autocompletion=completion.uploads),
 ]
-
-
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The row's key; of several fields between commas.")]
 Values = Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="Spelled as rows are shown.")]
 IfMatch = Annotated[
@@ -78,11 +76,7 @@ def export_rows(
 
 def _conditions(where: list[str] | None) -> dict[str, str]:
     """By parameter: several conditions on one field are told apart by their operators."""
-    pairs = [text.partition("=") for text in where or []]
-    found = {name: value for name, _, value in pairs}
-    if len(found) != len(pairs) or not all(sign for _, sign, _ in pairs):
-        raise Unusable("--where takes FIELD=VALUE or FIELD.OP=VALUE, each of them once")
-    return found
+    return _pairs(where or [], "--where takes FIELD=VALUE or FIELD.OP=VALUE, each of them once")
 
 
 def get_row(dataset: DatasetName, key: Key, as_json: AlwaysJson = True) -> None:
@@ -136,9 +130,9 @@ def delete_row(dataset: DatasetName, key: Key, if_match: IfMatch = None, as_json
     output.done(f"{key} is deleted", {"deleted": key}, as_json)
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(texts: list[str], wrong: str = "a field is set by FIELD=VALUE, each of them once") -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     found = {name: value for name, _, value in pairs}
     if len(found) != len(pairs) or not all(sign for _, sign, _ in pairs):
-        raise Unusable("a field is set by FIELD=VALUE, each of them once")
+        raise Unusable(wrong)
     return found
