@@ -7,7 +7,7 @@ import { announce } from "./ui/announce";
 /** How what is asked of the service and of the storage may fail; anything else is a mistake of the page. */
 export type Failed = Problem | Offline | Refusal | Unanswered;
 
-export interface Doing {
+interface Doing {
   /** What is under way, by the name it was given. */
   busy: string | null;
   error: Failed | null;

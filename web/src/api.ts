@@ -7,9 +7,9 @@ import { Offline, Problem, problemOf, read, seconds, send } from "./http";
 import { renew } from "./session";
 
 export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
-export type Method = "get" | "post" | "put" | "patch" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 export type Path<M extends Method> = { [P in keyof paths]: paths[P][M] extends undefined ? never : P }[keyof paths];
-export type Operation<M extends Method, P extends Path<M>> = NonNullable<paths[P][M]>;
+type Operation<M extends Method, P extends Path<M>> = NonNullable<paths[P][M]>;
 
 type Json<Said> = Said extends { content: { "application/json": infer Body } } ? Body : never;
 type Bodies<O> = O extends { responses: infer All } ? Json<All[keyof All & (200 | 201 | 202)]> : never;
@@ -40,7 +40,7 @@ export type Asked<M extends Method, P extends Path<M>> = InPath<Operation<M, P>>
 type Given<M extends Method, P extends Path<M>> =
   Record<never, never> extends Asked<M, P> ? [asked?: Asked<M, P>] : [asked: Asked<M, P>];
 
-export interface Reply<Value> {
+interface Reply<Value> {
   /** null: it is as the client has it (304). */
   value: Value | null;
   status: number;

@@ -9,7 +9,7 @@ import { Offline, Problem } from "./http";
 
 const LONGEST = 15; // seconds between tries while nobody answers
 
-export interface Polled<Value> {
+interface Polled<Value> {
   value: Value | null;
   error: Problem | Offline | null;
   /** Ask now: something was done to it. */

@@ -1,7 +1,7 @@
 /** Where the page is: what follows `#` in its address, so that it needs nothing of whoever serves it. */
 import { signal } from "@preact/signals";
 
-export interface Route {
+interface Route {
   path: string;
   query: URLSearchParams;
 }

@@ -2,7 +2,7 @@
 import type { Schema } from "../api";
 
 export type UploadState = Schema<"Upload">["state"];
-export type Tone = "idle" | "busy" | "good" | "mixed" | "bad";
+type Tone = "idle" | "busy" | "good" | "mixed" | "bad";
 
 export const STATES: Record<UploadState, [words: string, tone: Tone]> = {
   awaiting_upload: ["Waiting for the file", "idle"],

@@ -16,7 +16,7 @@ import { cells, columns, corrections, marks } from "./record";
 
 export type Reject = Schema<"Reject">;
 /** Corrected cells by the reject's row, in the order of `columns`. */
-export type Edits = Map<number, string[]>;
+type Edits = Map<number, string[]>;
 
 export function Rejects({ upload }: { upload: Upload }) {
   const asked = { path: { upload_id: upload.id }, query: { limit: 1000 } };

@@ -2,7 +2,7 @@
  * What the browser remembers of files under way, for after a reload: what each is known by, and a handle to open it
  * again where the browser gives one. Which uploads wait for their file, the API knows.
  */
-export interface Remembered {
+interface Remembered {
   id: string;
   print: string;
   handle?: FileSystemFileHandle;

@@ -18,7 +18,7 @@ export interface Place extends Target {
   hasKey: boolean;
 }
 
-export interface Places {
+interface Places {
   all: Place[] | null;
   error: Problem | Offline | null;
   reload: () => void;
