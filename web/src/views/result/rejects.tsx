@@ -12,7 +12,7 @@ import { type Column, Table } from "../../ui/table";
 import { send as sendFile, type Watcher } from "../upload/sender";
 import { may, type Upload } from "../watch/verbs";
 import { Editor } from "./editor";
-import { cells, columns, corrections, marks } from "./record";
+import { cells, columns, corrections, type FileColumn, type Marks, marks } from "./record";
 
 export type Reject = Schema<"Reject">;
 /** Corrected cells by the reject's row, in the order of `columns`. */
@@ -92,7 +92,6 @@ export function Rejects({ upload }: { upload: Upload }) {
         rows={items}
         columns={list}
         id={(one) => one.row}
-        rowHeight={44}
         total={upload.rejected}
         onEnd={more}
         onOpen={(_, place) => setOpen(place)}
@@ -138,15 +137,7 @@ function Reason({ reject, edited }: { reject: Reject; edited: boolean }) {
 }
 
 /** The row as it stood in the file, its bad cells marked. */
-function Raw({
-  reject,
-  at,
-  columns: all,
-}: {
-  reject: Reject;
-  at: ReturnType<typeof marks>;
-  columns: ReturnType<typeof columns>;
-}) {
+function Raw({ reject, at, columns: all }: { reject: Reject; at: Marks; columns: FileColumn[] }) {
   const bad = new Set(reject.errors.map((one) => one.column));
   const places = new Set(all.filter((one) => bad.has(one.field) || bad.has(one.name)).map((one) => one.place));
   if (!places.size) return <code>{reject.raw}</code>;
