@@ -233,8 +233,8 @@ _ANSWERED: Final[dict[str, Schema]] = {
             "event": {
                 "type": "string",
                 "description": "created, stored, scanned, chunk_dead; state, when one was entered;"
-                " or what was asked: cancel, confirm, redrive, retry, revert, verify; receipt; files_expired."
-                " More may come.",
+                " or what was asked: cancel, pause, resume, confirm, redrive, retry, revert, verify; receipt;"
+                " files_expired. More may come.",
             },
             "state": {"type": ["string", "null"], "enum": [*STATUS, None]},
             "by": {"type": ["string", "null"], "description": "Who asked: a user's id, or an API key's."},
