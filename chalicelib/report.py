@@ -50,7 +50,7 @@ def show(number: Number | None) -> None:
     ended, kept = seen["finished_at"], _retention(seen["options"])
     forget_at = int((ended + timedelta(days=kept.status_days)).timestamp()) if ended else None
     shown = dynamodb.project(seen["tenant"], seen["upload_id"], seen["state"], grown, _progress(seen), forget_at)
-    if seen["finished_at"] and shown == "written":
+    if ended and shown == "written":
         _measure(seen)
     if seen["state"] in AT_REST and shown != "missing":
         for upload_id in retries.concerned(connection(), seen["upload_id"]):
