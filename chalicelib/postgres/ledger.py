@@ -529,9 +529,7 @@ def may_be_overwritten(connection: Connection, number: int) -> bool:
 def stop(connection: Connection, number: Number, error: Mapping[str, Any], threat: str | None = None) -> None:
     """End an upload that cannot go on as failed, or quarantined for a threat: no chunk loads after this.
 
-    What is queued is unprocessed.
-
-    One that is being undone was over before: it goes on.
+    What is queued is unprocessed. One that is being undone was over before: it goes on.
     """
     with connection.transaction():
         lock_upload(connection, number, shared=False)
