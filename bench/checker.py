@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bench.publish import keep
-from chalicelib.checking import PLAIN, Conventions, check
+from chalicelib.cells import PLAIN, Conventions
+from chalicelib.checking import check
 from chalicelib.datasets import Schema, read_schema
 
 ROWS: Final = 100_000

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib.cells import BLANKS
-from chalicelib.checking import PLAIN, Conventions, Value, check
+from chalicelib.cells import BLANKS, PLAIN, Conventions, Value
+from chalicelib.checking import check
 from chalicelib.datasets import Field, FieldType, Schema, read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import misfit

@@ -14,29 +14,13 @@ from itertools import compress
 from typing import Final
 
 from chalicelib import formats
-from chalicelib.cells import BLANKS, PLAIN, Conventions, Field, Reading, Value, quoted, reading, told
-from chalicelib.cells.fields import MAX_QUOTED
+from chalicelib.cells import BLANKS, PLAIN, Conventions, Field, Reading, Value, reading, told
 from chalicelib.cells.texts import ANY, TRIMMED
 from chalicelib.checking.rules import Breach, breaches
 from chalicelib.datasets import Schema
 from chalicelib.formats import excel
 from chalicelib.journey import CellError
 from chalicelib.strict_json import is_text
-
-__all__ = [
-    "MAX_QUOTED",
-    "PLAIN",
-    "Checked",
-    "Column",
-    "Conventions",
-    "Value",
-    "blame",
-    "check",
-    "column_of",
-    "columns_of",
-    "judged",
-    "quoted",
-]
 
 SAMPLE: Final = 256  # cells
 _NOT_TEXT: Final = {True: "the cell holds a NUL byte", False: "the cell is not valid UTF-8"}

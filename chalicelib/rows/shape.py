@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chalicelib.cells import PLAIN, Conventions
 from chalicelib.cells.copied import Marks
-from chalicelib.checking import PLAIN, Checked, Conventions
+from chalicelib.checking import Checked
 from chalicelib.datasets import Schema
 from chalicelib.formats import Dialect
 from chalicelib.sealing import Seal

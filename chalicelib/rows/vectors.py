@@ -21,10 +21,10 @@ from typing import Final, cast, overload
 import polars as pl
 
 from chalicelib import checking, drift
-from chalicelib.cells import Field
+from chalicelib.cells import Field, Value
 from chalicelib.cells.copied import TAB
 from chalicelib.cells.texts import ANY
-from chalicelib.checking import Checked, Column, Value
+from chalicelib.checking import Checked, Column
 from chalicelib.datasets import Schema
 from chalicelib.formats import MAX_CELL, may_hold_large
 from chalicelib.formats.delimited import BOM

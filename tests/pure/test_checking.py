@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cells import BLANKS, patterns, reading
-from chalicelib.checking import MAX_QUOTED, PLAIN, Checked, Conventions, check, quoted
+from chalicelib.cells import BLANKS, PLAIN, Conventions, patterns, quoted, reading
+from chalicelib.cells.fields import MAX_QUOTED
+from chalicelib.checking import Checked, check
 from chalicelib.datasets import FieldType, Schema, read_schema
 
 SCHEMA = read_schema(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.checking import PLAIN, Conventions, check
+from chalicelib.cells import PLAIN, Conventions
+from chalicelib.checking import check
 from chalicelib.checking.conventions import detect, planned, read, subsets
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused

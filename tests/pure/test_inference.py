@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.checking import Conventions, check
+from chalicelib.cells import Conventions
+from chalicelib.checking import check
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.inference import ALL, column_names, descriptor, guess

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.checking import PLAIN, Conventions, check
+from chalicelib.cells import PLAIN, Conventions
+from chalicelib.checking import check
 from chalicelib.datasets import read_schema
 
 Meaning = Callable[[str], Any]
