@@ -38,7 +38,7 @@ class Dialect:
     comment: str | None = None
     skip_lines: int = 0
     ragged: Literal["strict", "pad"] = "strict"
-    encoding: str = UTF_8  # the file's; what is cut and loaded is always UTF-8
+    encoding: str = UTF_8
     null_values: tuple[str, ...] | None = None
     decimal_char: str | None = None
     group_char: str | None = None
