@@ -1,7 +1,5 @@
 /** A record as it stood in its file: cut into cells, and written again, corrected, as a retry takes it. */
-import type { Schema } from "../../api";
-
-type Upload = Schema<"Upload">;
+import type { Upload } from "../watch/verbs";
 
 /** What of a dialect says where cells begin and end. */
 export interface Marks {

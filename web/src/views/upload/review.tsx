@@ -11,11 +11,11 @@ import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";
 import { Failure, Notice } from "../../ui/notice";
 import { Progress } from "../../ui/progress";
+import type { Upload } from "../watch/verbs";
 import { type Dialect, DialectFields } from "./dialect";
 import { FieldRows, type Kept } from "./fields";
 import { add, discard, files } from "./queue";
 
-type Upload = Schema<"Upload">;
 type Found = NonNullable<Upload["review"]>;
 
 export function Review({ id }: { id: string }) {

@@ -1,15 +1,13 @@
 /** Uploads that still wait for their file, such as those that a reload or a crash cut off: to go on with, or to give up. */
 import { useState } from "preact/hooks";
-import type { Schema } from "../../api";
 import { ago, bytes } from "../../format";
 import { Offline, Problem } from "../../http";
 import { usePages } from "../../live";
 import { Button } from "../../ui/button";
+import type { Upload } from "../watch/verbs";
 import { Unreadable } from "./hash";
 import { type Handle, recall } from "./memory";
 import { discard, items, takeUp } from "./queue";
-
-type Upload = Schema<"Upload">;
 
 export function Unfinished() {
   const waiting = usePages("/v1/uploads", { query: { state: "awaiting_upload", limit: 20 } });
