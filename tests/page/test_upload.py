@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from tests.journey.conftest import PEOPLE, Cloud, people
+from tests.journey.conftest import PEOPLE, Cloud, eventually, people
 from tests.page.conftest import PHONE, assert_accessible, assert_fits, call, ended, signed_in, uploaded, visiting
 
 PART = 40_000
@@ -106,6 +106,22 @@ def test_a_file_makes_a_dataset_that_is_looked_over_first(page: Page) -> None:
     assert (made["mode"], made["schema"]["primaryKey"], fields["plz"]["type"]) == ("upsert", ["id"], "string")
     assert "required" not in fields["since"].get("constraints", {})
     assert fields["plz"]["constraints"] == {"required": True}
+
+
+def test_a_file_that_is_paused_while_it_is_read_is_looked_over_once_it_goes_on(page: Page, deployed: Cloud) -> None:
+    """By whoever has paused it in its own view, and comes back."""
+    signed_in(page)
+    with deployed.held("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'"):
+        choose(page, payload(b"id;plz\n1;10115\n2;20095\n", "orte.csv"))
+        send(page)
+        expect(page).to_have_url(re.compile(r"review=upl_\w{26}$"))
+        upload_id = page.url.rsplit("=", 1)[1]
+        eventually(deployed.blocked)
+        assert call(page, "POST", f"v1/uploads/{upload_id}/pause")["state"] == "paused"
+        page.reload()
+        expect(page.get_by_role("heading", name="Reading orte.csv")).to_be_visible()
+    call(page, "POST", f"v1/uploads/{upload_id}/resume")
+    expect(page.get_by_label("Type of plz")).to_have_value("integer")
 
 
 def test_a_file_that_was_read_wrong_is_sent_and_read_again(page: Page) -> None:

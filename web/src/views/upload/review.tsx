@@ -23,9 +23,15 @@ export function Review({ id }: { id: string }) {
   if (!upload)
     return error ? <Failure error={error} title="This upload cannot be shown." /> : <Reads name="the file" />;
   if (upload.state === "needs_review" && upload.review) return <Looked upload={upload} found={upload.review} />;
-  const isUnderWay = ["awaiting_upload", "uploaded", "scanning", "splitting", "queued", "processing"].includes(
-    upload.state,
-  );
+  const isUnderWay = [
+    "awaiting_upload",
+    "uploaded",
+    "scanning",
+    "splitting",
+    "queued",
+    "processing",
+    "paused",
+  ].includes(upload.state);
   if (isUnderWay) return <Reads name={upload.filename} percent={upload.percent} />;
   return (
     <Notice
