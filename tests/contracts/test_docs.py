@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from bench.fuzz.child import TARGETS
+from chalicelib.contract import OPERATIONS
 from chalicelib.datasets import read_schema
 from infra.__main__ import _parser
 from infra.local.place import MARK
@@ -47,6 +48,7 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "DECI
 SCHEMAS_IN = ("encryption.md", "rows.md", "schema.md")
 # By tests/journey/test_documents.py; of an event by tests/stages/test_notify.py.
 COMPARED = ("receipts.md", "webhooks.md")
+METHODS = {method for method, _ in OPERATIONS}
 READERS = ("chalicelib/settings.py", "infra/local", "client/rowmill_client")
 
 
@@ -116,7 +118,7 @@ def test_the_docs_list_every_class_of_differences_as_it_comes_out(reader: str) -
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
 def test_what_a_page_names_is_there(page: Path) -> None:
-    """Files and anchors of its links, commands with their options, flags of benches, targets of make."""
+    """Files and anchors of its links, commands with their options, flags of benches, targets of make, routes."""
     text = page.read_text()
     prose = FENCED.sub("", text)
     links = (link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose))
@@ -124,6 +126,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     shown = [line for kind, block in FENCED.findall(text) if kind == "console" for line in block.splitlines()]
     typed = [line.removeprefix("$ ").partition(" #")[0] for line in shown if line.startswith("$ ")]
     named = [*re.findall(r"`([^`]+)`", prose), *typed]
+    wrong += [route for route in named if not _is_a_route(route)]
     assert wrong + [command for command in named if not _can_be_typed(command.replace("\n", " "))] == []
 
 
@@ -154,6 +157,16 @@ def _anchors(page: Path) -> set[str]:
     """Of its headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _is_a_route(named: str) -> bool:
+    """Whether the API has this method and path, which may begin with an ellipsis; whatever is none may be."""
+    method, _, path = named.partition(" ")
+    if method not in METHODS or not path.startswith(("/", "…")):
+        return True
+    asked = re.sub(r"\{\w+\}|<\w+>", "{}", path.partition("?")[0]).rstrip("/") or "/"
+    routes = [re.sub(r"\{\w+\}", "{}", route) for verb, route in OPERATIONS if verb == method]
+    return asked in routes or (asked[0] == "…" and any(route.endswith(asked[1:]) for route in routes))
 
 
 def _can_be_typed(command: str) -> bool:
