@@ -94,13 +94,19 @@ def _make(upload: ledger.Upload, kind: str, sample: bytes) -> _Made:
     source = s3.stream(upload.object_key, upload.etag, 0, upload.bytes_total)
     dialect = {**upload.dialect, "encoding": UTF_8}  # the piece's
     if kind != GZIP:
-        return _Made(transcoded.transcode(source, kind), dialect, {"encoding": kind}, _confidence(upload, sample))
+        return _Made(_in_utf_8(upload, source, kind), dialect, {"encoding": kind}, _confidence(upload, sample))
     head, contents = _head(gzipped.unpack(source, _limits()))
     if head.startswith(kinds.ARCHIVES):
         raise Refused("gzip_nested", "The gzip file holds another archive; upload that one.")
     encoding = kinds.encoding(head, upload.dialect.get("encoding"))
-    text = contents if encoding == UTF_8 else transcoded.transcode(contents, encoding)
+    text = contents if encoding == UTF_8 else _in_utf_8(upload, contents, encoding)
     return _Made(text, dialect, {"packed": GZIP, "encoding": encoding}, _confidence(upload, head))
+
+
+def _in_utf_8(upload: ledger.Upload, blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """A text of this encoding in UTF-8. One that was only taken for cp1252 by its first bytes must go on like that."""
+    is_guessed = encoding == "cp1252" and upload.dialect.get("encoding") is None
+    return transcoded.transcode(encodings.unmixed(blocks) if is_guessed else blocks, encoding)
 
 
 def _confidence(upload: ledger.Upload, sample: bytes) -> dict[str, float]:

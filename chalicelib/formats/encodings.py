@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +36,11 @@ _NOT_TEXT = {
 _WORDS = {b"MZ": "a program", b"PAR1": "a Parquet file", b"Obj\x01": "an Avro file"}  # a text may begin so, too
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
-_UTF_8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# But for some of rare scripts, as which ends of words in cp1252 could be read: Spaß…, CAFÉ», MENÜ…, « café… ».
+_UTF_8 = re.compile(
+    rb"(?:[\xc2-\xc8\xca-\xdb\xdd\xde]|\xc9(?![\x85\xbb]))[\x80-\xbf]"
+    rb"|[\xe0-\xef](?![\x85\xa0][\x94\xa0\xbb])[\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
 _HIGH = re.compile(rb"[\x80-\xff]")
 # Letters beside letters, and the signs that cp1252 texts do hold: euro, dashes, curly quotes, degrees, pounds.
 _CP1252_LIKE = re.compile(
@@ -63,6 +67,18 @@ def holds_utf_8(data: bytes) -> bool:
 def are_in(texts: Iterable[bytes], name: str) -> bool:
     """Whether those of the texts that hold no letter in UTF-8 look together as if they were in this encoding."""
     return encoding(b"\n".join(text for text in texts if not holds_utf_8(text))).name == name
+
+
+def unmixed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks of a text whose beginning looks like cp1252. Raises Refused at the first letter in UTF-8."""
+    seen = b""
+    for block in blocks:
+        data = seen + block
+        if holds_utf_8(data):
+            detail = "The text begins as if it were in cp1252, and goes on in UTF-8; say which by dialect.encoding."
+            raise Refused("encoding_unsupported", detail)
+        seen = data[-3:]
+        yield block
 
 
 def refuse_binary(sample: bytes) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refused
+from chalicelib.formats.encodings import unmixed
 from chalicelib.formats.gzipped import BLOCK_BYTES, unpack
 from chalicelib.formats.kinds import GZIP, WORKBOOK, kind, refuse_old_office
 from chalicelib.formats.limits import RATIO_FROM, Limits
@@ -119,6 +120,15 @@ def test_every_byte_is_its_letter_or_spoils_only_its_own_line(encoding: str) -> 
                 lines[1].decode()
         else:
             assert lines[1].decode() == bytes([byte, byte]).decode(encoding)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_letter_of_utf8_behind_cp1252_is_met_however_the_bytes_arrive(size: int) -> None:
+    for text in ("é", "€", "漢", "😀"):
+        with pytest.raises(Refused, match="goes on in UTF-8"):
+            list(unmixed(in_blocks(b"caf\xe9, " + text.encode() + b", x", size)))
+    plain = "« café…\u00a0», Spaß…, 50 €, naïve".encode("cp1252")
+    assert b"".join(unmixed(in_blocks(plain, size))) == plain
 
 
 def test_kinds_are_told_by_the_first_bytes_then_by_what_was_declared() -> None:

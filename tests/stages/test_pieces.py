@@ -264,6 +264,38 @@ def test_what_cannot_be_decoded_rejects_its_own_row_only(pipeline: Pipeline, bod
     assert upload["dialect"]["encoding"] == encoding
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_letters_in_utf_8_behind_a_sample_that_looks_like_cp1252_become_no_others_unseen(
+    pipeline: Pipeline, *, packed: bool
+) -> None:
+    """Two exports in one file: "José" of the second came in as "JosÃ©", and nobody was told."""
+    pipeline.dataset(mode="skip")
+    first = "email,name,age\n" + "".join(f"{n},Zoë{'x' * 1000},1\n" for n in range(300))
+    body = first.encode("cp1252") + "last,José,1\n".encode()
+    assert len(first) > normalise.SAMPLE_BYTES
+    sent = gzip.compress(body) if packed else body
+    upload = pipeline.run(sent)
+    assert (upload["state"], upload["error"]["code"], pipeline.rows()) == ("failed", "encoding_unsupported", [])
+    assert not pieces()
+    assert not open_parts()
+    told = pipeline.run(sent, dialect={"encoding": "utf-8"})
+    assert (told["loaded"], told["rejected"], pipeline.rows()[0]["name"]) == (1, 300, "José")
+    taken = pipeline.run(sent, dialect={"encoding": "cp1252"})
+    assert (taken["loaded"], taken["skipped"]) == (300, 1)
+
+
+def test_words_of_cp1252_that_end_like_a_letter_in_utf_8_are_read_as_they_are(pipeline: Pipeline) -> None:
+    """The sharp s or the accent before a closing quote or an ellipsis: such bytes could be rare scripts' letters."""
+    pipeline.dataset(mode="upsert")
+    words = ["Spaß…", "„groß“", "« café\u00a0»", "« là…\u00a0»", "cliché…”", "CAFÉ»", "MENÜ…"]
+    names = ["Zoë" + "x" * 1000] * 300 + words
+    for each in (names, names[::-1]):
+        text = "email,name,age\n" + "".join(f"{number},{name},1\n" for number, name in enumerate(each))
+        upload = pipeline.run(text.encode("cp1252"))
+        assert (upload["state"], upload["dialect"]["encoding"]) == ("completed", "cp1252")
+        assert [row["name"] for row in sorted(pipeline.rows(), key=lambda row: int(row["email"]))] == each
+
+
 def several_sheets() -> bytes:
     book = openpyxl.Workbook()
     book.epoch = CALENDAR_MAC_1904
