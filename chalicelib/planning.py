@@ -63,7 +63,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     """Everything the cuts and the loads depend on, decided once. Raises Refused."""
     text = upload.text
     if text.size == 0:
-        raise Refused("file_empty", "The file has no bytes, not even a header.")
+        raise Refused("file_empty", _has_nothing(text))
     schema = None if upload.dataset == 0 else read_schema(upload.descriptor)
     if schema:
         read_mode(upload.mode, schema)  # again: until the file came the dataset could take another schema
@@ -96,6 +96,15 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "estimated_rows": rows,
         "tier": queue,
     }
+
+
+def _has_nothing(text: ledger.Text) -> str:
+    """What is said of a text without a byte: its file may have many."""
+    if not text.origin:
+        return "The file has no bytes, not even a header."
+    if "sheet" in text.origin:
+        return f"The sheet {text.origin['sheet']} has no value, not even a header."
+    return f"{'What the file has packed' if 'packed' in text.origin else 'The file'} has no text, not even a header."
 
 
 def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[str, Any]:

@@ -384,6 +384,21 @@ def test_a_file_that_cannot_be_unpacked_fails_by_name_and_leaves_nothing_open(pi
     assert (open_parts(), pipeline.rows()) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (of_rows([]), "The sheet Sheet has no value, not even a header."),
+        (gzip.compress(b""), "What the file has packed has no text, not even a header."),
+        (codecs.BOM_UTF16_LE, "The file has no text, not even a header."),
+    ],
+)
+def test_of_a_file_with_nothing_in_it_is_said_what_has_nothing(pipeline: Pipeline, body: bytes, said: str) -> None:
+    """It has bytes: who is told that it has none looks for what has gone wrong on the way."""
+    pipeline.dataset()
+    failed = pipeline.run(body)
+    assert (failed["error"]["code"], failed["error"]["detail"]) == ("file_empty", said)
+
+
 def test_what_may_be_unpacked_is_a_setting(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROWMILL_MAX_UNPACKED_BYTES", str(len(CSV.encode()) - 1))
     settings.cache_clear()
