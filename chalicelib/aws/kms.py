@@ -22,9 +22,12 @@ _SHUT: Final = frozenset(
     {
         "AccessDeniedException",
         "DisabledException",
+        "IncorrectKeyException",
         "InvalidCiphertextException",
+        "InvalidKeyUsageException",
         "KMSInvalidStateException",
         "NotFoundException",
+        "ValidationException",
     }
 )
 
