@@ -29,7 +29,7 @@ from chalicelib.journey import CellError, Number, is_upload_id
 from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres import pictures as kept
-from chalicelib.postgres.connection import Connection, connection, refusal
+from chalicelib.postgres.connection import Connection, connection, past_deadlocks, refusal
 from chalicelib.postgres.repeats import Repeat, once
 from chalicelib.postgres.replay import DETAILS, IN_DATABASE
 from chalicelib.strict_json import is_text
@@ -132,6 +132,10 @@ def change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> 
 
     Raises Refused as `get` and `create` do, and `precondition_failed` (412), `row_referenced` (409).
     """
+    return past_deadlocks(partial(_change, at, document, if_match))
+
+
+def _change(at: Addressed, document: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
     with _kept(at.tenant, at.name) as (db, dataset):
         schema = dataset.schema
         key = _key(schema, at.key)
@@ -170,6 +174,13 @@ def _sealed_anew(
 
 def remove(at: Addressed, if_match: str | None) -> None:
     """Delete the row. Raises Refused as `change` does."""
+    pictured = past_deadlocks(partial(_remove, at, if_match))
+    if pictured is not None:
+        pictures.discard(pictured)
+
+
+def _remove(at: Addressed, if_match: str | None) -> int | None:
+    """Delete the row; of a dataset whose rows may have pictures, its number."""
     with _kept(at.tenant, at.name) as (db, dataset):
         key = _key(dataset.schema, at.key)
         referrers = references.find_referrers(db, dataset.tenant, dataset)
@@ -180,8 +191,7 @@ def remove(at: Addressed, if_match: str | None) -> None:
             references.refuse_if_referred(db, referrer, gone)
         if dataset.schema.identity:
             kept.abandon(db, dataset.number, int(str(key[dataset.schema.identity])))
-    if dataset.schema.identity:
-        pictures.discard(dataset.number)
+    return dataset.number if dataset.schema.identity else None
 
 
 @contextmanager

@@ -106,7 +106,10 @@ def refusal(error: psycopg.Error) -> str:
 
 
 def past_deadlocks(work: Callable[[], Done]) -> Done:
-    """What `work`, a transaction, answers; it is done again if others hold each what the other needs."""
+    """What `work`, a transaction, answers; it is done again if others hold each what the other needs.
+
+    Or if a row that it waited for was moved to another partition, of which Postgres says that it cannot be followed.
+    """
     for _ in range(DEADLOCK_TRIES - 1):
         with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
             return work()

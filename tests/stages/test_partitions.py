@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
+from chalicelib import table_rows
 from chalicelib.datasets import read_schema
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from tests.stages.conftest import Pipeline, consulted, cut_into
 from tests.stages.test_api import Api, is_problem
+from tests.stages.test_table_rows import beside
 
 FIELDS = [
     {"name": "email", "constraints": {"required": True}},
@@ -134,6 +140,34 @@ def test_a_row_moves_to_another_partition_and_meets_keys_there(pipeline: Pipelin
     assert api.get(f"{rows}/a,2031-05-05").status_code == 200
     assert api("DELETE", f"{rows}/a,2024-02-01").status_code == 204
     assert len(api.get(rows).json_body["items"]) == 1
+
+
+@pytest.mark.parametrize("ask", [partial(table_rows.change, document={"n": 2}), table_rows.remove])
+def test_a_row_that_somebody_moves_to_another_partition_meanwhile_is_not_found(
+    pipeline: Pipeline, ask: Callable[..., object]
+) -> None:
+    """Its key is another one by then. Postgres follows no row there, and says so by an error that passes."""
+    api = Api(pipeline)
+    schema = {"fields": FIELDS, "primaryKey": ["email", "day"], "partition_by": BY_MONTH}
+    assert api.put("parted", schema).status_code == 201
+    rows = "/v1/datasets/parted/rows"
+    assert api("POST", rows, {"email": "a", "day": "2024-01-01", "n": 1}).status_code == 201
+    (parted,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'parted'")
+    ends: list[str] = []
+
+    def asked() -> None:
+        with pytest.raises(Refused) as refused:
+            ask(Addressed(pipeline.tenant, "parted", "a,2024-01-01"), if_match=None)
+        ends.append(refused.value.code)
+
+    with psycopg.connect(pipeline.url) as other:
+        other.execute(f"UPDATE data.d_{parted['number']} SET day = '2024-02-01'")
+        asking = beside(asked)
+        while not pipeline.sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            asking.join(0.05)
+    asking.join(20)
+    assert ends == ["row_not_found"]
+    assert api.get(f"{rows}/a,2024-02-01").json_body["n"] == 1
 
 
 def test_months_are_added_behind_while_rows_are_there_and_nothing_else_is_changed(pipeline: Pipeline) -> None:
