@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -16,6 +16,8 @@ from chalicelib.journey import rank
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.projection import DUE
 
+# Of an upload `a`: it was deleted with its rows, and those are deleted by now.
+ROWS_GONE: Final = "(a.erase_rows AND a.purge_at IS DISTINCT FROM a.deleted_at)"
 Closed = Literal["opened", "expired", "canceled", "failed"]
 
 

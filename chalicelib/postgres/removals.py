@@ -171,7 +171,8 @@ def _delete_some(connection: Connection, table: sql.Identifier, number: Number, 
 def note_purged(connection: Connection, upload_id: str) -> None:
     """All of an upload is removed that was there; once more when nothing of it can have been under way any more.
 
-    Its entry in the ledger says how it ended, and nothing of the file.
+    Its entry in the ledger says how it ended, and nothing of the file. Whose rejects it had brought in, if its rows are
+    removed, is to be shown anew.
     """
     connection.execute(
         f"UPDATE rowmill.upload SET {BLANK}, options = options - %s::text[], error = error - %s::text[]"
@@ -180,12 +181,15 @@ def note_purged(connection: Connection, upload_id: str) -> None:
     )
     connection.execute(
         """
-        UPDATE rowmill.announcement
-        SET idempotency = NULL, item = CASE WHEN item ? 'parent_id'
-                                            THEN jsonb_build_object('parent_id', item -> 'parent_id') ELSE '{}' END,
-            purge_at = CASE WHEN purge_at = deleted_at
-                            THEN greatest(closes_at, clock_timestamp()) + make_interval(secs => %s) END
-        WHERE upload_id = %s
+        WITH purged AS (
+            UPDATE rowmill.announcement
+            SET idempotency = NULL, item = CASE WHEN item ? 'parent_id'
+                                                THEN jsonb_build_object('parent_id', item -> 'parent_id') ELSE '{}' END,
+                purge_at = CASE WHEN purge_at = deleted_at
+                                THEN greatest(closes_at, clock_timestamp()) + make_interval(secs => %s) END
+            WHERE upload_id = %s RETURNING item ->> 'parent_id' AS parent_id, erase_rows)
+        UPDATE rowmill.upload u SET projected_at = '-infinity' FROM purged
+        WHERE u.upload_id = purged.parent_id AND erase_rows AND projected_at <> 'infinity'
         """,
         (AGAIN_SECONDS, upload_id),
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from chalicelib.postgres import ledger
+from chalicelib.postgres import announcements, ledger
 from chalicelib.postgres.connection import Connection
 
 MOST_SECONDS: Final = 10  # three million records of retries; whoever shows an end has other ends to show
@@ -40,7 +40,7 @@ def concerned(connection: Connection, upload_id: str) -> list[str]:
 class Family:
     """An upload's retries, the oldest first, and how many of its rejected records they have brought in.
 
-    `rank` grows with every retry, every end and every deletion of one, so that a late write of the status loses.
+    `rank` grows with every retry, and every end and deletion of one or of its rows: a late write of the status loses.
     """
 
     children: list[str]
@@ -53,7 +53,7 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
 
     A retry whose records name the rejects they were resolves those that are in (loaded, updated or skipped), each
     once, whatever number of retries names it. One that names none resolves as many as it has records that are in. What
-    a retry that was deleted has brought in is counted as before.
+    a retry that was deleted has brought in is counted as before, until its rows are deleted, too.
     """
     row = connection.execute(
         f"""
@@ -61,8 +61,9 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
             SELECT a.upload_id, u.number,
                    -- The plan of one that was deleted is not kept.
                    EXISTS (SELECT FROM rowmill.origin x WHERE x.upload = u.number) AS names,
-                   u.finished_at IS NOT NULL AND NOT {ledger.HIDDEN} AND u.state <> 'reverted' AS over,
-                   a.deleted_at IS NOT NULL AS gone
+                   u.finished_at IS NOT NULL AND NOT {ledger.HIDDEN} AND u.state <> 'reverted'
+                   AND NOT {announcements.ROWS_GONE} AS over,
+                   a.deleted_at IS NOT NULL AS gone, {announcements.ROWS_GONE} AS rows_gone
             FROM rowmill.announcement a LEFT JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ->> 'parent_id' = %(parent)s AND a.item ? 'parent_id' AND a.tenant = %(tenant)s)
         SELECT array(SELECT upload_id FROM child WHERE NOT gone ORDER BY upload_id),
@@ -71,7 +72,7 @@ def family(connection: Connection, tenant: str, parent_id: str) -> Family:
                 FROM rowmill.chunk k JOIN child c ON c.number = k.upload
                 WHERE c.over AND NOT c.names AND k.pass IN ('load', 'settle')),
                (SELECT epoch FROM rowmill.epoch) * 1000000000000
-               + (SELECT count(*) + count(*) FILTER (WHERE gone) FROM child)
+               + (SELECT count(*) + count(*) FILTER (WHERE gone) + count(*) FILTER (WHERE rows_gone) FROM child)
                + (SELECT count(*) FROM rowmill.outbox e JOIN child c ON c.number = e.upload
                   WHERE e.kind <> 'needs_review')
         """,

@@ -2,7 +2,7 @@
 
 A reject is taken up by one upload at a time: what this one rejects in turn is corrected from there. Who has ended
 without a look at some of them (canceled, or deleted) holds no more of them than it has looked at, and settled; who was
-reverted, or was to load all of them or none and has loaded none, holds none.
+reverted or deleted with its rows, or was to load all of them or none and has loaded none, holds none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
-from chalicelib.postgres import ledger, locks
+from chalicelib.postgres import announcements, ledger, locks
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
 
@@ -120,6 +120,7 @@ def list_held(connection: Connection, parent: int, number: int) -> array[int]:
                    u.finished_at IS NOT NULL AS over, u.finished_at IS NOT NULL AND {ledger.HIDDEN} AS in_vain
             FROM rowmill.announcement a JOIN rowmill.upload u USING (upload_id)
             WHERE a.item ? 'parent_id' AND u.number <> %(number)s AND u.state <> 'reverted'
+              AND NOT {announcements.ROWS_GONE}
               AND a.item ->> 'parent_id' = (SELECT upload_id FROM rowmill.upload WHERE number = %(parent)s))
         SELECT record FROM (
             SELECT unnest(t.records) AS record FROM rowmill.taken t JOIN child c ON c.number = t.upload WHERE c.holds

@@ -320,6 +320,27 @@ def test_a_retry_that_is_deleted_has_still_brought_in_what_it_did(
             api("DELETE", f"/v1/uploads/{is_shown.json_body['id']}")
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_retry_that_is_deleted_with_its_rows_has_brought_in_nothing(pipeline: Pipeline, *, at_once: bool) -> None:
+    """Once they are gone, and not before: whoever sent them again sooner would meet them."""
+    api = Api(pipeline)
+    api.put()
+    parent = pipeline.run(b"email,name,age\na@x.org,A,1\nb@x.org,B,x\nc@x.org,C,x\n")["id"]
+    named, nameless = b"_row,email,name,age\n2,b@x.org,B,2\n", b"email,name,age\nc@x.org,C,3\n"
+    children = [retry(pipeline, parent, body)["id"] for body in (named, nameless)]
+    for gone, child in enumerate(children, 1):
+        if not at_once:
+            assert api("DELETE", f"/v1/uploads/{child}").status_code == 202
+            pipeline.sweep()
+        assert api("DELETE", f"/v1/uploads/{child}?rows=true").status_code == 202
+        assert pipeline.upload(parent)["resolved"] == 3 - gone
+        pipeline.sweep()
+        after = pipeline.upload(parent)
+        assert (after["resolved"], after["rejected_open"], len(pipeline.rows())) == (2 - gone, gone, 3 - gone)
+    retry(pipeline, parent, named)
+    assert pipeline.upload(parent)["resolved"] == 1
+
+
 def test_what_a_retry_that_is_deleted_has_brought_in_counts_once_where_another_brings_it_in_too(
     pipeline: Pipeline,
 ) -> None:

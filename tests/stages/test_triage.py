@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from rowmill_client import offline
 
-from chalicelib import admit, receipts, rejects, report, seals, triage
+from chalicelib import admit, control, receipts, rejects, report, seals, triage
 from chalicelib.aws import dynamodb
 from chalicelib.checking import conventions
 from chalicelib.errors import Refused, Unavailable
@@ -23,7 +23,7 @@ from chalicelib.paging import Asked
 from chalicelib.postgres import ledger, repair, taken
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
-from tests.stages.conftest import Pipeline, cut_into, poison
+from tests.stages.conftest import Pipeline, acting, cut_into, poison
 from tests.stages.test_retries import retry, send
 
 SALES: dict[str, Any] = {
@@ -338,6 +338,12 @@ def test_a_retry_that_is_deleted_holds_what_it_has_brought_in(pipeline: Pipeline
     pipeline.delete(child)
     pipeline.sweep()
     assert retried(pipeline, parent, "dates_day_first")["error"]["code"] == "nothing_to_retry"
+    assert sums(pipeline.upload(parent)) == (90, 30, 60)
+    with acting("api"):
+        control.delete(pipeline.tenant, child, rows=True)
+    pipeline.sweep()
+    assert sums(pipeline.upload(parent)) == (90, 0, 90)
+    assert retried(pipeline, parent, "dates_day_first")["loaded"] == 30
     assert sums(pipeline.upload(parent)) == (90, 30, 60)
 
 
