@@ -368,7 +368,7 @@ def confirm_upload(upload_id: str) -> Response:
     dataset = control.reviewed(edge.tenant(app), upload_id, edge.body(app))
     if dataset:
         catalog.put(edge.owner(app), *dataset, edge.request_id(app))
-    return answered(upload_id, control.confirm(edge.tenant(app), upload_id, edge.asker(app), dataset))
+    return answered(upload_id, control.confirm(edge.tenant(app), upload_id, edge.asker(app), dataset and dataset[1]))
 
 
 @app.route("/v1/uploads/{upload_id}/redrive", methods=["POST"])

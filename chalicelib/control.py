@@ -145,20 +145,20 @@ def _refuse_other(found: people.Catalogued | None, descriptor: Mapping[str, Any]
         raise Refused("dataset_exists", "A dataset of this name has come to exist meanwhile.", status=409)
 
 
-def confirm(
-    tenant: str, upload_id: str, by: Asker = NOBODY, made: tuple[str, Mapping[str, Any]] | None = None
-) -> Number:
+def confirm(tenant: str, upload_id: str, by: Asker = NOBODY, made: Mapping[str, Any] | None = None) -> Number:
     """Load what was only checked: the second pass begins.
 
-    `made`: what was `reviewed`, of an upload that had no dataset. Raises Refused `upload_not_found` (404),
-    `state_conflict` (409) if it does not wait for this, `dataset_exists` (409) if its dataset has become another one.
+    `made`: the descriptor that was `reviewed`, of an upload that had no dataset.
+
+    Raises Refused `upload_not_found` (404), `state_conflict` (409) if it does not wait for this, `dataset_exists` (409)
+    if its dataset has become another one.
     """
     upload = _waiting(tenant, upload_id)
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=False)
         if upload.dataset == 0:
-            _give_dataset(db, upload, made[1] if made else None)
+            _give_dataset(db, upload, made)
         timeline.note(db, upload_id, "confirm", by)
         if not passes.begin_load(db, upload.number, ["needs_review"]):
             raise _conflict("confirm", "being canceled or confirmed")

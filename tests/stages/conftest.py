@@ -309,7 +309,7 @@ class Pipeline:
         with acting("api"):
             if dataset := control.reviewed(self.tenant, upload_id, taken("/v1/uploads/{upload_id}/confirm", body)):
                 catalog.put(self.tenant, *dataset, "request-1")
-            report.show(settle.finish(control.confirm(self.tenant, upload_id, NOBODY, dataset)))
+            report.show(settle.finish(control.confirm(self.tenant, upload_id, NOBODY, dataset and dataset[1])))
             return self.upload(upload_id)
 
     def pause(self, upload_id: str) -> dict[str, Any]:
