@@ -7,6 +7,7 @@ read as Table Schema has them: a cell is rejected rather than read as what it ma
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ _GROUPS: Final[Mapping[str, tuple[str | None, ...]]] = {
     ",": (None, ".", " ", "'", "’", "\u00a0", "\u202f"),
 }
 _DIGITS: Final = str.maketrans("023456789", "111111111")
+_NOUGHTS: Final = re.compile(r"([^0-9]*[0-9]{1,3}[.,])000([^0-9]*)").fullmatch  # a group of them, or decimals
 _SHORT: Final = 18  # characters: no integer of so many is too large
 _ORDERS: Final[tuple[DateOrder | None, ...]] = (None, "ymd", "dmy", "mdy")
 Evidence = dict[str, Any]  # value, agreeing, of, ambiguous, also
@@ -183,9 +185,14 @@ def _shapes(cells: Counter[str]) -> Counter[str]:
 
 
 def shape_of(number: str) -> str:
-    """A number with a one for each digit but a nought at its head: what no rule looks at is read alike by its shape."""
+    """A number with a one for each digit but a nought at its head: what no rule looks at is read alike by its shape.
+
+    And but three noughts that may be a group or decimals: an integer may have either.
+    """
     if len(number) > _SHORT:
         return number
+    if noughts := _NOUGHTS(number):
+        return f"{shape_of(noughts[1])}000{noughts[2]}"
     shape = number.translate(_DIGITS)
     head = shape.find("1")
     return f"{shape[:head]}0{shape[head + 1 :]}" if number[head : head + 1] == "0" else shape
@@ -235,10 +242,11 @@ def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions
     read_as = [list(_read_as(seen, each)) for each in candidates]
     counts = [sum(compress(often, (value is not None for value in values))) for values in read_as]
     best = counts.index(max(counts))
+    meant = [list(_meant(seen, each)) for each in candidates]
     rivals = [
         place
-        for place, values in enumerate(read_as)
-        if conflict(candidates[best], candidates[place]) and _is_rival(read_as[best], values, plain=best == 0)
+        for place, values in enumerate(meant)
+        if conflict(candidates[best], candidates[place]) and _is_rival(meant[best], values, plain=best == 0)
     ]
     taken = 0 if rivals else best
     others = sorted({best, *rivals} - {taken}) if rivals else []
@@ -248,6 +256,19 @@ def _decide(seen: Mapping[Field, Counter[str]], candidates: Sequence[Conventions
 def _read_as(seen: Mapping[Field, Counter[str]], conventions: Conventions) -> Iterator[Value]:
     for field, cells in seen.items():
         yield from map(reading(field, conventions).read, cells)
+
+
+def _meant(seen: Mapping[Field, Counter[str]], conventions: Conventions) -> Iterator[Value]:
+    """As `_read_as`, but what is no integer so may be one with its decimals: 12.000."""
+    for field, cells in seen.items():
+        own, wider = reading(field, conventions).read, reading(_wider(field), conventions).read
+        for cell in cells:
+            value = own(cell)
+            yield wider(cell) if value is None and wider is not own and _NOUGHTS(cell) else value
+
+
+def _wider(field: Field) -> Field:
+    return replace(field, type="number") if field.type == "integer" else field
 
 
 def conflict(one: Conventions, other: Conventions) -> bool:

@@ -68,6 +68,18 @@ def test_an_integer_can_only_have_groups() -> None:
     assert told(["1,234", "5,678"], "integer", "group_char") == (",", 2, 2, False, [])
 
 
+def test_three_noughts_of_an_integer_may_be_its_decimals_and_decide_nothing() -> None:
+    """A program that writes each number with three decimals has 12 as 12.000, or 12,000 with a decimal comma."""
+    for mark in ".,":
+        *found, also = told([f"1{mark}000", f"12{mark}000", "7"], "integer", "group_char")
+        assert (found, mark in also) == ([None, 1, 3, True], True)
+    assert detect([["1.000", "2.000"], ["1.500", "2.250"]], schema_of("integer", "number"), {}).conventions == PLAIN
+    for proof in ("2.500", "1.000.000", "250.001"):
+        assert told(["1.000", "7", proof], "integer", "group_char") == (".", 3, 3, False, [])
+    groups = detect([["1,000"], ["1,000.5"]], schema_of("integer", "number"), {}).conventions
+    assert groups == Conventions(group_char=",")
+
+
 def test_a_file_that_contradicts_itself_is_not_guessed_at() -> None:
     """One cell shows a decimal comma, another a decimal point: then 1.500 may be either."""
     assert told(["1.234,5", "7,25", "8,125", "1234.5", "1.500"], "number", "decimal_char")[3] is True
