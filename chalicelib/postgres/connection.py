@@ -37,7 +37,9 @@ _SETTINGS: Final = {
     "jit": "off",
 }
 _ROW_FAULTS: Final = ("22", "23", "54")  # data, constraint, and a value too long for an index
-_PASSING: Final = ("40", "53", "55", "57", "58", "08")
+# 25: read-only, as after a failover or while a disk is short, and ended for what took too long elsewhere. The others of
+# that class are faults of ours.
+_PASSING: Final = ("40", "53", "55", "57", "58", "08", "25006", "25P03", "25P04")
 
 _local = threading.local()
 
@@ -117,7 +119,7 @@ def past_deadlocks(work: Callable[[], Done]) -> Done:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same statement may succeed later: connection lost, deadlock, shutdown, out of slots."""
+    """Whether the same statement may succeed later: connection lost, deadlock, shutdown, read-only."""
     if not isinstance(error, psycopg.Error):
         return False
     state: Any = error.sqlstate

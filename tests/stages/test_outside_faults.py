@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -11,15 +13,19 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
+from chalicelib.edge.faults import as_ours
 from chalicelib.errors import Unavailable
 from chalicelib.postgres import locks
-from chalicelib.postgres.connection import is_row_fault, is_transient, refusal
+from chalicelib.postgres.connection import connection, is_row_fault, is_transient, refusal
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
 ROWS = 20
 BODY = b"email,name,age\n" + b"".join(b"u%d@x.org,U,%d\n" % (i, i) for i in range(ROWS))
 PASSING = {
+    "25006": "read-only: a failover, or a host that is short of disk",
+    "25P03": "idle in a transaction for too long: something else was slow",
+    "25P04": "a transaction that took too long",
     "40001": "serialization failure",
     "40P01": "deadlock",
     "53100": "disk full",
@@ -72,6 +78,39 @@ def test_a_fault_of_the_database_puts_the_chunk_off_and_spends_no_attempt(pipeli
     pipeline.sql(f"DROP TRIGGER fail ON data.d_{number}")
     pipeline.load(messages)
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
+
+
+def test_a_database_that_takes_no_writes_for_a_while_has_messages_put_off(pipeline: Pipeline) -> None:
+    """So hosts keep a disk from filling up, and so is a server that is not the first one any more."""
+    upload_id, messages = pipeline.begin(BODY)
+    with _read_only(pipeline):
+        for work in (lambda: load.chunk(messages[0]), pipeline.sweep):
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as raised:
+                work()
+            assert isinstance(as_ours(raised.value), Unavailable)
+    pipeline.load(messages)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {1}
+
+
+@contextmanager
+def _read_only(pipeline: Pipeline) -> Iterator[None]:
+    with psycopg.connect(pipeline.url, autocommit=True) as db:
+        db.execute("SET default_transaction_read_only = off")
+        db.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        try:
+            _reload(db, "on")
+            yield
+        finally:
+            db.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            _reload(db, "off")
+
+
+def _reload(db: psycopg.Connection[Any], wanted: str) -> None:
+    """Wait until sessions have heard of it, that of the stages among them."""
+    db.execute("SELECT pg_reload_conf()")
+    while connection().execute("SHOW default_transaction_read_only").fetchone() != (wanted,):
+        pass
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "22P02", "22008", "22021", "23505", "23502", "54000"])
