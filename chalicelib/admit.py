@@ -90,9 +90,9 @@ def _inherited(parent: Mapping[str, Any], plan: Mapping[str, Any] | None, option
     A corrected cell is to mean what it would have meant there; the few rows of a retry may not show it. Where several
     fixes were for wrong cells alone, it is read as the first upload's: refused rather than taken for something else.
     """
-    kept = (plan or {}).get("dialect", {})
+    kept = (plan or {}).get("dialect")
     kept = (plan or {}).get("before", [kept])[0]
-    spelling = {name: kept[name] for name in conventions.OPTIONS if name in kept}
+    spelling = {name: kept.get(name) for name in conventions.OPTIONS} if kept else {}
     asked = {name: value for name, value in options.items() if name != "on_duplicate_file"}  # nothing to be known again
     return {
         "mode": parent["mode"],

@@ -58,7 +58,7 @@ def _help(upload: ledger.Upload, plan: Mapping[str, Any], n: int | None) -> None
 
 def _rule(upload: ledger.Upload, plan: Mapping[str, Any]) -> Rule:
     pieces = Segments(plan["data_start"], upload.text.size, plan["segment_bytes"])
-    return Rule(Dialect.from_options(plan["dialect"]), plan["chunk_bytes"], plan["chunk_records"], pieces)
+    return Rule(Dialect.planned(plan), plan["chunk_bytes"], plan["chunk_records"], pieces)
 
 
 @dataclass(frozen=True, slots=True)

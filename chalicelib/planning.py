@@ -78,7 +78,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
-        "dialect": asdict(look.dialect),
+        "dialect": look.dialect.told,
         **({} if typed is None else {"typed": dict(typed)}),
         "shown": {**asdict(look.dialect), "detected": _evidence(upload, look), **text.origin},
         "positions": look.positions,

@@ -200,7 +200,7 @@ def prepare(upload: ledger.Upload, work: manifest.Work, data: bytes) -> Prepared
 def _shape(upload: ledger.Upload) -> rows.Shape:
     plan = upload.plan or {}
     return rows.Shape(
-        dialect=Dialect.from_options(plan["dialect"]),
+        dialect=Dialect.planned(plan),
         schema=read_schema(upload.descriptor) if upload.dataset else inference.text_schema(plan["names"]),
         positions=plan["positions"],
         width=plan["width"],

@@ -174,7 +174,7 @@ def _rejections(
     known: Mapping[int, int],
 ) -> Iterator[Rejection]:
     """`known` are lines that are those of another file."""
-    dialect = Dialect.from_options((upload.plan or {})["dialect"])
+    dialect = Dialect.planned(upload.plan or {})
     for work, records in works:
         data = s3.read(upload.text.key, upload.text.etag, work.byte_start, work.byte_end)
         spans = formats.locate(data, dialect, [record - work.first_record for record in records])

@@ -33,7 +33,7 @@ class Records:
     """Records of an upload as they stand in its file, and what other conventions make of their cells."""
 
     def __init__(self, plan: Mapping[str, Any], schema: Schema, other: Mapping[str, Any]) -> None:
-        self._dialect = Dialect.from_options(plan["dialect"])
+        self._dialect = Dialect.planned(plan)
         cut = {name: other[name] for name in CUTS if name in other}
         self._other = Dialect.from_options({**plan["dialect"], **cut})
         self._recut = trials.Recut(schema, plan["positions"], conventions.planned(plan)) if cut else None

@@ -12,6 +12,7 @@ from chalicelib import aws, events, inference, metrics, publishing
 from chalicelib.aws import sqs
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
+from chalicelib.formats.dialect import OPTIONS
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, CellError, Number, State
 from chalicelib.logs import about
 from chalicelib.postgres import (
@@ -111,7 +112,7 @@ def _review(db: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": inference.descriptor(plan["names"], guesses),
         # The file's, of which another text may have been made.
-        "dialect": {name: plan["shown"][name] for name in plan["dialect"]},
+        "dialect": {name: plan["shown"].get(name) for name in OPTIONS},
         "rows": plan["rows"],
     }
 

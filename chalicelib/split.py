@@ -237,7 +237,7 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Itera
     rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
     return chunking.cut(
         threats.watched(rest),
-        Dialect.from_options(plan["dialect"]),
+        Dialect.planned(plan),
         start=start,
         chunk_bytes=plan["chunk_bytes"],
         chunk_records=plan["chunk_records"],

@@ -211,7 +211,7 @@ def _read(upload: ledger.Upload, raw: bytes) -> tuple[str | None, ...]:
     names = schema.names if schema and not schema.is_encrypted else []
     if "positions" not in plan or not set(SHOWN) <= set(names):
         return _UNKNOWN
-    records = formats.records(raw, Dialect.from_options(plan["dialect"]))
+    records = formats.records(raw, Dialect.planned(plan))
     cells = list(records[0]) if records else []
     places = [plan["positions"][names.index(name)] for name in SHOWN]
     return tuple(_shown(cells[place]) if 0 <= place < len(cells) else None for place in places)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, NoReturn, get_args
 
 from chalicelib.cells.fields import DateOrder, EnumCase, Trim
-from chalicelib.errors import Refused
+from chalicelib.errors import NotYet, Refused
 from chalicelib.formats.transcoded import ENCODINGS, UTF_8
 
 DATE_ORDERS: Final = get_args(DateOrder)
@@ -18,6 +18,7 @@ TRIMS: Final = get_args(Trim)
 ENUM_CASES: Final = get_args(EnumCase)
 MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false, and units
 MAX_UNIT: Final = 20  # characters
+NEWER_WAITS_SECONDS: Final = 20  # less than after which the sweep takes a message for lost
 UNIT: Final = f"one to {MAX_UNIT} letters or currency signs, or %, ‰, °, /, ², ³"
 _UNIT_LETTERS: Final = frozenset({"Lu", "Ll", "Lo", "Sc"})
 
@@ -63,6 +64,24 @@ class Dialect:
         dialect = cls(**told)
         _check_together(dialect)
         return dialect
+
+    @classmethod
+    def planned(cls, plan: Mapping[str, Any]) -> Dialect:
+        """The dialect of a plan, which was right when it was written. Raises NotYet if that was by a later release, for
+        which the file waits: nothing of it is wrong.
+        """
+        try:
+            return cls.from_options(plan["dialect"])
+        except Refused as unknown:
+            raise NotYet(
+                "plan_newer", "A later release has planned this.", retry_after=NEWER_WAITS_SECONDS
+            ) from unknown
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The options that this is made of. What it is without anyway is not: an earlier release may not know it."""
+        found = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in found.items() if value is not None or default is not None}
 
 
 OPTIONS: Final = tuple(field.name for field in fields(Dialect))

@@ -79,7 +79,7 @@ class Sheet:
         else:
             known = dict(zip(plan.get("positions", range(len(fields))), fields, strict=True))
         names = [known.get(place, f"column_{place + 1}") for place in range(plan.get("width", len(known)))]
-        dialect = Dialect.from_options(plan["dialect"]) if plan else Dialect()
+        dialect = Dialect.planned(plan) if plan else Dialect()
         return cls(plan.get("header") or names, plan.get("own", {}), dialect, form, plan.get("nameless", 0))
 
     def lines(self, rejects: Iterable[Reject]) -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.edge.faults import as_ours
-from chalicelib.errors import Unavailable
+from chalicelib.errors import NotYet, Unavailable
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import connection, is_row_fault, is_transient, refusal
 from tests.stages.conftest import Pipeline, cut_into, onward
@@ -232,3 +232,24 @@ def test_messages_of_other_releases_are_understood(pipeline: Pipeline) -> None:
     onward(load.chunk(messages[1]))
     onward(settle.contested({"upload": messages[0]["upload"], "version": 2}))
     assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_plan_names_no_option_that_a_file_does_without(pipeline: Pipeline) -> None:
+    """A release that is deployed again may not know it, and would refuse a file for it that is under way."""
+    pipeline.begin(BODY)
+    ((plan,),) = [tuple(row.values()) for row in pipeline.sql("SELECT plan FROM rowmill.upload")]
+    assert plan["dialect"].keys() == {"delimiter", "quote", "header", "skip_lines", "ragged", "encoding"}
+
+
+def test_a_file_that_a_later_release_has_planned_waits_for_it(pipeline: Pipeline) -> None:
+    """How it is to be read is not known here; nothing of it is wrong."""
+    upload_id, messages = pipeline.begin(BODY)
+    planned = "UPDATE rowmill.upload SET plan = jsonb_set(plan, '{dialect}', (plan -> 'dialect') %s)"
+    pipeline.sql(planned % """|| '{"later": 1}'""")
+    for _ in range(5):
+        with pytest.raises(NotYet, match="later release"):
+            load.chunk(messages[0])
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {0}
+    pipeline.sql(planned % "- 'later'")
+    pipeline.load(messages)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
