@@ -41,7 +41,7 @@ from chalicelib.postgres import (
     taken,
     trial,
 )
-from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks
+from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks, when_back
 from chalicelib.prepared import Prepared, prepare
 
 
@@ -88,26 +88,14 @@ def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
         _load(upload, work)
     except Exception as error:
         if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
-            _give_back(work.key)
+            # If it stays counted, then only until Postgres was started anew (see manifest.take).
+            when_back(lambda db: manifest.give_back(db, work.key))
             raise
         manifest.note_fault(connection(), work.key, _fault(error))
         if work.attempts < MAX_ATTEMPTS and not isinstance(error, Refused):
             # Counted in the chunk's row already, so a copy in seconds is as safe as the queue's own in minutes.
             raise Unavailable("chunk_failed", "The chunk failed; it has attempts left.") from error
         manifest.bury(connection(), work.key)
-
-
-def _give_back(key: ChunkKey) -> None:
-    """Uncount the attempt; a database that is just coming back is given a moment.
-
-    If that is not enough the attempt stays counted, unless Postgres was started anew (see manifest.take).
-    """
-    for pause in (0.5, 1.0, 2.0, 0.0):
-        try:
-            manifest.give_back(connection(), key)
-            return
-        except (Unavailable, psycopg.OperationalError):
-            time.sleep(pause)
 
 
 def _fault(error: Exception) -> str:

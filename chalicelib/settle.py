@@ -27,7 +27,7 @@ from chalicelib.postgres import (
     stages,
     trial,
 )
-from chalicelib.postgres.connection import Connection, connection, is_transient
+from chalicelib.postgres.connection import Connection, connection, is_transient, when_back
 from chalicelib.postgres.replay import DETAILS, IN_FILE, displaced, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
@@ -186,7 +186,7 @@ def _attempt(upload: ledger.Upload) -> None:
     except Exception as error:
         if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
             raise Unavailable("settling_failed", "Settling failed; it is tried again.") from error
-        ledger.count_settling(connection(), upload.number, -1)
+        when_back(lambda db: ledger.count_settling(db, upload.number, -1))
         raise
 
 

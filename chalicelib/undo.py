@@ -17,7 +17,7 @@ from chalicelib.errors import Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, Number
 from chalicelib.logs import about
 from chalicelib.postgres import befores, ledger, locks, people, references, reverts
-from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks
+from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks, when_back
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
@@ -50,7 +50,7 @@ def _attempt(upload: ledger.Upload) -> bool:
     except Exception as error:
         if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
             raise Unavailable("undoing_failed", "Undoing failed; it is tried again.") from error
-        ledger.count_settling(connection(), upload.number, -1)
+        when_back(lambda anew: ledger.count_settling(anew, upload.number, -1))
         raise
 
 

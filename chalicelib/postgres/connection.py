@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -116,6 +117,16 @@ def past_deadlocks(work: Callable[[], Done]) -> Done:
         with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
             return work()
     return work()
+
+
+def when_back(work: Callable[[Connection], object]) -> None:
+    """Do a thing that may be left undone. A database that is just coming back is given a moment, and no more."""
+    for pause in (0.5, 1.0, 2.0, 0.0):
+        try:
+            work(connection())
+            return
+        except (Unavailable, psycopg.OperationalError):
+            time.sleep(pause)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -303,9 +303,16 @@ def note_settler_sent_for(connection: Connection, number: int) -> None:
 
 
 def count_settling(connection: Connection, number: int, by: int) -> int:
-    """Count an attempt at settling before it begins, or uncount one; how many there have been."""
+    """Count an attempt at settling before it begins, or uncount one; how many there have been.
+
+    Those before Postgres was started anew do not count, as long as nobody was sent for since: it may have cut them off.
+    """
     row = connection.execute(
-        "UPDATE rowmill.upload SET settle_attempts = settle_attempts + %s WHERE number = %s RETURNING settle_attempts",
+        """
+        UPDATE rowmill.upload SET settle_attempts = greatest(0, %s + CASE
+            WHEN settle_asked_at < pg_postmaster_start_time() THEN 0 ELSE settle_attempts END)
+        WHERE number = %s RETURNING settle_attempts
+        """,
         (by, number),
     ).fetchone()
     return int(row[0]) if row else 0

@@ -15,6 +15,7 @@ from chalicelib import aws, load, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.edge.faults import as_ours
 from chalicelib.errors import NotYet, Unavailable
+from chalicelib.postgres import connection as room
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import connection, is_row_fault, is_transient, refusal
 from tests.stages.conftest import Pipeline, cut_into, onward
@@ -191,6 +192,40 @@ def test_settling_that_fails_by_itself_is_given_up_after_four_attempts_and_can_b
     pipeline.settle()
     upload = pipeline.upload(upload_id)
     assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", ROWS, 1)
+
+
+def test_settling_that_lost_its_database_for_a_moment_spends_no_attempt(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt can be uncounted when the database is back, and not before."""
+    upload_id, message = displacing(pipeline)
+    back = room._connect
+
+    def unreachable() -> room.Connection:
+        raise Unavailable("database_unavailable", "It is just being started.")
+
+    def cut_off(db: room.Connection, *_: Any) -> None:
+        pipeline.sql("SELECT pg_terminate_backend(%s)", db.info.backend_pid)
+        monkeypatch.setattr(room, "_connect", unreachable)
+        db.execute("SELECT")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settle, "replay", cut_off)
+        patch.setattr(room.time, "sleep", lambda _: monkeypatch.setattr(room, "_connect", back))
+        with pytest.raises((psycopg.OperationalError, Unavailable)):
+            settle.contested(message)
+    assert [row["settle_attempts"] for row in pipeline.sql("SELECT settle_attempts FROM rowmill.upload")] == [0]
+    onward(settle.contested(message))
+    assert pipeline.upload(upload_id)["state"] == "completed_with_errors"
+
+
+def test_attempts_at_settling_that_a_restart_of_postgres_cut_off_are_not_counted(pipeline: Pipeline) -> None:
+    upload_id, message = displacing(pipeline)
+    pipeline.sql(
+        "UPDATE rowmill.upload SET settle_attempts = 4, settle_asked_at = pg_postmaster_start_time() - interval '1 second'"
+    )
+    onward(settle.contested(message))
+    assert pipeline.upload(upload_id)["state"] == "completed_with_errors"
 
 
 def test_settling_is_sent_for_once_and_done_by_one(pipeline: Pipeline) -> None:
