@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from chalicelib import tokens
 from chalicelib.datasets import Dataset, is_dataset_id, is_dataset_name, read_schema
-from chalicelib.errors import Refused
+from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import Mode, rfc3339
 from chalicelib.postgres import changes, repeats
 from chalicelib.postgres.connection import Connection
@@ -68,8 +68,15 @@ def has_tenant(connection: Connection, tenant: str) -> bool:
 def refuse_gone(connection: Connection, tenant: str) -> None:
     """Raise Refused `account_erased` (403) if the tenant's last account was deleted, whose tokens live on for a while;
     `token_invalid` (401) if there is none, as after a restore of Postgres, which knows nothing of later API keys.
+
+    Before something is made for the tenant: raises Unavailable while Postgres takes no writes, or half of it would be.
     """
-    found = connection.execute("SELECT erased_at FROM rowmill.tenant WHERE tenant = %s", (tenant,)).fetchone()
+    found = connection.execute(
+        "SELECT erased_at, current_setting('transaction_read_only')::boolean FROM rowmill.tenant WHERE tenant = %s",
+        (tenant,),
+    ).fetchone()
+    if found and found[1]:
+        raise Unavailable("database_unavailable", "The database takes no writes for now; try again.")
     if found is None:
         raise Refused("token_invalid", "There is no such account.", status=401, headers=tokens.CHALLENGE)
     if found[0] is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,11 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, load, settle, split
+from chalicelib import aws, load, quota, report, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.edge.faults import as_ours
 from chalicelib.errors import NotYet, Unavailable
+from chalicelib.paging import Asked
 from chalicelib.postgres import connection as room
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import connection, is_row_fault, is_transient, refusal
@@ -92,6 +94,18 @@ def test_a_database_that_takes_no_writes_for_a_while_has_messages_put_off(pipeli
     pipeline.load(messages)
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
     assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {1}
+
+
+def test_while_the_database_takes_no_writes_no_upload_is_half_announced(pipeline: Pipeline) -> None:
+    """The status table would have it, and the day's files, and nobody else would know of it."""
+    pipeline.dataset()
+    with _read_only(pipeline):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="no writes"):
+                pipeline.create(BODY)
+    assert report.uploads(pipeline.tenant, Asked({}, None, 10)).items == []
+    assert quota.shown(pipeline.tenant, time.time())["files"]["used"] == 0
+    assert pipeline.run(BODY)["state"] == "completed"
 
 
 @contextmanager
