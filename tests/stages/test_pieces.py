@@ -391,6 +391,7 @@ def test_a_file_that_cannot_be_unpacked_fails_by_name_and_leaves_nothing_open(pi
         (gzip.compress(b""), "What the file has packed has no text, not even a header."),
         (codecs.BOM_UTF16_LE, "The file has no text, not even a header."),
     ],
+    ids=["sheet", "gzip", "mark"],
 )
 def test_of_a_file_with_nothing_in_it_is_said_what_has_nothing(pipeline: Pipeline, body: bytes, said: str) -> None:
     """It has bytes: who is told that it has none looks for what has gone wrong on the way."""
