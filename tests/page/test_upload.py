@@ -234,6 +234,25 @@ def test_several_files_that_are_dropped_on_the_list_are_sent_in_turn_each_with_i
         assert call(owner, "GET", f"v1/uploads/{ended(owner, address.rsplit('/', 1)[1])}")["state"] == "completed"
 
 
+def test_fifty_files_that_each_make_a_dataset_are_sent_each_under_a_name_of_its_own(owner: Page) -> None:
+    """All names were made anew for every name: with each further file the page stood still for twice as long."""
+    choose(owner, *(payload(b"n,who\n%d,Ada\n" % n, f"file{n % 25}.csv") for n in range(50)))
+    asked: list[str] = []
+    announced = re.compile(r"/v1/uploads$")
+
+    def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.append(route.request.post_data_json["dataset"])
+            route.fulfill(status=422, content_type="application/json", body='{"detail": "not now"}')
+        else:
+            route.continue_()
+
+    owner.route(announced, hold)
+    send(owner)
+    expect(owner.locator(".queue .wrong").get_by_text("not now")).to_have_count(50)
+    assert sorted(asked) == sorted(f"file{n}{again}" for n in range(25) for again in ("", "_2"))
+
+
 def test_a_file_in_parts_is_paused_and_after_a_reload_gone_on_with_from_where_it_was(owner: Page) -> None:
     put: list[int] = []
 

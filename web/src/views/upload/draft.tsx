@@ -53,11 +53,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
   const target = picked ?? fit ?? { kind: "infer" as const, name: "" };
   const place = all.find((one) => one.kind === target.kind && one.name === target.name) ?? null;
   const isMaking = target.kind === "infer";
-  const nameOf = (one: Chosen, place: number) =>
-    name !== null && place === 0
-      ? name.trim()
-      : named(one.file.name, [...all.map((each) => each.name), ...before(place)]);
-  const before = (place: number): string[] => chosen.slice(0, place).map((each, at) => nameOf(each, at));
+  const taken = all.map((one) => one.name);
   const open = place ? chosen.filter((one) => unsaid(columnsOf(one, place), one.mapped).length) : [];
 
   function submit(event: Event): void {
@@ -65,11 +61,12 @@ export function Draft({ dataset }: { dataset: string | null }) {
     setAsked(true);
     if (!places.all || open.length || (isMaking && name?.trim() === "")) return;
     if (Object.keys(wrong(choices)).length) return;
+    const called = isMaking ? calledAfter(chosen, name, taken) : [];
     add(
       chosen.map((one, at) => ({
         file: one.file,
         handle: one.handle,
-        target: isMaking ? { kind: "infer", name: nameOf(one, at) } : { kind: target.kind, name: target.name },
+        target: isMaking ? { kind: "infer", name: called[at]! } : { kind: target.kind, name: target.name },
         options: options(choices, isMaking, one.mapped),
       })),
     );
@@ -115,13 +112,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
         {isMaking && (
           <Field label="Its name" error={asked && name?.trim() === "" ? "A dataset needs a name." : null}>
             <input
-              value={
-                name ??
-                named(
-                  chosen[0]!.file.name,
-                  all.map((one) => one.name),
-                )
-              }
+              value={name ?? named(chosen[0]!.file.name, taken)}
               maxLength={63}
               onInput={(event) => setName(event.currentTarget.value)}
             />
@@ -157,6 +148,14 @@ export function Draft({ dataset }: { dataset: string | null }) {
       </div>
     </form>
   );
+}
+
+/** What the datasets are called that files make: the first as somebody says, each of the others after its file. */
+function calledAfter(chosen: Chosen[], first: string | null, taken: string[]): string[] {
+  const called: string[] = [];
+  for (const { file } of chosen)
+    called.push(first !== null && !called.length ? first.trim() : named(file.name, [...taken, ...called]));
+  return called;
 }
 
 function columnsOf(one: Chosen, place: Place): Column[] {
