@@ -46,6 +46,15 @@ def png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0\0")) + part(b"IEND", b"")
 
 
+def hold(page: Page, asked: str, held: list[Route]) -> None:
+    """Keep requests like this unanswered, in `held`."""
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(asked), keep)
+
+
 def test_a_book_is_made_given_a_picture_changed_and_deleted(page: Page) -> None:
     signed_in(page)
     go(page, "/datasets")
@@ -228,6 +237,21 @@ def test_a_row_far_down_is_shown_as_it_was_changed_and_no_more_once_it_is_delete
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Yes, delete this row").click()
     expect(page.get_by_text("249 rows", exact=True)).to_be_visible()
+
+
+def test_a_template_is_offered_once_it_is_known_that_no_dataset_has_its_name(page: Page) -> None:
+    """Made over a dataset that is there it would change its fields."""
+    signed_in(page)
+    call(page, "PUT", "v1/datasets/books", {"fields": [{"name": "isbn"}]})
+    held: list[Route] = []
+    hold(page, r"/v1/datasets\?limit=500$", held)
+    with page.expect_request(re.compile(r"/v1/datasets\?limit=500$")):
+        go(page, "/datasets")
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("button", name="Make the dataset")).to_have_count(0)
+    held[0].continue_()
+    expect(page.get_by_role("button", name="Make the dataset contacts")).to_be_visible()
+    expect(page.get_by_role("button", name="Make the dataset books")).to_have_count(0)
 
 
 def test_a_dataset_is_deleted_once_its_name_is_typed(page: Page) -> None:

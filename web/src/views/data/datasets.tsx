@@ -82,11 +82,12 @@ export default function Datasets() {
           />
         </>
       )}
-      <Templates taken={own.items.map((one) => one.name)} />
+      {own.done && <Templates taken={own.items.map((one) => one.name)} />}
     </section>
   );
 }
 
+/** Those of which there is no dataset; before all datasets are known one could be put over one that is there. */
 function Templates({ taken }: { taken: string[] }) {
   const { value } = usePoll("/v1/templates", {});
   const { busy, error, act } = useDoing();
