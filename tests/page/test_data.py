@@ -124,6 +124,42 @@ def test_rows_are_paged_sorted_and_filtered(page: Page) -> None:
     assert_accessible(page)
 
 
+def test_the_next_rows_come_by_themselves_once_the_connection_is_back(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(300))
+    next_page = re.compile("cursor=")
+    page.route(next_page, lambda route: route.abort("connectionfailed"))
+    go(page, "/datasets/people")
+    grid = page.get_by_role("grid")
+    expect(grid.get_by_text("name 1", exact=True)).to_be_visible()
+    grid.focus()
+    with page.expect_event("requestfailed"):
+        page.keyboard.press("End")
+    expect(page.get_by_text("200 rows so far")).to_be_visible()
+    page.unroute(next_page)
+    expect(page.get_by_text("300 rows", exact=True)).to_be_visible()
+
+
+def test_rows_that_are_asked_for_in_another_order_are_not_told_to_be_none_before_they_come(page: Page) -> None:
+    held: list[Route] = []
+    signed_in(page)
+    uploaded(page, people(300))
+    go(page, "/datasets/people")
+    grid = page.get_by_role("grid")
+    expect(grid.get_by_text("name 1", exact=True)).to_be_visible()
+    hold(page, "cursor=|sort=", held)
+    grid.focus()
+    page.keyboard.press("End")
+    page.get_by_role("button", name="id").click()
+    page.wait_for_function("document.querySelectorAll('[role=grid] [role=row]').length < 2")
+    page.wait_for_timeout(200)
+    held[0].continue_()  # the next page of the order before
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("No rows yet")).to_have_count(0)
+    held[1].continue_()
+    expect(grid.get_by_text("name 1", exact=True)).to_be_visible()
+
+
 def test_whole_numbers_that_a_browser_would_round_are_shown_and_changed_as_they_are(page: Page) -> None:
     signed_in(page)
     fields = [{"name": "id", "type": "integer"}, {"name": "note"}, {"name": "more", "type": "object"}]

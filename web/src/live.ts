@@ -4,7 +4,7 @@
  * connection was lost; until then `error` is Offline and the last value stays.
  */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { type Answer, type Asked, api, ask, type Path } from "./api";
+import { type Answer, type Asked, ask, type Path } from "./api";
 import { Offline, Problem } from "./http";
 
 const LONGEST = 15; // seconds between tries while nobody answers
@@ -120,6 +120,12 @@ interface Following<One> {
   every: number | null;
 }
 
+interface Turns {
+  cursor: string;
+  wake: { current: () => void };
+  end: () => void;
+}
+
 interface Held<One> {
   items: One[];
   /** Where the next page begins; null: nowhere. */
@@ -136,8 +142,8 @@ export function usePages<P extends Listing>(
   const [held, setHeld] = useState<Held<Item<P>>>({ items: [], cursor: null, begun: false });
   const [error, setError] = useState<Problem | Offline | null>(null);
   const [loading, setLoading] = useState(false);
-  const busy = useRef(false);
   const wake = useRef(() => {});
+  const next = useRef<Turns | null>(null); // the next page on its way
   const etag = useRef<string | null>(null);
   const generation = useRef(0);
   const asking = JSON.stringify([path, asked]);
@@ -172,32 +178,47 @@ export function usePages<P extends Listing>(
     return () => {
       generation.current++;
       end();
+      next.current?.end();
+      next.current = null;
     };
   }, [asking, every]);
 
-  async function more(): Promise<void> {
-    if (busy.current || held.cursor === null) return;
-    const mine = generation.current;
-    busy.current = true;
-    setLoading(true);
-    try {
-      const query = { ...asked.query, cursor: held.cursor };
-      const page = (await api.get(path, ...([{ ...asked, query }] as never))) as unknown as {
-        items: Item<P>[];
-        next_cursor: string | null;
-      };
-      if (mine !== generation.current) return;
-      setHeld((old) =>
-        old.cursor === held.cursor // else it was begun again meanwhile
-          ? { items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }
-          : old,
-      );
-    } catch (failure) {
-      if (mine === generation.current) setError(failure as Problem | Offline);
-    } finally {
-      busy.current = false;
-      setLoading(false);
+  /** Until it is there: where the connection is lost nobody need scroll once more. */
+  function more(): void {
+    const { cursor } = held;
+    if (next.current && next.current.cursor === cursor) {
+      next.current.wake.current();
+      return;
     }
+    next.current?.end();
+    next.current = null;
+    if (cursor === null) return;
+    setLoading(true);
+    const wake = { current: () => {} };
+    const end = repeat(
+      async (signal) => {
+        const query = { ...asked.query, cursor };
+        const reply = await ask("get", path, { ...asked, query, signal } as Asked<"get", P>);
+        if (signal.aborted) return null;
+        const page = reply.value as { items: Item<P>[]; next_cursor: string | null };
+        end();
+        next.current = null;
+        setLoading(false);
+        setError(null);
+        setHeld((old) =>
+          old.cursor === cursor // else it was begun again meanwhile
+            ? { items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }
+            : old,
+        );
+        return null;
+      },
+      (failure) => {
+        setLoading(false);
+        setError(failure);
+      },
+      wake,
+    );
+    next.current = { cursor, wake, end };
   }
 
   function reload(): void {
