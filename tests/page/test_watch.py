@@ -115,6 +115,15 @@ def test_what_is_watched_goes_on_after_an_answer_that_broke_off(page: Page, depl
     state(page, "Completed")
 
 
+def test_chunks_whose_answer_was_lost_are_asked_for_again_though_nothing_moves_any_more(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, people(2))
+    page.route(re.compile("/chunks"), lambda route: route.abort("connectionfailed"), times=1)
+    with page.expect_event("requestfailed"):
+        show(page, upload_id)
+    expect(page.get_by_role("heading", name="1 chunk")).to_be_visible()
+
+
 def test_a_file_unlike_those_before_waits_shows_what_is_and_loads_when_confirmed(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(200), options={"on_drift": "warn"})

@@ -5,6 +5,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask, type Schema } from "../../api";
 import { count, counted, duration, exactly } from "../../format";
+import { Offline } from "../../http";
 import type { Upload } from "./verbs";
 
 type Chunk = Schema<"Chunk">;
@@ -213,8 +214,10 @@ function useChunks(upload: Upload, over: boolean): Chunk[] {
         if (await refetch(upload.id, pages.current, entered, signal))
           setChunks(pages.current.flatMap((page) => page.items));
         await new Promise((done) => setTimeout(done, over ? 0 : PAUSE));
-      } catch {
-        // The upload's own poll says what is wrong; its next change asks again.
+      } catch (error) {
+        // The upload's own poll says what is wrong. Where nobody answered there may be no change that asks again.
+        again.current ||= error instanceof Offline;
+        await new Promise((done) => setTimeout(done, PAUSE));
       }
       running.current = false;
       if (again.current && !signal.aborted) follow();
