@@ -104,6 +104,17 @@ def test_uploads_are_filtered_by_state_and_dataset(page: Page) -> None:
     expect(page.get_by_label("Dataset")).to_have_value("others")
 
 
+def test_how_long_ago_an_upload_was_stays_true_while_nothing_else_changes(page: Page) -> None:
+    signed_in(page)
+    uploaded(page, people(1))
+    page.clock.install()
+    page.reload()
+    begun = page.get_by_role("row").get_by_role("time")
+    expect(begun).to_have_text(re.compile("second|now"))
+    page.clock.fast_forward("03:00:00")  # as of a computer that has slept
+    expect(begun).to_have_text("3 hours ago")
+
+
 def test_an_upload_leaves_a_list_by_state_with_the_state_and_any_list_once_it_is_deleted(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(3), filename="whole.csv")
