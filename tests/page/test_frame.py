@@ -115,6 +115,14 @@ def test_how_long_ago_an_upload_was_stays_true_while_nothing_else_changes(page: 
     expect(begun).to_have_text("3 hours ago")
 
 
+def test_an_upload_without_a_name_can_be_opened_from_the_list(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, people(1), filename="")
+    page.reload()
+    expect(page.get_by_role("link", name=upload_id)).to_be_visible()
+    assert_accessible(page)
+
+
 def test_an_upload_leaves_a_list_by_state_with_the_state_and_any_list_once_it_is_deleted(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(3), filename="whole.csv")

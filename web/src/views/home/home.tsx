@@ -20,7 +20,7 @@ const COLUMNS: Column<Upload>[] = [
     grow: 3,
     cell: (one) => (
       <a class="main" href={href(`/uploads/${one.id}`)} title={one.filename}>
-        {one.filename}
+        {one.filename || one.id}
       </a>
     ),
   },
