@@ -28,8 +28,10 @@ export function Picture({ name, at, writes }: Props) {
   const none = error instanceof Problem && error.status === 404;
 
   function pick(): void {
-    const file = chosen.current?.files?.[0];
-    if (!file) return;
+    const { current: control } = chosen;
+    const file = control?.files?.[0];
+    if (!control || !file) return;
+    control.value = ""; // the same file may be chosen again
     const kind = KINDS.find((one) => one === file.type);
     const size = `A picture may have ${bytes(LARGEST)}; this one has ${bytes(file.size)}.`;
     setWrong(kind ? (file.size > LARGEST ? size : null) : "A picture is a JPEG, PNG, WebP or GIF.");
