@@ -379,3 +379,20 @@ def test_data_and_settings_are_accessible_on_a_phone_in_the_dark(browser: Browse
             expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
             assert_accessible(page)
             assert_fits(page)
+
+
+def test_names_of_one_long_word_fit_on_a_phone(browser: Browser, deployed: Cloud) -> None:
+    name = "d" * 63
+    fields = [{"name": "f" * 63, "description": "w" * 100}, {"name": "id", "type": "integer"}]
+    with visiting(browser, deployed, viewport=PHONE) as page:
+        signed_in(page)
+        upload_id = uploaded(page, f"{'f' * 63},id\nAda,1\n".encode(), name, {"fields": fields})
+        go(page, f"/uploads/{upload_id}")
+        expect(page.get_by_role("heading", name="Undo")).to_be_visible()
+        assert_fits(page)
+        go(page, f"/datasets/{name}")
+        for press in ("Add a row", "Delete…"):
+            page.get_by_role("button", name=press).click()
+            assert_fits(page)
+            assert page.locator("dialog[open] .dialog").evaluate("one => one.scrollWidth <= one.clientWidth")
+            page.keyboard.press("Escape")
