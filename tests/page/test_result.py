@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.journey.conftest import Cloud, people
 from tests.page.conftest import (
+    FLAGS,
     PHONE,
     WIDE,
     assert_accessible,
@@ -134,6 +136,32 @@ def test_corrections_whose_arrival_nobody_hears_of_are_sent_once_without_another
     child(page, upload_id)
     assert stored == [204]
     assert [(row["id"], row["name"]) for row in rows(page, "keyless")] == [(1, "one"), (2, "two")]
+
+
+def test_a_press_on_the_scrollbar_of_a_long_row_does_not_close_it(browser: Browser, deployed: Cloud) -> None:
+    names = [f"f{n}" for n in range(60)]
+    schema = {"fields": [{"name": name, "type": "integer"} for name in names]}
+    scrolls = browser.browser_type.launch(
+        executable_path=shutil.which("chromium"), args=FLAGS, ignore_default_args=["--hide-scrollbars"]
+    )
+    try:
+        with visiting(scrolls, deployed, viewport={"width": 1000, "height": 500}) as page:
+            signed_in(page)
+            show(page, uploaded(page, f"{','.join(names)}\nx{',' * 59}\n".encode(), "wide", schema))
+            page.get_by_role("button", name="Correct line 2").click()
+            page.get_by_label("f0", exact=True).fill("5")
+            box = page.get_by_role("dialog").bounding_box()
+            assert box
+            page.mouse.move(box["x"] + box["width"] - 6, box["y"] + 60)
+            page.mouse.down()
+            page.mouse.move(box["x"] + box["width"] - 6, box["y"] + 160)
+            page.mouse.up()
+            expect(page.get_by_label("f0", exact=True)).to_have_value("5")
+            assert page.locator(".dialog").evaluate("one => one.scrollTop") > 0
+            page.mouse.click(5, 5)  # beside it
+            expect(page.get_by_role("dialog")).to_have_count(0)
+    finally:
+        scrolls.close()
 
 
 def test_line_breaks_of_a_cell_are_kept_where_another_letter_of_it_is_changed(page: Page) -> None:
