@@ -138,6 +138,18 @@ def test_corrections_whose_arrival_nobody_hears_of_are_sent_once_without_another
     assert [(row["id"], row["name"]) for row in rows(page, "keyless")] == [(1, "one"), (2, "two")]
 
 
+def test_corrections_of_a_file_with_a_long_name_are_sent_whatever_letters_it_has(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, b"id,name\nx,two\n", filename="\N{BEER MUG}" * 1010 + ".csv")
+    show(page, upload_id)
+    page.get_by_role("button", name="Correct line 2").click()
+    page.get_by_label("id", exact=True).fill("2")
+    press(page, "Keep")
+    press(page, "Send 1 row again")
+    state(page, "Completed")
+    assert call(page, "GET", f"v1/uploads/{child(page, upload_id)}")["loaded"] == 1
+
+
 def test_a_press_on_the_scrollbar_of_a_long_row_does_not_close_it(browser: Browser, deployed: Cloud) -> None:
     names = [f"f{n}" for n in range(60)]
     schema = {"fields": [{"name": name, "type": "integer"} for name in names]}

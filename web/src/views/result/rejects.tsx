@@ -193,7 +193,8 @@ function Downloads({ upload }: { upload: Upload }) {
 
 /** The child upload that the rows are sent to, once: where an answer is lost, whether they arrived is asked first. */
 async function send(parent: Upload, text: string, watcher: Watcher): Promise<string> {
-  const filename = `corrections of ${parent.filename}`.slice(0, 1024);
+  // A name may have 1,024 letters, emoji among them; its end says what kind of file it is.
+  const filename = `corrections of ${[...parent.filename].slice(-1000).join("")}`;
   const file = new File([text], filename, { type: "text/csv" });
   const dialect = { delimiter: ",", quote: '"', header: true, encoding: "utf-8" } as const;
   const { id, upload } = await api.post("/v1/uploads/{upload_id}/retries", {
