@@ -12,6 +12,11 @@ interface Props {
   children: VNode<Record<string, unknown>>;
 }
 
+/** Whether it takes a control of several lines: one of one line would lose its line breaks. */
+export function hasBreaks(text: string): boolean {
+  return /[\r\n]/.test(text);
+}
+
 export function Field({ label, hint, error, quiet, children }: Props) {
   const id = useId();
   const told = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");

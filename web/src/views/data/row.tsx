@@ -4,7 +4,7 @@ import { useDoing } from "../../act";
 import { api } from "../../api";
 import { Problem } from "../../http";
 import { Button } from "../../ui/button";
-import { Field } from "../../ui/field";
+import { Field, hasBreaks } from "../../ui/field";
 import { Failure } from "../../ui/notice";
 import { Picture } from "./picture";
 import { type Dataset, type Field as Described, fieldsOf, identityOf, keyOf, type Row, shown } from "./schema";
@@ -99,8 +99,7 @@ function Control({ field, value, ...wired }: { field: Described; value: string }
     );
   }
   const isLong = field.type === "object" || field.type === "array" || (field.constraints.maxLength ?? 0) > 1000;
-  const hasBreaks = /[\r\n]/.test(value); // a control of one line would lose them
-  if (isLong || hasBreaks) return <textarea {...common} rows={4} />;
+  if (isLong || hasBreaks(value)) return <textarea {...common} rows={4} />;
   return <input {...common} type={field.format === "email" ? "email" : "text"} spellcheck={false} />;
 }
 

@@ -4,7 +4,7 @@ import { count } from "../../format";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
-import { Field } from "../../ui/field";
+import { Field, hasBreaks } from "../../ui/field";
 import { Notice } from "../../ui/notice";
 import { cells, type FileColumn, type Marks } from "./record";
 import type { Reject } from "./rejects";
@@ -89,7 +89,7 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
               error={asked && hasBytes(one, place) ? "There is still such a byte in it." : told(one) || null}
             >
               <Cell
-                hasBreaks={/[\r\n]/.test(before[place]!)}
+                long={hasBreaks(before[place]!)}
                 value={values[place]!}
                 readOnly={!may}
                 onValue={(value) => setValues(values.toSpliced(place, 1, value))}
@@ -121,16 +121,15 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
 }
 
 interface Typed {
-  /** A control of one line would lose them. */
-  hasBreaks: boolean;
+  long: boolean;
   value: string;
   readOnly: boolean;
   onValue: (value: string) => void;
 }
 
-function Cell({ hasBreaks, onValue, ...wired }: Typed) {
+function Cell({ long, onValue, ...wired }: Typed) {
   const common = { ...wired, autocomplete: "off", spellcheck: false } as const;
-  return hasBreaks ? (
+  return long ? (
     <textarea {...common} rows={4} onInput={(event) => onValue(event.currentTarget.value)} />
   ) : (
     <input {...common} onInput={(event) => onValue(event.currentTarget.value)} />
