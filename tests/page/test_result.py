@@ -138,6 +138,37 @@ def test_corrections_whose_arrival_nobody_hears_of_are_sent_once_without_another
     assert [(row["id"], row["name"]) for row in rows(page, "keyless")] == [(1, "one"), (2, "two")]
 
 
+def test_corrections_are_there_after_one_went_away_and_a_reload_asks_before_they_go(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, b"id,name\nx,one\ny,two\n")
+    show(page, upload_id)
+    page.get_by_role("button", name="Correct line 2").click()
+    page.get_by_label("id", exact=True).fill("1")
+    press(page, "Keep, and the next")
+    page.get_by_label("id", exact=True).fill("2")
+    page.evaluate("location.hash = '#/settings'")  # as Back does: the window above the page keeps no one from it
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("1 row corrected, not sent yet")).to_be_visible()
+    page.get_by_role("button", name="Correct line 3").click()
+    expect(page.get_by_label("id", exact=True)).to_have_value("2")
+    press(page, "Keep")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    with page.expect_download():
+        press(page, "Download the rejected rows as CSV")
+    assert not asked  # the page stays
+    page.evaluate("setTimeout(() => location.reload())")
+    expect(page.get_by_text("2 rows corrected, not sent yet")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert asked == ["beforeunload"]
+    press(page, "Send 2 rows again")
+    state(page, "Completed")
+    page.evaluate("setTimeout(() => location.reload())")
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+
+
 def test_corrections_of_a_file_with_a_long_name_are_sent_whatever_letters_it_has(page: Page) -> None:
     signed_in(page)
     upload_id = uploaded(page, b"id,name\nx,two\n", filename="\N{BEER MUG}" * 1010 + ".csv")

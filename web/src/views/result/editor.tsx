@@ -8,6 +8,7 @@ import { Field, hasBreaks } from "../../ui/field";
 import { Notice } from "../../ui/notice";
 import { cells, type FileColumn, type Marks } from "./record";
 import type { Reject } from "./rejects";
+import type { Edits } from "./unsent";
 
 interface Props {
   reject: Reject;
@@ -15,6 +16,8 @@ interface Props {
   marks: Marks;
   /** What was corrected before. */
   held?: string[];
+  /** What was typed and neither kept nor given up, of a line that one has gone away from. */
+  typed: Edits;
   editable: boolean;
   hasNext: boolean;
   /** null: as it was. */
@@ -26,10 +29,10 @@ interface Props {
 /** How the API shows a byte of a cell that is not UTF-8: sent back so it would be these four letters. */
 const BYTE = /\\x[0-9a-f]{2}/;
 
-export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep, onNext, onClose }: Props) {
+export function Editor({ reject, columns, marks, held, typed, editable, hasNext, onKeep, onNext, onClose }: Props) {
   const found = cells(reject.raw, marks);
   const before = columns.map((one) => found[one.place] ?? "");
-  const [values, setValues] = useState(held ?? before);
+  const [values, setValues] = useState(typed.get(reject.row) ?? held ?? before);
   const known = new Set(columns.flatMap((one) => [one.field, one.name]));
   const rest = reject.errors.filter((one) => one.column === null || !known.has(one.column));
   const may = editable && !reject.raw_truncated && columns.length > 0;
@@ -42,6 +45,11 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
       .join("; ");
   const hasBytes = (one: FileColumn, place: number) =>
     BYTE.test(values[place] ?? "") && errorsOf(one).some((error) => error.code === "encoding_invalid");
+  function type(place: number, value: string): void {
+    const next = values.toSpliced(place, 1, value);
+    typed.set(reject.row, next);
+    setValues(next);
+  }
   function keep(): void {
     setAsked(true);
     if (columns.some(hasBytes)) return;
@@ -92,7 +100,7 @@ export function Editor({ reject, columns, marks, held, editable, hasNext, onKeep
                 long={hasBreaks(before[place]!)}
                 value={values[place]!}
                 readOnly={!may}
-                onValue={(value) => setValues(values.toSpliced(place, 1, value))}
+                onValue={(value) => type(place, value)}
               />
             </Field>
           ))}

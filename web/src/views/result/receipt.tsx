@@ -10,6 +10,7 @@ import { Progress } from "../../ui/progress";
 import { Scrolls } from "../../ui/scrolls";
 import { Fact } from "../watch/figures";
 import { may, type Upload } from "../watch/verbs";
+import { saveFrom } from "./unsent";
 
 type Sealed = Schema<"SealedReceipt">;
 type Verification = Schema<"Verification">;
@@ -78,7 +79,7 @@ function Text({ id }: { id: string }) {
   const { busy, error, act } = useDoing();
   const fetchIt = async () => {
     const { url } = await api.get("/v1/uploads/{upload_id}/text", { path: { upload_id: id } });
-    location.assign(url); // It comes as a file to be kept: the page stays.
+    saveFrom(url);
   };
   return (
     <>

@@ -13,17 +13,17 @@ import { send as sendFile, type Watcher } from "../upload/sender";
 import { may, type Upload } from "../watch/verbs";
 import { Editor } from "./editor";
 import { cells, columns, corrections, type FileColumn, type Marks, marks } from "./record";
+import { type Edits, saveFrom, unsentOf } from "./unsent";
 
 export type Reject = Schema<"Reject">;
-/** Corrected cells by the reject's row, in the order of `columns`. */
-type Edits = Map<number, string[]>;
 
 export function Rejects({ upload }: { upload: Upload }) {
   const asked = { path: { upload_id: upload.id }, query: { limit: 1000 } };
   // Without `format` it is a page; the contract has one answer for both.
   const path = "/v1/uploads/{upload_id}/rejects" as "/v1/uploads/{upload_id}/events";
   const { items, more, error } = usePages(path, asked) as unknown as Pages<Reject>;
-  const [edits, setEdits] = useState<Edits>(new Map());
+  const unsent = unsentOf(upload.id);
+  const [edits, setEdits] = useState(unsent.edits);
   const [open, setOpen] = useState<number | null>(null);
   const { busy, error: refused, act } = useDoing();
   const [waits, setWaits] = useState<string | null>(null);
@@ -32,17 +32,27 @@ export function Rejects({ upload }: { upload: Upload }) {
   const ready = may("retry", upload);
   const shown = { at: marks(upload), columns: columns(upload) };
 
+  function hold(next: Edits): void {
+    unsent.edits = next;
+    setEdits(next);
+  }
   function keep(row: number, values: string[] | null): void {
     const next = new Map(edits);
     if (values) next.set(row, values);
     else next.delete(row);
-    setEdits(next);
+    hold(next);
+  }
+  /** The next line to be looked at, or none. */
+  function look(place: number | null): void {
+    unsent.typed.clear();
+    setOpen(place);
   }
   async function resubmit(): Promise<void> {
     const { signal } = left.current;
     const sending = act("send", async () => {
       const fields = shown.columns.map((one) => one.field);
       const id = await send(upload, corrections(fields, edits), { signal, sent: () => {}, waits: setWaits });
+      hold(new Map());
       announce(`${counted(edits.size, "corrected row")} sent again.`);
       go(`/uploads/${id}`);
     });
@@ -103,7 +113,7 @@ export function Rejects({ upload }: { upload: Upload }) {
             <Button kind="primary" busy={busy === "send"} onClick={resubmit}>
               Send {counted(edits.size, "row")} again
             </Button>
-            <Button onClick={() => setEdits(new Map())}>Forget them</Button>
+            <Button onClick={() => hold(new Map())}>Forget them</Button>
           </div>
         </div>
       )}
@@ -114,11 +124,12 @@ export function Rejects({ upload }: { upload: Upload }) {
           columns={shown.columns}
           marks={shown.at}
           held={edits.get(items[open].row)}
+          typed={unsent.typed}
           editable={ready}
           hasNext={open + 1 < items.length}
           onKeep={keep}
-          onNext={() => setOpen(open + 1)}
-          onClose={() => setOpen(null)}
+          onNext={() => look(open + 1)}
+          onClose={() => look(null)}
         />
       )}
     </section>
@@ -170,7 +181,7 @@ function Downloads({ upload }: { upload: Upload }) {
         const answer = await api.get("/v1/uploads/{upload_id}/rejects", { path, query: { format } });
         if ("url" in answer) {
           if (answer.url.startsWith("data:")) save(answer.url, `${upload.id}-rejects.${format}`);
-          else location.assign(answer.url); // it says itself that it is to be saved
+          else saveFrom(answer.url);
           return;
         }
         await new Promise((done) => setTimeout(done, 1000));
