@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from chalicelib import webpage
-from tests.journey.conftest import Cloud, people
+from tests.journey.conftest import PEOPLE, Cloud, people
 from tests.page.conftest import (
     PASSWORD,
     PHONE,
@@ -102,6 +102,19 @@ def test_uploads_are_filtered_by_state_and_dataset(page: Page) -> None:
     expect(page.get_by_role("link", name="whole.csv")).to_have_count(0)
     page.reload()
     expect(page.get_by_label("Dataset")).to_have_value("others")
+
+
+def test_a_lost_connection_is_told_no_longer_than_it_is_lost_where_a_view_asks_for_nothing(page: Page) -> None:
+    signed_in(page)
+    call(page, "PUT", "v1/datasets/people", PEOPLE)
+    go(page, "/datasets/people")
+    page.get_by_role("button", name="Add a row").click()
+    everything = re.compile("/v1/")
+    page.route(everything, lambda route: route.abort("connectionfailed"))
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_text("No connection to the service")).to_be_visible()
+    page.unroute(everything)
+    expect(page.get_by_text("No connection to the service")).to_have_count(0)
 
 
 def test_how_long_ago_an_upload_was_stays_true_while_nothing_else_changes(page: Page) -> None:

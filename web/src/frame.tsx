@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { online } from "./http";
+import { usePoll } from "./live";
 import { route } from "./router";
 import { signOut, user } from "./session";
 import { Announcer, announce } from "./ui/announce";
@@ -44,16 +45,22 @@ export function Frame({ children }: { children: ComponentChildren }) {
         </nav>
         <Leave />
       </header>
-      {!online.value && (
-        <p class="offline" role="status">
-          No connection to the service. What you see may be old; it goes on by itself.
-        </p>
-      )}
+      {!online.value && <Lost />}
       <main id="main" ref={main} tabIndex={-1}>
         {children}
       </main>
       <Announcer />
     </>
+  );
+}
+
+/** Goes with the next answer; a view that waits for somebody asks for none, so this does. */
+function Lost() {
+  usePoll("/v1/quota", {});
+  return (
+    <p class="offline" role="status">
+      No connection to the service. What you see may be old; it goes on by itself.
+    </p>
   );
 }
 
