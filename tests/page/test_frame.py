@@ -117,6 +117,16 @@ def test_a_lost_connection_is_told_no_longer_than_it_is_lost_where_a_view_asks_f
     expect(page.get_by_text("No connection to the service")).to_have_count(0)
 
 
+def test_a_file_that_falls_on_a_view_that_takes_none_does_not_take_the_page_away(page: Page) -> None:
+    signed_in(page)
+    go(page, "/settings")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    dropped = "const dropped = new DataTransfer(); dropped.items.add(new File(['a'], 'a.csv'));"
+    for kind in ("dragover", "drop"):
+        event = f"new DragEvent('{kind}', {{ bubbles: true, cancelable: true, dataTransfer: dropped }})"
+        assert page.evaluate(f"() => {{ {dropped} return document.body.dispatchEvent({event}); }}") is False
+
+
 def test_how_long_ago_an_upload_was_stays_true_while_nothing_else_changes(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(1))

@@ -17,6 +17,14 @@ user.subscribe(() => {
   handed.value = [];
 });
 
+// On a view that takes none the browser would show the file instead of the page, and end what is being sent.
+for (const kind of ["dragover", "drop"] as const)
+  addEventListener(kind, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  });
+
 /** Take what is dropped while the view is shown; whether files are held over it now. Folders are left out. */
 export function useDrop(take: (picked: Picked[]) => void): boolean {
   const [over, setOver] = useState(false);
@@ -28,12 +36,11 @@ export function useDrop(take: (picked: Picked[]) => void): boolean {
     const on = (kind: "dragover" | "dragleave" | "drop", act: (event: DragEvent) => void) =>
       addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && act(event), stop);
     on("dragover", (event) => {
-      event.preventDefault(); // else the browser would show the file instead of the page
+      event.dataTransfer!.dropEffect = "copy";
       setOver(true);
     });
     on("dragleave", (event) => event.relatedTarget === null && setOver(false));
     on("drop", async (event) => {
-      event.preventDefault();
       setOver(false);
       // All of them at once: the list is empty after the first await.
       const found = [...event.dataTransfer!.items].filter((one) => one.kind === "file").map(taken);

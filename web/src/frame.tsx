@@ -1,6 +1,7 @@
 /** What is around every view: where one can go, who is signed in, and whether the service answers. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import "./dropped";
 import { online } from "./http";
 import { usePoll } from "./live";
 import { route } from "./router";
