@@ -8,7 +8,7 @@ import zlib
 
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.journey.conftest import Cloud, people
+from tests.journey.conftest import PEOPLE, Cloud, people
 from tests.page.conftest import (
     PASSWORD,
     PHONE,
@@ -252,6 +252,35 @@ def test_a_row_is_added_once_though_the_answer_was_lost_and_it_is_sent_again(pag
     page.get_by_role("button", name="Add it").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert [row["id"] for row in call(page, "GET", "v1/datasets/books/rows")["items"]] == [1, 2]
+
+
+def test_a_row_whose_answer_was_lost_and_that_was_deleted_since_is_added_again(page: Page) -> None:
+    """Its first request must not answer for the second."""
+    signed_in(page)
+    call(page, "PUT", "v1/datasets/people", PEOPLE)
+    go(page, "/datasets/people")
+
+    def add() -> None:
+        page.get_by_role("button", name="Add a row").click()
+        page.get_by_label("id").fill("9")
+        page.get_by_label("name").fill("Ada")
+        page.get_by_role("button", name="Add it").click()
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionfailed")
+
+    page.route(re.compile("/rows$"), lose, times=1)
+    add()
+    expect(page.get_by_role("dialog").get_by_text("No connection")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as of somebody who comes back to the page
+    page.get_by_role("row").filter(has_text="Ada").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete this row").click()
+    expect(page.get_by_role("heading", name="No rows yet")).to_be_visible()
+    add()
+    expect(page.get_by_role("row").filter(has_text="Ada")).to_be_visible()
 
 
 def test_a_row_far_down_is_shown_as_it_was_changed_and_no_more_once_it_is_deleted(page: Page) -> None:

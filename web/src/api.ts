@@ -58,20 +58,29 @@ export async function ask<M extends Method, P extends Path<M>>(
   const began = Date.now();
   const address = locate(path, asked.path, asked.query);
   const said = JSON.stringify([method, address, asked.body]);
-  const idempotencyKey = asked.idempotencyKey ?? unanswered.get(said) ?? crypto.randomUUID();
+  const idempotencyKey = asked.idempotencyKey ?? unanswered.get(said)?.idempotencyKey ?? crypto.randomUUID();
   const request = written(method, asked.body, { ...asked, idempotencyKey });
   try {
     const reply = await answered<Answer<M, P>>(address, request, began);
     unanswered.delete(said);
+    if (method !== "get") outdate(address);
     return reply;
   } catch (failure) {
-    if (method === "post" && isUnknown(failure)) unanswered.set(said, idempotencyKey);
+    if (method === "post" && isUnknown(failure)) unanswered.set(said, { address, idempotencyKey });
     throw failure;
   }
 }
 
 /** Of what was asked and may have been done, the Idempotency-Key by what was said: said again it is not done twice. */
-const unanswered = new Map<string, string>();
+const unanswered = new Map<string, { address: string; idempotencyKey: string }>();
+
+/** What was done otherwise to the same dataset or upload since may have undone it: said again it is to be done again. */
+function outdate(address: string): void {
+  for (const [said, lost] of unanswered) {
+    const thing = lost.address.split("/", 3).join("/");
+    if (lost.address !== address && address.startsWith(thing)) unanswered.delete(said);
+  }
+}
 
 function isUnknown(failure: unknown): boolean {
   return failure instanceof Problem
