@@ -49,7 +49,7 @@ def delete(tenant: str, name: str, request_id: str) -> None:
 def _call(event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
     answer = functions.call(settings().define_function, {**event, "correlation_id": request_id})
     if refused := answer.get("refused"):
-        raise Refused(**refused)
+        raise Refused(refused.pop("code"), **refused)
     return answer
 
 

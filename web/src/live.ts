@@ -126,6 +126,11 @@ interface Turns {
   end: () => void;
 }
 
+interface Page<One> {
+  items: One[];
+  next_cursor: string | null;
+}
+
 interface Held<One> {
   items: One[];
   /** Where the next page begins; null: nowhere. */
@@ -146,8 +151,16 @@ export function usePages<P extends Listing>(
   const next = useRef<Turns | null>(null); // the next page on its way
   const etag = useRef<string | null>(null);
   const generation = useRef(0);
+  const there = useRef(0); // items that are held
   const asking = JSON.stringify([path, asked]);
   const { key, every = null } = following ?? {};
+  there.current = held.items.length;
+
+  async function page(cursor: string, signal: AbortSignal): Promise<Page<Item<P>>> {
+    const query = { ...asked.query, cursor };
+    const reply = await ask("get", path, { ...asked, query, signal } as Asked<"get", P>);
+    return reply.value as Page<Item<P>>;
+  }
 
   useEffect(() => {
     const mine = ++generation.current;
@@ -160,9 +173,14 @@ export function usePages<P extends Listing>(
         const reply = await ask("get", path, { ...asked, etag: etag.current, signal });
         if (mine !== generation.current) return null;
         etag.current = reply.etag;
-        const page = reply.value as { items: Item<P>[]; next_cursor: string | null } | null;
-        if (page) {
-          const fresh = { items: page.items, cursor: page.next_cursor, begun: true };
+        const first = reply.value as Page<Item<P>> | null;
+        if (first) {
+          let fresh = longer(null, first);
+          // Begun again, it is as long as it was, or what somebody looks at would go from under their eyes.
+          while (!key && fresh.cursor !== null && fresh.items.length < there.current) {
+            fresh = longer(fresh, await page(fresh.cursor, signal));
+            if (mine !== generation.current) return null;
+          }
           setHeld((old) => (key && old.begun ? merged(old, fresh, key) : fresh));
         }
         setLoading(false);
@@ -197,17 +215,15 @@ export function usePages<P extends Listing>(
     const wake = { current: () => {} };
     const end = repeat(
       async (signal) => {
-        const query = { ...asked.query, cursor };
-        const reply = await ask("get", path, { ...asked, query, signal } as Asked<"get", P>);
+        const found = await page(cursor, signal);
         if (signal.aborted) return null;
-        const page = reply.value as { items: Item<P>[]; next_cursor: string | null };
         end();
         next.current = null;
         setLoading(false);
         setError(null);
         setHeld((old) =>
           old.cursor === cursor // else it was begun again meanwhile
-            ? { items: [...old.items, ...page.items], cursor: page.next_cursor, begun: true }
+            ? longer(old, found)
             : old,
         );
         return null;
@@ -228,6 +244,11 @@ export function usePages<P extends Listing>(
 
   const { items, cursor, begun } = held;
   return { items, done: begun && cursor === null, loading, error, more, reload };
+}
+
+/** What is held, and the page after it. */
+function longer<One>(held: Held<One> | null, page: Page<One>): Held<One> {
+  return { items: [...(held?.items ?? []), ...page.items], cursor: page.next_cursor, begun: true };
 }
 
 /** What is held, after another look at the first page: what is no longer on it is gone, or stands further down. */
