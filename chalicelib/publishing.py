@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from chalicelib.postgres import (
     publish,
     references,
     stages,
+    tables,
     taken,
 )
 from chalicelib.postgres.connection import Connection
@@ -38,6 +40,7 @@ from chalicelib.postgres.replay import DETAILS
 from chalicelib.postgres.stages import Stage
 
 LOST_AT_ONCE: Final = 20_000  # records that are told in one transaction; their numbers are in memory
+TAKEN_ROWS: Final = 100_000  # of fewer the stage's keys and indexes are no sooner built than its rows are inserted
 TRIES: Final = 3  # other uploads may take a key between the look and the publication
 TOO_MANY_ERRORS: Final[dict[str, Any]] = {
     "code": "too_many_errors",
@@ -105,29 +108,62 @@ def _is_due(db: Connection, upload: ledger.Upload) -> bool:
 def _publish(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
     """End the upload, one way or the other; False if rows turn out to be lost, which are to be told first."""
     try:
-        with publish.unattended(db):
-            ledger.lock_upload(db, upload.number, shared=False)
-            seen = projection.snapshot(db, upload.number)
-            if seen is None or not _is_due(db, upload):
-                return True
-            if upload.is_profiled:
-                profiles.judge(db, upload.number, upload.dataset, read_schema(upload.descriptor))
-            if error := forbidden(seen):
-                ledger.end(db, upload.number, "failed", None, error)
-                stages.drop(db, upload.number)
-                return True
-            publish.find_orphans(db, upload.owner, stage)
-            staged, lost, untold = publish.count(db, stage)
-            if untold:
-                return False
-            if staged - lost != seen["contested"]:
-                raise RuntimeError(f"{staged} rows are staged and {lost} lost, where {seen['contested']} wait")
-            publish.publish(db, stage, upload.mode, lost)
-            changes.note(db, upload.dataset)
-            ledger.end(db, upload.number, "completed_with_errors" if seen["rejected"] else "completed", None, None)
-            stages.drop(db, upload.number)
+        if _is_to_be_taken(db, upload, stage):
+            with suppress(psycopg.errors.ObjectInUse):
+                return _end(db, upload, stage, takes=True)
+        return _end(db, upload, stage, takes=False)
     except psycopg.errors.UniqueViolation:
         return False
+
+
+def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
+    """Whether the stage, of a large file, can be the table of its dataset, which is empty: it is ready to be that then.
+
+    Raises UniqueViolation if rows share a key of which none wins.
+    """
+    schema, seen = stage.schema, projection.snapshot(db, upload.number)
+    if seen is None or seen["contested"] < TAKEN_ROWS or schema.identity or schema.partitions or forbidden(seen):
+        return False
+    if not (_is_due(db, upload) and tables.is_empty(db, stage)):
+        return False
+    try:
+        with publish.unattended(db):
+            stages.dress(db, upload.number)
+    except psycopg.errors.UniqueViolation:
+        if upload.mode == "insert":
+            raise
+        return False  # one line of a key wins, which the insert finds
+    return True
+
+
+def _end(db: Connection, upload: ledger.Upload, stage: Stage, *, takes: bool) -> bool:
+    """`takes`: the stage becomes the table."""
+    with publish.unattended(db):
+        ledger.lock_upload(db, upload.number, shared=False)
+        seen = projection.snapshot(db, upload.number)
+        if seen is None or not _is_due(db, upload):
+            return True
+        if upload.is_profiled:
+            profiles.judge(db, upload.number, upload.dataset, read_schema(upload.descriptor))
+        if error := forbidden(seen):
+            ledger.end(db, upload.number, "failed", None, error)
+            stages.drop(db, upload.number)
+            return True
+        publish.find_orphans(db, upload.owner, stage)
+        kept, lost, untold = publish.count(db, stage)
+        if untold:
+            return False
+        if kept != seen["contested"]:
+            raise RuntimeError(f"{kept} rows are staged that have not lost, where {seen['contested']} wait")
+        if takes:
+            publish.settle_taken(db, stage, kept)
+        else:
+            publish.publish(db, stage, upload.mode, lost)
+        changes.note(db, upload.dataset)
+        ledger.end(db, upload.number, "completed_with_errors" if seen["rejected"] else "completed", None, None)
+        if takes:
+            stages.take(db, upload.number)
+        stages.drop(db, upload.number)
     return True
 
 

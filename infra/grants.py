@@ -42,7 +42,7 @@ gate             split=SIU sweep=SIUD
 guess            step=SD load=I
 key_hash         step=SD load=I
 login_failure    api=SIUD sweep=SD
-lost             step=SD settle=IU
+lost             step=SD settle=IU define=S
 migration
 origin           step=S load=I sweep=UD
 outbox           step=SIU api=D sweep=D notify=SU doctor=S

@@ -178,19 +178,27 @@ def find_orphans(connection: Connection, owner: str, stage: Stage) -> None:
 
 
 def count(connection: Connection, stage: Stage) -> tuple[int, int, int]:
-    """How many rows are staged, how many of them have lost, and how many of these are not told."""
+    """How many staged rows are to be published, how many have lost, and how many of these are not told."""
     names = Names(stage, stage.upload)
     row = connection.execute(
         names.format(
             """
-            SELECT (SELECT count(*) FROM {staging}), count(*), count(*) FILTER (WHERE NOT told)
+            SELECT (SELECT count(*) FROM {staging} s WHERE {kept}), count(*), count(*) FILTER (WHERE NOT told)
             FROM rowmill.lost WHERE upload = {upload}
             """,
             upload=sql.Literal(stage.upload),
+            kept=_not_lost(names),
         )
     ).fetchone()
     assert row is not None
     return row[0], row[1], row[2]
+
+
+def settle_taken(connection: Connection, stage: Stage, rows: int) -> None:
+    """The one correction of the totals, where a stage of so many rows is to be the table (`stages.take`)."""
+    counted = sql.SQL("WITH counted AS (SELECT {0} AS rows, {0} AS loaded)").format(sql.Literal(rows))
+    names = Names(stage, stage.upload)
+    connection.execute(counted + names.format(_SETTLED, upload=sql.Literal(stage.upload), mode=sql.Literal("insert")))
 
 
 def publish(connection: Connection, stage: Stage, mode: Mode, lost: int) -> None:
@@ -203,7 +211,7 @@ def publish(connection: Connection, stage: Stage, mode: Mode, lost: int) -> None
     kept = _not_lost(names) if lost else sql.SQL("true")
     put = {"insert": _INSERT, "skip": _SKIP, "upsert": _UPSERT}[mode] if names.keys else _INSERT
     single = len(names.keys) < 2
-    statement = put + _SETTLED
+    statement = put + _COUNTED + _SETTLED
     key = names.keys[0] if names.keys else ()
     connection.execute(
         names.format(
@@ -245,10 +253,12 @@ _UPSERT: Final = """
         RETURNING true AS is_new),
     put AS (SELECT _row IS NULL AS is_new FROM last UNION ALL SELECT is_new FROM keyless)
 """
-_SETTLED: Final = """,
+_COUNTED: Final = """,
     counted AS (
         SELECT (SELECT count(*) FROM {staging} s WHERE {kept}) AS rows,
                (SELECT count(*) FILTER (WHERE is_new) FROM put) AS loaded)
+"""
+_SETTLED: Final = """
     INSERT INTO rowmill.chunk (upload, pass, n, byte_start, byte_end, first_record, first_line, records, state,
                                loaded, updated, skipped, contested, finished_at)
     SELECT {upload}, 'settle', 1 + (SELECT count(*) FROM rowmill.chunk WHERE upload = {upload} AND pass = 'settle'),

@@ -1,6 +1,7 @@
 """Where rows of an upload wait that show themselves all at once: `stage.u_{number}`, a table of its own without keys.
 
-It does not change once every chunk is in: rows that are not to be published are named in rowmill.lost (publish).
+It does not change once every chunk is in: rows that are not to be published are named in rowmill.lost (publish). Or it
+gets what the dataset's table has, without these rows, to become that table, where that is empty.
 """
 
 from __future__ import annotations
@@ -46,6 +47,19 @@ def drop(connection: Connection, number: int) -> None:
     connection.execute("DELETE FROM rowmill.lost WHERE upload = %s", (number,))
     connection.execute("DELETE FROM rowmill.staged WHERE upload = %s", (number,))
     connection.execute("SELECT rowmill.drop_stage(%s)", (number,))
+
+
+def dress(connection: Connection, number: int) -> None:
+    """Give an upload's stage the keys and indexes of its table. Raises UniqueViolation where two rows share a key."""
+    connection.execute("SELECT rowmill.dress_stage(%s)", (number,))
+
+
+def take(connection: Connection, number: int) -> None:
+    """Have the stage, dressed for it, become its dataset's empty table, at the end of a transaction.
+
+    Raises ObjectInUse if that is not empty by now, or not as we have made it.
+    """
+    connection.execute("SELECT rowmill.take_stage(%s)", (number,))
 
 
 def drop_idle(connection: Connection) -> int:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bench import all_at_once
-from chalicelib import control, report, settle, undo
+from chalicelib import control, publishing, report, settle, table_rows, undo
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.postgres import connection, publish
-from tests.stages.conftest import CONTACTS, Pipeline, cut_into, onward, poison
+from tests.stages.conftest import CONTACTS, Pipeline, acting, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import TWO_KEYS
 from tests.stages.test_retries import corrected, retry
@@ -356,6 +356,171 @@ def test_what_was_published_can_be_undone(pipeline: Pipeline) -> None:
     pipeline.revert(upload["id"])
     assert pipeline.upload(upload["id"])["state"] == "reverted"
     assert [row["name"] for row in pipeline.rows()] == ["Old"]
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are large enough for their stages to become tables."""
+    monkeypatch.setattr(publishing, "TAKEN_ROWS", 1)
+
+
+def made_of(pipeline: Pipeline, number: int) -> dict[str, list[object]]:
+    """What a dataset's table is, but for its rows: columns, rules, indexes, whose it is and who may do what."""
+    here = f"data.d_{number}"
+    asked = {
+        "table": "SELECT relowner, relkind, relacl::text FROM pg_class WHERE oid = %s::regclass",
+        "columns": "SELECT attname, atttypid, attnotnull, attacl::text FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        "rules": "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass ORDER BY 1",
+        "indexes": "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass ORDER BY 1",
+        "views": "SELECT DISTINCT ev_class::regclass::text, relacl::text FROM pg_depend JOIN pg_rewrite r ON r.oid = objid"
+        " JOIN pg_class v ON v.oid = ev_class WHERE refobjid = %s::regclass ORDER BY 1",
+    }
+    return {what: [tuple(row.values()) for row in pipeline.sql(how, here)] for what, how in asked.items()}
+
+
+def stage_is_taken(pipeline: Pipeline, upload_id: str) -> bool:
+    """Settle; whether the upload's stage is its dataset's table afterwards."""
+    (row,) = pipeline.sql(
+        "SELECT dataset, to_regclass(format('stage.u_%%s', number))::oid AS stage FROM rowmill.upload WHERE upload_id = %s",
+        upload_id,
+    )
+    pipeline.settle()
+    (table,) = pipeline.sql("SELECT %s::regclass::oid AS id", f"data.d_{row['dataset']}")
+    return bool(table["id"] == row["stage"])
+
+
+def staged(pipeline: Pipeline, body: bytes, **options: Any) -> str:
+    """An upload of which every row is staged."""
+    upload_id = pipeline.create(body, **options)
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    return upload_id
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize(
+    "schema",
+    [
+        CONTACTS,
+        {**CONTACTS, "primaryKey": "email", "indexes": [["age"], ["name", "age"]]},
+        TWO_KEYS,
+        {"fields": [{"name": "email", "type": "string", "format": "email"}, {"name": "name"}, {"name": "age"}]},
+    ],
+    ids=["key", "primary key and indexes", "two keys", "no key"],
+)
+def test_the_stage_of_a_large_file_becomes_an_empty_table_and_all_of_it_is_as_it_was(
+    pipeline: Pipeline, schema: dict[str, Any]
+) -> None:
+    pipeline.dataset(schema)
+    number = number_of(pipeline, "contacts")
+    before = made_of(pipeline, number)
+    names = [field["name"] for field in schema["fields"]]
+    body = ",".join(names).encode() + b"\n" + b"".join(b"%d,u%d@x.org,%d\n" % (n, n, n) for n in range(8))
+    body = body if schema is TWO_KEYS else CLEAN
+    upload_id = staged(pipeline, body, on_error="abort")
+    assert stage_is_taken(pipeline, upload_id)
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], len(pipeline.rows())) == ("completed", 8, 8)
+    assert adds_up(upload) and stages(pipeline) == []
+    assert made_of(pipeline, number) == before
+    assert len(pipeline.sql(f'SELECT FROM "{pipeline.tenant}".contacts')) == 8
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_where_a_large_file_repeats_keys_the_rows_are_those_of_any_other(pipeline: Pipeline, mode: str) -> None:
+    pipeline.dataset(mode=mode)
+    upload_id = staged(pipeline, CLEAN + b"u3@x.org,Again,33\n", max_errors=1)
+    assert stage_is_taken(pipeline, upload_id) == (
+        mode == "insert"
+    )  # of the others one line wins, which the insert finds
+    upload = pipeline.upload(upload_id)
+    counts = tuple(upload[name] for name in ("loaded", "updated", "skipped", "rejected"))
+    assert counts == {"insert": (8, 0, 0, 1), "skip": (8, 0, 1, 0), "upsert": (8, 1, 0, 0)}[mode]
+    (row,) = [row for row in pipeline.rows() if row["email"] == "u3@x.org"]
+    assert row["age"] == (33 if mode == "upsert" else 3)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_table_that_gets_a_row_at_the_last_moment_is_published_into(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    real = publish.count
+
+    def by_then(*arguments: Any) -> Any:
+        pipeline.sql(
+            f"INSERT INTO data.d_{number_of(pipeline, 'contacts')} VALUES ('z@x.org', 'Z', 26, 0) ON CONFLICT DO NOTHING"
+        )
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "count", by_then)
+        assert not stage_is_taken(pipeline, upload_id)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 9)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize(
+    "more",
+    [
+        "GRANT SELECT ON {} TO pg_monitor",
+        "CREATE TRIGGER t BEFORE UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE STATISTICS data.s ON name, age FROM {}",
+        "GRANT SELECT (name) ON {} TO PUBLIC",
+        "ALTER TABLE {} SET (fillfactor = 70)",
+        "CREATE VIEW data.names AS SELECT name FROM {}",
+        "CREATE MATERIALIZED VIEW data.names AS SELECT name FROM {}",
+    ],
+)
+def test_a_table_of_which_somebody_has_made_more_stays(pipeline: Pipeline, more: str) -> None:
+    pipeline.dataset()
+    pipeline.sql(more.format(f"data.d_{number_of(pipeline, 'contacts')}"))
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    assert not stage_is_taken(pipeline, upload_id)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_table_that_was_a_stage_takes_files_rows_by_hand_other_columns_and_an_undo(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    assert stage_is_taken(pipeline, upload_id)
+    second = pipeline.run(HEADER + b"u1@x.org,Twice,1\nnew@x.org,New,2\n")
+    assert (second["loaded"], second["rejected"]) == (1, 1)
+    wider = {"fields": [*CONTACTS["fields"], {"name": "note", "type": "string"}]}
+    pipeline.dataset(wider)
+    with acting("api"):
+        table_rows.create(
+            pipeline.tenant, "contacts", {"email": "hand@x.org", "name": "H", "age": 1, "note": "x"}, None
+        )
+    assert len(pipeline.rows()) == 10
+    pipeline.revert(upload_id)
+    assert sorted(row["email"] for row in pipeline.rows()) == ["hand@x.org", "new@x.org"]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_settler_that_is_killed_once_the_stage_is_dressed_is_followed_by_another(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN + b"u3@x.org,Again,33\n", max_errors=1)
+    (message,) = pipeline.messages("settle")
+
+    def killed(*_: Any) -> None:
+        connection.close()
+        raise SystemExit
+
+    with monkeypatch.context() as patch, suppress(SystemExit):
+        patch.setattr(publish, "settle_taken", killed)
+        settle.contested(message)
+    assert pipeline.rows() == []
+    onward(settle.contested(message))
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 8, 1)
+    assert len(pipeline.rows()) == 8 and stages(pipeline) == []
 
 
 def test_the_bench_of_publications_can_be_run(pipeline: Pipeline) -> None:
