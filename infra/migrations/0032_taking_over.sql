@@ -38,10 +38,19 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
         UNION ALL SELECT FROM pg_publication_rel WHERE prrelid = here
         UNION ALL SELECT FROM pg_statistic_ext WHERE stxrelid = here
         UNION ALL SELECT FROM pg_constraint WHERE contype = 'f' AND here IN (conrelid, confrelid)
-        UNION ALL SELECT FROM pg_class WHERE oid = here AND (reltablespace <> 0 OR reloptions IS NOT NULL)
+        UNION ALL SELECT FROM pg_class t, pg_class s WHERE (t.oid, s.oid) = (here, stage)
+            AND (t.reltablespace, t.reloptions, t.relpersistence, t.relreplident, t.relrowsecurity) IS DISTINCT FROM
+                (s.reltablespace, s.reloptions, s.relpersistence, s.relreplident, s.relrowsecurity)
+        UNION ALL SELECT FROM pg_attribute t LEFT JOIN pg_attribute s ON (s.attrelid, s.attnum) = (stage, t.attnum)
+            WHERE t.attrelid = here AND (t.attname, t.atttypid, t.atttypmod, t.attnotnull, t.attcollation, t.attstorage,
+                                         t.attcompression, t.attstattarget, t.attoptions) IS DISTINCT FROM
+                                        (s.attname, s.atttypid, s.atttypmod, s.attnotnull, s.attcollation, s.attstorage,
+                                         s.attcompression, s.attstattarget, s.attoptions)
         UNION ALL SELECT FROM (SELECT (aclexplode(relacl)).grantee FROM pg_class WHERE oid = here
                                UNION ALL SELECT (aclexplode(attacl)).grantee FROM pg_attribute WHERE attrelid = here) granted
                   LEFT JOIN pg_roles ON oid = grantee WHERE rolname IS NULL OR rolname NOT LIKE 'rowmill\_%'
+        UNION ALL SELECT FROM pg_depend JOIN pg_rewrite r ON r.oid = objid JOIN pg_class v ON v.oid = ev_class
+            WHERE classid = 'pg_rewrite'::regclass AND refobjid = here AND v.reloptions IS NOT NULL
     ) THEN RAISE object_in_use; END IF;
     SELECT array_agg(DISTINCT format('CREATE OR REPLACE VIEW %s AS %s', ev_class::regclass, pg_get_viewdef(ev_class)))
     INTO views FROM pg_depend JOIN pg_rewrite r ON r.oid = objid
