@@ -6,10 +6,10 @@ import itertools
 import secrets
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rowmill_client import Rowmill, Upload
 
@@ -80,11 +80,11 @@ def load(account: Account, file: File) -> Spent:
     return found.spent
 
 
-def loaded(account: Account, file: File) -> Loaded:
+def loaded(account: Account, file: File, options: Mapping[str, Any] | None = None) -> Loaded:
     """Send a file and wait. Processor time is counted from when the file was sent, as the seconds are."""
     dataset = account.fresh_dataset(file)
     account.ground.settle()
-    created = account.rowmill.create_upload(file.path, dataset)
+    created = account.rowmill.create_upload(file.path, dataset, options)
     begun = time.monotonic()
     account.rowmill.send_file(created, file.path)
     sending = time.monotonic() - begun

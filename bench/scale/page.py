@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bench.peers.results import spread
 from bench.publish import table
-from bench.scale.runs import KEYED, KEYLESS, PSQL, Run
+from bench.scale.runs import KEYED, KEYLESS, PSQL, SYSTEMS, WHOLE, Run
 
 LOADER_MB, SPLITTER_MB = 200, 150  # what a process of them may take, however long the file
 RATIO: Final = 1.05  # what a row of the long file may take, as a multiple of one of the short file
@@ -39,7 +39,7 @@ def markdown(told: dict[str, Any]) -> str:
             table(("of which", "rows", "loader", "splitter", "API", "emulator"), map(_memory, _groups(ours_of(runs)))),
             table(
                 ("the long file by the short one", "time", "CPU, client", "CPU, Postgres"),
-                (_growth(runs, system) for system in (KEYED, KEYLESS, PSQL)),
+                (_growth(runs, system) for system in SYSTEMS),
             ),
             table(
                 (
@@ -66,7 +66,7 @@ def _stolen(runs: Sequence[Run]) -> float:
 
 def _groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
     """Runs of one system with one file."""
-    for system in (PSQL, KEYED, KEYLESS):
+    for system in SYSTEMS:
         for rows in sorted({run.rows for run in runs}):
             if found := [run for run in runs if (run.system, run.rows) == (system, rows)]:
                 yield found
@@ -142,11 +142,12 @@ def summary(runs: Sequence[Run]) -> str:
     """Whether a row costs the same in a long file, and whether memory does."""
     ours_ = ours_of(runs)
     times = max(run.rows for run in runs) / min(run.rows for run in runs)
-    grown = {system: growth(runs, system) for system in (KEYED, KEYLESS, PSQL)}
+    grown = {system: growth(runs, system) for system in SYSTEMS}
     at_most = times * RATIO
     kept = [
         f"scale: {times:g} times the rows in {grown[KEYED]:.2f} times the time ({_verdict(grown[KEYED], at_most)}:"
-        f" at most {at_most:g}), without a key {grown[KEYLESS]:.2f}, psql {grown[PSQL]:.2f}",
+        f" at most {at_most:g}), all or nothing {grown[WHOLE]:.2f} ({_verdict(grown[WHOLE], at_most)}),"
+        f" without a key {grown[KEYLESS]:.2f}, psql {grown[PSQL]:.2f}",
         *(
             f"{kind} {peak(ours_, kind):.0f} MB ({_verdict(peak(ours_, kind), bound)}: at most {bound})"
             for kind, bound in (("load", LOADER_MB), ("split", SPLITTER_MB))

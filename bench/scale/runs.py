@@ -1,4 +1,4 @@
-"""Loads of two files into three tables, each with what it took of processors, memory and PostgreSQL."""
+"""Loads of two files in four ways, each with what it took of processors, memory and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from infra.local.database import SETTINGS
 from infra.local.place import default_folder
 
 KEYED, KEYLESS, PSQL = "Rowmill, unique e-mail", "Rowmill, no key", "psql `\\copy`, unique e-mail"
+WHOLE: Final = "Rowmill, unique e-mail, all or nothing"
+SYSTEMS: Final = (PSQL, KEYED, WHOLE, KEYLESS)  # as they are told
 TENTHS: Final = 10
 _CHUNKS: Final = """
     SELECT extract(epoch FROM c.finished_at - u.stored_at)::float8, c.records,
@@ -47,8 +49,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One load. `moments` after the file was stored: a splitter has opened it, the first rows are committed, all of it
-    is cut. `tenths`: rows a second, of a tenth of the file each."""
+    """One load. `moments` after the file was stored: a splitter has opened it, the first rows are committed (of all or
+    nothing: staged), all of it is cut. `tenths`: rows a second, of a tenth of the file each."""
 
     system: str
     rows: int
@@ -73,9 +75,9 @@ def total(file: File) -> str:
 
 def measure(short: File, long: File, sums: dict[int, str], repeats: int) -> dict[str, Any]:
     """The short file before, between and after the long one; each in turns with psql."""
-    plan = [(KEYED, long), (PSQL, long), (KEYLESS, long)]
+    plan = [(system, long) for system in (KEYED, PSQL, WHOLE, KEYLESS)]
     for turn in range(repeats):
-        plan[turn * 4 : turn * 4] = [(PSQL, short), (KEYED, short), (KEYLESS, short)]
+        plan[turn * 5 : turn * 5] = [(system, short) for system in SYSTEMS]
     runs: list[Run] = []
     with standing(default_folder().resolve() / "scale") as place, ours.account(place) as account:
         ours.warm_up(account, files.contacts(short.path.parent, ours.WARM_UP_ROWS))
@@ -105,10 +107,10 @@ def _psql(account: ours.Account, system: str, file: File, amounts: str, before: 
 def _ours(account: ours.Account, system: str, file: File, amounts: str, before: Sequence[int]) -> Run:
     place = account.ground
     url = place.here.database_url
-    offered = file if system == KEYED else replace(file, name="keyless", schema=keyless(file.schema))
+    offered = replace(file, name="keyless", schema=keyless(file.schema)) if system == KEYLESS else file
     kernel.forget_peaks(meters.roles(place.here))
     with meters.watching(place.here, os.getpid()) as seen:
-        loaded = ours.loaded(account, offered)
+        loaded = ours.loaded(account, offered, {"on_error": "abort"} if system == WHOLE else None)
     after = _counters(place)
     server = _server(before, after, _audit(place, account.table(loaded.dataset), url, file, amounts))
     chunks = [tuple(map(float, map(str, row))) for row in place.sql(_CHUNKS.format(loaded.upload["id"]), url)]
