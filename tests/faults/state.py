@@ -28,7 +28,7 @@ class State:
     """One moment. `print` tells states apart by what is in them; of points in time, only their order in a row."""
 
     tables: dict[str, bytes]
-    stages: dict[str, str]  # tables of uploads, and the datasets' that they are like
+    stages: dict[str, tuple[str, bool]]  # tables of uploads, the datasets' that they are like, and if they have indexes
     sequences: list[dict[str, Any]]
     queues: dict[str, list[Any]]
     items: Any
@@ -44,6 +44,8 @@ def take(deliveries: Deliveries) -> State:
         shown += sorted(_timeless(one["row"]) for one in rows)
     items = status_table().items
     shown += sorted(_untimed(item) for by_range in items.values() for item in by_range.values())
+    stages = _stages(deliveries)
+    shown += sorted(f"{name} has {'its' if dressed else 'no'} indexes" for name, (_, dressed) in stages.items())
     shown += sorted(f"{one.queue} {json.dumps({**one.body, 'tries': 0})}" for one in deliveries.waiting())
     sequences = deliveries.sql(
         "SELECT format('rowmill.%%I', sequencename) AS name, coalesce(last_value, 1) AS value,"
@@ -51,7 +53,7 @@ def take(deliveries: Deliveries) -> State:
         "rowmill",
     )
     queues = {queue: list(box(queue)._messages) for queue in QUEUES}
-    return State(tables, _stages(deliveries), sequences, queues, copy.deepcopy(items), "\n".join(shown))
+    return State(tables, stages, sequences, queues, copy.deepcopy(items), "\n".join(shown))
 
 
 def put_back(deliveries: Deliveries, state: State) -> None:
@@ -72,17 +74,23 @@ def put_back(deliveries: Deliveries, state: State) -> None:
     status_table().items = copy.deepcopy(state.items)
 
 
-def _stages(deliveries: Deliveries) -> dict[str, str]:
-    found = deliveries.sql("SELECT upload, dataset FROM rowmill.staged s JOIN rowmill.upload u ON u.number = s.upload")
-    return {f"stage.u_{row['upload']}": f"data.d_{row['dataset']}" for row in found}
+def _stages(deliveries: Deliveries) -> dict[str, tuple[str, bool]]:
+    found = deliveries.sql(
+        "SELECT upload, dataset, EXISTS (SELECT FROM pg_index WHERE indrelid = format('stage.u_%%s', upload)::regclass)"
+        " AS dressed FROM rowmill.staged s JOIN rowmill.upload u ON u.number = s.upload"
+    )
+    return {f"stage.u_{row['upload']}": (f"data.d_{row['dataset']}", row["dressed"]) for row in found}
 
 
 def _restore_stages(deliveries: Deliveries, state: State) -> None:
-    there = [name for name in _tables(deliveries) if name.startswith("stage.")]
-    for name in set(there) - state.stages.keys():
+    there = {name for name in _tables(deliveries) if name.startswith("stage.")}
+    kept = {name for name, stage in _stages(deliveries).items() if state.stages.get(name) == stage}
+    for name in there - kept:
         deliveries.sql(f"DROP TABLE {name}")
-    for name in state.stages.keys() - set(there):
-        deliveries.sql(f"CREATE TABLE {name} (LIKE {state.stages[name]} INCLUDING CONSTRAINTS INCLUDING IDENTITY)")
+    for name in state.stages.keys() - kept:
+        like, dressed = state.stages[name]
+        more = " INCLUDING INDEXES" if dressed else ""
+        deliveries.sql(f"CREATE TABLE {name} (LIKE {like} INCLUDING CONSTRAINTS INCLUDING IDENTITY{more})")
         deliveries.sql(f"ALTER TABLE {name} OWNER TO rowmill_define")  # as make_stage leaves it
 
 

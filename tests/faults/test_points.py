@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from chalicelib import load, receipts
+from chalicelib import load, publishing, receipts
 from chalicelib.errors import Refused
 from tests.faults.audit import Result, audited, result
 from tests.faults.conftest import Figures
@@ -60,6 +60,7 @@ class Case:
     faults: tuple[Fault, ...] = ("killed",)
     depth: int = 1  # crashes one after the other
     options: dict[str, Any] = field(default_factory=dict)
+    taken_rows: int = publishing.TAKEN_ROWS
 
     def __str__(self) -> str:
         return f"{self.stage}-{self.name}"
@@ -104,7 +105,10 @@ CASES = [
     Case("settle", "publish-insert", CLASHES, REJECTS, seed=OLD, options=BUDGET),
     Case("settle", "publish-upsert", CLASHES, UPSERTS, "upsert", seed=OLD, options=BUDGET),
     Case("settle", "refuse", CLASHES, NONE_OF_SIX, seed=OLD, options=ABORT),
+    Case("settle", "take", PLAIN, CLEAN, options=ABORT, faults=EACH, taken_rows=1),
+    Case("settle", "take-clashes", CLASHES, ("completed_with_errors", 3, 0, 0, 3, 0), options=BUDGET, taken_rows=1),
     Case("sweep", "lost-publish", PLAIN, CLEAN, options=ABORT),
+    Case("sweep", "lost-take", PLAIN, CLEAN, options=ABORT, taken_rows=1),
     Case("rerun", "nulls", NULLS, ("completed_with_errors", 2, 0, 0, 1, 0)),
     Case("bury", "chunk", PLAIN, DEAD),
     Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
@@ -246,7 +250,7 @@ class Bench:
                 self.deliveries.deliver(self._to_split(), "sqs.SendMessageBatch")
             case "missed-finish":
                 load.chunk(self._to_load().body)
-            case "lost-settle" | "lost-publish":
+            case "lost-settle" | "lost-publish" | "lost-take":
                 self._to_settle()
             case "lost-undo":
                 self._to_undo()
@@ -259,6 +263,7 @@ class Bench:
 @pytest.fixture(params=CASES, ids=str)
 def bench(request: pytest.FixtureRequest, deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> Bench:
     cut_into(monkeypatch, 3)
+    monkeypatch.setattr(publishing, "TAKEN_ROWS", request.param.taken_rows)
     return Bench(deliveries, request.param)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from chalicelib.publishing import TAKEN_ROWS
 from tests.journey.conftest import Account, eventually, people
 
 pytestmark = pytest.mark.needs("processes to kill")
@@ -76,35 +77,51 @@ def _counted(account: Account) -> Iterator[set[int]]:
         reader.join()
 
 
-def test_a_settler_that_is_killed_while_it_publishes_leaves_it_to_postgres(account: Account) -> None:
+# The second is large enough for its stage to become the table, which was empty.
+ROWS = pytest.mark.parametrize("rows", [9000, TAKEN_ROWS], ids=["inserted", "taken"])
+
+
+@ROWS
+def test_a_settler_that_is_killed_while_it_publishes_leaves_it_to_postgres(account: Account, rows: int) -> None:
     account.dataset()
     with _counted(account) as seen:
         with account.cloud.held(*PUBLISHES):
-            upload_id = account.start(people(9000), on_error="abort")
+            upload_id = account.start(people(rows), on_error="abort")
             (backend,) = eventually(account.cloud.blocked)
+            before = _table(account, upload_id)
             assert account.cloud.kill_worker(backend)
             account.cloud.sweep()
             assert account.rowmill.get_upload(upload_id)["state"] in ("queued", "processing")
             assert not account.cloud.is_gone(backend)
             assert account.table() == []
         eventually(lambda: account.cloud.is_gone(backend))
-        assert len(account.table()) == 9000
+        assert len(account.table()) == rows
         account.cloud.sweep()  # nobody else is left to show it
-        _is_whole(account, upload_id, 9000)
-        eventually(lambda: 9000 in seen)
-    assert seen == {0, 9000}
+        _is_whole(account, upload_id, rows)
+        eventually(lambda: rows in seen)
+    assert seen == {0, rows}
+    assert (_table(account, upload_id) != before) == (rows == TAKEN_ROWS)
 
 
-def test_a_database_that_crashes_while_it_publishes_has_all_or_nothing(account: Account) -> None:
+@ROWS
+def test_a_database_that_crashes_while_it_publishes_has_all_or_nothing(account: Account, rows: int) -> None:
     account.dataset()
     with _counted(account) as seen:
         with account.cloud.held(*PUBLISHES):
-            upload_id = account.start(people(9000), on_error="abort")
+            upload_id = account.start(people(rows), on_error="abort")
             (backend,) = eventually(account.cloud.blocked)
+            before = _table(account, upload_id)
             os.kill(backend, signal.SIGKILL)
-        _is_whole(account, upload_id, 9000)
-        eventually(lambda: 9000 in seen)
-    assert seen == {0, 9000}
+        _is_whole(account, upload_id, rows)
+        eventually(lambda: rows in seen)
+    assert seen == {0, rows}
+    assert (_table(account, upload_id) != before) == (rows == TAKEN_ROWS)
+
+
+def _table(account: Account, upload_id: str) -> int:
+    """Which table the upload's dataset has."""
+    asked = "SELECT format('data.d_%%s', dataset)::regclass::oid FROM rowmill.upload WHERE upload_id = %s"
+    return int(account.cloud.sql(asked, upload_id)[0][0])
 
 
 def _later(account: Account, upload_id: str) -> None:
