@@ -23,7 +23,7 @@ def main() -> int:
     if arguments.prepare:
         return 0
     try:
-        told = runs.measure(short, long, sums, arguments.repeats)
+        told = runs.measure(short, long, sums, arguments.rounds)
     except KeyboardInterrupt:
         print("interrupted: nothing was left running", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=scale.__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the short file (%(default)s)")
     parser.add_argument("--times", type=int, default=10, help="as many rows has the long one (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of the short file, between the long ones (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="in each both files go in all ways (%(default)s)")
     parser.add_argument("--prepare", action="store_true", help="make the files, and measure nothing")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/scale.md")
     return parser

@@ -73,11 +73,9 @@ def total(file: File) -> str:
     return kept.read_text()
 
 
-def measure(short: File, long: File, sums: dict[int, str], repeats: int) -> dict[str, Any]:
-    """The short file before, between and after the long one; each in turns with psql."""
-    plan = [(system, long) for system in (KEYED, PSQL, WHOLE, KEYLESS)]
-    for turn in range(repeats):
-        plan[turn * 5 : turn * 5] = [(system, short) for system in SYSTEMS]
+def measure(short: File, long: File, sums: dict[int, str], rounds: int) -> dict[str, Any]:
+    """Both files in each way, the short one first, so that a slow hour meets all of them."""
+    plan = [(system, file) for file in (short, long) for system in SYSTEMS] * rounds
     runs: list[Run] = []
     with standing(default_folder().resolve() / "scale") as place, ours.account(place) as account:
         ours.warm_up(account, files.contacts(short.path.parent, ours.WARM_UP_ROWS))
