@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import date
 
 import openpyxl
 from rowmill_client.cli import app
@@ -73,9 +74,13 @@ def test_bad_rows_are_fetched_corrected_and_sent_back(account: Account) -> None:
         (5, "Eve"),
     ]
     assert json.loads(rowmill("row", child["id"], "5", "--json"))["errors"][0]["code"] == "duplicate_in_db"
-    account.file(b"_row,id,name,since\r\n6,6,Fay,2024-03-01\r\n", "last.csv")
-    last = json.loads(rowmill("retry", parent["id"], str(account.folder / "last.csv"), "--json"))
+    sheet.delete_rows(2, 4)
+    sheet["G2"], sheet["I2"] = 6, date(2024, 3, 1)  # as a spreadsheet keeps what is typed into it
+    assert sheet.parent is not None
+    sheet.parent.save(workbook)
+    last = json.loads(rowmill("retry", parent["id"], str(workbook), "--json"))
     assert last["state"] == "completed"
+    assert account.table("rows")[-1] == (6, "again", date(2024, 3, 1))
     assert account.rowmill.get_upload(parent["id"])["rejected_open"] == 0
 
 
