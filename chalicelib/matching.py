@@ -87,6 +87,15 @@ def by_position(width: int, fields: Sequence[str], mapping: Mapped) -> list[Colu
     return [found[position] for position in range(1, width + 1)]
 
 
+def declared_before(columns: Iterable[Mapping[str, Any]], header: Sequence[str], fields: Collection[str]) -> Mapped:
+    """What was declared of another file's columns, as `shown` has them, for those that this header names, too."""
+    return {
+        column["name"]: column["field"]
+        for column in columns
+        if column["how"] == "declared" and header.count(column["name"]) == 1 and column["field"] in {None, *fields}
+    }
+
+
 def positions(columns: Iterable[Column], fields: Sequence[str]) -> list[int]:
     """Where each field stands in a record, from 0 on."""
     place = {column.field: column.position - 1 for column in columns}

@@ -68,7 +68,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     if schema:
         read_mode(upload.mode, schema)  # again: until the file came the dataset could take another schema
         matching.read_mapping(upload.options.get("mapping", {}), schema.names)
-    look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_typed_before, upload))
+    look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_plan_before, upload))
     typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end
     rows = _estimate_rows(sample[start:], left)
@@ -158,9 +158,9 @@ def _look(
     mapping: matching.Mapped,
     sample: bytes,
     schema: Schema | None,
-    before: Callable[[], TypedFields | None],
+    before: Callable[[], Mapping[str, Any] | None],
 ) -> _Look:
-    """`before` tells of a corrected file what was known of the sheet that its records are of, if they are of one."""
+    """`before` has the plan of the upload whose rejects the file holds, which is asked for if it is a rejects file."""
     truncated = text.size > len(sample)
     lines = text.plain(sample)
     detected = formats.detect(lines, text.dialect, truncated=truncated, names=schema.names if schema else ())
@@ -168,12 +168,15 @@ def _look(
     heads = correction.restored(header.names)
     records = _whole_records(lines[header.end :], detected.dialect, truncated=truncated)
     names = schema.names if schema else inference.column_names(header.names, records)
+    parent = before() if correction.marks(heads) else None
+    if parent and schema and not mapping:
+        mapping = matching.declared_before(parent["mapping"], heads, schema.names)
     columns = _columns(heads, detected, schema, mapping) if schema else _named(names)
     positions = matching.positions(columns, names)
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
     rows = [row for row in fitted if len(row) == len(columns)]
     cells = [[row[position] for row in rows] for position in positions]
-    typed = before() if correction.marks(heads) else None
+    typed = conventions.planned(parent).typed if parent else None
     if typed is None:
         typed = _typed(text, dict(zip(positions, names, strict=True)))
     spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect, typed)
@@ -236,11 +239,11 @@ def _whole_records(lines: bytes, dialect: Dialect, *, truncated: bool) -> list[l
     return records[:-1] if truncated else records
 
 
-def _typed_before(upload: ledger.Upload) -> TypedFields | None:
-    """Cells of a rejects file are as they were in the sheet, numbers among them."""
+def _plan_before(upload: ledger.Upload) -> Mapping[str, Any] | None:
+    """Cells of a rejects file are as they were in their sheet, and its columns mean what was declared of them."""
     number = taken.parent_of(connection(), upload.upload_id)
     parent = ledger.find(connection(), number) if number else None
-    return conventions.planned(parent.plan).typed if parent and parent.plan else None
+    return parent.plan if parent else None
 
 
 def _typed(text: ledger.Text, names: Mapping[int, str]) -> TypedFields | None:

@@ -102,6 +102,38 @@ def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipel
     assert 'is not a number (decimals after ",", groups of three by ".")' in causes
 
 
+@pytest.mark.parametrize(
+    ("head", "declared"),
+    [
+        (b"Note,Mail,name,Years\n", {"options": {}, "mapping": {"Note": None, "Mail": "email", "Years": "age"}}),
+        (b"Note,Mail,name,Years\n", {"options": {}, "mapping": {"1": None, "2": "email", "4": "age"}}),
+        (b"", {"options": {"dialect": {"header": False}}, "mapping": {"1": None, "2": "email"}}),
+    ],
+    ids=["by name", "by place", "without a header"],
+)
+def test_columns_of_rejects_mean_what_was_declared_of_the_first_file(
+    pipeline: Pipeline, head: bytes, declared: dict[str, Any]
+) -> None:
+    pipeline.dataset()
+    body = head + b"x,a@x.org,A,1\ny,b@x.org,B,old\n"
+    parent = pipeline.run(body, mapping=declared["mapping"], **declared["options"])
+
+    def change(rows: list[dict[str, str]]) -> None:
+        rows[0][next(name for name, cell in rows[0].items() if cell == "old")] = "2"
+
+    child = retry(pipeline, parent["id"], corrected(pipeline, parent["id"], change))
+    assert (child["state"], child["loaded"]) == ("completed", 1), child["error"]
+    assert pipeline.rows()[-1] == {"email": "b@x.org", "name": "B", "age": 2}
+
+
+def test_what_a_retry_declares_of_its_columns_is_all_that_is_declared(pipeline: Pipeline) -> None:
+    pipeline.dataset()
+    parent = pipeline.run(b"Mail,name,Alias,age\na@x.org,A,B,old\n", mapping={"Mail": "email", "Alias": None})
+    body = corrected(pipeline, parent["id"], lambda rows: rows[0].update(age="2"))
+    child = retry(pipeline, parent["id"], body, mapping={"Mail": "email", "Alias": "name", "name": None})
+    assert (child["loaded"], pipeline.rows()) == (1, [{"email": "a@x.org", "name": "B", "age": 2}])
+
+
 def test_what_is_not_corrected_comes_back_again_with_what_it_was(pipeline: Pipeline) -> None:
     pipeline.dataset()
     parent = pipeline.run(FILE)
