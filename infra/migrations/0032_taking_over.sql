@@ -43,9 +43,17 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
                 (s.reltablespace, s.reloptions, s.relpersistence, s.relreplident, s.relrowsecurity)
         UNION ALL SELECT FROM pg_attribute t LEFT JOIN pg_attribute s ON (s.attrelid, s.attnum) = (stage, t.attnum)
             WHERE t.attrelid = here AND (t.attname, t.atttypid, t.atttypmod, t.attnotnull, t.attcollation, t.attstorage,
-                                         t.attcompression, t.attstattarget, t.attoptions) IS DISTINCT FROM
+                                         t.attcompression, t.attstattarget, t.attoptions, t.atthasdef) IS DISTINCT FROM
                                         (s.attname, s.atttypid, s.atttypmod, s.attnotnull, s.attcollation, s.attstorage,
-                                         s.attcompression, s.attstattarget, s.attoptions)
+                                         s.attcompression, s.attstattarget, s.attoptions, s.atthasdef)
+        UNION ALL SELECT FROM (  -- or less of the stage: indexes are declared, and given up, while uploads are under way
+            SELECT FROM (
+                SELECT indrelid AS made_of, replace(pg_get_indexdef(indexrelid), format(' ON %s ', indrelid::regclass), '') AS made
+                FROM pg_index
+                UNION ALL SELECT conrelid, replace(pg_get_constraintdef(oid), ' NOT VALID', '') FROM pg_constraint) every
+            WHERE made_of IN (here, stage) GROUP BY made
+            HAVING count(*) FILTER (WHERE made_of = here) <> count(*) FILTER (WHERE made_of = stage)) other
+        UNION ALL SELECT FROM pg_rewrite WHERE ev_class = here
         UNION ALL SELECT FROM (SELECT (aclexplode(relacl)).grantee FROM pg_class WHERE oid = here
                                UNION ALL SELECT (aclexplode(attacl)).grantee FROM pg_attribute WHERE attrelid = here) granted
                   LEFT JOIN pg_roles ON oid = grantee WHERE rolname IS NULL OR rolname NOT LIKE 'rowmill\_%'

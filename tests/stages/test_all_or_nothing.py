@@ -475,6 +475,10 @@ def test_a_table_that_gets_a_row_at_the_last_moment_is_published_into(
         "CREATE VIEW data.names WITH (security_barrier) AS SELECT name FROM {}",
         "CREATE VIEW data.names AS SELECT name FROM {}",
         "CREATE MATERIALIZED VIEW data.names AS SELECT name FROM {}",
+        "CREATE UNIQUE INDEX ON {} (name, age)",
+        "ALTER TABLE {} ADD EXCLUDE USING btree (age WITH =)",
+        "ALTER TABLE {} ALTER name SET DEFAULT 'nobody'",
+        "CREATE RULE r AS ON DELETE TO {} DO ALSO NOTIFY gone",
     ],
 )
 def test_a_table_of_which_somebody_has_made_more_stays(pipeline: Pipeline, more: str) -> None:
@@ -482,6 +486,36 @@ def test_a_table_of_which_somebody_has_made_more_stays(pipeline: Pipeline, more:
     pipeline.sql(more.format(f"data.d_{number_of(pipeline, 'contacts')}"))
     upload_id = staged(pipeline, CLEAN, on_error="abort")
     assert not stage_is_taken(pipeline, upload_id)
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize(("before", "by_then"), [([], [["age"]]), ([["age"]], [])], ids=["declared", "given up"])
+def test_an_index_that_is_declared_once_the_stage_is_dressed_is_the_tables(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, before: list[list[str]], by_then: list[list[str]]
+) -> None:
+    """Which indexes there are may change while uploads are under way."""
+    pipeline.dataset({**CONTACTS, "indexes": before})
+    number = number_of(pipeline, "contacts")
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    real = publishing._end
+    made: list[object] = []
+
+    def declared() -> None:
+        pipeline.dataset({**CONTACTS, "indexes": by_then})
+        connection.close()
+
+    def after(*arguments: Any, **more: Any) -> bool:
+        if not made:
+            declaring = threading.Thread(target=declared)
+            declaring.start()
+            declaring.join()
+            made.extend(made_of(pipeline, number)["indexes"])
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(publishing, "_end", after)
+    assert not stage_is_taken(pipeline, upload_id)
+    assert made_of(pipeline, number)["indexes"] == made
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
 
 
