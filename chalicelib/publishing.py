@@ -133,6 +133,8 @@ def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage) -> bool
         if upload.mode == "insert":
             raise
         return False  # one line of a key wins, which the insert finds
+    except psycopg.errors.DuplicateTable:
+        return False  # another stage has the names of the table's indexes already, to become that
     return True
 
 

@@ -490,6 +490,29 @@ def test_a_table_of_which_somebody_has_made_more_stays(pipeline: Pipeline, more:
 
 
 @pytest.mark.usefixtures("large")
+def test_of_two_large_files_for_an_empty_table_one_becomes_it_and_the_other_goes_in(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other comes while the first has its indexes, which are called as the table's, and is not the table yet."""
+    pipeline.dataset()
+    first = staged(pipeline, CLEAN, on_error="abort")
+    second = staged(pipeline, CLEAN.replace(b"u", b"w"), on_error="abort")
+    slow, quick = pipeline.messages("settle")
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise Unavailable("database_unavailable", "")
+
+    with monkeypatch.context() as patch, suppress(Unavailable):
+        patch.setattr(publishing, "_end", gone)
+        settle.contested(slow)
+    onward(settle.contested(quick))
+    assert (pipeline.upload(second)["state"], len(pipeline.rows())) == ("completed", 8)
+    onward(settle.contested(slow))
+    assert (pipeline.upload(first)["state"], len(pipeline.rows())) == ("completed", 16)
+    assert stages(pipeline) == []
+
+
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize(("before", "by_then"), [([], [["age"]]), ([["age"]], [])], ids=["declared", "given up"])
 def test_an_index_that_is_declared_once_the_stage_is_dressed_is_the_tables(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, before: list[list[str]], by_then: list[list[str]]
