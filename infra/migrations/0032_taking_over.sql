@@ -31,7 +31,10 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
         index oid; view text; views text[]; BEGIN
     SELECT u.dataset INTO STRICT dataset FROM rowmill.upload u WHERE number = upload;
     here := format('data.d_%s', dataset)::regclass;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', stage);  -- an autovacuum may be at it: not while readers wait
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', here);
+    -- Who reads a view of the table holds that, and waits for the table: neither is to wait for the other.
+    PERFORM set_config('lock_timeout', '1ms', true);
     EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', here) INTO is_empty;
     IF NOT is_empty OR EXISTS (  -- nor may somebody have made more of it than we have
         SELECT FROM pg_trigger WHERE tgrelid = here UNION ALL SELECT FROM pg_policy WHERE polrelid = here
@@ -74,7 +77,8 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
     FOREACH view IN ARRAY views LOOP EXECUTE view; END LOOP;
     EXECUTE format('DROP TABLE %s', here);
 EXCEPTION  -- the last three: of a view, or another thing, that somebody has made of the table
-    WHEN lock_not_available OR insufficient_privilege OR wrong_object_type OR dependent_objects_still_exist THEN
+    WHEN lock_not_available OR deadlock_detected
+        OR insufficient_privilege OR wrong_object_type OR dependent_objects_still_exist THEN
         RAISE object_in_use;
 END $$;
 

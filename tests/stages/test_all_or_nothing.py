@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
+import psycopg
 import pytest
 
 from bench import all_at_once
@@ -14,6 +16,7 @@ from chalicelib import control, publishing, report, settle, table_rows, undo
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.postgres import connection, publish
+from chalicelib.postgres import stages as stages_of
 from tests.stages.conftest import CONTACTS, Pipeline, acting, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import TWO_KEYS
@@ -390,9 +393,9 @@ def stage_is_taken(pipeline: Pipeline, upload_id: str) -> bool:
     return bool(table["id"] == row["stage"])
 
 
-def staged(pipeline: Pipeline, body: bytes, **options: Any) -> str:
+def staged(pipeline: Pipeline, body: bytes, dataset: str = "contacts", **options: Any) -> str:
     """An upload of which every row is staged."""
-    upload_id = pipeline.create(body, **options)
+    upload_id = pipeline.create(body, dataset, **options)
     pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
     return upload_id
@@ -510,6 +513,64 @@ def test_of_two_large_files_for_an_empty_table_one_becomes_it_and_the_other_goes
     onward(settle.contested(slow))
     assert (pipeline.upload(first)["state"], len(pipeline.rows())) == ("completed", 16)
     assert stages(pipeline) == []
+
+
+@pytest.mark.usefixtures("large")
+def test_who_reads_a_view_of_a_table_for_which_a_stage_waits_gets_an_answer(pipeline: Pipeline) -> None:
+    """Such a reader holds the view, and waits behind the stage for the table."""
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    answers: list[object] = []
+    with psycopg.connect(pipeline.url) as long, psycopg.connect(pipeline.url) as reader:
+        long.execute(f"SELECT FROM data.d_{number_of(pipeline, 'contacts')}")
+
+        def read() -> None:
+            time.sleep(0.6)
+            answers.extend(reader.execute(f'SELECT count(*) FROM "{pipeline.tenant}".contacts'))
+
+        def leave() -> None:
+            time.sleep(1.2)
+            long.rollback()
+
+        others = [threading.Thread(target=each) for each in (read, leave)]
+        for each in others:
+            each.start()
+        pipeline.settle()
+        for each in others:
+            each.join()
+    assert answers in ([(0,)], [(8,)])
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+@pytest.mark.usefixtures("large")
+def test_two_stages_of_tables_that_refer_to_each_other_are_published(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has read the table that the other one is to become."""
+    key = {"fields": "name", "reference": {"resource": "contacts", "fields": "email"}}
+    pipeline.dataset()
+    pipeline.dataset({**CONTACTS, "foreignKeys": [key]}, "visits")
+    pipeline.dataset({**CONTACTS, "foreignKeys": [{**key, "reference": {**key["reference"], "resource": "visits"}}]})
+    contacts = staged(pipeline, HEADER + b"a@x.org,,1\n", on_error="abort")
+    visits = staged(pipeline, HEADER + b"a@x.org,,1\n", "visits", on_error="abort")
+    both, real = threading.Barrier(2), stages_of.take
+
+    def at_once(*arguments: Any) -> None:
+        both.wait(20)
+        real(*arguments)
+
+    def settled(message: dict[str, Any]) -> None:
+        onward(settle.contested(message))
+        connection.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages_of, "take", at_once)
+        settlers = [threading.Thread(target=settled, args=(each,)) for each in pipeline.messages("settle")]
+        for each in settlers:
+            each.start()
+        for each in settlers:
+            each.join()
+    assert [pipeline.upload(each)["state"] for each in (contacts, visits)] == ["completed", "completed"]
 
 
 @pytest.mark.usefixtures("large")
