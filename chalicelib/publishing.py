@@ -161,10 +161,10 @@ def _end(db: Connection, upload: ledger.Upload, stage: Stage, *, takes: bool) ->
             publish.settle_taken(db, stage, kept)
         else:
             publish.publish(db, stage, upload.mode, lost)
-        changes.note(db, upload.dataset)
         ledger.end(db, upload.number, "completed_with_errors" if seen["rejected"] else "completed", None, None)
         if takes:
             stages.take(db, upload.number)
+        changes.note(db, upload.dataset)  # who counts in the same slot holds the table, which the stage waits for
         stages.drop(db, upload.number)
     return True
 

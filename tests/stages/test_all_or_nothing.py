@@ -15,7 +15,7 @@ from bench import all_at_once
 from chalicelib import control, publishing, report, settle, table_rows, undo
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import MAX_ATTEMPTS
-from chalicelib.postgres import connection, publish
+from chalicelib.postgres import changes, connection, publish
 from chalicelib.postgres import stages as stages_of
 from tests.stages.conftest import CONTACTS, Pipeline, acting, cut_into, onward, poison
 from tests.stages.test_journey_in_process import adds_up
@@ -540,6 +540,38 @@ def test_who_reads_a_view_of_a_table_for_which_a_stage_waits_gets_an_answer(pipe
             each.join()
     assert answers in ([(0,)], [(8,)])
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_row_by_hand_is_made_while_a_stage_is_about_to_become_the_table(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a row is in the table before its change is counted."""
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN, on_error="abort")
+    monkeypatch.setattr(changes, "SLOTS", 1)
+    real = stages_of.take
+    made: list[object] = []
+
+    def make() -> None:
+        row = {"email": "hand@x.org", "name": "H", "age": 1}
+        made.append(table_rows.create(pipeline.tenant, "contacts", row)[0])
+        connection.close()
+
+    making = threading.Thread(target=make)
+
+    def take(db: connection.Connection, number: int) -> None:
+        db.execute("SELECT 1").fetchone()  # all before it is done
+        making.start()
+        making.join(0.5)
+        real(db, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages_of, "take", take)
+        pipeline.settle()
+    making.join()
+    assert made == ["/v1/datasets/contacts/rows/hand@x.org"]
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 9)
 
 
 @pytest.mark.usefixtures("large")
