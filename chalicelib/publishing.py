@@ -94,9 +94,11 @@ def _is_doomed(db: Connection, upload: ledger.Upload) -> bool:
 
 def _look(db: Connection, upload: ledger.Upload, stage: Stage) -> None:
     """Reject what a load of these rows would reject for its key. What is known already is not found again."""
-    if upload.mode == "insert" and _is_due(db, upload):
+    if upload.mode == "insert":
         with publish.unattended(db):
-            publish.find_clashes(db, stage)
+            ledger.lock_upload(db, upload.number, shared=True)  # or who cancels it would wait for its stage
+            if _is_due(db, upload):
+                publish.find_clashes(db, stage)
         _tell_lost(db, upload)
 
 
@@ -124,10 +126,11 @@ def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage) -> bool
     schema, seen = stage.schema, projection.snapshot(db, upload.number)
     if seen is None or seen["contested"] < TAKEN_ROWS or schema.identity or schema.partitions or forbidden(seen):
         return False
-    if not (_is_due(db, upload) and tables.is_empty(db, stage)):
-        return False
     try:
         with publish.unattended(db):
+            ledger.lock_upload(db, upload.number, shared=True)  # as in `_look`
+            if not (_is_due(db, upload) and tables.is_empty(db, stage)):
+                return False
             stages.dress(db, upload.number)
     except psycopg.errors.UniqueViolation:
         if upload.mode == "insert":

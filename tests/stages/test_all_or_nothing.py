@@ -575,6 +575,40 @@ def test_a_row_by_hand_is_made_while_a_stage_is_about_to_become_the_table(
 
 
 @pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("looks", [False, True], ids=["dressed", "searched"])
+def test_who_cancels_does_not_wait_for_a_stage_that_is_being_read(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, looks: bool
+) -> None:
+    """Of a large file that takes minutes, and longer than a request may."""
+    pipeline.dataset()
+    upload_id = staged(pipeline, CLEAN + b"u3@x.org,Again,33\n" * looks, max_errors=1)
+    module, name = (publish, "find_clashes") if looks else (stages_of, "dress")
+    real = getattr(module, name)
+    seconds: list[float] = []
+
+    def cancel() -> None:
+        begun = time.monotonic()
+        onward(control.cancel(pipeline.tenant, upload_id))
+        seconds.append(time.monotonic() - begun)
+        connection.close()
+
+    canceling = threading.Thread(target=cancel)
+
+    def slow(db: connection.Connection, of: Any) -> None:
+        real(db, of)
+        db.execute("SELECT 1").fetchone()
+        canceling.start()
+        canceling.join(3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, slow)
+        pipeline.settle()
+    canceling.join()
+    assert seconds and seconds[0] < 3
+    assert (pipeline.upload(upload_id)["state"], pipeline.rows(), stages(pipeline)) == ("canceled", [], [])
+
+
+@pytest.mark.usefixtures("large")
 def test_two_stages_of_tables_that_refer_to_each_other_are_published(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
