@@ -62,6 +62,9 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
                   LEFT JOIN pg_roles ON oid = grantee WHERE rolname IS NULL OR rolname NOT LIKE 'rowmill\_%'
         UNION ALL SELECT FROM pg_depend JOIN pg_rewrite r ON r.oid = objid JOIN pg_class v ON v.oid = ev_class
             WHERE classid = 'pg_rewrite'::regclass AND refobjid = here AND v.reloptions IS NOT NULL
+        UNION ALL SELECT FROM pg_stat_activity  -- nor may somebody else see a part of the rows, by a snapshot that is as old
+            WHERE datname = current_database() AND usename NOT LIKE 'rowmill\_%' AND pid <> pg_backend_pid()
+              AND age(backend_xmin) >= (SELECT max(age(xmin)) FROM pg_index WHERE indrelid = stage)
     ) THEN RAISE object_in_use; END IF;
     SELECT array_agg(DISTINCT format('CREATE OR REPLACE VIEW %s AS %s', ev_class::regclass, pg_get_viewdef(ev_class)))
     INTO views FROM pg_depend JOIN pg_rewrite r ON r.oid = objid

@@ -609,6 +609,26 @@ def test_who_cancels_does_not_wait_for_a_stage_that_is_being_read(
 
 
 @pytest.mark.usefixtures("large")
+def test_who_has_a_snapshot_from_between_two_chunks_sees_none_of_the_rows(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looked at the table, too, holds it; who has not would find the stage under its name, and the first chunk in it."""
+    cut_into(monkeypatch, 3)
+    pipeline.dataset()
+    upload_id = pipeline.create(CLEAN, on_error="abort")
+    pipeline.split(upload_id)
+    first, *others = pipeline.messages()
+    pipeline.load([first])
+    with psycopg.connect(pipeline.url) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT 1")
+        pipeline.load(others)
+        assert not stage_is_taken(pipeline, upload_id)
+        assert reader.execute(f'SELECT count(*) FROM "{pipeline.tenant}".contacts').fetchall() == [(0,)]
+    assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", 8)
+
+
+@pytest.mark.usefixtures("large")
 def test_two_stages_of_tables_that_refer_to_each_other_are_published(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
