@@ -77,19 +77,17 @@ def conclude(db: Connection, upload: ledger.Upload, *, looks_first: bool) -> Non
     stage = stage_of(upload)
     for _ in range(TRIES):
         _tell_lost(db, upload)
-        if looks_first or _is_doomed(db, upload):
+        seen = projection.snapshot(db, upload.number)
+        # It is to end without a row; all that a load would reject is to be listed even so.
+        is_doomed = seen is not None and forbidden(seen) is not None
+        if looks_first or is_doomed:
             _look(db, upload, stage)
-        if _publish(db, upload, stage):
+            seen = projection.snapshot(db, upload.number)
+        if _publish(db, upload, stage, seen):
             return
         _tell_lost(db, upload)
         looks_first = True
     raise Unavailable("settle_again", "Other uploads took keys while this one was being published.")
-
-
-def _is_doomed(db: Connection, upload: ledger.Upload) -> bool:
-    """It is to end without a row; all that a load would reject is to be listed even so."""
-    seen = projection.snapshot(db, upload.number)
-    return bool(seen and forbidden(seen))
 
 
 def _look(db: Connection, upload: ledger.Upload, stage: Stage) -> None:
@@ -107,10 +105,13 @@ def _is_due(db: Connection, upload: ledger.Upload) -> bool:
     return standing.is_all_in and standing.has_contested and not standing.is_canceling
 
 
-def _publish(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
-    """End the upload, one way or the other; False if rows turn out to be lost, which are to be told first."""
+def _publish(db: Connection, upload: ledger.Upload, stage: Stage, seen: Mapping[str, Any] | None) -> bool:
+    """End the upload, one way or the other; False if rows turn out to be lost, which are to be told first.
+
+    `seen` is how it stands, as far as that is known before it is locked.
+    """
     try:
-        if _is_to_be_taken(db, upload, stage):
+        if seen is not None and _is_to_be_taken(db, upload, stage, seen):
             with suppress(psycopg.errors.ObjectInUse):
                 return _end(db, upload, stage, takes=True)
         return _end(db, upload, stage, takes=False)
@@ -118,13 +119,13 @@ def _publish(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
         return False
 
 
-def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage) -> bool:
+def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage, seen: Mapping[str, Any]) -> bool:
     """Whether the stage, of a large file, can be the table of its dataset, which is empty: it is ready to be that then.
 
     Raises UniqueViolation if rows share a key of which none wins.
     """
-    schema, seen = stage.schema, projection.snapshot(db, upload.number)
-    if seen is None or seen["contested"] < TAKEN_ROWS or schema.identity or schema.partitions or forbidden(seen):
+    schema = stage.schema
+    if seen["contested"] < TAKEN_ROWS or schema.identity or schema.partitions or forbidden(seen):
         return False
     try:
         with publish.unattended(db):
