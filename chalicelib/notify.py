@@ -26,7 +26,7 @@ from chalicelib.settings import settings
 
 # Seconds before each further attempt, near the example of Standard Webhooks: eight attempts in 23 hours and a half.
 BACKOFF: Final = (5, 300, 1800, 7200, 18_000, 28_800, 28_800)
-MAX_ATTEMPTS: Final = len(BACKOFF) + 1
+MAX_DELIVERY_ATTEMPTS: Final = len(BACKOFF) + 1
 LEASE_SECONDS: Final = 40  # longer than the function may run: then an attempt is lost, and another may begin
 PATIENCE_SECONDS: Final = 5 * 24 * 3600  # a webhook that has failed for so long is disabled
 GONE: Final = 410
@@ -81,7 +81,7 @@ def _deliver(number: int) -> str | None:
     attempt = {"at": int(now), "status": status, "error": error, "took_ms": round(1000 * (time.monotonic() - begun))}
     if error is None:
         deliveries.delivered(connection(), number, attempt)
-    elif delivery.is_disabled or status == GONE or delivery.attempts >= MAX_ATTEMPTS:
+    elif delivery.is_disabled or status == GONE or delivery.attempts >= MAX_DELIVERY_ATTEMPTS:
         deliveries.give_up(connection(), number, attempt, gone=status == GONE, patience=PATIENCE_SECONDS)
     else:
         _put_off(delivery, attempt)

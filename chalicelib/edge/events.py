@@ -19,7 +19,7 @@ from chalicelib.logs import about, logger
 
 MAX_TRIES: Final = 2000  # delayed copies of a message, eight hours of them, before the queue's own retries
 MAX_WAIT_SECONDS: Final = 20  # so that an outage is over for everybody half a minute after it ends
-NEWER_WAITS_SECONDS: Final = 300  # by which time a deploy in hand is over
+NEWER_MESSAGE_SECONDS: Final = 300  # by which time a deploy in hand is over
 SWEEP_SECONDS: Final = 30  # the clock strikes once a minute at most: a sweep is two rounds
 SPLIT_RESERVE_SECONDS: Final = 20  # for the batch at hand, and for what a slow service may take
 
@@ -64,11 +64,11 @@ def _version(record: SQSRecord) -> int:
 def _left(record: SQSRecord, version: int) -> bool:
     """A message of a release that is not here yet, or not any more, waits for it: as it is, and however long."""
     try:
-        sqs.send_text(_queue(record), record.body, version, NEWER_WAITS_SECONDS)
+        sqs.send_text(_queue(record), record.body, version, NEWER_MESSAGE_SECONDS)
     except (ClientError, BotoCoreError) as unsent:
         logger.error("failed", error=named(unsent))
         return False
-    logger.warning("put off", error="message_newer", version=version, known=sqs.VERSION, delay=NEWER_WAITS_SECONDS)
+    logger.warning("put off", error="message_newer", version=version, known=sqs.VERSION, delay=NEWER_MESSAGE_SECONDS)
     return True
 
 

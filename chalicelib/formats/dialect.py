@@ -18,7 +18,7 @@ TRIMS: Final = get_args(Trim)
 ENUM_CASES: Final = get_args(EnumCase)
 MAX_NULL_VALUES: Final = 100  # and spellings of true, and of false, and units
 MAX_UNIT: Final = 20  # characters
-NEWER_WAITS_SECONDS: Final = 20  # less than after which the sweep takes a message for lost
+NEWER_PLAN_SECONDS: Final = 20  # less than after which the sweep takes a message for lost
 UNIT: Final = f"one to {MAX_UNIT} letters or currency signs, or %, ‰, °, /, ², ³"
 _UNIT_LETTERS: Final = frozenset({"Lu", "Ll", "Lo", "Sc"})
 
@@ -73,9 +73,7 @@ class Dialect:
         try:
             return cls.from_options(plan["dialect"])
         except Refused as unknown:
-            raise NotYet(
-                "plan_newer", "A later release has planned this.", retry_after=NEWER_WAITS_SECONDS
-            ) from unknown
+            raise NotYet("plan_newer", "A later release has planned this.", retry_after=NEWER_PLAN_SECONDS) from unknown
 
     @property
     def told(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from chalicelib.postgres.tables import Table, identifiers
 
 IN_FILE: Final = "duplicate_in_file"
 IN_DATABASE: Final = "duplicate_in_db"
-LOSERS_AT_ONCE: Final = 20_000  # records that are told of at once; their numbers are in memory
+DISPLACED_AT_ONCE: Final = 20_000  # records that are told of at once; their numbers are in memory
 DETAILS: Final = {
     IN_FILE: "another row of this file has the same key",
     IN_DATABASE: "a row loaded before has the same key",
@@ -223,7 +223,7 @@ def displaced(connection: Connection) -> Iterator[list[tuple[int, str]]]:
     """Loaded rows that lost their seat in the settling of this transaction, (record, key), in file order."""
     last = 0
     while page := connection.execute(
-        "SELECT _row, key FROM displaced WHERE _row > %s ORDER BY _row LIMIT %s", (last, LOSERS_AT_ONCE)
+        "SELECT _row, key FROM displaced WHERE _row > %s ORDER BY _row LIMIT %s", (last, DISPLACED_AT_ONCE)
     ).fetchall():
         yield [(record_of(row), key) for row, key in page]
         last = page[-1][0]

@@ -1,7 +1,4 @@
-"""The `rowmill` command: every word it knows, and how it ends.
-
-Exit codes: 0 done; 1 the API, the storage or the network said no; 2 usage; 130 interrupted. Of an upload
-that was waited for: 0 completed, 3 completed_with_errors, 4 any other end; one that was only checked ends with 0 or 3.
+"""The `rowmill` command: every word it knows, and how it ends (EPILOG says by which exit codes).
 
 A new command is a function in the room of its area and a line below. Its docstring ends in `Example:`, which is shown
 and tried; its parameters have a help text, and `as_json: Json` is among them.
@@ -71,7 +68,7 @@ class OneLineErrors(TyperGroup):
                     formatter.write_dl(list(words))
 
 
-EXIT_CODES: Final = (
+EPILOG: Final = (
     "Exit codes: 0 done; 1 the API, the storage or the network said no; 2 wrong use; 130 interrupted. Of an upload that"
     " was waited for: 0 completed, 3 completed with errors, 4 any other end; of one that was only checked: 0 nothing"
     " rejected, 3 some rows; of verify: 3 something differs. With --json, stdout holds one JSON document, or nothing if"
@@ -80,7 +77,7 @@ EXIT_CODES: Final = (
 app = typer.Typer(
     cls=OneLineErrors,
     help="Load CSV files of any size into typed tables, and see what became of every row.",
-    epilog=EXIT_CODES,
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

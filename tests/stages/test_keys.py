@@ -323,7 +323,7 @@ def test_settling_twice_as_many_rows_that_lose_their_place_is_twice_the_work(
 def test_loaded_rows_that_lose_their_place_are_told_of_in_batches_and_each_once(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("chalicelib.postgres.replay.LOSERS_AT_ONCE", at_once)
+    monkeypatch.setattr("chalicelib.postgres.replay.DISPLACED_AT_ONCE", at_once)
     cut_into(monkeypatch, 3)
     pipeline.dataset()
     lines = [f"{key}@x.org,{name},1\n" for name in ("first", "again") for key in "abcdef"]

@@ -376,7 +376,7 @@ def test_attempts_are_spread_over_a_day_and_then_given_up(private: Pipeline, rec
     while rows := private.sql("SELECT number, due_at - now() AS left FROM rowmill.delivery WHERE state = 'pending'"):
         waits.append(rows[0]["left"].total_seconds())
         due_again(private)
-    assert len(receiver.got) == notify.MAX_ATTEMPTS == 8
+    assert len(receiver.got) == notify.MAX_DELIVERY_ATTEMPTS == 8
     for wait, least in zip(waits, notify.BACKOFF, strict=True):
         assert least - 5 <= wait <= 1.1 * least
     assert 20 * 3600 < sum(notify.BACKOFF) < 24 * 3600
