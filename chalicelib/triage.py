@@ -20,6 +20,7 @@ from chalicelib.formats import encodings
 from chalicelib.journey import Number
 from chalicelib.postgres import datakeys, ledger, projection, taken
 from chalicelib.postgres.connection import connection
+from chalicelib.postgres.outcomes import SAMPLES
 from chalicelib.rerun import CUTS, Records
 
 MOST_CAUSES: Final = 100  # that are told
@@ -170,7 +171,7 @@ def _judged(cause: Cause, counts: Mapping[str, tuple[int, int]], tried: _Tried |
 
 
 def _group(row: Mapping[str, Any]) -> Group:
-    samples = sorted(chain.from_iterable(row["samples"]), key=lambda one: int(one["row"]))[: taken.SAMPLES]
+    samples = sorted(chain.from_iterable(row["samples"]), key=lambda one: int(one["row"]))[:SAMPLES]
     return Group(
         row["code"],
         row["field"],
@@ -186,7 +187,7 @@ def _group(row: Mapping[str, Any]) -> Group:
 def _samples(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
     """The lowest rows of a cause, a column of each."""
     all_of_them = [{"column": one.column, **sample} for one in groups for sample in one.samples]
-    yield from sorted(all_of_them, key=lambda one: int(one["row"]))[: taken.SAMPLES]
+    yield from sorted(all_of_them, key=lambda one: int(one["row"]))[:SAMPLES]
 
 
 class _Tried:

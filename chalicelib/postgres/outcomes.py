@@ -16,7 +16,7 @@ from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
 
 MOST_ERRORS: Final = 100  # of a record: a wide one may have a thousand, each longer than its cell
-SAMPLES: Final = 5
+SAMPLES: Final = 5  # of a cause, its lowest rows
 MAX_CAUSE: Final = 200  # characters
 MAX_CAUSES: Final = 100  # that a summary tells
 _VARIES: Final = re.compile(r'"[^"]*"|[0-9]+')

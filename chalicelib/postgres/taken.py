@@ -13,19 +13,19 @@ from typing import Any, Final
 
 from psycopg.rows import dict_row
 
+from chalicelib.formats.sheet import MAX_RAW_BYTES
 from chalicelib.postgres import announcements, ledger, locks
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
+from chalicelib.postgres.outcomes import SAMPLES
 
-MOST_RAW: Final = 64 * 1024  # bytes of a record that is read again, as of one that a file of rejects shows whole
 MOST_SAMPLED_RAW: Final = 8 * 1024
 SPREAD: Final = 1000  # rejects, from all over the file
-SAMPLES: Final = 5
 BATCH: Final = 500
 
 
 def list_groups(connection: Connection, number: int) -> list[dict[str, Any]]:
-    """The errors of an upload by code, column, reason and tags, with their lowest rows, five at most."""
+    """The errors of an upload by code, column, reason and tags, with their lowest rows, SAMPLES at most."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""
@@ -141,14 +141,17 @@ def list_held(connection: Connection, parent: int, number: int) -> array[int]:
 
 
 def list_again(connection: Connection, parent: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """The rejects of an upload in file order, in batches as they are used: record, line, raw. Within a transaction."""
+    """The rejects of an upload in file order, in batches as they are used: record, line, raw. Within a transaction.
+
+    None that a file of rejects does not show whole.
+    """
     with connection.cursor("again", row_factory=dict_row) as cursor:
         cursor.execute(
             f"""
             SELECT record, line, raw FROM rowmill.reject
             WHERE upload = %(upload)s AND pass = {NOW_IN} AND octet_length(raw) <= %(most)s ORDER BY record
             """,
-            {"upload": parent, "most": MOST_RAW},
+            {"upload": parent, "most": MAX_RAW_BYTES},
             binary=True,
         )
         while batch := cursor.fetchmany(BATCH):
