@@ -10,7 +10,6 @@ from chalicelib import formats
 from chalicelib.chunking import Start, cut
 from chalicelib.formats import Dialect
 
-SAMPLE_BYTES: Final = 256 * 1024
 CHUNK_BYTES: Final = 8 << 20
 
 
@@ -43,7 +42,7 @@ def read(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Table:
     """Read a UTF-8 file. Without a width its header's counts, or else its first readable record's."""
-    sample, truncated = data[:SAMPLE_BYTES], len(data) > SAMPLE_BYTES
+    sample, truncated = data[: formats.SAMPLE_BYTES], len(data) > formats.SAMPLE_BYTES
     dialect = formats.detect(sample, options, truncated, names).dialect
     header = formats.header(sample, dialect, truncated)
     width = width or len(header.names) or _first_width(data[header.end :], dialect)
@@ -63,5 +62,5 @@ def read(
 
 
 def _first_width(data: bytes, dialect: Dialect) -> int:
-    widths = (len(row) for row in formats.records(data[:SAMPLE_BYTES], dialect))
+    widths = (len(row) for row in formats.records(data[: formats.SAMPLE_BYTES], dialect))
     return next(filter(None, widths), 1)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ulid import ULID
 
+from chalicelib import formats
 from chalicelib.aws import s3
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
@@ -27,7 +28,6 @@ from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
-SAMPLE_BYTES: Final = 256 * 1024
 BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
 _OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
     {"header", "skip_lines", "comment", "null_values", "trim", "true_values", "false_values", "enum_case"} | {"units"}
@@ -143,6 +143,6 @@ def _head(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     held: list[bytes] = []
     for block in blocks:
         held.append(block)
-        if sum(map(len, held)) >= SAMPLE_BYTES:
+        if sum(map(len, held)) >= formats.SAMPLE_BYTES:
             break
-    return b"".join(held)[:SAMPLE_BYTES], chain(held, blocks)
+    return b"".join(held)[: formats.SAMPLE_BYTES], chain(held, blocks)

@@ -25,7 +25,6 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import ChunkRule, settings
 
 SPLITTER_VERSION: Final = 2
-SAMPLE_BYTES: Final = 256 * 1024
 MOST_CELLS: Final = 1_800_000  # of a chunk: a cell takes a worker some 30 bytes however short it is
 CELLS_PER_COLUMN: Final = 800  # what a column takes besides, in cells
 PACED_CHUNKS: Final = 1000  # each of a throttled file is put off, and again every 15 minutes until it is its turn
@@ -56,7 +55,7 @@ class _Look:
 
 def sample(text: ledger.Text) -> bytes:
     """The first bytes of a text, which all that is detected goes by."""
-    return s3.read(text.key, text.etag, 0, min(text.size, SAMPLE_BYTES)) if text.size else b""
+    return s3.read(text.key, text.etag, 0, min(text.size, formats.SAMPLE_BYTES)) if text.size else b""
 
 
 def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def count(data: bytes, schema: Schema) -> int | None:
     """
     if not data:
         raise Refused("file_empty", "The file has no bytes, not even a header.")
-    sample = data[:SAMPLE_BYTES]
+    sample = data[: formats.SAMPLE_BYTES]
     if kinds.kind(sample) != UTF_8:
         return None
     look = _look(ledger.Text("", "", len(data), {}), {}, sample, schema, lambda: None)

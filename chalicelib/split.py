@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, gate, normalise, planning, publishing, rerun, seats
+from chalicelib import ahead, aws, chunking, formats, gate, normalise, planning, publishing, rerun, seats
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Infected, Refused
@@ -97,7 +97,7 @@ def _open(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
 def _pin(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:
     """Pin the object's first version and hand the state over to Postgres."""
     tenant, upload_id = arrival.tenant, arrival.upload_id
-    arrived = s3.begin(object_key(tenant, upload_id), planning.SAMPLE_BYTES)
+    arrived = s3.begin(object_key(tenant, upload_id), formats.SAMPLE_BYTES)
     item = dynamodb.pin(tenant, upload_id, arrived[0]) if arrived else dynamodb.find(tenant, upload_id)
     if item is None:
         aws.warm()  # as in load: it was sent to have a new process ready

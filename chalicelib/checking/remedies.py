@@ -15,6 +15,7 @@ from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field
 from chalicelib.checking import Column, column_of, judged, units
 from chalicelib.checking.conventions import shape_of, spellings
 from chalicelib.datasets import Schema
+from chalicelib.formats.sniff import DELIMITERS
 from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import CellError
 
@@ -44,7 +45,6 @@ _YES: Final = (
 _NO: Final = ("no", "n", "off", "f", "nein", "falsch", "non", "faux", "falso", "não", "nao", "nee", "nej", "nei", "nie")
 BOOLEAN_WORDS: Final = dict.fromkeys((*_YES, "verdadeiro", "tak"), "true") | dict.fromkeys(_NO, "false")
 MOST_CACHED: Final = 10_000
-DELIMITERS: Final = (",", ";", "\t", "|")
 QUOTES: Final = ('"', "'", None)
 ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
 _NOT_WORD: Final = re.compile(r"[^a-z0-9]+")

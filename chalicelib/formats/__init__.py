@@ -4,10 +4,11 @@ from chalicelib.formats.cells import MAX_CELL, Unreadable
 from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.grammar import locate, spans
-from chalicelib.formats.sniff import Detected, detect
+from chalicelib.formats.sniff import SAMPLE_BYTES, Detected, detect
 
 __all__ = [
     "MAX_CELL",
+    "SAMPLE_BYTES",
     "Detected",
     "Dialect",
     "Header",

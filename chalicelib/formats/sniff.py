@@ -21,7 +21,8 @@ from chalicelib.formats.encodings import as_utf_8, encoding, refuse_binary
 from chalicelib.formats.grammar import spans
 from chalicelib.formats.names import normalised
 
-TRIED_BYTES: Final = 64 * 1024
+SAMPLE_BYTES: Final = 256 * 1024  # of a file: the sample that all that is detected goes by
+TRIED_BYTES: Final = 64 * 1024  # of the sample, by each reading
 MAX_PREAMBLE: Final = 20  # records before a header
 PEEKED_LINES: Final = 3 * MAX_PREAMBLE  # hold so many records, but for cells of many lines
 DELIMITERS: Final = (",", ";", "\t", "|")  # on a tie the earlier one wins

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import normalise, planning, prices, tickets
+from chalicelib import formats, prices, tickets
 from chalicelib.aws import s3
 from chalicelib.prices import Work
 from chalicelib.settings import settings
@@ -85,6 +85,6 @@ def test_functions_are_billed_by_the_memory_that_they_are_deployed_with() -> Non
 
 def test_the_formula_goes_by_the_sizes_that_the_pipeline_reads_and_writes_in() -> None:
     """They stand here once more, as a price list knows none of the rooms above it."""
-    assert prices.SAMPLE_BYTES == planning.SAMPLE_BYTES == normalise.SAMPLE_BYTES
+    assert prices.SAMPLE_BYTES == formats.SAMPLE_BYTES
     assert (prices.STREAM_BYTES, prices.PIECE_PART_BYTES) == (s3.STREAM_BYTES, s3.WRITTEN_PART)
     assert (tickets.PART_BYTES, settings().multipart_bytes) == (prices.PART_BYTES, prices.PARTS_ABOVE)

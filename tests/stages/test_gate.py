@@ -13,7 +13,7 @@ import pytest
 from bench import clamav
 from bench.embedded import CONTACTS
 from bench.gauntlet.cases import every
-from chalicelib import ahead, chunking, mend, planning, split
+from chalicelib import ahead, chunking, formats, mend, split
 from chalicelib.aws import s3, sqs
 from chalicelib.errors import NotYet, Refused, Unavailable
 from chalicelib.formats.threats import EICAR
@@ -69,7 +69,7 @@ def test_it_is_found_behind_the_first_bytes_whoever_scans_them(
     """Where a segment is scanned ahead, too: what was found there of its chunks ends before it."""
     monkeypatch.setenv("ROWMILL_SEGMENT_BYTES", str(segment))
     cut_into(monkeypatch, 5)
-    monkeypatch.setattr(planning, "SAMPLE_BYTES", 64)
+    monkeypatch.setattr(formats, "SAMPLE_BYTES", 64)
     pipeline.dataset()
     upload_id = pipeline.create(HEADER + GOOD * 5 + b"e@x.org," + EICAR + b",1\n" + GOOD)
     monkeypatch.setattr(ahead, "_BEHIND_BYTES", 10)

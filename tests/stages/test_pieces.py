@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
-from chalicelib import normalise, planning
+from chalicelib import formats, normalise, planning
 from chalicelib.aws import s3
 from chalicelib.errors import Refused
 from chalicelib.postgres import ledger
@@ -272,7 +272,7 @@ def test_letters_in_utf_8_behind_a_sample_that_looks_like_cp1252_become_no_other
     pipeline.dataset(mode="skip")
     first = "email,name,age\n" + "".join(f"{n},Zoë{'x' * 1000},1\n" for n in range(300))
     body = first.encode("cp1252") + "last,José,1\n".encode()
-    assert len(first) > normalise.SAMPLE_BYTES
+    assert len(first) > formats.SAMPLE_BYTES
     sent = gzip.compress(body) if packed else body
     upload = pipeline.run(sent)
     assert (upload["state"], upload["error"]["code"], pipeline.rows()) == ("failed", "encoding_unsupported", [])
