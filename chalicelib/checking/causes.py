@@ -13,8 +13,8 @@ from typing import Any, Final
 from chalicelib.cells import PLAIN, Conventions
 from chalicelib.cells.fields import FALSE_VALUES, TRUE_VALUES
 from chalicelib.checking import units
-from chalicelib.checking.conventions import conflict, spellings
-from chalicelib.checking.remedies import ORDERS, Tags, more_and_tag, plain_tag
+from chalicelib.checking.conventions import conflict
+from chalicelib.checking.remedies import ORDERS, SPELLINGS, Tags, more_and_tag, number_tag, plain_tag
 from chalicelib.formats.dialect import MAX_NULL_VALUES
 
 _NAMES: Final = {
@@ -156,7 +156,7 @@ def _conventional(family: str, groups: list[Group], current: Conventions) -> Ite
 def _tags_in_order(family: str) -> list[str]:
     if family == "date":
         return [f"date:{order}" for order in ORDERS]
-    return [f"number:{one.decimal_char or '.'}{one.group_char or ''}" for one in spellings({}) if one != PLAIN]
+    return list(map(number_tag, SPELLINGS))
 
 
 def _convention(tag: str) -> Conventions:
@@ -182,9 +182,7 @@ def _contradicts(family: str, best: str, current: Conventions) -> bool:
 
 
 def _tag(family: str, current: Conventions) -> str:
-    if family == "date":
-        return f"date:{current.date_order}"
-    return f"number:{current.decimal_char or '.'}{current.group_char or ''}"
+    return f"date:{current.date_order}" if family == "date" else number_tag(current)
 
 
 def _undecided(

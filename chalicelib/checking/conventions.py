@@ -142,8 +142,8 @@ def detect(
     """
     fixed = replace(read(declared), typed=typed)
     fields = list(zip(schema.fields, columns, strict=True))
-    spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if _is_open_number(f)}
-    dated = {f: _seen(f, column, schema, fixed) for f, column in fields if _is_open_date(f)}
+    spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if is_open_number(f)}
+    dated = {f: _seen(f, column, schema, fixed) for f, column in fields if is_open_date(f)}
     numbers = _decide(spelt, [replace(each, units=fixed.units, typed=typed) for each in spellings(declared)])
     dates = _decide(dated, [replace(each, typed=typed) for each in _orders(declared)])
     decided = replace(
@@ -168,11 +168,13 @@ def _seen(field: Field, column: Sequence[str], schema: Schema, fixed: Convention
     return Counter(cell for each in found if (cell := each.strip(BLANKS)) not in missing)
 
 
-def _is_open_number(field: Field) -> bool:
+def is_open_number(field: Field) -> bool:
+    """Whether how numbers are written in this field is for the file to say."""
     return field.type in ("integer", "number") and field.decimal_char is None and field.group_char is None
 
 
-def _is_open_date(field: Field) -> bool:
+def is_open_date(field: Field) -> bool:
+    """Whether the order of days in this field is for the file to say."""
     return field.type in ("date", "datetime") and field.format == "default"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field
 from chalicelib.checking import Column, column_of, judged, units
-from chalicelib.checking.conventions import shape_of, spellings
+from chalicelib.checking.conventions import is_open_date, is_open_number, shape_of, spellings
 from chalicelib.datasets import Schema
 from chalicelib.formats.sniff import DELIMITERS
 from chalicelib.formats.transcoded import UTF_8
@@ -47,6 +47,7 @@ BOOLEAN_WORDS: Final = dict.fromkeys((*_YES, "verdadeiro", "tak"), "true") | dic
 MOST_CACHED: Final = 10_000
 QUOTES: Final = ('"', "'", None)
 ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
+SPELLINGS: Final = tuple(one for one in spellings({}) if one != PLAIN)  # of numbers
 _NOT_WORD: Final = re.compile(r"[^a-z0-9]+")
 _ALONE: Final = frozenset(  # codes whose details say no more, or the same otherwise
     {"required_missing", "width_mismatch", "duplicate_in_file", "duplicate_in_db", "foreign_key_missing"}
@@ -78,6 +79,11 @@ def more_and_tag(tag: str) -> tuple[str, str]:
 def family(tag: str) -> str:
     """`date` of `date:dmy`."""
     return more_and_tag(tag)[1].partition(":")[0]
+
+
+def number_tag(spelling: Conventions) -> str:
+    """`number:,.` of numbers with a decimal comma, and points between thousands."""
+    return f"number:{spelling.decimal_char or '.'}{spelling.group_char or ''}"
 
 
 @lru_cache(maxsize=1024)
@@ -199,14 +205,12 @@ def _reads(value: str, column: Column) -> bool:
 
 def _ways_of(field: Field) -> Iterator[tuple[str, dict[str, Any]]]:
     """The conventions that a field's cells may be read by, by tag."""
-    if field.type in ("date", "datetime") and field.format == "default":
+    if is_open_date(field):
         for order in ORDERS:
             yield f"date:{order}", {"date_order": order}
-    if field.type in ("integer", "number") and field.decimal_char is None and field.group_char is None:
-        for each in spellings({}):
-            if each != PLAIN:
-                mark = each.decimal_char or "."
-                yield f"number:{mark}{each.group_char or ''}", {"decimal_char": mark, "group_char": each.group_char}
+    if is_open_number(field):
+        for each in SPELLINGS:
+            yield number_tag(each), {"decimal_char": each.decimal_char or ".", "group_char": each.group_char}
     if not field.is_free_text:
         yield "blank:", {"trim": "values"}
     if field.type == "string" and any(rule.name == "enum" for rule in field.rules):
