@@ -81,14 +81,8 @@ def find_clashes(connection: Connection, stage: Stage) -> None:
     names = Names(stage, stage.upload)
     connection.execute(names.format("ANALYZE {staging}"))
     for key in names.keys:
-        _lose(
-            connection,
-            names,
-            key,
-            IN_DATABASE,
-            sql.SQL("EXISTS (SELECT FROM {table} t WHERE {same})"),
-            names.matches(key),
-        )
+        in_table = names.format("EXISTS (SELECT FROM {table} t WHERE {same})", same=names.matches(key))
+        _lose(connection, names, key, IN_DATABASE, in_table)
     if not names.keys:
         return
     columns = identifiers([*dict.fromkeys(column for key in names.keys for column in key)])
@@ -125,13 +119,13 @@ def find_clashes(connection: Connection, stage: Stage) -> None:
     )
     connection.execute("ANALYZE seat")
     for key in names.keys:
-        taken = sql.SQL("EXISTS (SELECT FROM seat t WHERE {same} AND t._row <> s._row)")
-        _lose(connection, names, key, IN_FILE, taken, names.matches(key))
+        same = names.matches(key)
+        taken = names.format("EXISTS (SELECT FROM seat t WHERE {same} AND t._row <> s._row)", same=same)
+        _lose(connection, names, key, IN_FILE, taken)
 
 
 def _not_lost(names: Names) -> sql.Composed:
-    assert isinstance(names.table, Stage)
-    return _NOT_LOST.format(upload=sql.Literal(names.table.upload), low=sql.Literal(names.low))
+    return _NOT_LOST.format(upload=sql.Literal(names.upload), low=sql.Literal(names.low))
 
 
 def _lose(
@@ -139,11 +133,10 @@ def _lose(
     names: Names,
     key: Sequence[str],
     code: str,
-    why: sql.SQL,
-    same: sql.Composable,
-    **more: sql.Composable,
+    why: sql.Composed,
+    value: sql.Composable = sql.NULL,
 ) -> None:
-    assert isinstance(names.table, Stage)
+    """Name the rows `s` of which `why` is true and whose key is complete; `value` is what is told of it."""
     connection.execute(
         names.format(
             """
@@ -151,13 +144,13 @@ def _lose(
             SELECT {upload}, s._row - {low}, {code}, {label}, {value} FROM {staging} s
             WHERE {complete} AND {why} AND {not_lost} ON CONFLICT DO NOTHING
             """,
-            upload=sql.Literal(names.table.upload),
+            upload=sql.Literal(names.upload),
             low=sql.Literal(names.low),
             code=sql.Literal(code),
             label=sql.Literal(names.table.schema.label(key)),
-            value=more.get("value", sql.NULL),
+            value=value,
             complete=names.complete(key),
-            why=why.format(table=more.get("target", names.table.name), same=same),
+            why=why,
             not_lost=_not_lost(names),
         )
     )
@@ -173,8 +166,8 @@ def find_orphans(connection: Connection, owner: str, stage: Stage) -> None:
             for here, there in zip(key.fields, key.targets, strict=True)
         )
         value = sql.SQL("concat_ws(', ', {})").format(identifiers(key.fields, "s"))
-        gone = sql.SQL("NOT EXISTS (SELECT FROM {table} t WHERE {same})")
-        _lose(connection, names, key.fields, references.MISSING, gone, same, value=value, target=target.name)
+        gone = sql.SQL("NOT EXISTS (SELECT FROM {} t WHERE {})").format(target.name, same)
+        _lose(connection, names, key.fields, references.MISSING, gone, value)
 
 
 def count(connection: Connection, stage: Stage) -> tuple[int, int, int]:

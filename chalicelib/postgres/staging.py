@@ -232,14 +232,14 @@ class Names:
             **more,
         )
 
-    def matches(self, key: Sequence[str], left: LiteralString = "t", right: LiteralString = "s") -> sql.Composed:
-        """`left` and `right` have the same key. Null equals nothing, as in a unique index."""
-        equal = [sql.SQL("{} = {}").format(sql.Identifier(left, c), sql.Identifier(right, c)) for c in key]
+    def matches(self, key: Sequence[str]) -> sql.Composed:
+        """The rows `t` and `s` have the same key. Null equals nothing, as in a unique index."""
+        equal = [sql.SQL("{} = {}").format(sql.Identifier("t", c), sql.Identifier("s", c)) for c in key]
         return sql.SQL("(") + sql.SQL(" AND ").join(equal) + sql.SQL(")")
 
-    def complete(self, key: Sequence[str], alias: LiteralString = "s") -> sql.Composed:
-        """No column of the key is null."""
-        filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(alias, c)) for c in key]
+    def complete(self, key: Sequence[str]) -> sql.Composed:
+        """No column of the key is null in the row `s`."""
+        filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("s", c)) for c in key]
         return sql.SQL("(") + sql.SQL(" AND ").join(filled) + sql.SQL(")")
 
 
