@@ -94,6 +94,21 @@ class Alarm:
 
 def alarms() -> Iterator[Alarm]:
     """Every alarm of a stage."""
+    yield from _of_messages()
+    yield from _of_calls()
+    yield from _of_uploads()
+    yield from _of_postgres()
+    yield Alarm(
+        "cost",
+        "A day's uploads cost more than they may.",
+        {"m": _ours("UploadCostUsd")},
+        "MostDollarsADay",
+        period=86_400,
+    )
+
+
+def _of_messages() -> Iterator[Alarm]:
+    """What was given up, or waits for too long."""
     yield Alarm("undeliverable", "A message could not even be buried.", {"m": _depth("undeliverable")}, 0, "Maximum")
     yield Alarm(
         "dead-letters",
@@ -108,6 +123,10 @@ def alarms() -> Iterator[Alarm]:
     for queue, seconds in (OLDEST | OLDEST_BESIDE).items():
         tells = f"A message has waited {seconds // 60} minutes in {queue}."
         yield Alarm(f"waiting.{queue}", tells, {"m": _age(queue)}, seconds, "Maximum")
+
+
+def _of_calls() -> Iterator[Alarm]:
+    """Functions that fail, answers of 5xx, and calls that Lambda does not take."""
     for name in (*FUNCTIONS, *FUNCTIONS_AT_REST):
         terms = {
             "crashed": _lambda("Errors", name),
@@ -137,6 +156,10 @@ def alarms() -> Iterator[Alarm]:
     )
     waits = {f"m{place}": _lambda("Throttles", name) for place, name in enumerate(MAY_NOT_WAIT)}
     yield Alarm("throttles", "Lambda turns calls away.", waits, 10, formula="SUM(METRICS())", period=300, times=3, of=2)
+
+
+def _of_uploads() -> Iterator[Alarm]:
+    """Uploads that nothing moves, and the clock that would."""
     yield Alarm(
         "stuck-uploads",
         "An upload has not moved for minutes, sweeps notwithstanding.",
@@ -156,6 +179,9 @@ def alarms() -> Iterator[Alarm]:
         under=True,
         silence="breaching",
     )
+
+
+def _of_postgres() -> Iterator[Alarm]:
     yield Alarm(
         "connections",
         "Postgres is about to run out of connections.",
@@ -173,13 +199,6 @@ def alarms() -> Iterator[Alarm]:
         period=300,
         times=2,
         of=2,
-    )
-    yield Alarm(
-        "cost",
-        "A day's uploads cost more than they may.",
-        {"m": _ours("UploadCostUsd")},
-        "MostDollarsADay",
-        period=86_400,
     )
 
 
