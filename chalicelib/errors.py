@@ -28,6 +28,11 @@ class RowmillError(Exception):
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """As the status of an upload that ended by it has it."""
+        return {"code": self.code, "detail": self.detail, "errors": self.errors}
+
 
 class Refused(RowmillError):
     """The request, file or row is at fault; a retry meets the same answer."""

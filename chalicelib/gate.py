@@ -62,8 +62,7 @@ def quarantine(upload: ledger.Upload, found: Infected) -> None:
     s3.mark_quarantined(upload.object_key, upload.version_id)
     if upload.piece:
         s3.mark_quarantined(upload.text.key)
-    error = {"code": found.code, "detail": found.detail, "errors": []}
-    ledger.stop(connection(), upload.number, error, found.threat)
+    ledger.stop(connection(), upload.number, found.told, found.threat)
 
 
 def examine(arrival: s3.Arrival, deadline: float) -> Number | None:
@@ -93,7 +92,7 @@ def _ask(upload: ledger.Upload, deadline: float) -> bool:
     try:
         answer = _answer(upload, awaited.looked, min(deadline, time.monotonic() + LOOK_SECONDS))
     except Refused as refused:
-        ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": []})
+        ledger.stop(db, upload.number, refused.told)
         return True
     except Exception as error:
         if not (isinstance(error, Unavailable) or aws.is_transient(error)):

@@ -73,7 +73,7 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
         except Infected as found:
             gate.quarantine(upload, found)
         except Refused as refused:
-            ledger.stop(db, upload.number, {"code": refused.code, "detail": refused.detail, "errors": refused.errors})
+            ledger.stop(db, upload.number, refused.told)
             segments.forget(db, upload.number)
     if goes_on:  # not before the lock is free: whoever finds it held lets the message go
         segments.give_sign(db, upload.number, seats.LATE_SECONDS)

@@ -134,15 +134,7 @@ def called(event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], dict[
     try:
         result = handle(event)
     except RowmillError as error:
-        result = {
-            "refused": {
-                "code": error.code,
-                "detail": error.detail,
-                "status": error.status,
-                "errors": error.errors,
-                "headers": error.headers,
-            }
-        }
+        result = {"refused": {**error.told, "status": error.status, "headers": error.headers}}
     except Exception:
         metrics.count("Errors")
         raise
