@@ -360,13 +360,13 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(held)
 
 
-def stream(key: str, etag: str, start: int, size: int) -> Iterator[bytes]:
-    """The pinned object's bytes from `start` to `size`, its end, in blocks. Raises Refused if it was replaced.
+def stream(key: str, etag: str, start: int, end: int) -> Iterator[bytes]:
+    """The pinned object's bytes from `start` to `end` (exclusive) in blocks. Raises Refused if it was replaced.
 
     In requests of STREAM_BYTES: an emulator puts a whole answer together first, for 97 MB a tenth of a second.
     """
-    for begin in range(start, size, STREAM_BYTES):
-        yield from _blocks(key, etag, begin, min(begin + STREAM_BYTES, size))
+    for begin in range(start, end, STREAM_BYTES):
+        yield from _blocks(key, etag, begin, min(begin + STREAM_BYTES, end))
 
 
 def _blocks(key: str, etag: str, start: int, end: int) -> Iterator[bytes]:

@@ -22,10 +22,10 @@ SAME_FILE: Final = 6  # the second key: a hash of the dataset and the object's E
 REPEAT: Final = 7
 UNDO: Final = 8
 PROOF: Final = 12
+TAKE: Final = 19  # whoever takes up rejects of an upload
+GATE: Final = 26  # whoever has an upload's file looked at for malware
 SEAT: Final = 27  # whoever keeps a splitter for long
 SEAT_OF: Final = 28  # the same of a tenant; the second key: a hash of it
-GATE: Final = 26  # whoever has an upload's file looked at for malware
-TAKE: Final = 19  # whoever takes up rejects of an upload
 
 Key = tuple[int, ...]
 
