@@ -22,7 +22,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app import app
-from chalicelib import accounts, aws, edge, tokens
+from chalicelib import aws, edge, tokens
 from chalicelib.errors import Unavailable
 from chalicelib.journey import ChunkKey, rfc3339
 from chalicelib.logs import logger
@@ -30,7 +30,7 @@ from chalicelib.paging import encode
 from chalicelib.postgres import connection, manifest
 from chalicelib.settings import settings
 from tests import held
-from tests.stages.conftest import CONTACTS, Pipeline, acting, poison
+from tests.stages.conftest import CONTACTS, Pipeline, acting, poison, signed_up
 
 JSON = "application/json"
 FILE = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,old\n"
@@ -43,7 +43,7 @@ class Api:
     def __init__(self, pipeline: Pipeline) -> None:
         self.http = Client(app).http
         self.pipeline = pipeline
-        session = accounts.signup(CREDENTIALS)
+        session = signed_up(CREDENTIALS)
         self.token = session["access"]
         self.stranger = self.token_of(pipeline)
         pipeline.tenant = session["tenant_id"]
