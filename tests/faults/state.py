@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.backends import get_backend
+from psycopg.types.json import Jsonb
 
 from chalicelib import pages_kept
 from chalicelib.settings import settings
@@ -37,11 +38,12 @@ class State:
 
 def take(deliveries: Deliveries) -> State:
     tables, shown = {}, []
-    for table in _tables(deliveries):
-        with deliveries.db.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT") as out:
-            tables[table] = b"".join(out)
-        rows = [] if table in _HISTORY else deliveries.sql(f"SELECT to_jsonb(t) AS row FROM {table} t")
-        shown += sorted(_timeless(one["row"]) for one in rows)
+    for table, rows in _rows(deliveries).items():
+        tables[table] = b""
+        if rows:
+            with deliveries.db.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT") as out:
+                tables[table] = b"".join(out)
+        shown += sorted(_timeless(row) for row in rows if table not in _HISTORY)
     items = status_table().items
     shown += sorted(_untimed(item) for by_range in items.values() for item in by_range.values())
     stages = _stages(deliveries)
@@ -62,13 +64,15 @@ def put_back(deliveries: Deliveries, state: State) -> None:
         cursor.execute("SET LOCAL session_replication_role = replica")  # parents and children in any order
         cursor.execute("SET LOCAL synchronous_commit = off")
         _restore_stages(deliveries, state)
+        cursor.execute(";".join(f"DELETE FROM {table}" for table in state.tables))
         for table, rows in state.tables.items():
-            cursor.execute(f"DELETE FROM {table}")
             if rows:
                 with cursor.copy(f"COPY {table} FROM STDIN") as into:
                     into.write(rows)
-        for sequence in state.sequences:
-            cursor.execute("SELECT setval(%(name)s, %(value)s, %(called)s)", sequence)
+        cursor.execute(
+            "SELECT setval(name, value, called) FROM jsonb_to_recordset(%s) AS s (name text, value bigint, called bool)",
+            [Jsonb(state.sequences)],
+        )
     for queue, messages in state.queues.items():
         box(queue)._messages = list(messages)
     status_table().items = copy.deepcopy(state.items)
@@ -101,6 +105,15 @@ def _tables(deliveries: Deliveries) -> list[str]:
         list(_NEVER_CHANGE),
     )
     return [row["name"] for row in found]
+
+
+def _rows(deliveries: Deliveries) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table, by one statement: most tables have none."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in _tables(deliveries)}
+    each = " UNION ALL ".join(f"SELECT '{name}' AS name, to_jsonb(t) AS row FROM {name} t" for name in found)
+    for one in deliveries.sql(each):
+        found[one["name"]].append(one["row"])
+    return found
 
 
 def _timeless(row: dict[str, Any]) -> str:
