@@ -331,11 +331,12 @@ def stays(stories: Stories, upload_id: str, state: State, verbs: list[Verb]) -> 
 def fate(stories: Stories, verb: Verb, state: State, upload_id: str) -> Any:
     """What is wrong with how an upload ends when it is let go on, if anything is."""
     stories.held.close()
-    for ask, when in (("complete", "awaiting_upload"), ("confirm", "needs_review"), ("resume", "paused")):
-        stories.finish(upload_id)
-        if stories.state(upload_id) == when:
-            stories.ask(ask, upload_id)  # type: ignore[arg-type]
+    waits: dict[State, Verb] = {"awaiting_upload": "complete", "needs_review": "confirm", "paused": "resume"}
     stories.finish(upload_id)
+    while ask := waits.pop(stories.state(upload_id), None):
+        stories.ask(ask, upload_id)
+        stories.finish(upload_id)
+    stories.finish(upload_id)  # what is over stays as it is
     upload = stories.pipeline.upload(upload_id)
     if upload["state"] not in TERMINAL:
         return "it is stuck", upload["state"]
