@@ -19,6 +19,7 @@ Connection = psycopg.Connection[TupleRow]
 Done = TypeVar("Done")
 
 DEADLOCK_TRIES: Final = 5
+STANDBY_SECONDS: Final = 1  # for which a server that takes no writes is kept to, before its name is looked up again
 
 # Statements of a load run inside a 30 s function; a lock that waits longer is better retried.
 _SETTINGS: Final = {
@@ -48,9 +49,10 @@ _local = threading.local()
 def connection() -> Connection:
     """This thread's connection, opened anew if the last one broke. Raises Unavailable."""
     kept: Connection | None = getattr(_local, "connection", None)
-    if kept is None or kept.closed or kept.broken or _has_hung_up(kept):
+    if kept is None or kept.closed or kept.broken or _has_hung_up(kept) or _is_left_behind(kept):
         close()
         _local.connection = kept = _connect()
+        _local.since = time.monotonic()
     elif kept.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         kept.rollback()
     return kept
@@ -62,6 +64,15 @@ def _has_hung_up(kept: Connection) -> bool:
     Asked of the socket, without a round trip: an idle server has nothing to say but goodbye.
     """
     return bool(select.select([kept.fileno()], [], [], 0)[0])
+
+
+def _is_left_behind(kept: Connection) -> bool:
+    """Whether the server follows another one: what was the first, until a failover that its name has not followed yet.
+
+    It would be kept to for as long as the process lives. Without a round trip: the server says so as it lets us in.
+    """
+    is_standby = kept.info.parameter_status("in_hot_standby") == "on"
+    return is_standby and time.monotonic() - _local.since >= STANDBY_SECONDS
 
 
 def close() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
+from psycopg.conninfo import make_conninfo
 
 from chalicelib import aws, load, quota, report, settle, split
 from chalicelib.aws import dynamodb
@@ -20,6 +26,10 @@ from chalicelib.paging import Asked
 from chalicelib.postgres import connection as room
 from chalicelib.postgres import locks
 from chalicelib.postgres.connection import connection, is_row_fault, is_transient, refusal
+from chalicelib.settings import settings
+from infra.local import database
+from infra.local.place import Place
+from infra.local.processes import no_groups
 from tests.stages.conftest import Pipeline, cut_into, onward
 from tests.stages.test_journey_in_process import adds_up
 
@@ -106,6 +116,52 @@ def test_while_the_database_takes_no_writes_no_upload_is_half_announced(pipeline
     assert report.uploads(pipeline.tenant, Asked({}, None, 10)).items == []
     assert quota.shown(pipeline.tenant, time.time())["files"]["used"] == 0
     assert pipeline.run(BODY)["state"] == "completed"
+
+
+def test_who_was_led_to_a_server_that_only_follows_looks_for_the_first_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failover the name may lead to what was the first server for some seconds more; a process lives for hours."""
+
+    def write() -> None:
+        connection().execute("CREATE TABLE IF NOT EXISTS written (n int)")
+
+    with _pair(tmp_path) as (first, standby), ThreadPoolExecutor(1) as process:
+        monkeypatch.setattr(room, "settings", lambda: replace(settings(), database_url=standby))
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            process.submit(write).result()
+        monkeypatch.setattr(room, "settings", lambda: replace(settings(), database_url=first))
+        time.sleep(room.STANDBY_SECONDS)
+        process.submit(write).result()
+        process.submit(room.close).result()
+
+
+@contextmanager
+def _pair(folder: Path) -> Iterator[tuple[str, str]]:
+    """The URLs of a server and of one that follows it."""
+    place = Place.new(folder)
+    footing = database.find_footing(place)
+    first = database.start(place, footing)
+    started = [first.process]
+    try:
+        behind = replace(footing, home=footing.home / "standby")
+        subprocess.run(
+            footing.command("pg_basebackup", "-d", first.url, "-R", "-c", "fast", "-D", str(behind.data)),
+            check=True,
+            cwd=footing.home,
+            user=footing.user,
+            group=footing.user,
+            extra_groups=no_groups(footing.user),
+        )
+        port = database._free_port()
+        started.append(database._launch(behind, place, port))
+        standby = make_conninfo(first.url, port=port)
+        assert database._answers(started[-1], standby)
+        yield first.url, standby
+    finally:
+        for process in reversed(started):
+            database.stop(process)
+        shutil.rmtree(place.refuge, ignore_errors=True)
 
 
 @contextmanager
