@@ -147,7 +147,7 @@ CUTS = (
 SERVICES = (
     Kind("throttle DynamoDB", "load:UpdateItem", 2, "throttle", times=3),
     Kind("DynamoDB down", "load:UpdateItem", 2, "throttle", times=12),
-    # boto3 tries five times by itself; twice that, and some, is a failure of the call whoever else calls meanwhile.
+    # boto3 tries four times by itself; thrice that, and some, is a failure of the call whoever else calls meanwhile.
     Kind("DynamoDB down at the end", "any:ShowEnd", 1, "throttle", times=14),
     Kind("lost answer at the end", "any:ShowEnd", 2, "lose answer"),
     Kind("lost answer of DynamoDB (API)", "api:TransactWriteItems", 2, "lose answer"),

@@ -14,10 +14,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.settings import settings
 
+TRIES: Final = 4
+# For which a service may be silent. A worker has half a minute, and one that is ended in the middle has spent an
+# attempt of its chunk: all tries, with botocore's pauses of 1, 2 and 4 seconds at most, must be over before.
+SILENT_SECONDS: Final = 4
+WORKING_SECONDS: Final = 60  # the same of calls that are answered when something is done
+
 _CONFIG: Final = Config(
-    retries={"mode": "standard", "max_attempts": 4},
+    retries={"mode": "standard", "total_max_attempts": TRIES},
     connect_timeout=3,
-    read_timeout=60,
+    read_timeout=SILENT_SECONDS,
     user_agent="rowmill",  # making its own costs botocore a seventh of what it takes for a call
 )
 _PERMANENT: Final = frozenset(
@@ -34,9 +40,10 @@ _PERMANENT: Final = frozenset(
 
 
 @cache
-def client(service: str) -> Any:
-    """The process's client of a service."""
-    return boto3.client(service, config=_CONFIG if service != "s3" else _CONFIG.merge(s3_config()))
+def client(service: str, *, works: bool = False) -> Any:
+    """The process's client of a service; one for calls that take as long as their work does, if it `works`."""
+    config = _CONFIG.merge(Config(read_timeout=WORKING_SECONDS)) if works else _CONFIG
+    return boto3.client(service, config=config if service != "s3" else config.merge(s3_config()))
 
 
 def warm() -> None:

@@ -12,7 +12,7 @@ from chalicelib.errors import Unavailable
 
 def call(function: str, event: Mapping[str, Any]) -> dict[str, Any]:
     """The function's JSON answer. Raises Unavailable if it crashed or timed out."""
-    answer = client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    answer = client("lambda", works=True).invoke(FunctionName=function, Payload=json.dumps(event).encode())
     payload = answer["Payload"].read()
     if answer.get("FunctionError"):
         raise Unavailable("function_failed", "A part of the service failed; try again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from psycopg.conninfo import make_conninfo
 
@@ -22,6 +24,7 @@ from chalicelib import aws, load, quota, report, settle, split
 from chalicelib.aws import dynamodb
 from chalicelib.edge.faults import as_ours
 from chalicelib.errors import NotYet, Unavailable
+from chalicelib.journey import LOAD_SECONDS
 from chalicelib.paging import Asked
 from chalicelib.postgres import connection as room
 from chalicelib.postgres import locks
@@ -215,6 +218,31 @@ def test_a_fault_of_the_database_is_no_word_on_a_row(sqlstate: str) -> None:
 def test_which_answers_of_aws_may_change_if_asked_again(code: str, passing: bool) -> None:
     error = ClientError({"Error": {"Code": code}}, "AnyCall")
     assert aws.is_transient(error) == passing
+
+
+def test_a_storage_that_says_nothing_puts_the_chunk_off_and_spends_no_attempt(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, messages = pipeline.begin(BODY)
+    quick = aws._CONFIG.merge(Config(read_timeout=0.1, retries={"mode": "standard", "total_max_attempts": 2}))
+    with monkeypatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as silent:
+        patch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        patch.setattr(aws, "_CONFIG", quick)
+        aws.client.cache_clear()
+        with pytest.raises(Unavailable):
+            load.chunk(messages[0])
+    aws.client.cache_clear()
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {0}
+    pipeline.load(messages)
+    assert pipeline.upload(upload_id)["state"] == "completed"
+
+
+def test_a_worker_is_not_ended_while_it_waits_for_a_service_that_says_nothing() -> None:
+    """Its attempt would stay counted, and four such give the chunk up: a storage that hangs for three minutes."""
+    kept = aws.client("s3").meta.config
+    tries = kept.retries["total_max_attempts"]
+    pauses = sum(2**n for n in range(tries - 1))
+    assert tries * kept.read_timeout + pauses < LOAD_SECONDS - 5
 
 
 def test_an_object_that_was_deleted_ends_the_upload_with_what_was_read_before(pipeline: Pipeline) -> None:
