@@ -15,6 +15,7 @@ from chalicelib.postgres.connection import connection
 
 ROWS_SECONDS: Final = 10  # of a sweep, for rows of all uploads: 100,000 take about one
 MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
+FAILING_SECONDS: Final = 2  # after which no other is begun, if one has failed: a storage that throttles takes four each
 
 
 def drop_files() -> int:
@@ -80,9 +81,15 @@ def _purge(number: Number, until: float, *, rows: bool) -> bool:
 
 
 def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
-    """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have."""
-    done, faults = 0, []
+    """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have.
+
+    Unless that takes long: what else the sweep has to do needs no storage, and would not be done before that is well.
+    """
+    done, faults = 0, list[Exception]()
+    until = time.monotonic() + FAILING_SECONDS
     for one in due:
+        if faults and time.monotonic() > until:
+            break
         try:
             done += do(one)
         except Exception as error:

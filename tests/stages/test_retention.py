@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import admit, mend, report
+from chalicelib import admit, mend, report, retention
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.journey import RETENTION
@@ -329,6 +329,29 @@ def test_an_upload_whose_objects_cannot_be_deleted_keeps_no_other(
             pipeline.sweep()
     assert [versions(f"uploads/{pipeline.tenant}/{one}") != [] for one in uploads] == [True, False, False]
     assert pipeline.sweep()["files_expired"] == 1
+
+
+def test_a_storage_that_throttles_does_not_take_all_of_the_sweeps_time(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call takes seconds to fail, as it is tried again: with fifty uploads the sweep was ended before its other steps."""
+    pipeline.dataset()
+    for _ in range(4):
+        age(pipeline, pipeline.run(FILE)["id"], 31)
+    tried, now = [], [0.0]
+
+    def throttled(prefix: str) -> None:
+        tried.append(prefix)
+        now[0] += 4
+        raise Unavailable("objects_kept", "SlowDown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "delete_all", throttled)
+        patch.setattr(retention.time, "monotonic", lambda: now[0])
+        with pytest.raises(Unavailable):
+            retention.drop_files()
+    assert len(tried) == 1
+    assert retention.drop_files() == 4
 
 
 @pytest.mark.parametrize(("options", "files", "status"), [({}, 30, 90), ({"retention": "short"}, 1, 16)])
