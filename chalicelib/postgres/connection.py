@@ -136,7 +136,9 @@ def when_back(work: Callable[[Connection], object]) -> None:
         try:
             work(connection())
             return
-        except (Unavailable, psycopg.OperationalError):
+        except (Unavailable, psycopg.Error) as error:
+            if not isinstance(error, Unavailable) and not is_transient(error):
+                raise
             time.sleep(pause)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,25 @@ def test_a_database_that_takes_no_writes_for_a_while_has_messages_put_off(pipeli
     pipeline.load(messages)
     assert (pipeline.upload(upload_id)["state"], len(pipeline.rows())) == ("completed", ROWS)
     assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {1}
+
+
+def test_an_attempt_is_given_back_if_the_database_takes_no_writes_from_its_middle_on(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was counted while there were writes, and can be uncounted when there are some again."""
+    _, messages = pipeline.begin(BODY)
+    real = load.prepare
+    with ExitStack() as held, monkeypatch.context() as patch:
+
+        def prepare(*arguments: Any) -> Any:
+            held.enter_context(_read_only(pipeline))
+            return real(*arguments)
+
+        patch.setattr(load, "prepare", prepare)
+        patch.setattr(room.time, "sleep", lambda _: held.close())
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            load.chunk(messages[0])
+    assert {row["attempts"] for row in pipeline.sql("SELECT attempts FROM rowmill.chunk")} == {0}
 
 
 def test_while_the_database_takes_no_writes_no_upload_is_half_announced(pipeline: Pipeline) -> None:
