@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import admit, catalog, pictures, planning, table_rows, tasks, templates
@@ -22,7 +23,7 @@ from chalicelib.forms import File
 from chalicelib.journey import object_key
 from chalicelib.paging import Asked, Page
 from chalicelib.postgres import people
-from chalicelib.postgres.connection import connection
+from chalicelib.postgres.connection import connection, when_back
 from chalicelib.postgres.timeline import Asker
 
 DATASET: Final = "books"
@@ -54,8 +55,8 @@ def create(tenant: str, fields: Mapping[str, Any], picture: File | None, request
     if picture is not None:
         try:
             pictures.put(_at(tenant, str(row["id"])), picture.data, picture.content_type)
-        except (RowmillError, ClientError, BotoCoreError):
-            table_rows.remove(_at(tenant, str(row["id"])), None)
+        except (RowmillError, ClientError, BotoCoreError, psycopg.Error):
+            when_back(lambda _: table_rows.remove(_at(tenant, str(row["id"])), None))
             raise
     return _shown(dataset, [row])[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
@@ -170,6 +171,23 @@ def test_a_book_whose_picture_cannot_be_stored_is_not_made(pipeline: Pipeline, m
     picture = File("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
     with pytest.raises(Exception, match="NoSuchBucket"):
         books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
+    assert pipeline.rows("books") == []
+
+
+def test_a_book_is_not_made_if_the_database_goes_before_its_picture_is_shown(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told to come again sends the book again: one without its picture would stand beside it."""
+
+    def cut_off(db: connection.Connection, *_: Any) -> bool:
+        pipeline.sql("SELECT pg_terminate_backend(%s)", db.info.backend_pid)
+        return bool(db.execute("SELECT"))
+
+    picture = File("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "show", cut_off)
+        with pytest.raises(psycopg.OperationalError):
+            books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
     assert pipeline.rows("books") == []
 
 
