@@ -162,6 +162,25 @@ def test_an_upload_leaves_a_list_by_state_with_the_state_and_any_list_once_it_is
     expect(page.get_by_role("link", name="whole.csv")).to_be_visible()
 
 
+def test_an_upload_beyond_the_first_page_of_the_list_is_followed_too(page: Page) -> None:
+    signed_in(page)
+    wanted = {"dataset": "people", "size": 9, "content_type": "text/csv"}
+    call(page, "PUT", "v1/datasets/people", PEOPLE)
+    [oldest, *others] = [
+        call(page, "POST", "v1/uploads", {**wanted, "filename": f"{number}.csv"})["id"] for number in range(6)
+    ]
+    for other in others:
+        call(page, "POST", f"v1/uploads/{other}/cancel")
+    short = re.compile(r"(/v1/uploads\?limit=)200")
+    page.route(short, lambda route: route.continue_(url=short.sub(r"\g<1>2", route.request.url)))
+    page.reload()
+    row = page.get_by_role("row").filter(has_text="0.csv")
+    expect(row).to_contain_text("Waiting for the file")
+    call(page, "POST", f"v1/uploads/{oldest}/cancel")
+    expect(row).to_contain_text("Canceled")
+    expect(page.get_by_role("row")).to_have_count(7)
+
+
 @pytest.mark.parametrize("viewport", [PHONE, WIDE], ids=["phone", "wide"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_signing_in_and_the_list_are_accessible(browser: Browser, deployed: Cloud, viewport: Any, colours: Any) -> None:

@@ -118,6 +118,8 @@ interface Following<One> {
   key: (item: One) => string;
   /** Look at the first page every so many seconds: new items come first, changed ones are replaced. */
   every: number | null;
+  /** Whether an item may be another by then: pages after the first are looked at down to the last such item. */
+  moves: (item: One) => boolean;
 }
 
 interface Turns {
@@ -150,11 +152,12 @@ export function usePages<P extends Listing>(
   const wake = useRef(() => {});
   const next = useRef<Turns | null>(null); // the next page on its way
   const etag = useRef<string | null>(null);
+  const top = useRef<Page<Item<P>> | null>(null); // the first page, as the ETag has it
   const generation = useRef(0);
-  const there = useRef(0); // items that are held
+  const there = useRef(0); // items that are looked at again
   const asking = JSON.stringify([path, asked]);
   const { key, every = null } = following ?? {};
-  there.current = held.items.length;
+  there.current = following ? held.items.findLastIndex(following.moves) + 1 : held.items.length;
 
   async function page(cursor: string, signal: AbortSignal): Promise<Page<Item<P>>> {
     const query = { ...asked.query, cursor };
@@ -167,17 +170,19 @@ export function usePages<P extends Listing>(
     setHeld({ items: [], cursor: null, begun: false });
     setError(null);
     setLoading(true);
-    etag.current = null;
+    etag.current = top.current = null;
     const end = repeat(
       async (signal) => {
         const reply = await ask("get", path, { ...asked, etag: etag.current, signal });
         if (mine !== generation.current) return null;
         etag.current = reply.etag;
-        const first = reply.value as Page<Item<P>> | null;
-        if (first) {
+        const isNew = reply.value !== null;
+        if (isNew) top.current = reply.value as Page<Item<P>>;
+        const first = top.current;
+        if (first && (isNew || first.items.length < there.current)) {
           let fresh = longer(null, first);
           // Begun again, it is as long as it was, or what somebody looks at would go from under their eyes.
-          while (!key && fresh.cursor !== null && fresh.items.length < there.current) {
+          while (fresh.cursor !== null && fresh.items.length < there.current) {
             fresh = longer(fresh, await page(fresh.cursor, signal));
             if (mine !== generation.current) return null;
           }
@@ -251,7 +256,7 @@ function longer<One>(held: Held<One> | null, page: Page<One>): Held<One> {
   return { items: [...(held?.items ?? []), ...page.items], cursor: page.next_cursor, begun: true };
 }
 
-/** What is held, after another look at the first page: what is no longer on it is gone, or stands further down. */
+/** What is held, after another look at its beginning: what is no longer in that is gone, or stands further down. */
 function merged<One>(old: Held<One>, first: Held<One>, key: (item: One) => string): Held<One> {
   const last = first.items.at(-1);
   const place = last ? old.items.findIndex((one) => key(one) === key(last)) : -1;

@@ -1,6 +1,7 @@
 /** What was uploaded, the newest first; a file that is dropped here is the next. */
 import { handed, useDrop } from "../../dropped";
 import { bytes, count } from "../../format";
+import { ENDS } from "../../journey";
 import { type Item, usePages } from "../../live";
 import { go, href, route } from "../../router";
 import { Button } from "../../ui/button";
@@ -53,12 +54,14 @@ const COLUMNS: Column<Upload>[] = [
   },
 ];
 
+const FOLLOWED = { key: (one: Upload) => one.id, every: 5, moves: (one: Upload) => !ENDS.includes(one.state) };
+
 export default function Home() {
   const { query } = route.value;
   const state = (query.get("state") ?? "") as UploadState | "";
   const dataset = query.get("dataset") ?? "";
   const asked = { query: { limit: 200, ...(state && { state }), ...(dataset && { dataset }) } };
-  const { items, done, loading, error, more } = usePages("/v1/uploads", asked, { key: (one) => one.id, every: 5 });
+  const { items, done, loading, error, more } = usePages("/v1/uploads", asked, FOLLOWED);
   const filter = (change: { state?: string; dataset?: string }) => go("/", { state, dataset, ...change }, true);
   const over = useDrop((picked) => {
     handed.value = picked;

@@ -117,6 +117,7 @@ function Deliveries({ of }: { of: Webhook }) {
   const { items, loading, error } = usePages("/v1/webhooks/{webhook_id}/deliveries", asked, {
     key: (one) => one.event_id,
     every: 3,
+    moves: (one) => one.state === "pending",
   });
   return (
     <>
