@@ -5,6 +5,7 @@
 import { useState } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
+import { isLegal } from "../../journey";
 import { usePoll } from "../../live";
 import { go } from "../../router";
 import { Button } from "../../ui/button";
@@ -23,15 +24,7 @@ export function Review({ id }: { id: string }) {
   if (!upload)
     return error ? <Failure error={error} title="This upload cannot be shown." /> : <Reads name="the file" />;
   if (upload.state === "needs_review" && upload.review) return <Looked upload={upload} found={upload.review} />;
-  const isUnderWay = [
-    "awaiting_upload",
-    "uploaded",
-    "scanning",
-    "splitting",
-    "queued",
-    "processing",
-    "paused",
-  ].includes(upload.state);
+  const isUnderWay = upload.state !== "needs_review" && isLegal("cancel", upload.state);
   if (isUnderWay) return <Reads name={upload.filename} percent={upload.percent} />;
   return (
     <Notice
