@@ -181,6 +181,18 @@ def test_an_upload_beyond_the_first_page_of_the_list_is_followed_too(page: Page)
     expect(page.get_by_role("row")).to_have_count(7)
 
 
+def test_a_name_is_shown_as_it_is_written_whatever_turns_its_letters_around(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, people(3), filename="\u202evsc.exe.csv")
+    shown = page.get_by_role("link", name="\ufffdvsc.exe.csv")
+    page.reload()
+    expect(shown).to_have_attribute("title", "\ufffdvsc.exe.csv")
+    go(page, f"/uploads/{upload_id}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("\ufffdvsc.exe.csv")
+    expect(page.get_by_role("definition").filter(has_text="vsc.exe.csv")).to_contain_text("\ufffdvsc.exe.csv")
+    assert page.get_by_text("\u202e").count() == 0
+
+
 @pytest.mark.parametrize("viewport", [PHONE, WIDE], ids=["phone", "wide"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_signing_in_and_the_list_are_accessible(browser: Browser, deployed: Cloud, viewport: Any, colours: Any) -> None:

@@ -21,6 +21,11 @@ export function bytes(n: number): string {
   return `${SHORT.format(n / 1000 ** power)} ${UNITS[power]}`;
 }
 
+/** A file's name as it is written: marks that turn letters around would have it look as one of another kind. */
+export function legible(name: string): string {
+  return name.replace(/\p{Bidi_Control}/gu, "\ufffd");
+}
+
 /** A length of time: `0.8 s`, `3 min`, `2 h 5 min`. */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${SHORT.format(seconds)} s`;

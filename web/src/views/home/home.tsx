@@ -1,6 +1,6 @@
 /** What was uploaded, the newest first; a file that is dropped here is the next. */
 import { handed, useDrop } from "../../dropped";
-import { bytes, count } from "../../format";
+import { bytes, count, legible } from "../../format";
 import { ENDS } from "../../journey";
 import { type Item, usePages } from "../../live";
 import { go, href, route } from "../../router";
@@ -20,8 +20,8 @@ const COLUMNS: Column<Upload>[] = [
     width: 11,
     grow: 3,
     cell: (one) => (
-      <a class="main" href={href(`/uploads/${one.id}`)} title={one.filename}>
-        {one.filename || one.id}
+      <a class="main" href={href(`/uploads/${one.id}`)} title={legible(one.filename)}>
+        {legible(one.filename) || one.id}
       </a>
     ),
   },

@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
-import { bytes, count, exactly } from "../../format";
+import { bytes, count, exactly, legible } from "../../format";
 import { usePoll } from "../../live";
 import { Button } from "../../ui/button";
 import { Failure, Notice } from "../../ui/notice";
@@ -50,7 +50,7 @@ function Shown({ sealed }: { sealed: Sealed }) {
     <dl class="facts wide">
       <Fact name="Issued">{exactly(receipt.issued_at)}</Fact>
       <Fact name="File">
-        {receipt.file.name || "–"} <small>{bytes(receipt.file.size)}</small>
+        {legible(receipt.file.name ?? "") || "–"} <small>{bytes(receipt.file.size)}</small>
       </Fact>
       <Fact name="SHA-256 of the file">
         {receipt.file.sha256 ? <code>{receipt.file.sha256}</code> : (receipt.file.reason ?? "–")}

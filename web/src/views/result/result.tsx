@@ -1,5 +1,5 @@
 /** What an upload came to: every row of its file in one of three sets, why rows are out, and what can be done. */
-import { count, counted, duration, exactly } from "../../format";
+import { count, counted, duration, exactly, legible } from "../../format";
 import { usePoll } from "../../live";
 import { href } from "../../router";
 import { State } from "../../ui/state";
@@ -137,7 +137,7 @@ function Child({ id }: { id: string }) {
   const { value } = usePoll("/v1/uploads/{upload_id}", { path: { upload_id: id } });
   return (
     <li>
-      <a href={href(`/uploads/${id}`)}>{value?.filename || id}</a>
+      <a href={href(`/uploads/${id}`)}>{legible(value?.filename ?? "") || id}</a>
       {value && <State of={value.state} />}
       {value && value.rows_total !== null && (
         <span class="quiet">

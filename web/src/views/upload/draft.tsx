@@ -1,7 +1,7 @@
 /** What is to be sent: the files, where their rows go, and under "Options" all that has a default. */
 import { useEffect, useState } from "preact/hooks";
 import { handed, type Picked, useDrop } from "../../dropped";
-import { bytes, counted } from "../../format";
+import { bytes, counted, legible } from "../../format";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Field } from "../../ui/field";
@@ -82,11 +82,11 @@ export function Draft({ dataset }: { dataset: string | null }) {
       <ul class="files" aria-label="Files">
         {chosen.map((one) => (
           <li key={one.key}>
-            <span class="name">{one.file.name}</span>
+            <span class="name">{legible(one.file.name)}</span>
             <span class="quiet count">{bytes(one.file.size)}</span>
             <Button
               small
-              label={`Leave out ${one.file.name}`}
+              label={`Leave out ${legible(one.file.name)}`}
               onClick={() => setChosen(chosen.filter((each) => each !== one))}
             >
               Leave out
@@ -124,7 +124,7 @@ export function Draft({ dataset }: { dataset: string | null }) {
         chosen.map((one) => (
           <Mapping
             key={one.key}
-            file={chosen.length > 1 ? one.file.name : null}
+            file={chosen.length > 1 ? legible(one.file.name) : null}
             columns={columnsOf(one, place)}
             fields={names(place)}
             mapped={one.mapped}

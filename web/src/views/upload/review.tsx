@@ -5,6 +5,7 @@
 import { useState } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
+import { legible } from "../../format";
 import { isLegal } from "../../journey";
 import { usePoll } from "../../live";
 import { go } from "../../router";
@@ -25,7 +26,7 @@ export function Review({ id }: { id: string }) {
     return error ? <Failure error={error} title="This upload cannot be shown." /> : <Reads name="the file" />;
   if (upload.state === "needs_review" && upload.review) return <Looked upload={upload} found={upload.review} />;
   const isUnderWay = upload.state !== "needs_review" && isLegal("cancel", upload.state);
-  if (isUnderWay) return <Reads name={upload.filename} percent={upload.percent} />;
+  if (isUnderWay) return <Reads name={legible(upload.filename)} percent={upload.percent} />;
   return (
     <Notice
       kind={upload.error ? "error" : "info"}
@@ -40,7 +41,9 @@ export function Review({ id }: { id: string }) {
 function Reads({ name, percent = null }: { name: string; percent?: number | null }) {
   return (
     <section class="card" aria-busy="true">
-      <h1>Reading {name}</h1>
+      <h1>
+        Reading <bdi>{name}</bdi>
+      </h1>
       <p class="quiet">
         All of it is looked at, so that what is found of a column holds for every row. Nothing is loaded yet.
       </p>
@@ -83,7 +86,9 @@ function Looked({ upload, found }: { upload: Upload; found: Found }) {
       <div class="title">
         <div>
           <h1>{upload.dataset}</h1>
-          <p class="quiet">Made from {upload.filename || "a file"}. Nothing is loaded before you say so.</p>
+          <p class="quiet">
+            Made from <bdi>{legible(upload.filename) || "a file"}</bdi>. Nothing is loaded before you say so.
+          </p>
         </div>
         <div class="buttons">
           <Button kind="danger" onClick={() => act("again", () => discard(upload.id).then(() => go("/", {}, true)))}>

@@ -1,6 +1,6 @@
 /** The files that this tab sends, each with how far it is and what can be done about it. */
 import { useEffect, useRef } from "preact/hooks";
-import { bytes, duration } from "../../format";
+import { bytes, duration, legible } from "../../format";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/button";
 import { Progress } from "../../ui/progress";
@@ -30,19 +30,16 @@ export function Queue() {
 
 function Row({ item }: { item: Item }) {
   const { key, file, phase, sent, why } = item;
-  useSaid(file.name, phase, why);
+  const name = legible(file.name);
+  useSaid(name, phase, why);
   const isMoving = phase === "sending" || phase === "reading" || phase === "queued";
   return (
     <li data-phase={phase}>
       <div class="line">
-        <span class="name">{file.name}</span>
+        <span class="name">{name}</span>
         <span class="quiet">{item.target.name}</span>
       </div>
-      <Progress
-        value={phase === "reading" ? null : sent}
-        max={Math.max(1, file.size)}
-        label={`${file.name}, bytes sent`}
-      />
+      <Progress value={phase === "reading" ? null : sent} max={Math.max(1, file.size)} label={`${name}, bytes sent`} />
       <div class="line">
         <span class="count">
           {WORDS[phase]}
@@ -50,7 +47,7 @@ function Row({ item }: { item: Item }) {
         </span>
         <span class="buttons">
           {isMoving && (
-            <Button small label={`Pause ${file.name}`} onClick={() => pause(key)}>
+            <Button small label={`Pause ${name}`} onClick={() => pause(key)}>
               Pause
             </Button>
           )}
@@ -58,7 +55,7 @@ function Row({ item }: { item: Item }) {
             <Button
               small
               kind="primary"
-              label={`${phase === "paused" ? "Resume" : "Try again"} ${file.name}`}
+              label={`${phase === "paused" ? "Resume" : "Try again"} ${name}`}
               onClick={() => resume(key)}
             >
               {phase === "paused" ? "Resume" : "Try again"}
@@ -79,13 +76,13 @@ function Row({ item }: { item: Item }) {
               small
               kind="primary"
               href={next(item)}
-              label={`${item.target.kind === "infer" ? "Look over" : "Follow"} ${file.name}`}
+              label={`${item.target.kind === "infer" ? "Look over" : "Follow"} ${name}`}
             >
               {item.target.kind === "infer" ? "Look it over" : "Follow it"}
             </Button>
           )}
           {phase !== "sent" && (
-            <Button small kind="danger" label={`Cancel ${file.name}`} onClick={() => drop(key).catch(() => {})}>
+            <Button small kind="danger" label={`Cancel ${name}`} onClick={() => drop(key).catch(() => {})}>
               Cancel
             </Button>
           )}

@@ -1,6 +1,6 @@
 /** Uploads that still wait for their file, such as those that a reload or a crash cut off: to go on with, or to give up. */
 import { useState } from "preact/hooks";
-import { ago, bytes } from "../../format";
+import { ago, bytes, legible } from "../../format";
 import { Offline, Problem } from "../../http";
 import { usePages } from "../../live";
 import { Button } from "../../ui/button";
@@ -37,7 +37,7 @@ function Row({ upload, onGone }: { upload: Upload; onGone: () => void }) {
   const [why, setWhy] = useState<string | null>(null);
   const [chooses, setChooses] = useState(false);
   const [busy, setBusy] = useState(false);
-  const name = upload.filename || "the file";
+  const name = legible(upload.filename) || "the file";
 
   async function attempt(act: () => Promise<void>): Promise<void> {
     setBusy(true);
@@ -61,7 +61,7 @@ function Row({ upload, onGone }: { upload: Upload; onGone: () => void }) {
   return (
     <li>
       <div class="line">
-        <span class="name">{upload.filename || "A file without a name"}</span>
+        <span class="name">{legible(upload.filename) || "A file without a name"}</span>
         <span class="quiet">{upload.dataset}</span>
       </div>
       <div class="line">

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api, type Schema } from "../../api";
-import { count } from "../../format";
+import { count, legible } from "../../format";
 import { isLegal, type Verb } from "../../journey";
 import { go } from "../../router";
 import { Button } from "../../ui/button";
@@ -33,7 +33,7 @@ export function Verbs({ upload, refresh }: Asking) {
   const ask = (verb: Plain) => act(verb, () => api.post(`/v1/uploads/{upload_id}/${verb}`, { path }));
   async function remove(): Promise<void> {
     const gone = () => api.delete("/v1/uploads/{upload_id}", { path });
-    if (await act("delete", gone, `${upload.filename} is deleted.`)) go("/", {}, true);
+    if (await act("delete", gone, `${legible(upload.filename)} is deleted.`)) go("/", {}, true);
   }
   const button = (verb: Plain, words: string, kind: "primary" | "plain" = "plain") =>
     may(verb, upload) && (

@@ -1,6 +1,6 @@
 /** One upload: what is under way above, and what it came to below, once it is over. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { bytes, count } from "../../format";
+import { bytes, count, legible } from "../../format";
 import { Offline } from "../../http";
 import { ENDS } from "../../journey";
 import { usePoll } from "../../live";
@@ -69,7 +69,7 @@ function Heading({ upload }: { upload: Upload }) {
       <a href="#/" class="quiet">
         Uploads
       </a>
-      <h1 title={upload.filename}>{upload.filename || upload.id}</h1>
+      <h1 title={legible(upload.filename)}>{legible(upload.filename) || upload.id}</h1>
       <p class="quiet">
         into <a href={href(`/datasets/${encodeURIComponent(upload.dataset)}`)}>{upload.dataset}</a> · {upload.mode} ·{" "}
         {bytes(upload.bytes_total)} · <Moment at={upload.created_at} />
@@ -115,7 +115,7 @@ function useToldChanges(upload: Upload | null): void {
   useEffect(() => {
     if (!upload) return;
     if (before.current && before.current !== upload.state)
-      announce(`${upload.filename}: ${STATES[upload.state]?.[0] ?? upload.state}`);
+      announce(`${legible(upload.filename)}: ${STATES[upload.state]?.[0] ?? upload.state}`);
     before.current = upload.state;
   }, [upload?.state]);
 }
