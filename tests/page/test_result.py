@@ -252,6 +252,19 @@ def test_the_bad_cell_is_marked_in_the_row_and_bytes_that_are_no_text_are_not_se
     expect(page.get_by_text("1 row corrected, not sent yet")).to_be_visible()
 
 
+def test_rows_of_a_file_too_wide_for_its_columns_to_be_told_are_looked_at_and_not_corrected_in_part(page: Page) -> None:
+    signed_in(page)
+    names = [f"c{place}" for place in range(101)]
+    fields = [{"name": name, "type": "integer"} for name in names]
+    header, good, bad = ["C0", *names[1:]], ["1"] * 101, ["x", *["1"] * 100]
+    body = "".join(f"{','.join(line)}\n" for line in (header, good, bad)).encode()
+    show(page, uploaded(page, body, "wide", {"fields": fields}))
+    page.get_by_role("button", name="Look at line 3").click()
+    expect(page.get_by_text("too many columns to correct a row of it here")).to_be_visible()
+    expect(page.get_by_role("button", name="Keep")).to_have_count(0)
+    expect(page.get_by_role("dialog")).to_contain_text('"x" is not an integer')
+
+
 def test_hostile_names_headers_and_cells_are_shown_as_text(page: Page) -> None:
     signed_in(page)
     schema = {"fields": [{"name": "id", "type": "integer"}, {"name": "note", "type": "string"}]}

@@ -76,6 +76,9 @@ export function Editor({ reject, columns, marks, held, typed, editable, hasNext,
           </ul>
         </Notice>
       )}
+      {editable && !columns.length && (
+        <p class="quiet">The file has too many columns to correct a row of it here: download the rejected rows.</p>
+      )}
       {reject.raw_truncated && <p class="quiet">The row is too long to be shown whole: download it to correct it.</p>}
       <form
         class="editor"

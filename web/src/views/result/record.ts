@@ -21,12 +21,19 @@ export function marks(upload: Upload): Marks {
   return { delimiter: one("delimiter") ?? ",", quote: one("quote"), escape: one("escape") };
 }
 
-/** The columns that are loaded, in the order of the file. */
+/** The columns that are loaded, in the order of the file; none where they are too many for the service to name all. */
 export function columns(upload: Upload): FileColumn[] {
+  if (!isWhole(upload)) return [];
   const all = (upload.mapping ?? []).flatMap(({ position, name, field }) =>
     field === null ? [] : [{ place: position - 1, name: name || field, field }],
   );
   return all.sort((one, other) => one.place - other.place);
+}
+
+/** Of a wide file only columns are told whose names are not their fields'. */
+function isWhole({ mapping, dialect }: Upload): boolean {
+  const { columns } = (dialect?.detected ?? {}) as { columns?: number };
+  return !mapping || mapping.some((one) => one.how === "exact") || mapping.length >= (columns ?? 0);
 }
 
 /** The cells of one record. */

@@ -31,6 +31,7 @@ export function Rejects({ upload }: { upload: Upload }) {
   useEffect(() => () => left.current.abort(), []);
   const ready = may("retry", upload);
   const shown = { at: marks(upload), columns: columns(upload) };
+  const corrects = ready && shown.columns.length > 0;
 
   function hold(next: Edits): void {
     unsent.edits = next;
@@ -73,17 +74,17 @@ export function Rejects({ upload }: { upload: Upload }) {
     { key: "raw", title: "Row", width: 14, grow: 3, wide: true, cell: (one) => <Raw reject={one} {...shown} /> },
     {
       key: "act",
-      title: ready ? "Correct" : "Look",
+      title: corrects ? "Correct" : "Look",
       width: 4,
       grow: 0,
       cell: (one, place) => (
         <button
           type="button"
           class="link"
-          aria-label={`${ready ? "Correct" : "Look at"} line ${one.line}`}
+          aria-label={`${corrects ? "Correct" : "Look at"} line ${one.line}`}
           onClick={() => setOpen(place)}
         >
-          {ready ? "Correct" : "Look"}
+          {corrects ? "Correct" : "Look"}
         </button>
       ),
     },
