@@ -99,6 +99,18 @@ def test_an_email_that_is_none_or_there_already_is_told_at_its_field(page: Page)
             expect(page.get_by_role("row").filter(has_text=email)).to_be_visible()
 
 
+def test_of_many_fields_the_one_that_is_refused_is_gone_to(page: Page) -> None:
+    signed_in(page)
+    fields = [{"name": "day", "type": "date"}, *({"name": f"field {number}"} for number in range(100))]
+    call(page, "PUT", "v1/datasets/wide", {"fields": fields})
+    go(page, "/datasets/wide")
+    page.get_by_role("button", name="Add a row").click()
+    page.get_by_label("day").fill("2024-02-30")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_label("day")).to_be_focused()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_in_viewport()
+
+
 def test_rows_are_paged_sorted_and_filtered(page: Page) -> None:
     signed_in(page)
     uploaded(page, people(900))

@@ -1,5 +1,5 @@
 /** One row to be made, changed or deleted; what the checks of the dataset refuse is told at its field. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useDoing } from "../../act";
 import { api } from "../../api";
 import { Problem } from "../../http";
@@ -24,6 +24,9 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
   const at = row && keyOf(dataset, row);
   const wrong = error instanceof Problem ? error.fields : null;
   const atField = fields.some((one) => wrong?.[one.name]);
+  const form = useRef<HTMLFormElement>(null);
+  // Of many fields the one that is refused may be far from the button that was pressed.
+  useEffect(() => form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus(), [error]);
 
   async function act(what: "save" | "delete", doing: () => Promise<unknown>, done: string): Promise<void> {
     if (await attempt(what, doing, done)) onDone(true);
@@ -52,7 +55,7 @@ export function RowForm({ dataset, name, row, onDone }: Props) {
   return (
     <>
       {error && !atField && <Failure error={error} />}
-      <form class="dialog-form" onSubmit={save} noValidate>
+      <form ref={form} class="dialog-form" onSubmit={save} noValidate>
         {fields.map((one) => (
           <Field key={one.name} label={one.name} hint={hintOf(one)} error={wrong?.[one.name]}>
             <Control field={one} value={shown(row?.[one.name])} />
