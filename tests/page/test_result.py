@@ -265,6 +265,15 @@ def test_rows_of_a_file_too_wide_for_its_columns_to_be_told_are_looked_at_and_no
     expect(page.get_by_role("dialog")).to_contain_text('"x" is not an integer')
 
 
+def test_a_line_far_down_in_the_file_is_told_in_full(page: Page) -> None:
+    signed_in(page)
+    breaks = b"\n" * 123_456
+    show(page, uploaded(page, b'id,name\n1,"' + breaks + b'"\nx,y\n'))
+    line = page.get_by_role("gridcell", name="123,459", exact=True)
+    expect(line).to_be_visible()
+    assert line.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+
+
 def test_hostile_names_headers_and_cells_are_shown_as_text(page: Page) -> None:
     signed_in(page)
     schema = {"fields": [{"name": "id", "type": "integer"}, {"name": "note", "type": "string"}]}

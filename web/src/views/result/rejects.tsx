@@ -62,8 +62,16 @@ export function Rejects({ upload }: { upload: Upload }) {
     });
   }
 
+  const digits = count(items.at(-1)?.line ?? 0).length;
   const list: Column<Reject>[] = [
-    { key: "line", title: "Line", width: 3, grow: 0, end: true, cell: (one) => count(one.line) },
+    {
+      key: "line",
+      title: "Line",
+      width: Math.max(3, 0.6 * digits),
+      grow: 0,
+      end: true,
+      cell: (one) => count(one.line),
+    },
     {
       key: "why",
       title: "Reason",
