@@ -265,6 +265,30 @@ def test_rows_of_a_file_too_wide_for_its_columns_to_be_told_are_looked_at_and_no
     expect(page.get_by_role("dialog")).to_contain_text('"x" is not an integer')
 
 
+def test_what_is_corrected_while_others_are_sent_is_not_sent_with_them_and_stays(page: Page) -> None:
+    signed_in(page)
+    upload_id = uploaded(page, b"id,name\n1,one\nx,two\ny,three\n")
+    show(page, upload_id)
+    held: list[Route] = []
+    page.route(re.compile("/retries$"), lambda route: held.insert(0, route))
+    page.get_by_role("button", name="Correct line 3").click()
+    page.get_by_label("id", exact=True).fill("2")
+    press(page, "Keep, and the next")
+    press(page, "Close")
+    with page.expect_request(re.compile("/retries$")):
+        press(page, "Send 1 row again")
+    page.get_by_role("button", name="Correct line 4").click()
+    page.get_by_label("id", exact=True).fill("3")
+    press(page, "Keep")
+    held[0].continue_()
+    expect(page.get_by_text("corrects an earlier upload")).to_be_visible()
+    child(page, upload_id)
+    show(page, upload_id)
+    expect(page.get_by_text("1 row corrected, not sent yet")).to_be_visible()
+    page.get_by_role("button", name="Correct line 4").click()
+    expect(page.get_by_label("id", exact=True)).to_have_value("3")
+
+
 def test_a_line_far_down_in_the_file_is_told_in_full(page: Page) -> None:
     signed_in(page)
     breaks = b"\n" * 123_456

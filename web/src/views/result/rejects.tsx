@@ -53,7 +53,8 @@ export function Rejects({ upload }: { upload: Upload }) {
     const sending = act("send", async () => {
       const fields = shown.columns.map((one) => one.field);
       const id = await send(upload, corrections(fields, edits), { signal, sent: () => {}, waits: setWaits });
-      hold(new Map());
+      // What was corrected meanwhile was not sent with them.
+      hold(new Map([...unsent.edits].filter(([row, values]) => edits.get(row) !== values)));
       announce(`${counted(edits.size, "corrected row")} sent again.`);
       go(`/uploads/${id}`);
     });
