@@ -47,16 +47,20 @@ CLOUDS = (
     "faults/test_many_accounts.py",
     "contracts/test_embedded_cloud.py",
 )
+# What its fixture takes half a minute to make, each process would make for itself.
+TOGETHER = ("contracts/test_handlers.py",)
 
 
 class OneCloudAtATime(LoadScopeScheduling):
-    """Each test by itself to whoever is free, all that need a cloud to the same process.
+    """Each test by itself to whoever is free, all that need a cloud to the same process, and all of what goes together.
 
     By names, not by xdist's groups: xdist 3.8 writes those into an attribute that pytest 9.2 no longer reads.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "clouds" if nodeid.startswith(tuple(f"tests/{place}" for place in CLOUDS)) else nodeid
+        if nodeid.startswith(tuple(f"tests/{place}" for place in CLOUDS)):
+            return "clouds"
+        return next((place for place in TOGETHER if nodeid.startswith(f"tests/{place}")), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCloudAtATime:
