@@ -26,7 +26,7 @@ from typing import Final
 
 from bench.publish import keep
 from chalicelib import formats
-from chalicelib.chunking import Start, cut
+from chalicelib.chunking import Rule, Start, cut
 from chalicelib.formats import Dialect
 
 CHUNK_BYTES: Final = 8 << 20
@@ -95,7 +95,7 @@ def _readers() -> dict[str, Read]:
 
 def _chunks(data: bytes) -> Iterator[bytes]:
     start = Start(0, 1)
-    for chunk in cut([data], Dialect(), start=start, chunk_bytes=CHUNK_BYTES, chunk_records=1 << 40):
+    for chunk in cut([data], Rule(Dialect(), CHUNK_BYTES, 1 << 40), start):
         yield data[chunk.byte_start : chunk.byte_end]
 
 
@@ -120,7 +120,7 @@ def _ours(file: _File) -> int:
 
 def _borders(file: _File) -> int:
     blocks = (file.data[at : at + (1 << 20)] for at in range(0, len(file.data), 1 << 20))
-    chunks = cut(blocks, Dialect(), start=Start(0, 1), chunk_bytes=CHUNK_BYTES, chunk_records=1 << 40)
+    chunks = cut(blocks, Rule(Dialect(), CHUNK_BYTES, 1 << 40), Start(0, 1))
     return sum(chunk.records for chunk in chunks)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib import formats
-from chalicelib.chunking import Start, cut
+from chalicelib.chunking import Rule, Start, cut
 from chalicelib.formats import Dialect
 
 CHUNK_BYTES: Final = 8 << 20
@@ -48,7 +48,7 @@ def read(
     width = width or len(header.names) or _first_width(data[header.end :], dialect)
     table = Table(dialect, header.names, [], [])
     start = Start(header.end, 1 + header.lines)
-    for chunk in cut([data[header.end :]], dialect, start=start, chunk_bytes=chunk_bytes, chunk_records=1 << 40):
+    for chunk in cut([data[header.end :]], Rule(dialect, chunk_bytes, 1 << 40), start):
         piece = data[chunk.byte_start : chunk.byte_end]
         rows = formats.fitted(formats.records(piece, dialect), width, dialect, header.nameless)
         spans = formats.spans(piece, dialect)

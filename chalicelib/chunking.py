@@ -71,16 +71,7 @@ class _Point(NamedTuple):
     line: int
 
 
-def cut(
-    blocks: Iterable[bytes],
-    dialect: Dialect,
-    *,
-    start: Start,
-    chunk_bytes: int,
-    chunk_records: int,
-    max_record_bytes: int = MAX_RECORD_BYTES,
-    segments: Segments | None = None,
-) -> Iterator[Chunk]:
+def cut(blocks: Iterable[bytes], rule: Rule, start: Start) -> Iterator[Chunk]:
     """The chunks of the data that blocks hold, each as soon as it is known.
 
     `start` says where in the file the first block begins: at a record's start. From the start of one of the
@@ -90,7 +81,6 @@ def cut(
     where it began. Blank lines at the end of the file belong to the last chunk; a short file without a record has no
     chunk. Raises Refused("record_too_large") for a record or comment, less its line end, above `max_record_bytes`.
     """
-    rule = Rule(dialect, chunk_bytes, chunk_records, segments, max_record_bytes)
     return (step.chunk for step in steps(blocks, rule, start))
 
 

@@ -146,10 +146,8 @@ def count(data: bytes, schema: Schema) -> int | None:
         return None
     look = _look(ledger.Text("", "", len(data), {}), {}, sample, schema, lambda: None)
     start = chunking.Start(look.header.end, 1)
-    whole = chunking.cut(
-        [data[start.byte :]], look.dialect, start=start, chunk_bytes=len(data), chunk_records=len(data)
-    )
-    return sum(chunk.records for chunk in whole)
+    whole = chunking.Rule(look.dialect, chunk_bytes=len(data), chunk_records=len(data))
+    return sum(chunk.records for chunk in chunking.cut([data[start.byte :]], whole, start))
 
 
 def _look(

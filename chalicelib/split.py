@@ -235,13 +235,8 @@ def _cut(upload: ledger.Upload, plan: Mapping[str, Any], sample: bytes) -> Itera
     if plan.get("segment_bytes"):
         return ahead.chunks(upload, plan, start)
     rest = [sample[start.byte :]] if len(sample) == text.size else s3.stream(text.key, text.etag, start.byte, text.size)
-    return chunking.cut(
-        threats.watched(rest),
-        Dialect.planned(plan),
-        start=start,
-        chunk_bytes=plan["chunk_bytes"],
-        chunk_records=plan["chunk_records"],
-    )
+    rule = chunking.Rule(Dialect.planned(plan), plan["chunk_bytes"], plan["chunk_records"])
+    return chunking.cut(threats.watched(rest), rule, start)
 
 
 def _resumed(last: Chunk | None) -> Start | None:

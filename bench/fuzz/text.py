@@ -10,7 +10,7 @@ from bench.fuzz.bounds import within
 from bench.fuzz.knobs import Knobs, in_blocks
 from bench.reading import Table, read
 from chalicelib import chunking, formats
-from chalicelib.chunking import Start, cut
+from chalicelib.chunking import Rule, Start, cut
 from chalicelib.errors import Refused
 from chalicelib.formats import Dialect, Unreadable, bom_length, fitted, grammar, header, misfit, records, spans
 from chalicelib.formats.delimited import after_lines
@@ -129,7 +129,7 @@ def _set_windows(provable: int, gap: int) -> None:
 
 
 def _cut(data: bytes, dialect: Dialect, size: int, most: int, block: int, start: Start = TOP) -> list[Chunk]:
-    return list(cut(in_blocks(data, block), dialect, start=start, chunk_bytes=size, chunk_records=most))
+    return list(cut(in_blocks(data, block), Rule(dialect, size, most), start))
 
 
 def _lie_end_to_end(chunks: Sequence[Chunk], size: int, wanted: Sequence[Record]) -> None:
@@ -164,7 +164,7 @@ def _refuses_long(whole: bytes, dialect: Dialect, wanted: Sequence[Record]) -> N
 
 def _count(whole: bytes, dialect: Dialect, limit: int) -> int | None:
     """How many records there are, or None where one is refused for its length."""
-    chunks = cut([whole], dialect, start=TOP, chunk_bytes=50, chunk_records=UNLIMITED, max_record_bytes=limit)
+    chunks = cut([whole], Rule(dialect, 50, UNLIMITED, max_record_bytes=limit), TOP)
     try:
         return sum(chunk.records for chunk in chunks)
     except Refused as refused:

@@ -68,16 +68,8 @@ def chunks_of(
     start: Start = START,
     max_record_bytes: int = 16 << 20,
 ) -> list[Chunk]:
-    return list(
-        cut(
-            in_blocks(data, block),
-            dialect,
-            start=start,
-            chunk_bytes=chunk_bytes,
-            chunk_records=chunk_records,
-            max_record_bytes=max_record_bytes,
-        )
-    )
+    rule = Rule(dialect, chunk_bytes, chunk_records, max_record_bytes=max_record_bytes)
+    return list(cut(in_blocks(data, block), rule, start))
 
 
 def expected(data: bytes, dialect: Dialect, chunk_bytes: int, chunk_records: int) -> list[Chunk]:
@@ -110,7 +102,7 @@ Cutter = Callable[..., Iterable[Chunk]]
 
 def reads_the_same(cutter: Cutter, data: bytes, dialect: Dialect, chunk_bytes: int) -> bool:
     """Whether the chunks, read one by one, give the rows of the whole file."""
-    chunks = cutter([data], dialect, start=Start(0, 1), chunk_bytes=chunk_bytes, chunk_records=UNLIMITED)
+    chunks = cutter([data], Rule(dialect, chunk_bytes, UNLIMITED), Start(0, 1))
     rows = [row for chunk in chunks for row in rows_of(data[chunk.byte_start : chunk.byte_end], dialect)]
     return rows == [record.cells for record in judged(data, dialect)]
 
@@ -205,13 +197,13 @@ def test_reading_chunk_by_chunk_is_reading_the_whole(data: bytes, dialect: Diale
     assert reads_the_same(cut, data, dialect, chunk_bytes)
 
 
-def cut_by_parity(blocks: Iterable[bytes], dialect: Dialect, **sizes: int) -> Iterator[Chunk]:
+def cut_by_parity(blocks: Iterable[bytes], rule: Rule, _: Start) -> Iterator[Chunk]:
     """Wrong on purpose: ends a record at any line end with an even number of quotes before it."""
     data, start, quotes = b"".join(blocks), 0, 0
     for at, byte in enumerate(data):
         quotes += byte == ord('"')
         border = byte == ord("\n") and quotes % 2 == 0
-        if at + 1 == len(data) or (border and at + 1 - start >= sizes["chunk_bytes"]):
+        if at + 1 == len(data) or (border and at + 1 - start >= rule.chunk_bytes):
             yield Chunk(0, start, at + 1, 0, 0, 0)
             start = at + 1
 
@@ -262,7 +254,7 @@ def test_a_chunk_is_known_before_the_file_has_ended() -> None:
     def endless() -> Iterator[bytes]:
         yield from itertools.repeat(b"some,cells\n" * 1000)
 
-    chunks = cut(endless(), Dialect(), start=Start(0, 1), chunk_bytes=1 << 20, chunk_records=UNLIMITED)
+    chunks = cut(endless(), Rule(Dialect(), 1 << 20, UNLIMITED), Start(0, 1))
     assert [chunk.n for chunk in itertools.islice(chunks, 3)] == [1, 2, 3]
 
 
@@ -289,16 +281,7 @@ def test_a_quote_that_never_closes_is_refused_without_reading_on(block: int) -> 
 
     limit = 1 << 20
     with pytest.raises(Refused, match="Record 2, which begins at line 2, byte 8"):
-        list(
-            cut(
-                file(),
-                Dialect(),
-                start=Start(0, 1),
-                chunk_bytes=1 << 20,
-                chunk_records=10,
-                max_record_bytes=limit,
-            )
-        )
+        list(cut(file(), Rule(Dialect(), 1 << 20, 10, max_record_bytes=limit), Start(0, 1)))
     assert taken <= 16 + limit + 2 + block
 
 
@@ -364,8 +347,7 @@ def peak_of(blocks: Iterable[bytes], **options: str) -> tuple[str, int]:
     tracemalloc.start()
     try:
         with pytest.raises(Refused) as refused:
-            sizes = {"start": Start(0, 1), "chunk_bytes": 4 << 20, "chunk_records": UNLIMITED}
-            for _ in cut(blocks, Dialect.from_options(options), **sizes):
+            for _ in cut(blocks, Rule(Dialect.from_options(options), 4 << 20, UNLIMITED), Start(0, 1)):
                 pass
         return f"{refused.value.code}: {refused.value.detail}", tracemalloc.get_traced_memory()[1]
     finally:
@@ -399,7 +381,7 @@ def test_records_as_long_as_may_be_are_held_little_more_than_twice() -> None:
     record = b"x" * (15 << 20) + b"\n"
     blocks = (record[start : start + (1 << 20)] for _ in range(3) for start in range(0, len(record), 1 << 20))
     tracemalloc.start()
-    found = [chunk.records for chunk in cut(blocks, COMMAS, start=START, chunk_bytes=4 << 20, chunk_records=9)]
+    found = [chunk.records for chunk in cut(blocks, Rule(COMMAS, 4 << 20, 9), START)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == [1, 1, 1]
@@ -409,7 +391,7 @@ def test_records_as_long_as_may_be_are_held_little_more_than_twice() -> None:
 def test_blank_lines_without_end_take_no_memory() -> None:
     tracemalloc.start()
     blocks = itertools.repeat(b"\n" * (1 << 20), 12)
-    chunks = cut(blocks, COMMAS, start=START, chunk_bytes=4 << 20, chunk_records=9)
+    chunks = cut(blocks, Rule(COMMAS, 4 << 20, 9), START)
     sizes = [chunk.byte_end - chunk.byte_start for chunk in chunks]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from chalicelib import ahead, mend, split
-from chalicelib.chunking import Segments, Start, cut
+from chalicelib.chunking import Rule, Segments, Start, cut
 from chalicelib.formats import Dialect
 from chalicelib.postgres import connection, locks
 from chalicelib.settings import settings
@@ -41,14 +41,9 @@ def interrupted(pipeline: Pipeline, body: bytes = BODY) -> tuple[str, list[dict[
 def from_the_front(pipeline: Pipeline, upload_id: str, body: bytes = BODY) -> list[tuple[int, ...]]:
     plan = pipeline.sql("SELECT plan FROM rowmill.upload WHERE upload_id = %s", upload_id)[0]["plan"]
     first = plan["data_start"]
-    chunks = cut(
-        [body[first:]],
-        Dialect.from_options(plan["dialect"]),
-        start=Start(first, plan["first_line"]),
-        chunk_bytes=plan["chunk_bytes"],
-        chunk_records=plan["chunk_records"],
-        segments=Segments(first, len(body), plan["segment_bytes"]),
-    )
+    segments = Segments(first, len(body), plan["segment_bytes"])
+    rule = Rule(Dialect.from_options(plan["dialect"]), plan["chunk_bytes"], plan["chunk_records"], segments)
+    chunks = cut([body[first:]], rule, Start(first, plan["first_line"]))
     return [(c.n, c.byte_start, c.byte_end, c.first_record, c.records, c.first_line) for c in chunks]
 
 
