@@ -36,21 +36,23 @@ class Difference:
 
 
 def examine(event: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of `{"side": "ledger" | "status", "after": cursor, "mend": bool}`.
+    """A page of `{"side": "ledger" | "status" | "keys" | "vitals", "after": cursor, "mend": bool}`.
 
     Side `ledger` goes by the uploads Postgres knows, `status` by those the status table knows and Postgres does not.
     Side `keys` finds nothing: it wraps the data keys of encrypted fields anew.
     Side `vitals` is no page, but how the deployment is at this moment.
     """
-    if event.get("side") == "vitals":
-        return vitals.look(connection())
     mend, after = event.get("mend") is True, event.get("after")
-    if event.get("side") == "keys":
-        count, following = vault.rewrap(connection(), after or 0)
-        return {"checked": count, "differences": [], "next": following}
-    checked, found, following = (
-        _ledger_side(after, mend) if event.get("side") != "status" else _status_side(after, mend)
-    )
+    found: list[Difference] = []
+    match event.get("side"):
+        case "vitals":
+            return vitals.look(connection())
+        case "keys":
+            checked, following = vault.rewrap(connection(), after or 0)
+        case "status":
+            checked, found, following = _status_side(after, mend)
+        case _:
+            checked, found, following = _ledger_side(after, mend)
     return {"checked": checked, "differences": [asdict(one) for one in found], "next": following}
 
 
