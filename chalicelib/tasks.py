@@ -214,9 +214,9 @@ def _read(upload: ledger.Upload, raw: bytes) -> tuple[str | None, ...]:
     records = formats.records(raw, Dialect.planned(plan))
     cells = list(records[0]) if records else []
     places = [plan["positions"][names.index(name)] for name in SHOWN]
-    return tuple(_shown(cells[place]) if 0 <= place < len(cells) else None for place in places)
+    return tuple(_readable(cells[place]) if 0 <= place < len(cells) else None for place in places)
 
 
-def _shown(cell: str) -> str | None:
+def _readable(cell: str) -> str | None:
     """A cell as the file has it; bytes that are no text are marks of question."""
     return cell.encode(errors="replace").decode() or None

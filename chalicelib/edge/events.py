@@ -101,7 +101,7 @@ def _retried(record: SQSRecord, message: dict[str, Any], error: Exception) -> bo
 
 
 def deadline(event: SQSEvent) -> float:
-    """When (of time.monotonic) a scan should leave the rest to the next invocation."""
+    """When (of time.monotonic) a scan, or the reading for a receipt, leaves the rest to the next invocation."""
     left: int = cast(Any, event.context).get_remaining_time_in_millis()
     return time.monotonic() + left / 1000 - SPLIT_RESERVE_SECONDS
 

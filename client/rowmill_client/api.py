@@ -1,4 +1,4 @@
-"""The API as methods: one per call, and three that make a journey of them (upload, send_file, wait)."""
+"""The API as methods: one per call, and some that make a journey of several (upload, resume_file, wait, verify)."""
 
 from __future__ import annotations
 
