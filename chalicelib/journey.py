@@ -52,14 +52,8 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
         *("paused", "needs_review", "splitting", "completed", "completed_with_errors", "failed"),
         *("quarantined", "canceling", "canceled"),  # the scanner may answer after a redrive
     ),
-    "paused": (
-        "queued",
-        "processing",
-        "failed",
-        "quarantined",
-        "canceling",
-        "canceled",
-    ),  # resume; no end but a bad one
+    # Resume, or no end but a bad one.
+    "paused": ("queued", "processing", "failed", "quarantined", "canceling", "canceled"),
     "needs_review": ("splitting", "canceling", "canceled"),  # confirm begins the pass that loads
     # Shown while a wish to cancel waits for the chunks in flight; an end that was being drawn comes first.
     "canceling": ("canceled", "completed", "completed_with_errors", "failed", "quarantined"),

@@ -84,8 +84,6 @@ def _string(field: Field, conventions: Conventions) -> Reading:
     found = kinds[field.format]()
     values = next((rule.limit for rule in field.rules if rule.name == "enum"), None)
     # A UUID means the same in capitals as it is.
-    return (
-        found
-        if values is None or conventions.enum_case is None or field.format == "uuid"
-        else texts.any_case(found, values)
-    )
+    if values is None or conventions.enum_case is None or field.format == "uuid":
+        return found
+    return texts.any_case(found, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from chalicelib.cells import Field, FieldType, Reading, Rule, RuleName, numbers, patterns, quoted, reading
 from chalicelib.datasets.problems import Problem, problem
@@ -50,10 +50,9 @@ def read_rules(field: Field, constraints: Mapping[str, Any]) -> tuple[Rule, ...]
 
 
 def _fault(field: Field, name: str, value: object) -> str | None:
-    kinds = {str(known): kinds for known, kinds in _TYPES.items()}.get(name)
-    if kinds is None:
+    if name not in _TYPES:
         return "is not supported"
-    if field.type not in kinds:
+    if field.type not in _TYPES[cast(RuleName, name)]:
         return f"is not for a field of type {field.type}"
     try:
         _rule(field, name, value)
@@ -69,7 +68,7 @@ def _rule(field: Field, name: Any, value: object) -> Rule:
         return Rule(name, _pattern(value), quoted(str(value)))
     if name == "enum":
         limits = _enum(field, value)
-        return Rule(name, frozenset(limits), _listed([told for _, told in limits.items()]))
+        return Rule(name, frozenset(limits), _listed(list(limits.values())))
     limit, told = _limit(field, value)
     return Rule(name, limit, told)
 

@@ -35,9 +35,8 @@ class Outcome:
     """What became of a chunk's rows, by `_row`; what is in none of these was loaded. They may be all: in few bytes."""
 
     updated: array[int] = field(default_factory=_no_rows)
-    in_database: defaultdict[str, array[int]] = field(
-        default_factory=lambda: defaultdict(_no_rows)
-    )  # whose key, by key
+    # Whose key another upload's row has, by key.
+    in_database: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(_no_rows))
     contested: array[int] = field(default_factory=_no_rows)
     refused: list[tuple[int, str]] = field(default_factory=list)  # Postgres' own word on the row
 
