@@ -28,13 +28,18 @@ END $$;
 CREATE FUNCTION rowmill.take_stage(upload integer) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset integer; here regclass; is_empty boolean;
-        index oid; view text; views text[]; BEGIN
+        index oid; view text; views text[]; is_optioned boolean; BEGIN
     SELECT u.dataset INTO STRICT dataset FROM rowmill.upload u WHERE number = upload;
     here := format('data.d_%s', dataset)::regclass;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', stage);  -- an autovacuum may be at it: not while readers wait
+    PERFORM set_config('lock_timeout', '900ms', true);  -- after a second Postgres looks for a deadlock, and might end a reader
+    SELECT array_agg(DISTINCT format('CREATE OR REPLACE VIEW %s AS %s', v.oid::regclass, pg_get_viewdef(v.oid))),
+           bool_or(reloptions IS NOT NULL)
+    INTO views, is_optioned FROM pg_depend JOIN pg_rewrite r ON r.oid = objid JOIN pg_class v ON v.oid = ev_class
+    WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = here AND v.oid <> here;
+    IF is_optioned THEN RAISE object_in_use; END IF;
+    FOREACH view IN ARRAY views LOOP EXECUTE view; END LOOP;  -- so that each is held before its table, as readers do
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', here);
-    -- Who reads a view of the table holds that, and waits for the table: neither is to wait for the other.
-    PERFORM set_config('lock_timeout', '1ms', true);
     EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', here) INTO is_empty;
     IF NOT is_empty OR EXISTS (  -- nor may somebody have made more of it than we have
         SELECT FROM pg_trigger WHERE tgrelid = here UNION ALL SELECT FROM pg_policy WHERE polrelid = here
@@ -60,15 +65,10 @@ DECLARE stage regclass := to_regclass(format('stage.u_%s', upload)); dataset int
         UNION ALL SELECT FROM (SELECT (aclexplode(relacl)).grantee FROM pg_class WHERE oid = here
                                UNION ALL SELECT (aclexplode(attacl)).grantee FROM pg_attribute WHERE attrelid = here) granted
                   LEFT JOIN pg_roles ON oid = grantee WHERE rolname IS NULL OR rolname NOT LIKE 'rowmill\_%'
-        UNION ALL SELECT FROM pg_depend JOIN pg_rewrite r ON r.oid = objid JOIN pg_class v ON v.oid = ev_class
-            WHERE classid = 'pg_rewrite'::regclass AND refobjid = here AND v.reloptions IS NOT NULL
         UNION ALL SELECT FROM pg_stat_activity  -- nor may somebody else see a part of the rows, by a snapshot that is as old
             WHERE datname = current_database() AND usename NOT LIKE 'rowmill\_%' AND pid <> pg_backend_pid()
               AND age(backend_xmin) >= (SELECT max(age(xmin)) FROM pg_index WHERE indrelid = stage)
     ) THEN RAISE object_in_use; END IF;
-    SELECT array_agg(DISTINCT format('CREATE OR REPLACE VIEW %s AS %s', ev_class::regclass, pg_get_viewdef(ev_class)))
-    INTO views FROM pg_depend JOIN pg_rewrite r ON r.oid = objid
-    WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = here;
     FOR index IN SELECT indexrelid FROM pg_index WHERE indrelid = here LOOP
         EXECUTE format('ALTER INDEX %s RENAME TO empty_%s', index::regclass, index);
     END LOOP;
