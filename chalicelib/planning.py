@@ -167,7 +167,7 @@ def _look(
     names = schema.names if schema else inference.column_names(header.names, records)
     parent = before() if correction.marks(heads) else None
     if parent and schema and not mapping:
-        mapping = matching.declared_before(parent["mapping"], heads, schema.names)
+        mapping = matching.declared_before(parent.get("mapping", ()), heads, schema.names)
     columns = _columns(heads, detected, schema, mapping) if schema else _named(names)
     positions = matching.positions(columns, names)
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
