@@ -26,7 +26,7 @@ from chalicelib.datasets.addresses import Addressed
 from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
-from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor, opened
+from chalicelib.paging import Asked, Page, fill, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres import pictures as kept
 from chalicelib.postgres.connection import Connection, connection, past_deadlocks, refusal
@@ -56,10 +56,11 @@ def _read(dataset: Dataset, upload: Number | None, given: Mapping[str, str], ask
 
 
 def _in_file_order(dataset: Dataset, upload: Number | None, asked: Asked) -> Page:
-    after = decode(asked.cursor, int, -1)
+    mark = _mark(dataset, asked.filters)
+    place = _place(asked.cursor, mark)
     db = connection()
-    found = tables.read(db, _table(dataset), after, upload, asked.limit + 1)
-    return fill(found, asked.limit, _shower(db, dataset), lambda row: row[-1])
+    found = tables.read(db, _table(dataset), place.row if place else -1, upload, asked.limit + 1)
+    return fill(found, asked.limit, _shower(db, dataset), lambda row: [mark, None, row[-1]])
 
 
 def _selected(dataset: Dataset, query: Query, upload: Number | None, asked: Asked) -> Page:

@@ -25,6 +25,7 @@ REFRESH, API_KEY = "rmr", "rmk"  # what such secrets begin with
 ISSUER: Final = "rowmill"
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="rowmill"'}  # what comes with a 401
 TYPE: Final = "at+jwt"  # RFC 9068: no other kind of token that this key may ever sign passes for one
+LEEWAY_SECONDS: Final = 10  # of the clock of the process that signed a token and of the one that reads it
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "nbf", "exp"]
 _RANDOM_BYTES: Final = 32
 
@@ -75,6 +76,7 @@ def read(token: str) -> Bearer:
             algorithms=["HS256"],
             issuer=ISSUER,
             audience=_audience(),
+            leeway=LEEWAY_SECONDS,
             options={"require": _REQUIRED},
         )
         return _bearer(claims)

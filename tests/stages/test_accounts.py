@@ -323,12 +323,24 @@ def test_a_token_of_another_stage_issuer_or_time_is_turned_away() -> None:
         {"aud": "rowmill"},
         {"aud": ["rowmill-prod"]},
         {"iss": "somebody"},
-        {"exp": now - timedelta(seconds=1)},
+        {"exp": now - timedelta(seconds=11)},
+        {"exp": now - timedelta(hours=1)},
+        {"iat": now + timedelta(seconds=20)},
+        {"nbf": now + timedelta(seconds=20)},
         {"iat": now + timedelta(hours=1)},
         {"nbf": now + timedelta(hours=1)},
         {"exp": "soon"},
     ):
         is_turned_away(bearer(claims_of(**changed)))
+
+
+def test_a_token_of_a_process_whose_clock_is_a_little_off_opens_the_door() -> None:
+    # A login is answered by one process, and what is asked with its token by another.
+    now = datetime.now(UTC)
+    for seconds in (-9, 9):
+        signed = now + timedelta(seconds=seconds)
+        assert tenant_of(bearer(claims_of(iat=signed, nbf=signed))) == TENANT
+    assert tenant_of(bearer(claims_of(exp=now - timedelta(seconds=5)))) == TENANT
 
 
 @pytest.mark.usefixtures("pipeline")

@@ -162,6 +162,38 @@ def test_a_cursor_continues_its_own_query_alone(api: Api) -> None:
         is_problem(api.get(path + query), 400, "cursor_invalid")
 
 
+def test_a_cursor_in_file_order_continues_its_own_rows_alone(api: Api) -> None:
+    fields = {"fields": [{"name": "n", "type": "integer"}]}
+    for name in ("others", "again"):
+        api.put(name, fields)
+    first, second = (api.pipeline.run(b"n\n1\n2\n3\n", dataset="others")["id"] for _ in range(2))
+    api.pipeline.run(b"n\n1\n2\n3\n", dataset="again")
+    listings = [
+        "/v1/datasets/contacts/rows?",
+        "/v1/datasets/others/rows?",
+        f"/v1/datasets/others/rows?upload={first}&",
+        f"/v1/datasets/others/rows?upload={second}&",
+        "/v1/datasets/again/rows?",
+    ]
+    cursors = [api.get(f"{listing}limit=1").json_body["next_cursor"] for listing in listings]
+    for listing in listings:
+        for given, cursor in zip(listings, cursors, strict=True):
+            answer = api.get(f"{listing}cursor={cursor}")
+            if given == listing:
+                assert answer.status_code == 200, answer.body
+            else:
+                is_problem(answer, 400, "cursor_invalid")
+    # A dataset that is made again under the name of another is another one.
+    assert api("DELETE", "/v1/datasets/again").status_code == 204
+    api.put("again", fields)
+    is_problem(api.get(f"{listings[-1]}cursor={cursors[-1]}"), 400, "cursor_invalid")
+    # What it holds is read as strictly as a query's.
+    mark, value, row = json.loads(base64.urlsafe_b64decode(cursors[0] + "==="))
+    assert (value, type(row)) == (None, int)
+    for each in (row, [mark, row], [mark, None, "1"], [mark, None, -2], [mark, None, 2**63], [mark, None, True]):
+        is_problem(api.get(f"{listings[0]}cursor={encode(each)}"), 400, "cursor_invalid")
+
+
 def test_a_field_that_is_called_like_a_parameter_is_asked_for_by_eq(pipeline: Pipeline) -> None:
     api = Api(pipeline)
     names = ["limit", "sort", "a", "a.gt", "100 %"]
