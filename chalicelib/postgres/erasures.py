@@ -109,9 +109,15 @@ def _blank_uploads(connection: Connection, tenant: str) -> None:
         (tenant,),
     )
     connection.execute(
-        "UPDATE rowmill.outbox SET data = NULL WHERE data IS NOT NULL AND ("
-        "upload_id IN (SELECT upload_id FROM rowmill.announcement WHERE tenant = %(tenant)s)"
-        " OR upload IN (SELECT number FROM rowmill.upload WHERE tenant = %(tenant)s))",
+        """
+        WITH blank AS (
+            UPDATE rowmill.outbox SET data = NULL WHERE data IS NOT NULL AND (
+                upload_id IN (SELECT upload_id FROM rowmill.announcement WHERE tenant = %(tenant)s)
+                OR upload IN (SELECT number FROM rowmill.upload WHERE tenant = %(tenant)s))
+            RETURNING event_id
+        )  -- whoever has not heard of it by now is told nothing any more: there is nothing left to tell
+        DELETE FROM rowmill.delivery d USING blank WHERE d.event_id = blank.event_id AND state = 'pending'
+        """,
         {"tenant": tenant},
     )
 

@@ -14,7 +14,7 @@ import boto3
 import psycopg
 import pytest
 
-from chalicelib import events, mend, notify, settle, signatures, webhooks
+from chalicelib import accounts, events, mend, notify, settle, signatures, webhooks
 from chalicelib.aws import sqs
 from chalicelib.contract import OPERATIONS, checks
 from chalicelib.errors import Refused
@@ -23,7 +23,7 @@ from chalicelib.postgres import announcements, deliveries, outbox
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.receiver import Receiver, receiving
-from tests.stages.conftest import Pipeline, cut_into, onward, poison
+from tests.stages.conftest import Pipeline, acting, cut_into, onward, poison
 
 ROOT = Path(__file__).resolve().parents[2]
 BODY = b"email,name,age\na@x.org,Ada,36\nb@x.org,Bob,old\n"
@@ -667,6 +667,32 @@ def test_a_topic_that_fails_is_tried_again(topic: Pipeline, monkeypatch: pytest.
     settings.cache_clear()
     due_again(topic)
     assert len(topic.messages("dead")) == 1
+
+
+def test_a_topic_hears_nothing_late_of_an_account_that_was_deleted(
+    topic: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = accounts.signup({"username": "eve", "password": "correct horse"})
+    topic.tenant = session["tenant_id"]
+    right = settings().events_topic
+    topic.dataset()
+    topic.run(b"email,name,age\nc@x.org,Cy,3\n")
+    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right + "-gone")
+    settings.cache_clear()
+    topic.tell()
+    pending = topic.sql("SELECT number FROM rowmill.delivery WHERE state = 'pending'")
+    assert len(pending) == 1
+    with acting("api"):
+        accounts.delete(session["tenant_id"], session["user_id"], "eve")
+    for _ in range(3):
+        topic.sweep()
+    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right)
+    settings.cache_clear()
+    # What the event said is gone, so there is nothing to tell, however often it is asked for.
+    due_again(topic)
+    notify.tell({"delivery": pending[0]["number"]})
+    assert topic.messages("dead") == []
+    assert topic.sql("SELECT FROM rowmill.delivery WHERE state = 'pending'") == []
 
 
 def test_an_upload_writes_to_the_address_it_names_if_its_domain_is_allowed(
