@@ -170,7 +170,8 @@ def _own(tenant: str, name: str) -> str:
     if is_dataset_id(name):
         return people.get_dataset(connection(), tenant, name, "owner").dataset.name
     if not is_dataset_name(name):
-        raise Refused("name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes.")
+        detail = f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes; . and .. are none."
+        raise Refused("name_invalid", detail)
     return name
 
 

@@ -46,7 +46,7 @@ DATASET_ERRORS: Final = (
     Error(409, "dataset_incompatible", "The dataset's rows could not stay as they are; `errors` names each field."),
     Error(422, "schema_invalid", "The Table Schema cannot be used; `errors` names each field."),
     Error(422, "mode_invalid", "The mode is none, or upsert without exactly one key."),
-    Error(422, "name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes."),
+    Error(422, "name_invalid", f"A dataset's name has 1 to {MAX_IDENTIFIER_BYTES} printable bytes; . and .. are none."),
 )
 MODE: Final[Schema] = {"type": "string", "enum": list(MODES)}
 LIMIT: Final = Parameter(

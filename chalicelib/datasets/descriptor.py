@@ -32,8 +32,9 @@ _NUMERIC: Final[Mapping[str, tuple[FieldType, ...]]] = {
 
 
 def is_dataset_name(name: str) -> bool:
-    """Whether a dataset may be called so: its view is."""
-    return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= MAX_IDENTIFIER_BYTES
+    """Whether a dataset may be called so: its view is. Not `.` and `..`: no client can send an address with these."""
+    is_dots = name in (".", "..")
+    return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= MAX_IDENTIFIER_BYTES and not is_dots
 
 
 def is_dataset_id(name: str) -> bool:

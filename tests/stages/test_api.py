@@ -620,8 +620,12 @@ def test_a_schema_that_cannot_be_used_is_told_field_by_field(api: Api) -> None:
     assert api.get("/v1/datasets").json_body["items"] == []
     is_problem(api.put(body={"fields": [{"name": "a"}], "mode": "upsert"}), 422, "mode_invalid")
     is_problem(api.put(body={"fields": [{"name": "a"}], "mode": "replace"}), 422, "mode_invalid")
-    for name in ("n" * 64, "a%0Ab", "%E2%80%8B", "%00"):
+    for name in ("n" * 64, "a%0Ab", "%E2%80%8B", "%00", ".", "..", "%2E%2E"):
         is_problem(api.put(name), 422, "name_invalid")
+    for name in (".", ".."):  # nor may a file make one, which no client could ask for any more
+        problem = is_problem(api.post(asked(dataset=name, options={"infer": True})), 422, "body_invalid")
+        assert columns(problem) == ["dataset"]
+    assert api.put("...").status_code == 201
 
 
 def test_schemas_that_postgres_would_not_make_a_table_of_are_refused(api: Api) -> None:
