@@ -196,7 +196,7 @@ def _settle(db: Connection, upload: ledger.Upload) -> None:
         ledger.lock_upload(db, upload.number, shared=False)
         now = ledger.find(db, upload.number)  # its pass may be another since the lock was asked for
         standing = ledger.standing(db, upload.number)
-        if now and standing.is_all_in and standing.has_contested:
+        if now and standing.is_all_in and standing.has_contested and not standing.is_canceling:
             settled = _replay(db, now)
     if settled:
         # A row that gives way to a lower line of its file stays counted as loaded, too: what is told is told.

@@ -167,6 +167,24 @@ def test_a_role_that_is_taken_back_in_the_moment_a_file_is_opened_stops_it_too(p
     assert (pipeline.upload(upload_id)["state"], shared.rows()) == ("canceled", [])
 
 
+def test_what_waits_to_be_settled_when_the_role_is_taken_back_is_not(pipeline: Pipeline) -> None:
+    """Every chunk is in, but for rows that repeat a key: what is to settle them comes after the role has gone."""
+    shared = Shared(pipeline)
+    assert shared.owner("POST", "/v1/datasets/contacts/rows", {"email": "o@x.org", "age": 1}).status_code == 201
+    rows = b"email,name,age\na@x.org,Ada,36\no@x.org,Eve,2\no@x.org,Eve,3\n"
+    upload_id = pipeline.create(rows, shared.dataset, mode="upsert")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    before = shared.rows()
+    assert len(before) == 2
+    shared.revoke()
+    pipeline.settle()
+    pipeline.sweep()
+    upload = pipeline.upload(upload_id)
+    assert (upload["state"], shared.rows()) == ("canceled", before)
+    assert [upload[name] for name in ("rows_total", "loaded", "updated", "unprocessed")] == [3, 1, 1, 1]
+
+
 def test_what_was_given_up_is_not_tried_again_without_the_role(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
