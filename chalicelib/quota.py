@@ -55,12 +55,10 @@ def request(tenant: str, now: float) -> dict[str, str]:
 
 
 def _of_minute(tenant: str, window: int) -> _Seen:
-    seen = _seen.get(tenant)
-    if seen is None or seen.window != window:
-        if seen is not None:
-            _seen.clear()  # a minute has passed: nobody's count is needed any more
-        seen = _seen[tenant] = _Seen(window)
-    return seen
+    known = next(iter(_seen.values()), None)
+    if known is not None and known.window != window:
+        _seen.clear()  # a minute has passed: nobody's count of it is needed any more
+    return _seen.setdefault(tenant, _Seen(window))
 
 
 def _tell(tenant: str, seen: _Seen) -> None:

@@ -76,6 +76,16 @@ def test_one_process_lets_in_exactly_the_limit(limited: Callable[..., None], lim
     assert let_in(tenant, 1, NOON + 60) == 1
 
 
+def test_who_comes_back_in_another_minute_does_not_have_others_counted_anew(limited: Callable[..., None]) -> None:
+    limited(requests=1000)
+    ada, bob = f"ten_{ULID()}", f"ten_{ULID()}"
+    assert let_in(ada, 1, NOON) == 1
+    share = 1000 // quota.SHARES
+    assert let_in(bob, share - 1, NOON + 60) == share - 1  # of which the table is not told yet
+    assert let_in(ada, 1, NOON + 61) == 1
+    assert let_in(bob, 1020, NOON + 62) == 1000 - (share - 1)
+
+
 @pytest.mark.parametrize("limit", [5, 1000])
 def test_processes_together_let_in_no_less_than_the_limit_and_no_more_than_is_said(
     limited: Callable[..., None], limit: int
