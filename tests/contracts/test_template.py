@@ -812,6 +812,15 @@ def test_the_gateway_lets_through_so_much_and_refuses_in_the_words_of_the_api(st
     assert throttled.items() > THROTTLED.items()  # the embedded cloud says the same
 
 
+def test_traces_follow_a_request_through_the_gateway_and_every_function_where_a_stage_wants_them(stack: Stack) -> None:
+    """Chalice says of each function that it is not traced, and SAM lets what a function says go before Globals."""
+    traced = stack.stage == "prod"
+    modes = {function["TracingConfig"]["Mode"] for function in stack.functions.values()}
+    assert modes == {"Active" if traced else "PassThrough"}
+    assert {stage["TracingEnabled"] for stage in stack.of_type("AWS::ApiGateway::Stage").values()} == {traced}
+    assert ("TracePolicy" in stack.resources) == traced
+
+
 def test_functions_are_in_a_vpc_if_a_stage_names_subnets(stack: Stack) -> None:
     """And may not use what Lambda needs for that by themselves."""
     declared = stack.package.read()
