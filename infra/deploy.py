@@ -107,7 +107,7 @@ def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callabl
     say(f"migrations: {migrations} applied")
     logins.make(asked.owner_url, stage, keys.database_secret(ready.cloud, stage))
     cloudformation = ready.cloud.client("cloudformation")
-    change = change or stack.draft(cloudformation, stack_name(stage), ready.template_url, ready.values, "deploy")
+    change = change or _draft(ready, stage, "deploy")
     values = {**ready.values, **{k: v for k, v in change.parameters.items() if k not in HIDDEN}}
     keys.remember_receipt_keys(ready.cloud.client("ssm"), stage, values["ReceiptKeys"])
     changed = stack.carry_out(cloudformation, change)
@@ -132,13 +132,7 @@ def plan(stage: str, asked: Asked, say: Callable[[str], None] = print) -> stack.
     ready = prepare(stage, asked)
     for name in waiting(asked.owner_url):
         say(f"migration  {name}")
-    change = stack.draft(
-        ready.cloud.client("cloudformation"),
-        stack_name(stage),
-        ready.template_url,
-        ready.values,
-        f"plan-{ready.digest}",
-    )
+    change = _draft(ready, stage, f"plan-{ready.digest}")
     for line in change.told():
         say(line)
     if change.is_empty:
@@ -159,6 +153,16 @@ def prepare(stage: str, asked: Asked) -> Ready:
     values = chosen | keys.secrets_of(cloud, stage, asked.database_url, rotate=asked.rotate_keys)
     template = for_origin(located(built, cloud.artifact_bucket), values["AllowedOrigin"])
     return Ready(cloud, built.digest, template, _upload(cloud, built, template), values)
+
+
+def _draft(ready: Ready, stage: str, reason: str) -> stack.ChangeSet:
+    """The changes as CloudFormation works them out. What a first creation that failed has left behind is in their way,
+    and a protected table is not deleted: these held nothing yet, so their protection is taken off."""
+    cloudformation, dynamodb = ready.cloud.client("cloudformation"), ready.cloud.client("dynamodb")
+    for table in stack.left_behind(cloudformation, stack_name(stage), "AWS::DynamoDB::Table"):
+        dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+        dynamodb.get_waiter("table_exists").wait(TableName=table)  # none is deleted while it is changed
+    return stack.draft(cloudformation, stack_name(stage), ready.template_url, ready.values, reason)
 
 
 def _planned(ready: Ready, stage: str, name: str) -> stack.ChangeSet:

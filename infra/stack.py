@@ -113,6 +113,19 @@ def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
     return stack
 
 
+def left_behind(cloudformation: Any, name: str, kind: str) -> list[str]:
+    """The resources of a kind, by name, that a first creation has made and could not take back when it failed."""
+    if (describe(cloudformation, name) or {}).get("StackStatus") != "ROLLBACK_FAILED":
+        return []
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    found = (one for page in pages for one in page["StackResourceSummaries"])
+    return [
+        one["PhysicalResourceId"]
+        for one in found
+        if (one["ResourceType"], one["ResourceStatus"]) == (kind, "DELETE_FAILED")
+    ]
+
+
 def outputs(cloudformation: Any, name: str) -> dict[str, str]:
     stack = describe(cloudformation, name) or {}
     return {entry["OutputKey"]: entry["OutputValue"] for entry in stack.get("Outputs", [])}

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -24,6 +25,7 @@ import pytest
 import yaml
 from botocore.stub import Stubber
 from cfnlint.api import ManualArgs, lint
+from moto import mock_aws
 from samtranslator.translator.transform import transform
 
 from chalicelib import metrics
@@ -35,6 +37,7 @@ from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
 from infra.local.emulator import THROTTLED
 from infra.package import ROOT, Package, package
+from infra.stack import ChangeSet
 
 TAG = sys.implementation.cache_tag
 UNCHECKED_HASH = b"\x01\0\0\0"  # flags of PEP 552
@@ -710,6 +713,49 @@ def test_an_account_that_cannot_set_aside_so_much_is_told_before_anything_is_don
             concurrency.refuse_overdrawn(cloud, chosen)
     with account(10, None):
         concurrency.refuse_overdrawn(cloud, chosen | {"ApiConcurrency": "0", "RareConcurrency": "0"})
+
+
+def test_a_first_creation_that_failed_is_no_obstacle_though_its_tables_are_protected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CloudFormation could delete neither the tables nor, with them, the stack, and made none in its place."""
+    ours, another = ("rowmill-prod-uploads", "rowmill-prod-keys"), "rowmill-prod-another"
+    cloud, schema = CLOUDS["prod"], [{"AttributeName": "part", "KeyType": "HASH"}]
+    with mock_aws():
+        clients = {service: cloud.client(service) for service in ("cloudformation", "dynamodb")}
+        monkeypatch.setattr(Cloud, "client", lambda _, service: clients[service])
+        for name in (*ours, another):
+            clients["dynamodb"].create_table(
+                TableName=name,
+                KeySchema=schema,
+                AttributeDefinitions=[{"AttributeName": "part", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+                DeletionProtectionEnabled=True,
+            )
+
+        def draft(*_: object) -> ChangeSet:
+            for name in ours:
+                clients["dynamodb"].delete_table(TableName=name)  # as CloudFormation would
+            return ChangeSet("", "", True, None, {})
+
+        monkeypatch.setattr(deploy, "prepare", lambda *_: deploy.Ready(cloud, "", {}, "", {}))
+        monkeypatch.setattr(deploy, "waiting", lambda _: [])
+        monkeypatch.setattr(deploy.stack, "draft", draft)
+        with Stubber(clients["cloudformation"]) as stub:
+            at = {"CreationTime": datetime.now(UTC), "StackStatus": "ROLLBACK_FAILED"}
+            stub.add_response("describe_stacks", {"Stacks": [{"StackName": "rowmill-prod", **at}]})
+            # Of a name that somebody else had already it has made none.
+            kept = [*((name, "DELETE_FAILED") for name in ours), (another, "DELETE_COMPLETE")]
+            stub.add_response("list_stack_resources", {"StackResourceSummaries": [_table(*one) for one in kept]})
+            assert deploy.plan("prod", deploy.Asked("postgresql://db/x")) is None
+        assert clients["dynamodb"].list_tables()["TableNames"] == [another]
+        assert clients["dynamodb"].describe_table(TableName=another)["Table"]["DeletionProtectionEnabled"] is True
+
+
+def _table(name: str, status: str) -> dict[str, Any]:
+    named = {"LogicalResourceId": name.title().replace("-", ""), "PhysicalResourceId": name}
+    told = {"ResourceType": "AWS::DynamoDB::Table", "LastUpdatedTimestamp": datetime.now(UTC)}
+    return {**named, **told, "ResourceStatus": status}
 
 
 def test_somebody_hears_of_every_queue_and_every_function(stack: Stack) -> None:
