@@ -444,6 +444,19 @@ def test_only_the_splitter_and_the_renderer_write_files_and_each_its_own(stack: 
         assert written == expected.get(name, []), name
 
 
+def test_the_sweep_may_give_up_parts_wherever_somebody_may_leave_some(stack: Stack) -> None:
+    """It takes those of the whole bucket, key by key: one that it may not touch would keep it from all behind that."""
+    sent = {name: set(_sent_in_parts(stack.statements(function))) for name, function in stack.functions.items()}
+    swept = sent.pop("sweep")
+    assert swept == set().union(*sent.values())
+
+
+def _sent_in_parts(statements: list[dict[str, Any]]) -> Iterator[str]:
+    for statement in statements:
+        if "s3:AbortMultipartUpload" in _listed(statement["Action"]):
+            yield from _listed(statement["Resource"])
+
+
 def test_a_browser_may_send_a_file_and_read_its_etag(bucket: dict[str, Any]) -> None:
     (rule,) = bucket["CorsConfiguration"]["CorsRules"]
     assert set(rule["AllowedMethods"]) == {"PUT", "POST", "GET", "HEAD"}
@@ -509,7 +522,7 @@ def test_a_client_s_file_and_a_file_made_for_download_are_not_one_role_s_to_read
     assert {name: rights for name, rights in results.items() if rights} == {
         "api": ["s3:GetObject"],
         "render": ["s3:AbortMultipartUpload", "s3:PutObject"],
-        "sweep": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+        "sweep": ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"],
     }
     assert not {right for right in may["render"] if "uploads" in right}
     assert ("s3:GetObject", "uploads") not in may["api"]
