@@ -226,7 +226,7 @@ def for_origin(template: Mapping[str, Any], origin: str) -> dict[str, Any]:
 def _upload(cloud: Cloud, built: Package, template: dict[str, Any]) -> str:
     """Send zip and template through S3 (a template of this size fits no API call); the template's URL."""
     s3, bucket, key = cloud.client("s3"), cloud.artifact_bucket, f"{built.digest}/template.json"
-    _ensure_artifact_bucket(s3, bucket, cloud.region)
+    _ensure_artifact_bucket(s3, cloud)
     _upload_once(s3, bucket, f"{built.digest}/code.zip", built.code)
     s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(template, sort_keys=True).encode())
     return cloud.object_url(bucket, key)
@@ -239,12 +239,14 @@ def _upload_once(s3: Any, bucket: str, key: str, file: Path) -> None:
         s3.upload_file(str(file), bucket, key)
 
 
-def _ensure_artifact_bucket(s3: Any, bucket: str, region: str) -> None:
+def _ensure_artifact_bucket(s3: Any, cloud: Cloud) -> None:
+    """Our own: names are everybody's, and whoever had this one first would say what code our functions run."""
+    bucket = cloud.artifact_bucket
     try:
-        s3.head_bucket(Bucket=bucket)
+        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=cloud.account)
     except ClientError:
-        elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else elsewhere))
+        elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": cloud.region}}
+        s3.create_bucket(Bucket=bucket, **({} if cloud.region == "us-east-1" else elsewhere))
         ways = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(ways, True))
 

@@ -765,6 +765,21 @@ def test_a_first_creation_that_failed_is_no_obstacle_though_its_tables_are_prote
         assert clients["dynamodb"].describe_table(TableName=another)["Table"]["DeletionProtectionEnabled"] is True
 
 
+def test_code_goes_to_a_bucket_of_this_account_s_alone(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> None:
+    """Its name can be guessed, and a bucket of somebody else's may let us write: then that one has our functions' code."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    cloud = CLOUDS["prod"]
+    s3 = cloud.client("s3")
+    monkeypatch.setattr(Cloud, "client", lambda *_: s3)
+    named = {"Bucket": f"rowmill-artifacts-{ACCOUNT}-us-east-1"}
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_bucket", "403", expected_params=named | {"ExpectedBucketOwner": ACCOUNT})
+        stub.add_client_error("create_bucket", "BucketAlreadyExists", expected_params=named)
+        with pytest.raises(s3.exceptions.BucketAlreadyExists):
+            deploy._upload(cloud, stack.package, {})
+
+
 def _table(name: str, status: str) -> dict[str, Any]:
     named = {"LogicalResourceId": name.title().replace("-", ""), "PhysicalResourceId": name}
     told = {"ResourceType": "AWS::DynamoDB::Table", "LastUpdatedTimestamp": datetime.now(UTC)}
