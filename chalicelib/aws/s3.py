@@ -1,7 +1,7 @@
 """The uploads bucket: presigned forms and parts for clients, pinned reads for the stages, files that we make.
 
 Permissions: s3:PutObject (forms and parts are signed with it, and parts put together), s3:GetObject (whoever reads: by
-ETag and not by version), s3:ListBucket (a HEAD that answers 404 instead of 403; whether a file has arrived),
+ETag and not by version), s3:ListBucket (404 instead of 403 for what is gone; whether a file has arrived),
 s3:ListMultipartUploadParts and s3:AbortMultipartUpload (api, sweep), s3:ListBucketMultipartUploads (sweep),
 s3:ListBucketVersions, s3:DeleteObject and s3:DeleteObjectVersion (sweep, of uploads that are deleted), and those of
 tags (split). Under uploads/ we write no byte but those of a small file that was sent to the API itself.
