@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -51,7 +52,7 @@ def number(text: str) -> str:
     if text.isdecimal():
         return text
     if value.is_integer() and abs(value) < 2**63:
-        return str(int(value))
+        return str(int(Decimal(repr(value))))  # of the value itself there are digits that no double can tell apart
     return repr(value) if math.isfinite(value) else text
 
 
