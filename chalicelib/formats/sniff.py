@@ -203,7 +203,7 @@ def _read(head: bytes, dialect: Dialect, declared: Mapping[str, Any], cut: bool,
     rows = records(head, dialect)
     if cut and len(rows) > 1:
         rows.pop()  # the sample may end inside it
-    begin = _begin(rows, names) if dialect.header and "skip_lines" not in declared else 0
+    begin = _begin(rows, names, dialect) if dialect.header and "skip_lines" not in declared else 0
     widths = [0 if isinstance(row, Unreadable) else len(row) for row in rows[begin:]]
     columns = widths[0] if widths else 0
     has_names = bool(names) and bool(rows) and set(names) <= set(rows[begin])
@@ -238,10 +238,11 @@ def _usual_width(rows: Sequence[Sequence[str]]) -> int:
     return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
 
 
-def _begin(rows: Sequence[Sequence[str]], names: Collection[str]) -> int:
+def _begin(rows: Sequence[Sequence[str]], names: Collection[str], dialect: Dialect) -> int:
     """How many records stand before the header: up to the one with all names, else those nearly empty.
 
     A record before it that spells them otherwise is the header, and what follows are rows: a file may be two in one.
+    Where short rows are padded, as a sheet's are, those end with their last value: none need be as wide as the header.
     """
     for place, row in enumerate(rows[: MAX_PREAMBLE + 1]):
         if names and set(names) <= set(row):
@@ -251,8 +252,10 @@ def _begin(rows: Sequence[Sequence[str]], names: Collection[str]) -> int:
     while place < min(len(rows), MAX_PREAMBLE + 1) and _is_remark(rows[place], usual):
         place += 1
     rest = rows[place:]
-    alike = sum(len(row) == usual for row in rest)
-    is_header = len(rest) > 1 and usual > 2 and _is_wordy(rest[0], usual)
+    pads = dialect.ragged == "pad"
+    width = len(rest[0]) if pads and rest else usual
+    alike = sum(len(row) == width or (pads and 1 < len(row) < width) for row in rest)
+    is_header = len(rest) > 1 and width > 2 and _is_wordy(rest[0], width)
     return place if is_header and alike >= 0.8 * len(rest) else 0
 
 

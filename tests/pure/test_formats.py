@@ -434,6 +434,15 @@ def test_what_is_not_declared_is_detected(sample: bytes, expected: dict[str, Any
     assert all(0 <= confidence <= 1 for confidence in found.confidence.values())
 
 
+def test_rows_to_pad_need_not_be_as_wide_as_a_header_below_a_title() -> None:
+    """Of a sheet, which ends each row with its last value: hardly any has a note."""
+    sample = b"Sales of May\n\nid,name,city,note\n1,a,b\n2,c,d,new\n3,e,f\n4,g\n"
+    assert detect(sample, {"ragged": "pad"}, truncated=False).dialect.skip_lines == 2
+    assert detect(sample, {}, truncated=False).dialect.skip_lines == 0
+    for other in (b"Sales of May\nid,name,city\n1,a,b,x\n2,c,d,y\n", b"name\na\nb\nx,y,z\nc\nd\n"):
+        assert detect(other, {"ragged": "pad"}, truncated=False).dialect.skip_lines == 0
+
+
 def test_a_header_is_doubted_only_where_the_file_is_as_wide_as_the_dataset() -> None:
     sample = b"1,2\n3,4\n"
     assert not detect(sample, {}, truncated=False, names=("a", "b")).dialect.header
