@@ -28,6 +28,7 @@ PEEKED_LINES: Final = 3 * MAX_PREAMBLE  # hold so many records, but for cells of
 DELIMITERS: Final = (",", ";", "\t", "|")  # on a tie the earlier one wins
 # Characters of plain text, too: taken only if they make so many columns, nearly everywhere.
 DOUBTFUL: Final = {"^": 2, "~": 2, " ": 3, ":": 4}
+_TOLD = re.compile(rb'"?sep=([,;\t|^~ :])"?[\r\n]', re.IGNORECASE).match  # a first line, as Excel takes it
 _VALUE = re.compile(r"[-+]?[$€£]?[0-9][0-9.,:/ TZ+-]*[%€]?").fullmatch
 
 
@@ -139,7 +140,7 @@ def _kept(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _candidates(head: bytes, dialect: Dialect, declared: Mapping[str, Any]) -> Iterator[Dialect]:
-    delimiters = [dialect.delimiter] if "delimiter" in declared else _delimiters(head)
+    delimiters = [dialect.delimiter] if "delimiter" in declared else _delimiters(head, dialect)
     for delimiter in delimiters:
         quotes = [dialect.quote] if "quote" in declared else _quotes(head, delimiter)
         for quote in quotes:
@@ -168,7 +169,10 @@ def _worth_reading(
     return [each for each, read in zip(candidates, readings, strict=True) if read.has_names] or candidates
 
 
-def _delimiters(head: bytes) -> list[str]:
+def _delimiters(head: bytes, dialect: Dialect) -> list[str]:
+    told = _TOLD(head)
+    if told and (one := told[1].decode()) not in (dialect.quote, dialect.escape, dialect.comment):
+        return [one]
     plain = [each for each in (*DELIMITERS, *DOUBTFUL) if each == "," or each.encode() in head]
     return plain + [f"{each} " for each in (",", ";") if _is_spaced(head, each.encode())]
 
@@ -204,6 +208,8 @@ def _read(head: bytes, dialect: Dialect, declared: Mapping[str, Any], cut: bool,
     if cut and len(rows) > 1:
         rows.pop()  # the sample may end inside it
     begin = _begin(rows, names, dialect) if dialect.header and "skip_lines" not in declared else 0
+    if begin == 0 and len(rows) > 1 and "skip_lines" not in declared and _TOLD(head):
+        begin = 1
     widths = [0 if isinstance(row, Unreadable) else len(row) for row in rows[begin:]]
     columns = widths[0] if widths else 0
     has_names = bool(names) and bool(rows) and set(names) <= set(rows[begin])

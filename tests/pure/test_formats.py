@@ -410,6 +410,9 @@ def test_lines_to_skip_must_lie_in_the_sample() -> None:
         (b"name,city\nAda,London\nBob,Paris\n", {"header": True}),
         (b"Report of May\n\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2, "header": True}),
         (b"Report,,\n,,\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2}),
+        (b"sep=;\r\nname;price\r\na;1,5\r\nb;2,5\r\n", {"delimiter": ";", "skip_lines": 1, "header": True}),
+        (b'"sep=\t"\nname\tqty\na\t1\n', {"delimiter": "\t", "skip_lines": 1}),
+        (b"sep=,\n1,2024-01-01\n2,2024-01-02\n", {"skip_lines": 1, "header": False}),
         (b"# made by x\nid,name\n1,a\n# page 2\n2,b\n", {"comment": "#"}),
         (b"# made by x\nid,name,city\n1,a,b\n2,b,c\n", {"comment": None, "skip_lines": 1}),
         (b"#id,name\n1,a\n2,b\n", {"comment": None, "skip_lines": 0, "header": True}),
@@ -432,6 +435,11 @@ def test_what_is_not_declared_is_detected(sample: bytes, expected: dict[str, Any
     found = detect(sample, {}, truncated=False)
     assert {name: getattr(found.dialect, name) for name in expected} == expected
     assert all(0 <= confidence <= 1 for confidence in found.confidence.values())
+
+
+def test_a_delimiter_that_the_first_line_tells_is_not_what_was_declared_as_something_else() -> None:
+    for mark in ("quote", "escape", "comment"):
+        assert detect(b"sep=;\na,b\n1,2\n", {mark: ";"}, truncated=False).dialect.delimiter == ","
 
 
 def test_rows_to_pad_need_not_be_as_wide_as_a_header_below_a_title() -> None:
