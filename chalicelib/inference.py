@@ -25,10 +25,11 @@ MAX_COLUMNS: Final = 500  # the status holds what was found of each
 MAX_FAULTS: Final = 20  # unreadable records that a refusal names
 FIRST_VALUES: Final = 50  # most types that a column is not of fall at these
 
-# Numbers to the checker, but to people more often a code: 007, +49 30 123. As numbers they would not come back.
+# Numbers to the checker, but to people more often a code: 007, +49 30 123, 12E5. As numbers they would not come back.
+# Programs that write a number with a capital E give it a sign or a point: 1E+05, 1.0E5.
 # Blanks count for nothing in a file whose cells are trimmed; in any other no number has them.
 _BLANK: Final = f"[{BLANKS}]*"
-_CODE: Final = re.compile(rf"{_BLANK}(?:\+|-?0[0-9])").match
+_CODE: Final = re.compile(rf"{_BLANK}(?:\+|-?0[0-9]|[0-9]+E[0-9])").match
 _SPEAKS_AGAINST: Final[Mapping[FieldType, Any]] = {
     "boolean": re.compile(rf"{_BLANK}[01]{_BLANK}\Z").match,  # 0 and 1 count
     "integer": _CODE,
