@@ -26,19 +26,25 @@ AGED = "now() - interval '1 minute'"
 
 
 @contextmanager
-def private(cloud: Cloud) -> Iterator[None]:
-    """The deployment with webhooks on this machine."""
+def private(cloud: Cloud, allowed: bool = True) -> Iterator[None]:
+    """The deployment with webhooks on this machine, or without."""
     with ExitStack() as stack:
         for function in ("api", "notify"):
-            stack.enter_context(cloud.configured(function, ROWMILL_WEBHOOK_PRIVATE="1"))
+            stack.enter_context(cloud.configured(function, ROWMILL_WEBHOOK_PRIVATE="1" if allowed else ""))
+        yield
+
+
+@pytest.fixture(scope="module")
+def webhooks_here(deployed: Cloud) -> Iterator[None]:
+    """For all tests of this file: whatever is configured anew starts all of its processes anew."""
+    with private(deployed):
         yield
 
 
 @pytest.fixture
-def hooked(account: Account) -> Iterator[Account]:
-    with private(account.cloud):
-        account.dataset()
-        yield account
+def hooked(webhooks_here: None, account: Account) -> Account:
+    account.dataset()
+    return account
 
 
 @pytest.fixture
@@ -156,17 +162,19 @@ def test_a_private_address_is_refused_when_it_is_registered_and_again_when_it_is
     account: Account, receiver: Receiver
 ) -> None:
     """The second as a name does that was public once: what was registered then leads here now."""
-    for url in (receiver.url, f"https://127.0.0.1:{receiver.port}/", "https://169.254.169.254/", "https://localhost/"):
-        with pytest.raises(ApiError, match="webhook_url_"):
-            account.rowmill.create_webhook(url)
-    webhook = account.rowmill.create_webhook("https://hooks.invalid/")
-    account.cloud.sql(
-        "UPDATE rowmill.webhook SET url = %s WHERE webhook_id = %s",
-        f"https://localhost:{receiver.port}/",
-        webhook["id"],
-    )
-    account.rowmill.ping_webhook(webhook["id"])
-    (delivery,) = told(account, webhook, "pending")
+    refused = (receiver.url, f"https://127.0.0.1:{receiver.port}/", "https://169.254.169.254/", "https://localhost/")
+    with private(account.cloud, allowed=False):
+        for url in refused:
+            with pytest.raises(ApiError, match="webhook_url_"):
+                account.rowmill.create_webhook(url)
+        webhook = account.rowmill.create_webhook("https://hooks.invalid/")
+        account.cloud.sql(
+            "UPDATE rowmill.webhook SET url = %s WHERE webhook_id = %s",
+            f"https://localhost:{receiver.port}/",
+            webhook["id"],
+        )
+        account.rowmill.ping_webhook(webhook["id"])
+        (delivery,) = told(account, webhook, "pending")
     assert delivery["attempts"][0]["error"] == "webhook_url_forbidden"
     assert receiver.got == []
 
