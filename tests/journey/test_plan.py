@@ -17,8 +17,12 @@ ORIGIN = "gatewayresponse.header.Access-Control-Allow-Origin"
 
 
 @pytest.fixture
-def own_cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """Whose API may get another address: the embedded cloud makes it anew where its origins change."""
+def own_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Whose API may get another address: the embedded cloud makes it anew where its origins change.
+
+    None of its functions is asked for anything, so none is started beforehand.
+    """
+    monkeypatch.setattr(instance, "_warm", lambda _: None)
     with instance.running(tmp_path) as here:
         yield Cloud(here)
 
