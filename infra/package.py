@@ -145,6 +145,7 @@ def _add_bytecode(code: Path, folder: Path) -> None:
 
 
 def _environment(stage: str) -> dict[str, str]:
-    """This environment without what it says of another deployment: queue names end up in the template."""
+    """This environment without what it says of another deployment: queue names end up in the template. And Chalice,
+    which imports what it packages, leaves no bytecode beside it: it would ship that, too."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWMILL_")}
-    return {"AWS_DEFAULT_REGION": "us-east-1"} | kept | {"ROWMILL_STAGE": stage}
+    return {"AWS_DEFAULT_REGION": "us-east-1"} | kept | {"ROWMILL_STAGE": stage, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -36,7 +36,7 @@ from infra.cloud import Cloud, DeployError
 from infra.deploy import STAGES, for_origin, located, parameters
 from infra.grants import ROLES
 from infra.local.emulator import THROTTLED
-from infra.package import ROOT, Package, package
+from infra.package import ROOT, Package, _build, package
 from infra.stack import ChangeSet
 
 TAG = sys.implementation.cache_tag
@@ -964,6 +964,14 @@ def test_every_module_is_shipped_compiled_and_loads_without_a_look_at_its_source
         for name in compiled.values():
             assert archive.read(name)[4:8] == UNCHECKED_HASH
             assert archive.getinfo(name).external_attr >> 16 == 0o644
+
+
+def test_nothing_is_in_a_package_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packaged anew, by a Python that keeps the bytecode of what it imports, as any does that is not told otherwise."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    _build("local", False, ROOT, tmp_path / "built")
+    names = ZipFile(tmp_path / "built" / "deployment.zip").namelist()
+    assert len(names) == len(set(names))
 
 
 def test_a_second_packaging_of_the_same_sources_is_the_first(stack: Stack) -> None:
