@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -31,13 +31,16 @@ class Cloud:
     endpoint: str | None
     region: str
     account: str
+    session: boto3.Session = field(default_factory=boto3.Session, repr=False, compare=False)
+    """Its own: boto3's default one keeps the credentials of whatever the process talked to first. One for all clients:
+    each would read anew what AWS's services are, which is most of what it takes to make one."""
 
     def client(self, service: str, patience: int = 60) -> Any:
-        """A boto3 client of this cloud, that waits so many seconds for an answer and then asks again. Not of boto3's
-        default session: that one keeps the credentials of whatever the process talked to first."""
+        """A boto3 client of this cloud, that waits so many seconds for an answer and then asks again."""
         style = "path" if self.endpoint else "auto"
-        return boto3.Session(region_name=self.region).client(
+        return self.session.client(
             service,
+            region_name=self.region,
             endpoint_url=self.endpoint,
             config=Config(s3={"addressing_style": style}, retries={"mode": "standard"}, read_timeout=patience),
         )
@@ -81,7 +84,7 @@ def connect() -> Cloud:
         raise DeployError("no region: set AWS_DEFAULT_REGION")
     kind = _kind(endpoint)
     sts = session.client("sts", endpoint_url=endpoint, region_name=region)
-    return Cloud(kind, endpoint, region, sts.get_caller_identity()["Account"])
+    return Cloud(kind, endpoint, region, sts.get_caller_identity()["Account"], session)
 
 
 def _localstack() -> str:

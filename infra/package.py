@@ -27,7 +27,7 @@ from infra import lock, watch
 from infra.cloud import DeployError
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = "with bytecode, by hashes"  # another one makes another package of the same sources
+RECIPE = "with bytecode, by hashes; a template of JSON"  # another one makes another package of the same sources
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 
 
@@ -40,7 +40,7 @@ class Package:
 
     @property
     def template(self) -> Path:
-        return self.directory / "sam.yaml"
+        return self.directory / "sam.json"
 
     @property
     def code(self) -> Path:
@@ -48,7 +48,7 @@ class Package:
 
     def read(self) -> dict[str, Any]:
         """The merged template, intrinsics in their long form."""
-        loaded: dict[str, Any] = yaml.safe_load(self.template.read_text())
+        loaded: dict[str, Any] = json.loads(self.template.read_text())
         return loaded
 
 
@@ -86,7 +86,7 @@ def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
         project, out = Path(scratch, "project"), Path(scratch, "out")
         _copy(root, project, vendored)
         _run_chalice(stage, project, out)
-        _add_alarms(out / "sam.yaml")
+        _add_alarms(out / "sam.yaml", out / "sam.json")
         _add_bytecode(out / "deployment.zip", Path(scratch, "compiled"))
         try:
             out.rename(target)
@@ -122,12 +122,13 @@ def _run_chalice(stage: str, project: Path, out: Path) -> None:
         raise DeployError(f"chalice package failed:\n{done.stdout}{done.stderr}")
 
 
-def _add_alarms(template: Path) -> None:
-    """The alarms and the dashboard, which are tables of Python: as YAML by hand they are 1,500 lines."""
-    loaded = yaml.safe_load(template.read_text())
+def _add_alarms(made: Path, template: Path) -> None:
+    """The alarms and the dashboard, which are tables of Python: as YAML by hand they are 1,500 lines. As JSON, which is
+    read at every deploy: YAML of this size takes a second."""
+    loaded = yaml.safe_load(made.read_text())
     loaded["Resources"] |= watch.resources()
-    plain = json.loads(json.dumps(loaded))  # or the same object twice would be an alias, which CloudFormation refuses
-    template.write_text(yaml.safe_dump(plain, sort_keys=False))
+    template.write_text(json.dumps(loaded, indent=1))
+    made.unlink()
 
 
 def _add_bytecode(code: Path, folder: Path) -> None:
