@@ -162,6 +162,8 @@ def contested(message: Mapping[str, Any]) -> Number | None:
     about(upload.correlation_id, upload_id=upload.upload_id)
     if upload.state == "paused":
         return upload.number  # settling is sent for again when it is resumed
+    if upload.dataset_is_gone:  # taken back in the moment that a redrive began
+        ledger.ask_to_cancel(connection(), upload.tenant, upload.upload_id)
     with locks.alone(connection(), locks.settle(upload.number)) as ours:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
         if not ours:

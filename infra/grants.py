@@ -25,7 +25,7 @@ _SEQUENCES: Final = {"handmade_row": ("api",)}
 _MAY: Final = """
 account          api=SIUD load=s settle=s define=s
 announcement     step=S api=IU split=U bury=U sweep=UD notify=S receipt=S doctor=SI
-cancel           step=S api=IDL split=I load=IL sweep=I notify=S receipt=S render=S doctor=S
+cancel           step=S api=IDL split=I load=IL settle=I sweep=I notify=S receipt=S render=S doctor=S
 cause            api=S load=I settle=I sweep=SD
 chunk            step=SU split=I settle=I sweep=D notify=S receipt=SU render=S doctor=S
 conflict         api=S settle=SI sweep=SD

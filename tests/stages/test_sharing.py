@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chalicelib import accounts
-from chalicelib.postgres import connection
+from chalicelib.journey import MAX_ATTEMPTS
+from chalicelib.postgres import connection, ledger
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into
 from tests.stages.test_api import Api, is_problem, place
@@ -203,6 +204,31 @@ def test_what_was_given_up_is_not_tried_again_without_the_role(
     assert shared.guest("POST", f"/v1/uploads/{upload_id}/redrive", {}).status_code == 202
     pipeline.load(pipeline.messages())
     assert len(shared.rows()) == 2
+
+
+def test_a_role_that_is_taken_back_in_the_moment_of_a_redrive_stops_it_too(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every chunk is in: what could not be settled is all that is tried again."""
+    shared = Shared(pipeline)
+    assert shared.owner("POST", "/v1/datasets/contacts/rows", {"email": "o@x.org", "age": 1}).status_code == 201
+    upload_id = pipeline.create(b"email,name,age\no@x.org,Eve,2\no@x.org,Eve,3\n", shared.dataset, mode="upsert")
+    pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    pipeline.sql("UPDATE rowmill.upload SET settle_attempts = %s", MAX_ATTEMPTS)
+    pipeline.settle()
+    assert pipeline.upload(upload_id)["error"]["code"] == "settle_failed"
+    before = shared.rows()
+
+    def taken_back_first(*arguments: Any) -> bool:
+        pipeline.sql("DELETE FROM rowmill.dataset_grant")  # of an upload that is over nothing is canceled
+        return reopened(*arguments)
+
+    reopened = ledger.reopen
+    monkeypatch.setattr(ledger, "reopen", taken_back_first)
+    assert shared.guest("POST", f"/v1/uploads/{upload_id}/redrive", {}).status_code == 202
+    pipeline.settle()
+    assert (pipeline.upload(upload_id)["state"], shared.rows()) == ("canceled", before)
 
 
 @pytest.mark.parametrize("how", ["revoked", "made a reader"])
