@@ -25,7 +25,8 @@ from chalicelib.postgres.throttle import Bucket
 from chalicelib.settings import settings
 
 SESSION_LIFE: Final = timedelta(days=30)
-_USERNAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,254}").fullmatch
+# Not `.` and `..`: clients that tidy an address would take such a name, and the segment before it, out of a grant's.
+_USERNAME: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
 
 def signup(body: Mapping[str, Any], request: str | None = None, email: str | None = None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def signup(body: Mapping[str, Any], request: str | None = None, email: str | Non
     _refuse_elsewhere()
     username, password = _credentials(body)
     if not _USERNAME(username):
-        raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks.")
+        raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks; . and .. are none.")
     passwords.refuse_weak(password, username)
     account = people.Account(
         user_id=f"usr_{ULID()}",

@@ -108,7 +108,7 @@ SIGNUP_ERRORS: Final = (
     _ELSEWHERE,
     IDEMPOTENCY_KEY_REUSED,
     Error(409, "username_taken", "Somebody has this username."),
-    Error(422, "username_invalid", "The username is too long, empty, or has blanks in it."),
+    Error(422, "username_invalid", "The username is too long, empty, one dot or two, or has blanks in it."),
     *_WEAK,
 )
 _TOO_MANY: Final = Error(

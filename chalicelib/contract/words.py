@@ -193,7 +193,7 @@ EVERYWHERE: Final = (
     Error(503, "function_failed", "A function behind this one failed.", ("Retry-After",)),
 )
 _MEANT: Final[Mapping[str, str]] = {
-    "username_invalid": "The username is too long, empty, or has blanks in it.",
+    "username_invalid": "The username is too long, empty, one dot or two, or has blanks in it.",
     "api_key_invalid": "The key's name or its time cannot be.",
     "picture_invalid": "The picture is of no type that is taken, or too large.",
     "password_invalid": "The password is too short or too long.",

@@ -178,6 +178,9 @@ def test_a_password_may_have_8_to_256_characters() -> None:
         ("a da", PASSWORD, "username_invalid"),
         ("ada\n", PASSWORD, "username_invalid"),
         ("ada\x7f", PASSWORD, "username_invalid"),
+        # `DELETE …/grants/..` is `DELETE …/{name}` by the time that most clients send it.
+        (".", PASSWORD, "username_invalid"),
+        ("..", PASSWORD, "username_invalid"),
         ("a\u00a0b", PASSWORD, "username_invalid"),
         ("a" * 255, PASSWORD, "username_invalid"),
     ],
