@@ -104,7 +104,8 @@ class Operation:
         token = () if self.is_open else (TOKEN_INVALID, ISSUER_UNAVAILABLE, ACCOUNT_ERASED, REQUESTS_EXCEEDED)
         cookie = () if self.is_open or self.method == "GET" else (ORIGIN_FOREIGN,)
         role = () if self.is_open or self.needs == "reader" else (ROLE_FORBIDS,)
-        all_of_them = (*coded, *own, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
+        path = (PATH_INVALID,) if self.method == "DELETE" else ()
+        all_of_them = (*coded, *own, *path, *body, *cursor, *token, *cookie, *role, *EVERYWHERE)
         told = (replace(one, status=self.unfit) if one.status == 422 else one for one in all_of_them)
         yield from {(one.status, one.code): one for one in told}.values()
 
@@ -179,6 +180,7 @@ ROLE_FORBIDS: Final = Error(
     403, "role_forbids", "The API key's role, or the one in the dataset, is below what it takes."
 )
 ACCOUNT_ERASED: Final = Error(403, "account_erased", "The account was deleted; nothing new is taken of it.")
+PATH_INVALID: Final = Error(400, "path_invalid", "The path ends with a slash, as one does that led to `..` and was tidied.")
 KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),

@@ -92,6 +92,7 @@ def _admit(app: Chalice, path: str) -> None:
 
     request = current(app)
     operation = OPERATIONS[request.method, path]
+    _refuse_tidied(request)
     _refuse_bulk(request)
     if not operation.is_open:
         caller = request.context["rowmill_caller"] = callers.authenticate(
@@ -106,6 +107,13 @@ def _admit(app: Chalice, path: str) -> None:
     if operation.body:
         asked = _parsed(app, operation.body)
         request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body or b""))
+
+
+def _refuse_tidied(request: Request) -> None:
+    """Most clients resolve dots before they send: `…/rows/..`, of a row whose key somebody else chose, comes as the
+    address of its dataset with a slash behind. Nobody meant to delete that."""
+    if request.method == "DELETE" and request.context["path"].endswith("/"):
+        raise Refused("path_invalid", "The path ends with a slash; a key that is but dots has ~4 for each of them.", status=400)
 
 
 def _refuse_bulk(request: Request) -> None:

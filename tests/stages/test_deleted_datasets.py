@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urljoin
 
 import psycopg
 import pytest
 
 from tests.stages.conftest import CONTACTS, Pipeline, consulted
-from tests.stages.test_api import FILE, Answer, Api, asked, given_up, is_problem
+from tests.stages.test_api import FILE, Answer, Api, asked, given_up, is_problem, place
 from tests.stages.test_table_rows import COUNTRIES, ORDERS
 
 PATH = "/v1/datasets/contacts"
@@ -44,6 +45,15 @@ def test_a_deleted_dataset_is_gone_with_its_table_and_its_name_is_free(api: Api)
     assert (again.status_code, again.json_body["version"]) == (201, 1)
     assert api.get(f"{PATH}/rows").json_body["items"] == []
     assert api.get(f"/v1/uploads/{upload['id']}").json_body["state"] == "completed_with_errors"
+
+
+def test_who_deletes_a_row_whose_key_is_two_dots_loses_no_dataset(api: Api) -> None:
+    """Whoever writes into it chooses the key, and most clients tidy `…/rows/..` before they send it."""
+    api.put("dots", {"fields": [{"name": "key"}], "primaryKey": "key"})
+    assert place("/v1/datasets/dots/rows", api("POST", "/v1/datasets/dots/rows", {"key": ".."})).endswith("/rows/~4~4")
+    is_problem(api("DELETE", urljoin("/v1/datasets/dots/rows/", "..")), 400, "path_invalid")
+    assert [row["key"] for row in api.get("/v1/datasets/dots/rows").json_body["items"]] == [".."]
+    assert api("DELETE", "/v1/datasets/dots/rows/~4~4").status_code == 204
 
 
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
