@@ -690,6 +690,15 @@ def test_environment_names_the_queues_that_exist(stack: Stack) -> None:
         assert stack.queues[queue]["QueueName"] == f"rowmill-{stack.stage}-{queue}"
 
 
+def test_a_strike_of_the_clock_that_failed_is_not_made_up_for_as_the_next_is_a_minute_away(stack: Stack) -> None:
+    """Connections to Postgres are counted with one sweep; three of each minute's would be at work while it is down."""
+    (rule,) = stack.of_type("AWS::Events::Rule").values()
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    (told,) = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert (told["FunctionName"], told["Qualifier"]) == ("Sweep", "$LATEST")
+    assert (told["MaximumRetryAttempts"], told["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
 def test_concurrency_is_set_aside_for_the_api_on_aws_and_capped_for_table_changes(stack: Stack) -> None:
     reserved = {n: f.get("ReservedConcurrentExecutions") for n, f in stack.functions.items()}
     asked = {name: int(count) for name, count in reserved.items() if count is not None}
