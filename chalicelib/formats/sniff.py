@@ -28,6 +28,7 @@ PEEKED_LINES: Final = 3 * MAX_PREAMBLE  # hold so many records, but for cells of
 DELIMITERS: Final = (",", ";", "\t", "|")  # on a tie the earlier one wins
 # Characters of plain text, too: taken only if they make so many columns, nearly everywhere.
 DOUBTFUL: Final = {"^": 2, "~": 2, " ": 3, ":": 4}
+ALIKE: Final = 0.05  # of agreement: readings that differ by no more fit as well
 _TOLD = re.compile(rb'"?sep=([,;\t|^~ :])"?[\r\n]', re.IGNORECASE).match  # a first line, as Excel takes it
 _VALUE = re.compile(r"[-+]?[$€£]?[0-9][0-9.,:/ TZ+-]*[%€]?").fullmatch
 
@@ -98,8 +99,10 @@ class _Reading:
 
     @property
     def likeliness(self) -> tuple[bool, bool, bool, bool, float, int, int, int]:
+        """What skips lines must fit better than what reads them: "1;Main St, York, UK" makes no header of itself."""
         doubtful = self.dialect.delimiter in DOUBTFUL
-        fit = (self.has_names, self.is_table, not doubtful, not self.strays, self.agreement)
+        agreement = self.agreement - ALIKE if self.begin else self.agreement
+        fit = (self.has_names, self.is_table, not doubtful, not self.strays, agreement)
         return (*fit, self.quoted, self.columns, len(self.dialect.delimiter))
 
 
@@ -302,7 +305,7 @@ def _rivals(best: _Reading, readings: Sequence[_Reading]) -> list[Alternative]:
     return [
         Alternative(each.dialect.delimiter, each.dialect.quote, each.dialect.escape, each.columns, each.agreeing)
         for each in readings
-        if each is not best and each.is_table and each.agreement >= best.agreement - 0.05 and _differ(best, each)
+        if each is not best and each.is_table and each.agreement >= best.agreement - ALIKE and _differ(best, each)
     ]
 
 

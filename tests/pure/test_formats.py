@@ -442,6 +442,15 @@ def test_a_delimiter_that_the_first_line_tells_is_not_what_was_declared_as_somet
         assert detect(b"sep=;\na,b\n1,2\n", {mark: ";"}, truncated=False).dialect.delimiter == ","
 
 
+def test_a_header_is_not_skipped_where_commas_in_texts_make_a_wider_table() -> None:
+    """It would be lost unseen, and the first row with it, as that reading's header."""
+    sample = b"id;address\n1;5 Main St, York, UK\n2;6 High St, Leeds, UK\n3;7 Low St, Bath, UK\n"
+    found = detect(sample, {}, truncated=False)
+    assert (found.dialect.delimiter, found.dialect.skip_lines, found.records) == (";", 0, 4)
+    assert found.is_ambiguous
+    assert detect(b"Report, of May\nid;a;b\n1;x, y;2\n2;z, w;3\n", {}, truncated=False).dialect.delimiter == ";"
+
+
 def test_rows_to_pad_need_not_be_as_wide_as_a_header_below_a_title() -> None:
     """Of a sheet, which ends each row with its last value: hardly any has a note."""
     sample = b"Sales of May\n\nid,name,city,note\n1,a,b\n2,c,d,new\n3,e,f\n4,g\n"
