@@ -39,33 +39,43 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# What starts embedded clouds goes to one of the two processes of `make test`, one cloud after the other.
-CLOUDS = (
-    "journey/",
-    "page/",
-    "faults/test_campaign.py",
+# Each of these begins clouds of its own, or has a fixture that takes half a minute to make: to whoever is free, as one.
+OWN = (
     "faults/test_many_accounts.py",
+    "faults/test_campaign.py",
+    "journey/test_least_privilege.py",
+    "journey/test_plan.py",
     "contracts/test_embedded_cloud.py",
+    "contracts/test_handlers.py",
 )
-# What its fixture takes half a minute to make, each process would make for itself.
-TOGETHER = ("contracts/test_handlers.py",)
+# These share one: the other tests of its folders are for the process that has it.
+SHARED = ("journey/", "page/")
+# Of the tests that go one by one, those of which some take a minute.
+LONG = ("faults/test_points.py", "faults/test_model.py", "stages/test_verbs.py")
 
 
-class OneCloudAtATime(LoadScopeScheduling):
-    """Each test by itself to whoever is free, all that need a cloud to the same process, and all of what goes together.
+class WholeClouds(LoadScopeScheduling):
+    """Each test by itself to whoever is free, all that need the same cloud to the same process, and what is long first.
 
     By names, not by xdist's groups: xdist 3.8 writes those into an attribute that pytest 9.2 no longer reads.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(tuple(f"tests/{place}" for place in CLOUDS)):
-            return "clouds"
-        return next((place for place in TOGETHER if nodeid.startswith(f"tests/{place}")), nodeid)
+        place = nodeid.removeprefix("tests/")
+        if own := next((one for one in OWN if place.startswith(one)), None):
+            return own
+        return "clouds" if place.startswith(SHARED) else place
+
+    def schedule(self) -> None:
+        """What is begun last should be short: the other processes wait for its end."""
+        super().schedule()  # begins with the two that have the most tests
+        for scope in [one for places in (LONG, OWN) for one in self.workqueue if one.startswith(places)]:
+            self.workqueue.move_to_end(scope, last=False)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCloudAtATime:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WholeClouds:
     """Asked by xdist."""
-    return OneCloudAtATime(config, log)
+    return WholeClouds(config, log)
 
 
 @pytest.fixture(scope="session")
