@@ -180,7 +180,7 @@ ROLE_FORBIDS: Final = Error(
     403, "role_forbids", "The API key's role, or the one in the dataset, is below what it takes."
 )
 ACCOUNT_ERASED: Final = Error(403, "account_erased", "The account was deleted; nothing new is taken of it.")
-PATH_INVALID: Final = Error(400, "path_invalid", "The path ends with a slash, as one does that led to `..` and was tidied.")
+PATH_INVALID: Final = Error(400, "path_invalid", "The path ends with a slash, as one that led to `..` and was tidied.")
 KEY_INVALID: Final = Error(400, "idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
 EVERYWHERE: Final = (
     Error(400, "query_invalid", "A query parameter is unknown, there twice, or not as its schema has it."),

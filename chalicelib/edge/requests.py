@@ -113,7 +113,8 @@ def _refuse_tidied(request: Request) -> None:
     """Most clients resolve dots before they send: `…/rows/..`, of a row whose key somebody else chose, comes as the
     address of its dataset with a slash behind. Nobody meant to delete that."""
     if request.method == "DELETE" and request.context["path"].endswith("/"):
-        raise Refused("path_invalid", "The path ends with a slash; a key that is but dots has ~4 for each of them.", status=400)
+        detail = "The path ends with a slash; a key that is but dots has ~4 for each of them."
+        raise Refused("path_invalid", detail, status=400)
 
 
 def _refuse_bulk(request: Request) -> None:
