@@ -34,6 +34,11 @@ _NOT_TEXT = {
     b"\0asm": "a program",
 }
 _WORDS = {b"MZ": "a program", b"PAR1": "a Parquet file", b"Obj\x01": "an Avro file"}  # a text may begin so, too
+# What a download saves that met a login, or a page's "export to Excel": no table begins so.
+_MARKUP: Final = {
+    "a web page": re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html[\s>])", re.IGNORECASE).match,
+    "an XML document": re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s").match,
+}
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 # But for some of rare scripts, as which ends of words in cp1252 could be read: Spaß…, CAFÉ», MENÜ…, « café… ».
@@ -82,14 +87,12 @@ def unmixed(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def refuse_binary(sample: bytes) -> None:
-    """Raise Refused for what is no text, named so that its owner knows what to save instead."""
-    for magic, kind in _NOT_TEXT.items():
-        if sample.startswith(magic):
-            raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
-    if b"\0" in sample[:1024]:
-        for word, kind in _WORDS.items():
-            if sample.startswith(word):
-                raise Refused("file_type_unsupported", f"The file is {kind}, not delimited text.")
+    """Raise Refused for what is no table, named so that its owner knows what to save instead."""
+    magic = _NOT_TEXT | _WORDS if b"\0" in sample[:1024] else _NOT_TEXT
+    kinds = [kind for begin, kind in magic.items() if sample.startswith(begin)]
+    kinds += [kind for kind, begins in _MARKUP.items() if begins(sample)]
+    if kinds:
+        raise Refused("file_type_unsupported", f"The file is {kinds[0]}, not delimited text.")
     if sample.startswith(_UTF_32):
         raise Refused("encoding_unsupported", "The file is UTF-32; save it as UTF-8.")
 

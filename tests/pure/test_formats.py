@@ -246,12 +246,20 @@ def test_a_declared_quote_is_not_tried_as_delimiter() -> None:
         (b"MZ\x90\0\x03", "file_type_unsupported"),
         (b"PAR1\x15\0", "file_type_unsupported"),
         (b"SQLite format 3\0", "file_type_unsupported"),
+        (b"\xef\xbb\xbf\r\n<!doctype HTML>\n<title>Log in</title>\n", "file_type_unsupported"),
+        (b'<html xmlns:x="urn:schemas-microsoft-com:office:excel">\n<table>', "file_type_unsupported"),
+        (b'<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>\n', "file_type_unsupported"),
     ],
 )
 def test_what_is_no_utf_8_text_is_refused_by_name(sample: bytes, code: str) -> None:
     with pytest.raises(Refused) as refused:
         detect(sample, {}, truncated=True)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("sample", [b"html,<html>\n1,2\n", b"<html_id>,n\n1,2\n", b"<b>name</b>,n\nx,1\n"])
+def test_markup_in_cells_is_text(sample: bytes) -> None:
+    assert detect(sample, {}, truncated=False).dialect.delimiter == ","
 
 
 def test_a_text_may_begin_as_a_program_does() -> None:
