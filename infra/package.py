@@ -28,6 +28,7 @@ from infra.cloud import DeployError
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "with bytecode, by hashes; a template of JSON"  # another one makes another package of the same sources
+MOST_UNPACKED = 262_144_000  # bytes of code that Lambda takes: 250 MB, as its quotas have it
 _CHALICE = "import sys; from chalice.cli import main; sys.exit(main())"
 
 
@@ -88,6 +89,7 @@ def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
         _run_chalice(stage, project, out)
         _add_alarms(out / "sam.yaml", out / "sam.json")
         _add_bytecode(out / "deployment.zip", Path(scratch, "compiled"))
+        _refuse_oversized(out / "deployment.zip")
         try:
             out.rename(target)
         except OSError:
@@ -143,6 +145,14 @@ def _add_bytecode(code: Path, folder: Path) -> None:
             entry = ZipInfo(str(path.relative_to(folder)))  # of 1980, as all are: the same content, the same zip
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, path.read_bytes(), ZIP_DEFLATED)
+
+
+def _refuse_oversized(code: Path) -> None:
+    """Lambda would say so when all else is deployed."""
+    with ZipFile(code) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MOST_UNPACKED:
+        raise DeployError(f"the package has {size:,} bytes unpacked, and Lambda takes {MOST_UNPACKED:,}")
 
 
 def _environment(stage: str) -> dict[str, str]:

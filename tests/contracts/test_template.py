@@ -983,6 +983,15 @@ def test_nothing_is_in_a_package_twice(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(names) == len(set(names))
 
 
+def test_more_code_than_lambda_takes_is_refused_before_anything_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.package.MOST_UNPACKED", 1_000_000)
+    with pytest.raises(DeployError, match="bytes unpacked, and Lambda takes 1,000,000"):
+        _build("local", False, ROOT, tmp_path / "built")
+    assert not (tmp_path / "built").exists()
+
+
 def test_a_second_packaging_of_the_same_sources_is_the_first(stack: Stack) -> None:
     before = stack.package.template.stat().st_mtime_ns
     again = package(stack.stage, vendored=False)
