@@ -22,6 +22,7 @@ from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.verdicts import CLEARED, PASSED, Verdict
 from chalicelib.settings import ScannerName
 
+_LATEST_UPLOADS: Final = 2000  # among which the newest file is looked for
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
@@ -513,9 +514,13 @@ def reopen(connection: Connection, number: Number) -> bool:
 
 
 def newest_opened(connection: Connection) -> datetime | None:
-    """When the newest file was stored that a splitter has met in the last hour, by the clock of S3."""
+    """When the newest file was stored that a splitter has met lately, in the last hour, by the clock of S3."""
     row = connection.execute(
-        "SELECT max(stored_at) FROM rowmill.upload WHERE created_at > now() - interval '1 hour'"
+        f"""
+        SELECT max(stored_at)
+        FROM (SELECT stored_at, created_at FROM rowmill.upload ORDER BY number DESC LIMIT {_LATEST_UPLOADS}) latest
+        WHERE created_at > now() - interval '1 hour'
+        """
     ).fetchone()
     return row[0] if row else None
 

@@ -123,16 +123,15 @@ def _untold(connection: Connection) -> dict[str, Any]:
 def _last_minute(connection: Connection) -> dict[str, Any]:
     """What is in since a minute ago, and since ten seconds, which is the rate."""
     row = connection.execute(
-        """
+        f"""
         SELECT count(*), coalesce(sum(rows), 0)::bigint, coalesce(sum(rejected), 0)::bigint,
                coalesce(sum(rows) FILTER (WHERE finished_at > clock_timestamp() - interval '10 s'), 0)::float8 / 10
-        FROM (SELECT c.*, c.loaded + c.updated + c.contested AS rows FROM rowmill.upload u
+        FROM (SELECT c.*, c.loaded + c.updated + c.contested AS rows
+              FROM (SELECT number, finished_at FROM rowmill.upload ORDER BY number DESC LIMIT {_LATEST_UPLOADS}) u
               JOIN rowmill.chunk c ON c.upload = u.number AND c.pass = 'load' AND c.state = 'loaded'
                 AND c.finished_at > clock_timestamp() - interval '1 minute'
-              WHERE u.number > (SELECT max(number) FROM rowmill.upload) - %s
-                AND (u.finished_at IS NULL OR u.finished_at > clock_timestamp() - interval '1 minute')) lately
-        """,
-        (_LATEST_UPLOADS,),
+              WHERE u.finished_at IS NULL OR u.finished_at > clock_timestamp() - interval '1 minute') lately
+        """
     ).fetchone()
     assert row is not None
     return {"chunks": row[0], "rows": row[1], "rejected": row[2], "rows_per_second": row[3]}

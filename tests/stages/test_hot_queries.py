@@ -211,7 +211,10 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "announced before": lambda full, db: announcements.list_before(db, ABOVE_ALL_IDS, 100),
     "sessions that are over": lambda full, db: sessions.forget_expired(db),
     "receipts that are due": lambda full, db: proofs.take_due(db, 25, 1000),
+    "the newest file": lambda full, db: ledger.newest_opened(db),
+    "what is to be shown": lambda full, db: announcements.list_due(db),
     "the queues": lambda full, db: tiers._waiting.__wrapped__(db, 0),
+    "their pace": lambda full, db: tiers._begun_lately.__wrapped__(db, 0),
     "the pulse": lambda full, db: vitals.pulse(db),
     # an operator
     "all of it": lambda full, db: vitals.look(db),
