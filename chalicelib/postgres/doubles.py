@@ -51,7 +51,9 @@ def find_declared(connection: Connection, tenant: str, wanted: Mapping[str, Any]
     row = connection.execute(
         f"""
         SELECT e.upload_id
-        FROM rowmill.announcement a JOIN rowmill.upload e USING (upload_id)
+        FROM rowmill.announcement a CROSS JOIN LATERAL (
+            -- Looked up for each: the planner would go by all uploads into the dataset.
+            SELECT * FROM rowmill.upload WHERE upload_id = a.upload_id LIMIT 1) e
         JOIN rowmill.dataset d ON d.number = e.dataset
         WHERE a.item ->> 'checksum' = %(checksum)s AND a.item ? 'checksum' AND NOT a.item ? 'multipart_id'
           AND d.tenant = %(tenant)s AND d.name = %(dataset)s AND d.deleted_at IS NULL
