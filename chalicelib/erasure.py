@@ -27,8 +27,7 @@ def _erase(tenant: str) -> bool:
         ledger.ask_to_cancel(db, other, upload_id)
     if not erasures.drop(db, tenant):
         return False  # what was asked to cancel ends with the sweep: the next one goes on
-    erasures.note_dropped(db, tenant)
-    return True
+    return erasures.note_dropped(db, tenant)
 
 
 def _delete(tenant: str, upload: erasures.Standing) -> None:

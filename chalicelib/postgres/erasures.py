@@ -12,12 +12,14 @@ from typing import Final
 from psycopg.rows import class_row
 
 from chalicelib.journey import Number
-from chalicelib.postgres import ledger, pictures
+from chalicelib.postgres import ledger, people, pictures
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.removals import BLANK
 
 AGAIN: Final = "interval '2 hours'"  # tokens are good for half an hour, forms for an hour
 LAST: Final = "interval '16 days'"  # a queue holds a message for 15 at most
+MOST_AT_ONCE: Final = 2000  # uploads, of one tenant by one sweep: a second or two
+MOST_TABLES: Final = 100  # the same of tables
 # What refers to an upload, then what others refer to.
 _OF_UPLOAD: Final = ("staged", "revert", "takeover", "taken", "receipt", "proof", "origin", "chunk", "gate", "outbox")
 
@@ -68,27 +70,37 @@ def list_intruding(connection: Connection, tenant: str) -> list[tuple[str, str]]
 
 
 def drop(connection: Connection, tenant: str) -> bool:
-    """Drop all that the tenant has but its uploads; False if one of them is still to go, or something loads."""
+    """Drop what the tenant has but its uploads, so much at once; False if something is still to go, or loads."""
+    if list_standing(connection, tenant, 1) or not _drop_tables(connection, tenant):
+        return False
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '2s'")
-        connection.execute("SELECT FROM rowmill.dataset WHERE tenant = %s FOR UPDATE", (tenant,))
-        datasets = [
-            number
-            for (number,) in connection.execute(
-                "SELECT number FROM rowmill.dataset WHERE tenant = %s AND deleted_at IS NULL", (tenant,)
-            )
-        ]
-        if list_standing(connection, tenant, 1) or any(ledger.has_active_uploads(connection, one) for one in datasets):
-            return False
-        for number in datasets:
-            connection.execute("SELECT rowmill.erase_dataset(%s)", (number,))
-            pictures.abandon(connection, number)
         _forget_datasets(connection, tenant)
         connection.execute("SELECT rowmill.erase_views(%s)", (tenant,))
         connection.execute("DELETE FROM rowmill.webhook WHERE tenant = %s", (tenant,))
         _forget_keys(connection, tenant)
         connection.execute("DELETE FROM rowmill.repeat WHERE tenant = %s", (tenant,))
-        _blank_uploads(connection, tenant)
+    return _blank_uploads(connection, tenant)
+
+
+def _drop_tables(connection: Connection, tenant: str) -> bool:
+    """The tenant's tables, one by one: each is a dozen locks, of which a transaction can have but so many."""
+    datasets = connection.execute(
+        "SELECT number FROM rowmill.dataset WHERE tenant = %s AND deleted_at IS NULL LIMIT %s", (tenant, MOST_TABLES)
+    ).fetchall()
+    dropped = sum(_drop_table(connection, number) for (number,) in datasets)
+    return dropped == len(datasets) < MOST_TABLES
+
+
+def _drop_table(connection: Connection, number: int) -> bool:
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        people.close_dataset(connection, number)
+        if ledger.has_active_uploads(connection, number):
+            return False
+        connection.execute("SELECT rowmill.erase_dataset(%s)", (number,))
+        pictures.abandon(connection, number)
+        people.delete_dataset(connection, number)
     return True
 
 
@@ -102,24 +114,36 @@ def _forget_keys(connection: Connection, tenant: str) -> None:
     connection.execute("DELETE FROM rowmill.data_key WHERE tenant = %s AND wrapped <> ''", (tenant,))
 
 
-def _blank_uploads(connection: Connection, tenant: str) -> None:
-    """What stays for late messages to find says nothing of a file: neither its columns nor what was wrong with it."""
-    connection.execute(
-        f"UPDATE rowmill.upload SET {BLANK}, review = NULL, error = NULL, options = '{{}}' WHERE tenant = %s",
-        (tenant,),
+def _blank_uploads(connection: Connection, tenant: str) -> bool:
+    """What stays for late messages to find says nothing of a file: neither its columns nor what was wrong with it.
+
+    So many uploads at once, and as many events; whether nothing is left.
+    """
+    uploads = connection.execute(
+        f"""
+        UPDATE rowmill.upload SET {BLANK}, review = NULL, error = NULL, options = '{{}}' WHERE number IN (
+            SELECT number FROM rowmill.upload
+            WHERE tenant = %s AND (num_nonnulls(plan, piece, profile, drift, review, error) > 0
+                                   OR dialect <> '{{}}' OR options <> '{{}}') LIMIT %s)
+        """,
+        (tenant, MOST_AT_ONCE),
     )
-    connection.execute(
+    events = connection.execute(
         """
         WITH blank AS (
-            UPDATE rowmill.outbox SET data = NULL WHERE data IS NOT NULL AND (
-                upload_id IN (SELECT upload_id FROM rowmill.announcement WHERE tenant = %(tenant)s)
-                OR upload IN (SELECT number FROM rowmill.upload WHERE tenant = %(tenant)s))
+            UPDATE rowmill.outbox SET data = NULL WHERE event_id IN (
+                SELECT event_id FROM rowmill.outbox WHERE data IS NOT NULL AND (
+                    upload_id IN (SELECT upload_id FROM rowmill.announcement WHERE tenant = %(tenant)s)
+                    OR upload IN (SELECT number FROM rowmill.upload WHERE tenant = %(tenant)s)) LIMIT %(most)s)
             RETURNING event_id
-        )  -- whoever has not heard of it by now is told nothing any more: there is nothing left to tell
-        DELETE FROM rowmill.delivery d USING blank WHERE d.event_id = blank.event_id AND state = 'pending'
+        ), untold AS (  -- whoever has not heard of it by now is told nothing any more: there is nothing left to tell
+            DELETE FROM rowmill.delivery d USING blank WHERE d.event_id = blank.event_id AND state = 'pending'
+        )
+        SELECT FROM blank
         """,
-        {"tenant": tenant},
+        {"tenant": tenant, "most": MOST_AT_ONCE},
     )
+    return max(uploads.rowcount, events.rowcount) < MOST_AT_ONCE
 
 
 def _forget_datasets(connection: Connection, tenant: str) -> None:
@@ -138,38 +162,38 @@ def _forget_datasets(connection: Connection, tenant: str) -> None:
         connection.execute(statement, {"tenant": tenant})
 
 
-def note_dropped(connection: Connection, tenant: str) -> None:
-    """All is gone that was there; when the sweep is to look next, or the last of it goes now."""
+def note_dropped(connection: Connection, tenant: str) -> bool:
+    """All is gone that was there; when the sweep is to look next. False if the last of it goes, and some is left."""
     row = connection.execute(
         f"""
         UPDATE rowmill.tenant SET erase_at = CASE WHEN clock_timestamp() < erased_at + {AGAIN} THEN erased_at + {AGAIN}
-            WHEN clock_timestamp() < erased_at + {LAST} THEN erased_at + {LAST} END
-        WHERE tenant = %s RETURNING erase_at IS NULL
+            WHEN clock_timestamp() < erased_at + {LAST} THEN erased_at + {LAST} ELSE erase_at END
+        WHERE tenant = %s RETURNING erase_at > clock_timestamp()
         """,
         (tenant,),
     ).fetchone()
-    if row and row[0]:
-        _forget(connection, tenant)
+    return row is None or row[0] or _forget(connection, tenant)
 
 
-def _forget(connection: Connection, tenant: str) -> None:
-    """The last of a tenant: its uploads' entries and its own. If others sent files into its datasets, its id stays,
-    and is open again: an issuer's subject that comes back has the same one.
+def _forget(connection: Connection, tenant: str) -> bool:
+    """The last of a tenant: its uploads' entries, so many at once, and then its own; whether nothing is left.
+
+    If others sent files into its datasets, its id stays, and is open again: an issuer's subject that comes back has the
+    same one.
     """
     with connection.transaction():
+        some = connection.execute(
+            "SELECT upload_id, number FROM rowmill.announcement a LEFT JOIN rowmill.upload USING (upload_id)"
+            " WHERE a.tenant = %s LIMIT %s",
+            (tenant, MOST_AT_ONCE),
+        ).fetchall()
+        named = {"ids": [one for one, _ in some], "numbers": [number for _, number in some if number is not None]}
         for table in _OF_UPLOAD:
-            connection.execute(
-                f"DELETE FROM rowmill.{table} WHERE upload IN (SELECT number FROM rowmill.upload WHERE tenant = %s)",
-                (tenant,),
-            )
-        for table in ("event", "outbox"):
-            connection.execute(
-                f"DELETE FROM rowmill.{table} WHERE upload_id IN ("
-                "SELECT upload_id FROM rowmill.announcement WHERE tenant = %s)",
-                (tenant,),
-            )
-        for table in ("upload", "announcement"):
-            connection.execute(f"DELETE FROM rowmill.{table} WHERE tenant = %s", (tenant,))
+            connection.execute(f"DELETE FROM rowmill.{table} WHERE upload = ANY(%(numbers)s)", named)
+        for table in ("event", "outbox", "upload", "announcement"):
+            connection.execute(f"DELETE FROM rowmill.{table} WHERE upload_id = ANY(%(ids)s)", named)
+        if len(some) == MOST_AT_ONCE:
+            return False
         connection.execute(
             "DELETE FROM rowmill.dataset d WHERE tenant = %s"
             " AND NOT EXISTS (SELECT FROM rowmill.upload u WHERE u.dataset = d.number)"
@@ -181,4 +205,5 @@ def _forget(connection: Connection, tenant: str) -> None:
             " AND NOT EXISTS (SELECT FROM rowmill.dataset d WHERE d.tenant = t.tenant)",
             (tenant,),
         )
-        connection.execute("UPDATE rowmill.tenant SET erased_at = NULL WHERE tenant = %s", (tenant,))
+        connection.execute("UPDATE rowmill.tenant SET erased_at = NULL, erase_at = NULL WHERE tenant = %s", (tenant,))
+    return True

@@ -13,7 +13,7 @@ from chalicelib.aws import apikeys as kept_keys
 from chalicelib.aws import dynamodb
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
-from chalicelib.postgres import changes, removals
+from chalicelib.postgres import changes, erasures, removals
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, acting
@@ -306,6 +306,47 @@ def test_an_erasure_that_breaks_off_is_gone_on_with(
     assert told_of(pipeline, CANARY) == {}
     assert objects(owner.tenant) == []
     assert dynamodb.find(owner.tenant, owner.upload) is None
+
+
+def test_the_last_of_an_erasure_is_gone_on_with_too(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.delete()
+    for _ in range(3):
+        pipeline.sweep()
+    owner.later("17 days")
+    with monkeypatch.context() as patch:
+        patch.setattr(erasures, "_forget", lambda *ignored: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pipeline.sweep()
+    pipeline.sweep()
+    assert told_of(pipeline, owner.tenant, owner.upload) == {}
+
+
+def test_a_sweep_erases_no_more_of_an_account_than_it_has_time_for(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.tenant = owner.tenant
+    for name in ("second", "third"):
+        pipeline.dataset(name=name)
+    count = "SELECT count(*) FROM rowmill.{} WHERE tenant = %s"
+    (uploads,) = pipeline.sql(count.format("announcement"), owner.tenant)
+    # One of each at once: of hundreds of tables the locks would not do, and of 100,000 uploads a minute would not.
+    monkeypatch.setattr(erasures, "MOST_TABLES", 1)
+    monkeypatch.setattr(erasures, "MOST_AT_ONCE", 1)
+    owner.delete()
+    tables = "SELECT relname FROM pg_class WHERE relnamespace = 'data'::regnamespace AND relname ~ '^d_[0-9]+$'"
+    there = [len(pipeline.sql(tables)) for _ in range(8) if pipeline.sweep() is not None]
+    assert {1, 2} <= set(there) and there[-1] == 0
+    for _ in range(4):
+        pipeline.sweep()
+    assert told_of(pipeline, CANARY) == {}
+    owner.later("17 days")
+    for left in reversed(range(uploads["count"])):
+        pipeline.sweep()
+        assert pipeline.sql(count.format("announcement"), owner.tenant) == [{"count": left}]
+    pipeline.sweep()
+    assert told_of(pipeline, owner.tenant, owner.upload, owner.waiting) == {}
 
 
 def test_an_account_is_deleted_by_its_own_name_alone(pipeline: Pipeline, owner: Owner) -> None:
