@@ -102,8 +102,11 @@ def forget_failed(connection: Connection, number: int) -> None:
         UPDATE rowmill.origin x SET records = array(
             SELECT CASE WHEN lost.record IS NULL THEN o.parent_record ELSE 0 END
             FROM unnest(x.records) WITH ORDINALITY o(parent_record, place)
+            -- Of these records alone: else each chunk would read what is lost of all.
             LEFT JOIN (SELECT record FROM rowmill.reject WHERE upload = x.upload AND pass = 'load'
-                       UNION SELECT record FROM rowmill.contested WHERE upload = x.upload) lost
+                          AND record BETWEEN x.first_record AND x.first_record + cardinality(x.records) - 1
+                       UNION SELECT record FROM rowmill.contested WHERE upload = x.upload
+                          AND record BETWEEN x.first_record AND x.first_record + cardinality(x.records) - 1) lost
                    ON lost.record = x.first_record + o.place - 1
             ORDER BY o.place)
         WHERE upload = %s
