@@ -26,7 +26,7 @@ def pause(connection: Connection, number: Number) -> bool:
     )
     moved = connection.execute(
         f"""
-        UPDATE rowmill.upload u SET state = 'paused', turns = turns + 1
+        UPDATE rowmill.upload u SET state = 'paused', turns = turns + 1, projected_at = '-infinity'  -- the sweep's next
         WHERE number = %s AND state = ANY(%s) AND {_NOT_CANCELING}
         """,
         (number, sources("paused")),

@@ -12,6 +12,7 @@ from chalicelib.journey import Number, rank
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connection import Connection
 
+MOST_PAUSED: Final = 200  # uploads that one sweep shows, a few seconds: there may be thousands
 PACED: Final = timedelta(minutes=5)  # chunks begun since then tell how fast loading is now
 
 # Under way, or its end, or that it waits for somebody, has not been shown.
@@ -201,11 +202,25 @@ def mark_end_shown(connection: Connection, number: int, finished_at: datetime | 
 
 
 def list_due(connection: Connection) -> list[Number]:
-    """Uploads that are not at rest, or whose end has not been shown; and those at rest that are to be canceled."""
-    canceling = "EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)"
+    """Uploads that are not at rest, or whose end has not been shown; and those at rest that are to be canceled.
+
+    Of those that are paused, which may be for ever, only so many, those that were not shown for longest first.
+    """
+    # Looked up for each: with EXISTS the planner would read all that ever was to be canceled.
+    canceling = "(SELECT true FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)"
     rows = connection.execute(
-        f"SELECT number FROM rowmill.upload u WHERE {_OPEN}"
-        f" AND (review_at IS NULL OR review_at >= projected_at OR {canceling}) ORDER BY number"
+        f"""
+        WITH moving AS (
+            SELECT number FROM rowmill.upload u
+            WHERE {_OPEN} AND (state <> 'paused' AND (review_at IS NULL OR review_at >= projected_at) OR {canceling})
+            ORDER BY number
+        ), paused AS (
+            SELECT number FROM rowmill.upload u
+            WHERE {_OPEN} AND state = 'paused' AND {canceling} IS NULL ORDER BY projected_at LIMIT %s
+        )
+        TABLE moving UNION ALL TABLE paused
+        """,
+        (MOST_PAUSED,),
     )
     return [Number(row[0]) for row in rows]
 

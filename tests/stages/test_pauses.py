@@ -147,6 +147,27 @@ def test_a_pause_that_died_before_it_was_shown_is_shown_by_the_sweep(pipeline: P
     assert pipeline.upload(upload_id)["state"] == "paused"
 
 
+def test_what_is_paused_for_long_keeps_the_sweep_from_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "MOST_PAUSED", 1)
+    paused = []
+    for n in range(3):
+        upload_id, messages = pipeline.begin(BODY + b"v%d@x.org,V,1\n" % n)
+        paused.append(messages[0]["upload"])
+        pipeline.pause(upload_id)
+    _, messages = pipeline.begin(BODY)
+    due = []
+    for _ in range(3):
+        due.append(projection.list_due(connection.connection()))
+        pipeline.sweep()
+    # Who loads comes first, however new it is; of the others each has its turn.
+    assert due == [[messages[0]["upload"], one] for one in paused]
+    ledger.ask_to_cancel(connection.connection(), pipeline.tenant, upload_id)
+    assert pipeline.sweep()["uploads_seen"] == 3
+    assert pipeline.upload(upload_id)["state"] == "canceled"
+
+
 def test_a_paused_upload_is_canceled_and_then_not_resumed(pipeline: Pipeline) -> None:
     upload_id, messages = pipeline.begin(BODY)
     pipeline.load(messages[:1])
