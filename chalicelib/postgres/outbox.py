@@ -111,8 +111,9 @@ def ping(connection: Connection, event_id: str, webhook_id: str, most: int) -> i
         WITH made AS (
             INSERT INTO rowmill.outbox (event_id, kind, sent_at, data)
             SELECT %(event)s, 'webhook.ping', now(), %(data)s WHERE %(most)s > (
-                SELECT count(*) FROM rowmill.delivery JOIN rowmill.outbox o USING (event_id)
-                WHERE webhook = %(webhook)s AND o.kind = 'webhook.ping' AND o.created_at > now() - interval '1 minute')
+                SELECT count(*) FROM rowmill.delivery d JOIN rowmill.outbox o USING (event_id)
+                WHERE webhook = %(webhook)s AND o.kind = 'webhook.ping' AND o.created_at > now() - interval '1 minute'
+                  AND d.created_at > now() - interval '1 minute')  -- else each event it ever told is looked up
             RETURNING event_id
         )
         INSERT INTO rowmill.delivery (event_id, kind, webhook)
