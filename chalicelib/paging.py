@@ -36,6 +36,13 @@ class Page:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """In place of a row: no more was looked at, and the next page goes on after `key`."""
+
+    key: Any
+
+
 def encode(key: Any) -> str:
     """A cursor that continues after `key`."""
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
@@ -65,12 +72,16 @@ def foreign_cursor() -> Refused:
     return Refused("cursor_invalid", "The cursor is not one this listing gave.", status=400)
 
 
-def fill(rows: Iterable[Row], limit: int, show: Callable[[Row], dict[str, Any]], key: Callable[[Row], Any]) -> Page:
+def fill(
+    rows: Iterable[Row | Onward], limit: int, show: Callable[[Row], dict[str, Any]], key: Callable[[Row], Any]
+) -> Page:
     """A page of at most `limit` of `rows` (fetch limit + 1) that also fits the gateway."""
     items: list[dict[str, Any]] = []
     size = 0
     last: Any = None
     for row in rows:
+        if isinstance(row, Onward):
+            return Page(items, encode(row.key))
         item = show(row)
         # The answer is a JSON string in Lambda's own JSON, where each of these takes one byte more.
         shown = json.dumps(item)

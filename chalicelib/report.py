@@ -26,7 +26,7 @@ from chalicelib.journey import (
     lineage,
     rfc3339,
 )
-from chalicelib.paging import Asked, Page, decode, fill, foreign_cursor
+from chalicelib.paging import Asked, Onward, Page, decode, fill, foreign_cursor
 from chalicelib.postgres import fates, handmade, ledger, manifest, projection, retries, reverts, tables, timeline
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
@@ -202,12 +202,13 @@ def upload(tenant: str, upload_id: str) -> dict[str, Any]:
 
 
 def uploads(tenant: str, asked: Asked) -> Page:
-    """The tenant's uploads, the newest first."""
+    """The tenant's uploads, the newest first. Where few pass the filters a page may be short, or empty, and lead on."""
     before = decode(asked.cursor, str, ABOVE_ALL_IDS)
     if before != ABOVE_ALL_IDS and not is_upload_id(before):
         raise foreign_cursor()
     found = dynamodb.listing(tenant, before, asked.filters, asked.limit + 1)
-    return fill(found, asked.limit, resource, lambda item: item["upload_id"])
+    rows = (Onward(one) if isinstance(one, str) else one for one in found)
+    return fill(rows, asked.limit, resource, lambda item: item["upload_id"])
 
 
 def chunks(tenant: str, upload_id: str, asked: Asked) -> Page:

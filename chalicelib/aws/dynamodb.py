@@ -11,7 +11,6 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from itertools import takewhile
 from typing import Any, Final, Literal
 
 from botocore.exceptions import ClientError
@@ -23,6 +22,8 @@ from chalicelib.journey import is_upload_id
 from chalicelib.settings import settings
 
 KEPT_SECONDS: Final = 24 * 3600  # of an Idempotency-Key
+LOOKED_AT: Final = 1000  # items of a page that is filtered, if it does not end at 1 MB
+MOST_PAGES: Final = 20  # of these in one request: a second or two
 
 ALL_REBUILT: Final = "all"
 _MARK: Final = ("rowmill", "rebuilt")  # no tenant has this id
@@ -202,10 +203,11 @@ def count(tenant: str, name: str, amounts: Mapping[str, int], most: Mapping[str,
     return unpack(answer["Attributes"])
 
 
-def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> Iterator[Item]:
+def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> Iterator[Item | str]:
     """A tenant's uploads, newest first, those with an id below `before`; `filters` by attribute.
 
-    Read in pages of `most`, which is how many are wanted; with filters as large as they come, since few may pass.
+    Read in pages of `most`, which is how many are wanted; with filters as large as they come, since few may pass. After
+    so many of these comes the id down to which was looked, and no more: a request has seconds.
     """
     values = {":tenant": tenant, ":before": before} | {f":{n}": v for n, v in filters.items()}
     query: dict[str, Any] = {
@@ -217,11 +219,16 @@ def listing(tenant: str, before: str, filters: Mapping[str, str], most: int) -> 
     if filters:
         query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
         query["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
-    else:
-        query["Limit"] = most
-    # Idempotency-Keys and quotas lie in the same partition and sort below every upload.
-    uploads = takewhile(lambda item: item["upload_id"].startswith("upl_"), _pages(query))
-    yield from (item for item in uploads if not _is_over(item))
+    query["Limit"] = LOOKED_AT if filters else most
+    for place, (items, last) in enumerate(_pages(query), 1):
+        # Idempotency-Keys and quotas lie in the same partition and sort below every upload.
+        uploads = [item for item in items if item["upload_id"].startswith("upl_")]
+        yield from (item for item in uploads if not _is_over(item))
+        if not last.startswith("upl_"):
+            return
+        if filters and place == MOST_PAGES:
+            yield last
+            return
 
 
 def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[str, Any] | None]:
@@ -232,13 +239,15 @@ def scan(after: Mapping[str, Any] | None, limit: int) -> tuple[list[Item], dict[
     return [item for item in items if item["upload_id"].startswith("upl_")], answer.get("LastEvaluatedKey")
 
 
-def _pages(query: dict[str, Any]) -> Iterator[Item]:
+def _pages(query: dict[str, Any]) -> Iterator[tuple[list[Item], str]]:
+    """Pages of what a query finds, each with the id that it ends at; none on the last."""
     while True:
         answer = client("dynamodb").query(**query)
-        yield from map(unpack, answer["Items"])
-        if "LastEvaluatedKey" not in answer:
+        last = answer.get("LastEvaluatedKey")
+        yield [unpack(item) for item in answer["Items"]], unpack(last)["upload_id"] if last else ""
+        if not last:
             return
-        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        query["ExclusiveStartKey"] = last
 
 
 def _update(tenant: str, upload_id: str, change: str, condition: str, values: Mapping[str, Any]) -> Written:

@@ -295,6 +295,7 @@ OPERATIONS: Final = (
         "All uploads, the newest first",
         paged("UploadPage"),
         headers={"If-None-Match": IF_NONE_MATCH},
+        about="Where few pass the filters a page may hold less than `limit`, or nothing, and lead on.",
         query=PAGED | {"state": Parameter(_STATE, "Only those."), "dataset": Parameter(TEXT, "Only into this one.")},
     ),
     Operation(

@@ -181,6 +181,19 @@ def test_an_upload_beyond_the_first_page_of_the_list_is_followed_too(page: Page)
     expect(page.get_by_role("row")).to_have_count(7)
 
 
+def test_a_list_of_which_the_first_pages_are_empty_goes_on_to_what_there_is(page: Page) -> None:
+    """As one by state does, where thousands that are newer are in another."""
+    signed_in(page)
+    for number in range(2):
+        uploaded(page, people(3), filename=f"{number}.csv")
+    empty = {"items": [], "next_cursor": call(page, "GET", "v1/uploads?limit=1")["next_cursor"]}
+    first = re.compile(r"/v1/uploads\?(?!.*cursor)")
+    page.route(first, lambda route: route.fulfill(json=empty))
+    go(page, "/?state=completed")
+    expect(page.get_by_role("link", name="0.csv")).to_be_visible()
+    expect(page.get_by_role("link", name="1.csv")).to_have_count(0)
+
+
 def test_a_name_is_shown_as_it_is_written_whatever_turns_its_letters_around(page: Page) -> None:
     signed_in(page)
     upload_id = uploaded(page, people(3), filename="\u202evsc.exe.csv")

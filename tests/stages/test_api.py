@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from app import app
 from chalicelib import aws, edge, tokens
+from chalicelib.aws import dynamodb
 from chalicelib.errors import Unavailable
 from chalicelib.journey import ChunkKey, rfc3339
 from chalicelib.logs import logger
@@ -287,6 +288,28 @@ def test_uploads_are_listed_by_state_and_dataset(api: Api) -> None:
         ("?dataset=none", []),
     ):
         assert [one["id"] for one in api.get(f"/v1/uploads{query}").json_body["items"]] == expected, query
+
+
+def test_a_request_looks_at_so_many_uploads_for_those_that_pass_a_filter_and_the_next_goes_on(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the last of 100,000 uploads would be looked for longer than a request may take."""
+    monkeypatch.setattr(dynamodb, "LOOKED_AT", 2)
+    monkeypatch.setattr(dynamodb, "MOST_PAGES", 2)
+    for name in ("contacts", "others"):
+        api.put(name)
+    others = [api.post(asked(dataset="others")).json_body["id"] for _ in range(2)]
+    for n in range(8):
+        api.post(asked(), Idempotency_Key=f"k{n}")  # whose items lie below all uploads
+    answers: list[dict[str, Any]] = []
+    aws.client("dynamodb").meta.events.register("after-call.dynamodb.Query", lambda parsed, **_: answers.append(parsed))
+    found, cursor = [], ""
+    while cursor is not None:
+        page = api.get(f"/v1/uploads?dataset=others{cursor and f'&cursor={cursor}'}").json_body
+        found.append([one["id"] for one in page["items"]])
+        cursor = page["next_cursor"]
+    assert found == [[], [], others[::-1]]
+    assert [one["ScannedCount"] for one in answers] == [2] * 6
 
 
 def test_an_upload_that_did_not_change_is_not_sent_again(api: Api) -> None:

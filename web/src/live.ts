@@ -159,10 +159,12 @@ export function usePages<P extends Listing>(
   const { key, every = null } = following ?? {};
   there.current = following ? held.items.findLastIndex(following.moves) + 1 : held.items.length;
 
+  /** The next page that holds something: where few pass a filter, one may be empty and lead on. */
   async function page(cursor: string, signal: AbortSignal): Promise<Page<Item<P>>> {
     const query = { ...asked.query, cursor };
     const reply = await ask("get", path, { ...asked, query, signal } as Asked<"get", P>);
-    return reply.value as Page<Item<P>>;
+    const found = reply.value as Page<Item<P>>;
+    return found.items.length || found.next_cursor === null ? found : page(found.next_cursor, signal);
   }
 
   useEffect(() => {
@@ -179,10 +181,11 @@ export function usePages<P extends Listing>(
         const isNew = reply.value !== null;
         if (isNew) top.current = reply.value as Page<Item<P>>;
         const first = top.current;
-        if (first && (isNew || first.items.length < there.current)) {
+        const wanted = Math.max(first?.next_cursor ? 1 : 0, there.current);
+        if (first && (isNew || first.items.length < wanted)) {
           let fresh = longer(null, first);
           // Begun again, it is as long as it was, or what somebody looks at would go from under their eyes.
-          while (fresh.cursor !== null && fresh.items.length < there.current) {
+          while (fresh.cursor !== null && fresh.items.length < wanted) {
             fresh = longer(fresh, await page(fresh.cursor, signal));
             if (mine !== generation.current) return null;
           }
