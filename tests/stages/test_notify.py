@@ -654,17 +654,21 @@ def test_the_topic_hears_of_every_end_and_a_filter_chooses(topic: Pipeline) -> N
     ] * 2
 
 
+def _tell_in_vain(topic: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the topic is away, which afterwards is there again."""
+    with monkeypatch.context() as away:
+        away.setenv("ROWMILL_EVENTS_TOPIC", settings().events_topic + "-gone")
+        settings.cache_clear()
+        topic.tell()
+    settings.cache_clear()
+
+
 def test_a_topic_that_fails_is_tried_again(topic: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = settings().events_topic
     topic.dataset()
     topic.run(b"email,name,age\nc@x.org,Cy,3\n")
-    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right + "-gone")
-    settings.cache_clear()
-    topic.tell()
+    _tell_in_vain(topic, monkeypatch)
     (row,) = topic.sql("SELECT state, log FROM rowmill.delivery")
     assert (row["state"], row["log"][0]["error"]) == ("pending", "aws_NotFound")
-    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right)
-    settings.cache_clear()
     due_again(topic)
     assert len(topic.messages("dead")) == 1
 
@@ -674,20 +678,15 @@ def test_a_topic_hears_nothing_late_of_an_account_that_was_deleted(
 ) -> None:
     session = accounts.signup({"username": "eve", "password": "correct horse"})
     topic.tenant = session["tenant_id"]
-    right = settings().events_topic
     topic.dataset()
     topic.run(b"email,name,age\nc@x.org,Cy,3\n")
-    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right + "-gone")
-    settings.cache_clear()
-    topic.tell()
+    _tell_in_vain(topic, monkeypatch)
     pending = topic.sql("SELECT number FROM rowmill.delivery WHERE state = 'pending'")
     assert len(pending) == 1
     with acting("api"):
         accounts.delete(session["tenant_id"], session["user_id"], "eve")
     for _ in range(3):
         topic.sweep()
-    monkeypatch.setenv("ROWMILL_EVENTS_TOPIC", right)
-    settings.cache_clear()
     # What the event said is gone, so there is nothing to tell, however often it is asked for.
     due_again(topic)
     notify.tell({"delivery": pending[0]["number"]})
