@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from chalicelib.journey import Number
 from chalicelib.postgres import ledger, people, pictures
 from chalicelib.postgres.connection import Connection
-from chalicelib.postgres.removals import BLANK
+from chalicelib.postgres.removals import BLANK, NOT_BLANK
 
 AGAIN: Final = "interval '2 hours'"  # tokens are good for half an hour, forms for an hour
 LAST: Final = "interval '16 days'"  # a queue holds a message for 15 at most
@@ -123,8 +123,7 @@ def _blank_uploads(connection: Connection, tenant: str) -> bool:
         f"""
         UPDATE rowmill.upload SET {BLANK}, review = NULL, error = NULL, options = '{{}}' WHERE number IN (
             SELECT number FROM rowmill.upload
-            WHERE tenant = %s AND (num_nonnulls(plan, piece, profile, drift, review, error) > 0
-                                   OR dialect <> '{{}}' OR options <> '{{}}') LIMIT %s)
+            WHERE tenant = %s AND ({NOT_BLANK} OR num_nonnulls(review, error) > 0 OR options <> '{{}}') LIMIT %s)
         """,
         (tenant, MOST_AT_ONCE),
     )

@@ -25,6 +25,7 @@ _OF_THE_FILE: Final = (
 )
 # Of an entry in the ledger, what says something of the file: profiles hold values, plans names of columns.
 BLANK: Final = "plan = NULL, piece = NULL, profile = NULL, drift = NULL, dialect = '{}'"
+NOT_BLANK: Final = "(num_nonnulls(plan, piece, profile, drift) > 0 OR dialect <> '{}')"
 _OPTIONS_OF_THE_FILE: Final = ("mapping", "sheet", "dataset", "fix", "notify")
 
 
