@@ -143,7 +143,7 @@ def detect(
     fixed = replace(read(declared), typed=typed)
     fields = list(zip(schema.fields, columns, strict=True))
     spelt = {f: _shapes(_seen(f, column, schema, fixed)) for f, column in fields if is_open_number(f)}
-    dated = {f: _seen(f, column, schema, fixed) for f, column in fields if is_open_date(f)}
+    dated = {f: _orderless(f, _seen(f, column, schema, fixed)) for f, column in fields if is_open_date(f)}
     numbers = _decide(spelt, [replace(each, units=fixed.units, typed=typed) for each in spellings(declared)])
     dates = _decide(dated, [replace(each, typed=typed) for each in _orders(declared)])
     decided = replace(
@@ -178,6 +178,18 @@ def is_open_date(field: Field) -> bool:
     return field.type in ("date", "datetime") and field.format == "default"
 
 
+def _orderless(field: Field, cells: Counter[str]) -> Counter[str]:
+    """All plain dates as one: any order reads them as they are, and reading each so was most of a plan's time."""
+    sure = reading(field).sure
+    assert sure is not None
+    plain = set(filter(sure.fullmatch, cells))
+    if not plain:
+        return cells
+    others = Counter({cell: count for cell, count in cells.items() if cell not in plain})
+    others[min(plain)] = cells.total() - others.total()
+    return others
+
+
 def _shapes(cells: Counter[str]) -> Counter[str]:
     """The shapes of numbers: few, where reading each number took half of a plan's time."""
     shapes: Counter[str] = Counter()
@@ -193,7 +205,7 @@ def shape_of(number: str) -> str:
     """
     if len(number) > _SHORT:
         return number
-    if noughts := _NOUGHTS(number):
+    if "000" in number and (noughts := _NOUGHTS(number)):
         return f"{shape_of(noughts[1])}000{noughts[2]}"
     shape = number.translate(_DIGITS)
     head = shape.find("1")

@@ -1,7 +1,8 @@
 """The bytes of a chunk to checked rows, and those to the text that Postgres copies.
 
 Two ways lead to the same result. `exact` takes a record at a time and is right for every input. `vectors` takes a
-column at a time, several times as fast, where it can prove of a chunk that the result is the same.
+column at a time, several times as fast, where it can prove of a chunk that the result is the same; of a small one it
+takes longer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from chalicelib import drift
 from chalicelib.cells import Value
@@ -20,6 +21,8 @@ from chalicelib.rows import exact
 from chalicelib.rows.shape import Rows, Shape
 
 __all__ = ["KeyHashes", "Rows", "Shape", "key_hashes", "profile", "read", "warm"]
+
+SMALL: Final = 128 * 1024  # bytes; some hundred calls of polars take 10 ms however little there is to do
 
 
 class KeyHashes(Protocol):
@@ -44,7 +47,7 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
     `first` is the `_row` of the chunk's first record; None: no text is wanted.
     Raises Refused `records_disagree` if the reader finds another number of records.
     """
-    vectors = None if first is None else _vectors()
+    vectors = None if first is None or len(data) < SMALL else _vectors()
     found: Rows | None = vectors.read(data, shape, records, first) if vectors else None
     return exact.read(data, shape, records, first) if found is None else found
 

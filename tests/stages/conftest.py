@@ -43,6 +43,7 @@ from chalicelib import (
     passwords,
     rejects,
     report,
+    rows,
     settle,
     split,
     table_rows,
@@ -133,6 +134,7 @@ def simulated() -> Iterator[Any]:
 def pipeline(simulated: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """A fresh account on fresh AWS."""
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setattr(rows, "SMALL", 0)  # the chunks of tests are, and are to be read as large ones are
     for cached in (settings, aws.client, sqs._url, s3._public):
         cached.cache_clear()
     with psycopg.connect(database_url, autocommit=True) as db:
