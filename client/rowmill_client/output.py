@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,7 +137,10 @@ def done(text: str, facts: Mapping[str, object], as_json: bool) -> None:
 
 def note(text: str) -> None:
     """A line for the person at the terminal; never on stdout."""
-    sys.stderr.write(cell(text) + "\n")
+    try:
+        sys.stderr.write(cell(text) + "\n")
+    except OSError:  # whoever listened has gone, which fails no command; Python would try again at its end
+        sys.stderr = io.StringIO()
 
 
 def complain(fault: BaseException) -> None:

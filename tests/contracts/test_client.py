@@ -1737,6 +1737,18 @@ def test_a_closed_stderr_hides_what_is_said_there_and_fails_nothing(cloud: Cloud
     assert refused.wait(20) == 1
 
 
+def test_whoever_stops_listening_to_what_is_said_stops_no_upload(cloud: Cloud, rowmill: Shell, books: Path) -> None:
+    unread, stderr = os.pipe()
+    os.close(unread)  # as a `2>&1 >result | head -1` does, or a terminal that is closed
+    running = rowmill.started(
+        "upload", str(books), "--dataset", "books", "--json", stdout=subprocess.PIPE, stderr=stderr
+    )
+    os.close(stderr)
+    said, _ = running.communicate(timeout=20)
+    assert (running.returncode, json.loads(said)["state"]) == (0, "completed")
+    assert cloud.objects["upl_1"] == books.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
