@@ -40,7 +40,10 @@ class OneLineErrors(TyperGroup):
         try:
             if sys.stdout is None:
                 raise OSError("stdout is closed")  # before something is done whose result would be lost
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # a full disk is told here, or by Python at its end, with an exit code of its own
         except RowmillError as fault:
             output.complain(fault)
             raise typer.Exit(fault.exit_code) from fault
@@ -52,6 +55,7 @@ class OneLineErrors(TyperGroup):
             raise  # typer ends quietly when a pager or `head` has seen enough
         except OSError as fault:
             output.complain(fault)
+            sys.stdout = io.StringIO()  # what it has not taken would be tried again
             raise typer.Exit(1) from fault
         except (UnicodeEncodeError, UnicodeDecodeError) as fault:
             # The sign alone: it may be one of a password.

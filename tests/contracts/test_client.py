@@ -1737,6 +1737,31 @@ def test_a_closed_stderr_hides_what_is_said_there_and_fails_nothing(cloud: Cloud
     assert refused.wait(20) == 1
 
 
+@pytest.mark.parametrize("command", [("rows", "books"), ("rows", "books", "--json")])
+def test_a_result_that_finds_no_room_is_one_line_and_exit_1(
+    cloud: Cloud, rowmill: Shell, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # or each line is written as it comes
+    loaded(cloud)
+    with Path("/dev/full").open("wb") as full:
+        running = rowmill.started(*command, stdout=full, stderr=subprocess.PIPE)
+        _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (1, b"rowmill: [Errno 28] No space left on device\n")
+
+
+def test_a_short_result_that_nobody_reads_causes_no_word(
+    cloud: Cloud, rowmill: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    loaded(cloud)
+    unread, stdout = os.pipe()
+    os.close(unread)
+    running = rowmill.started("rows", "books", stdout=stdout, stderr=subprocess.PIPE)
+    os.close(stdout)
+    _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (1, b"")
+
+
 def test_whoever_stops_listening_to_what_is_said_stops_no_upload(cloud: Cloud, rowmill: Shell, books: Path) -> None:
     unread, stderr = os.pipe()
     os.close(unread)  # as a `2>&1 >result | head -1` does, or a terminal that is closed
