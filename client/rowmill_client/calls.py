@@ -70,7 +70,10 @@ class Calls:
         cursor: str | None = None
         while True:
             page = self._get(path, {**query, "cursor": cursor})
-            yield from page["items"]
+            items = page["items"]
+            if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+                raise ApiError(200, "answer_invalid", f"{path} was not answered with a page; is it a Rowmill API?")
+            yield from items
             before, cursor = cursor, page.get("next_cursor")
             if not cursor:
                 return

@@ -60,6 +60,10 @@ class ApiError(RowmillError):
         return f"{self.detail} ({self.code}, HTTP {self.status})"
 
 
+class AnswerIncomplete(ApiError, KeyError):
+    """An answer has not the field that was asked for: it is not of a Rowmill API, or not of this one's release."""
+
+
 class StorageRefused(RowmillError):
     """The storage did not take the file; `code` is its own, such as EntityTooLarge."""
 

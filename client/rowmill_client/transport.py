@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from .errors import ApiError, Fault, RowmillError, Unreachable, Unusable
+from .errors import AnswerIncomplete, ApiError, Fault, RowmillError, Unreachable, Unusable
 
 T = TypeVar("T")
 TIMEOUT: Final = httpx.Timeout(35.0, connect=10.0)  # API Gateway gives up after 29 s
@@ -191,6 +191,13 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+class _Answer(dict[str, Any]):
+    """A JSON object of an answer. A field that is asked for and not there is told as a fault of who answered."""
+
+    def __missing__(self, name: str) -> Any:
+        raise AnswerIncomplete(200, "answer_invalid", f"an answer has no {name!r}; is it a Rowmill API?")
+
+
 def document(response: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer. Raises ApiError `answer_invalid`: most often the base URL is wrong."""
     found = _json_object(response)
@@ -257,7 +264,7 @@ def _fault(entry: object) -> Fault:
 
 def _json_object(response: httpx.Response) -> dict[str, Any] | None:
     try:
-        found = response.json()
+        found = response.json(object_hook=_Answer)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

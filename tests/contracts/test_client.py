@@ -48,6 +48,7 @@ from rowmill_client import (
     offline,
 )
 from rowmill_client.cli import app
+from rowmill_client.errors import AnswerIncomplete
 from rowmill_client.options import nest
 from typer.testing import CliRunner, Result
 
@@ -1077,6 +1078,40 @@ def test_something_else_than_the_api_is_named_as_that(cloud: Cloud, rowmill: She
     assert missing.stderr == "rowmill: Missing Authentication Token (unknown, HTTP 404)\n"
 
 
+@pytest.mark.parametrize("answer", [b"{}", b'{"items": null}', b'{"items": [1]}', b'{"id": "upl_1", "upload": {}}'])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("uploads",),
+        ("rejects", "upl_1"),
+        ("status", "upl_1", "--wait"),
+        ("export", "books"),
+        ("quota",),
+        ("causes", "upl_1"),
+        ("receipt", "upl_1"),
+        ("key", "create", "nightly"),
+        ("upload", "FILE", "--dataset", "books"),
+        ("login", "ada", "--password-stdin"),
+    ],
+)
+def test_an_answer_without_its_fields_is_named_as_somebody_elses(
+    cloud: Cloud, rowmill: Shell, books: Path, command: tuple[str, ...], answer: bytes
+) -> None:
+    cloud.faults.extend([Fault("", 200, answer)] * 2)  # of the receipt and of its keys
+    found = rowmill(*(str(books) if word == "FILE" else word for word in command), stdin="correct horse\n")
+    assert found.exit_code == 1
+    assert "is it a Rowmill API? (answer_invalid, HTTP 200)" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_field_that_is_not_there_is_a_key_error_for_programs_too(client: Rowmill, cloud: Cloud) -> None:
+    cloud.rows = [{"isbn": "1"}]
+    (row,) = client.iterate_rows("books")
+    assert (row.get("pages"), pickle.loads(pickle.dumps(row))) == (None, {"isbn": "1"})
+    with pytest.raises(KeyError, match="an answer has no 'pages'"):
+        row["pages"]
+
+
 def test_waiting_ends_after_the_time_given(cloud: Cloud, client: Rowmill, books: Path) -> None:
     cloud.journey = [{"state": "processing", "percent": 5.0}]
     created = client.create_upload(books, "books")
@@ -1121,6 +1156,7 @@ def test_a_process_that_was_forked_takes_no_answer_of_another(cloud: Cloud, clie
         ApiError(422, "schema_invalid", "Wrong.", (rowmill_client.Fault("type_unknown", "no type", 2, "pages"),), 1.5),
         StorageRefused(503, "SlowDown", "reduce your rate"),
         Unreachable("nobody listens"),
+        AnswerIncomplete(200, "answer_invalid", "an answer has no 'id'"),
         offline.NotGenuine("made up"),
     ],
 )
