@@ -7,7 +7,12 @@ and tried; its parameters have a help text, and `as_json: Json` is among them.
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -30,9 +35,36 @@ from . import (
 from .errors import RowmillError
 
 
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Whoever is told to end is interrupted first, so that no draft of a file and no hidden cursor is left behind.
+
+    By the signal it ends all the same: a supervisor looks for that.
+    """
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()  # no other may ask for signals
+    taken = [number for number in wanted if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    told: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+        for number in told:
+            os.kill(os.getpid(), number)
+
+
 class OneLineErrors(TyperGroup):
     """Turns what the commands raise into a message and an exit code: a user never sees a traceback."""
 
+    @_ended_in_order()
     def invoke(self, ctx: Any) -> Any:
         # A shell's `<&-` and `2>&-`: nothing is there to be read, and nobody listens, which fails no command.
         sys.stdin = sys.stdin or io.StringIO()

@@ -7,6 +7,7 @@ whose file comes last) and answers 4xx when the client does not keep its own.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -740,6 +741,27 @@ def test_an_interrupt_exits_130_and_names_what_goes_on(cloud: Cloud, rowmill: Sh
         "interrupted",
         "upload upl_1 goes on; follow it with: rowmill status upl_1 --wait",
     ]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_leaves_no_hidden_cursor_and_names_what_goes_on(
+    cloud: Cloud, rowmill: Shell, books: Path, how: signal.Signals
+) -> None:
+    cloud.journey = [{"state": "processing", "percent": 5.0}]
+    terminal, screen = pty.openpty()
+    running = rowmill.started("upload", str(books), "--dataset", "books", stderr=screen)
+    os.close(screen)
+    shown = ""
+    while "processing" not in shown:
+        shown += os.read(terminal, 9999).decode()
+    running.send_signal(how)
+    with contextlib.suppress(OSError):  # that nobody has the terminal any more
+        while rest := os.read(terminal, 9999).decode():
+            shown += rest
+    os.close(terminal)
+    assert running.wait(20) == -how  # by the signal itself, as whoever sent it expects
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+    assert "upload upl_1 goes on; follow it with: rowmill status upl_1 --wait" in shown
 
 
 # The way to the storage
@@ -1730,6 +1752,17 @@ def test_an_export_that_breaks_off_leaves_the_old_file(cloud: Cloud, rowmill: Sh
     ended = rowmill("export", "books", "-o", str(target))
     assert (ended.exit_code, target.read_text()) == (1, "old")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+
+
+def test_an_export_that_is_told_to_end_leaves_no_draft(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
+    loaded(cloud)
+    cloud.rows = cloud.rows * 20_000  # two a page
+    running = rowmill.started("export", "books", "-o", str(tmp_path / "books.csv"), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob(".rowmill-*")):
+        time.sleep(0.01)
+    running.terminate()
+    assert running.wait(20) == -signal.SIGTERM
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
 def test_an_export_may_have_as_long_a_name_as_any_file(cloud: Cloud, rowmill: Shell, tmp_path: Path) -> None:
