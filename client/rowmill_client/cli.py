@@ -79,6 +79,11 @@ class OneLineErrors(TyperGroup):
         except RowmillError as fault:
             output.complain(fault)
             raise typer.Exit(fault.exit_code) from fault
+        except typer.Abort as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # typer says the same of a stdin that has ended
+                output.note("Aborted!")
+                raise typer.Exit(130) from stop
+            raise
         except KeyboardInterrupt as stop:
             output.note("interrupted")
             output.remind(stop)

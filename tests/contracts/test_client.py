@@ -743,6 +743,25 @@ def test_an_interrupt_exits_130_and_names_what_goes_on(cloud: Cloud, rowmill: Sh
     ]
 
 
+@pytest.mark.parametrize("command", [("login",), ("login", "ada"), ("dataset", "delete", "books")])
+def test_an_interrupt_of_a_question_exits_130_too(cloud: Cloud, rowmill: Shell, command: tuple[str, ...]) -> None:
+    keyboard, terminal = pty.openpty()
+    running = rowmill.started(
+        *command, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    shown = os.read(keyboard, 9999).decode()
+    time.sleep(0.2)  # it asks before it listens
+    running.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):
+        while rest := os.read(keyboard, 9999).decode():
+            shown += rest
+    os.close(keyboard)
+    assert running.wait(20) == 130
+    assert shown.endswith("Aborted!\r\n")
+    assert cloud.requests == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_who_is_told_to_end_leaves_no_hidden_cursor_and_names_what_goes_on(
     cloud: Cloud, rowmill: Shell, books: Path, how: signal.Signals
