@@ -192,7 +192,9 @@ class _Courier:
         except BaseException:
             self._meter.add(-sent)
             raise
-        return str(answer.headers["etag"])
+        if not (etag := answer.headers.get("etag")):
+            raise StorageRefused(answer.status_code, "answer_invalid", "it took a part and did not name it")
+        return str(etag)
 
 
 def _sha256(blocks: Iterable[bytes]) -> str:

@@ -27,6 +27,7 @@ from .errors import AnswerIncomplete, ApiError, Fault, RowmillError, Unreachable
 
 T = TypeVar("T")
 TIMEOUT: Final = httpx.Timeout(35.0, connect=10.0)  # API Gateway gives up after 29 s
+_LONGEST: Final = 86_400.0  # that a server may ask to wait: no clock takes 1e300 seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ class Transport:
                 )
             except httpx.InvalidURL as fault:
                 raise Unusable(f"what is asked for does not fit into an address: {fault}") from fault
+            except UnicodeEncodeError as fault:  # of a header, or of a body with half a sign
+                raise Unusable(f"{fault.object[fault.start : fault.end]!r} is not valid text") from None
             return self._patience.keep_trying(lambda: self._send(request)) if again else self._send(request)
 
         token = self.keeper.tokens.access
@@ -214,7 +217,7 @@ def retry_after(response: httpx.Response) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = _seconds_until(text)
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return max(0.0, min(seconds, _LONGEST)) if math.isfinite(seconds) else None
 
 
 def reason(fault: httpx.HTTPError) -> str:
@@ -265,6 +268,6 @@ def _fault(entry: object) -> Fault:
 def _json_object(response: httpx.Response) -> dict[str, Any] | None:
     try:
         found = response.json(object_hook=_Answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -24,7 +24,7 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +34,7 @@ from typing import Any
 from unittest.mock import Mock
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 import rowmill_client
 from rowmill_client import (
@@ -51,6 +52,7 @@ from rowmill_client import (
 from rowmill_client.cli import app
 from rowmill_client.errors import AnswerIncomplete
 from rowmill_client.options import nest
+from rowmill_client.transport import retry_after
 from typer.testing import CliRunner, Result
 
 TOKEN = "a-token"
@@ -1181,6 +1183,38 @@ names = ["a", "b"] * 100
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map_async(asked, names, 1).get(20) == names
 """
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.create_row("books", {"isbn": "1"}, idempotency_key="\xf6"),
+        lambda client: client.create_row("books", {"isbn": "\udcf6"}),
+        lambda client: client.change_row("books", "1", values={"pages": "2"}, if_match="\xf6"),
+    ],
+)
+def test_what_no_request_takes_is_wrong_use(cloud: Cloud, client: Rowmill, ask: Callable[[Rowmill], object]) -> None:
+    with pytest.raises(Unusable, match="is not valid text"):
+        ask(client)
+    assert cloud.requests == []
+
+
+def test_an_answer_nested_deeper_than_can_be_read_is_named_as_that(cloud: Cloud, client: Rowmill) -> None:
+    cloud.faults.append(Fault("GET", 200, b"[" * 100_000))
+    with pytest.raises(ApiError, match="answer_invalid"):
+        client.quota()
+
+
+@pytest.mark.parametrize("when", ["1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_pause_that_no_clock_takes_is_cut_to_a_day(when: str) -> None:
+    assert retry_after(httpx.Response(200, headers={"Retry-After": when})) == 24 * 3600
+
+
+def test_a_storage_that_names_no_part_is_refused(cloud: Cloud, client: Rowmill, in_parts: Path) -> None:
+    cloud.faults.append(Fault("PUT /bucket", 200))
+    created = client.create_upload(in_parts, "books")
+    with pytest.raises(StorageRefused, match="did not name it"):
+        client.send_file(created, in_parts)
 
 
 def test_a_process_that_was_forked_takes_no_answer_of_another(cloud: Cloud, client: Rowmill) -> None:
