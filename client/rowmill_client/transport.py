@@ -138,7 +138,13 @@ class Transport:
         except ApiError as refused:
             if refused.code != "token_invalid" or not self.keeper.tokens.refresh:
                 raise
-        return send(self._exchanged(token))
+            is_unheard = refused.asked_before
+        fresh = self._exchanged(token)
+        try:
+            return send(fresh)
+        except RowmillError as fault:
+            fault.asked_before |= is_unheard  # by the token that has run out since
+            raise
 
     def _exchanged(self, refused: str) -> str:
         """An access token in place of the one that was refused; the one that somebody else has got meanwhile, if so."""

@@ -39,11 +39,13 @@ import pytest
 import rowmill_client
 from rowmill_client import (
     ApiError,
+    Keeper,
     Patience,
     Rowmill,
     RowmillError,
     StillRunning,
     StorageRefused,
+    Tokens,
     Unreachable,
     Unusable,
     configuration,
@@ -1095,6 +1097,27 @@ def test_an_upload_that_goes_on_though_the_answer_was_lost_is_no_refusal(
     cloud.faults += [Fault(door, 429, no, {"Retry-After": "0.01"}), Fault(door, 409, no)]
     with pytest.raises(ApiError, match="state_conflict"):
         getattr(client, verb)(upload)
+
+
+def test_a_deletion_whose_answer_was_lost_is_one_though_the_token_runs_out_meanwhile(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.keys["key_1"] = {"id": "key_1"}
+    really = Door.called
+
+    def called(door: Door, *request: Any) -> None:
+        really(door, *request)
+        if request[0] == "DELETE":
+            monkeypatch.undo()
+            cloud.access = "another"
+
+    monkeypatch.setattr(Door, "called", called)
+    cloud.faults.append(Fault("DELETE", 0, after=True))
+    keeper = Keeper(Tokens(TOKEN, cloud.refresh))
+    with Rowmill(cloud.api, patience=Patience(seconds=5, first_pause=0.01), keeper=keeper) as client:
+        client.delete_api_key("key_1")
+        with pytest.raises(ApiError, match="not_found"):
+            client.delete_api_key("key_1")
 
 
 def test_a_login_is_never_sent_twice(cloud: Cloud, client: Rowmill) -> None:
