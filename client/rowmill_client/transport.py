@@ -181,9 +181,13 @@ class Transport:
             raise Unreachable(f"{self._api} cannot be reached: {reason(fault)}") from fault
         except UnicodeError as fault:  # of a host that no resolver takes, such as a..b
             raise Unusable(f"the API URL {self._api!r} is not valid: {fault}") from fault
-        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
-            return response
-        raise _problem(response)
+        if not (response.is_success or response.status_code == httpx.codes.NOT_MODIFIED):
+            raise _problem(response)
+        if response.headers.get("content-type", "").startswith(
+            "text/html"
+        ):  # nothing was deleted by whoever shows this
+            raise _no_answer_of_ours(response)
+        return response
 
 
 def connections(timeout: httpx.Timeout) -> httpx.Client:
@@ -211,9 +215,13 @@ def document(response: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer. Raises ApiError `answer_invalid`: most often the base URL is wrong."""
     found = _json_object(response)
     if found is None:
-        detail = f"{response.url} did not answer with a JSON object; is it a Rowmill API?"
-        raise ApiError(response.status_code, "answer_invalid", detail)
+        raise _no_answer_of_ours(response)
     return found
+
+
+def _no_answer_of_ours(response: httpx.Response) -> ApiError:
+    detail = f"{response.url} did not answer with a JSON object; is it a Rowmill API?"
+    return ApiError(response.status_code, "answer_invalid", detail)
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -1144,6 +1144,27 @@ def test_something_else_than_the_api_is_named_as_that(cloud: Cloud, rowmill: She
     assert missing.stderr == "rowmill: Missing Authentication Token (unknown, HTTP 404)\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("delete", "upl_1"),
+        ("key", "delete", "key_1"),
+        ("dataset", "delete", "books", "--yes"),
+        ("dataset", "delete-row", "books", "1"),
+        ("dataset", "unshare", "books", "ada"),
+        ("delete-account", "ada", "--yes"),
+    ],
+)
+def test_a_page_for_people_is_no_deletion(cloud: Cloud, rowmill: Shell, command: tuple[str, ...]) -> None:
+    """As a network that wants a login gives, or a site that shows its page at every address."""
+    page = {"Content-Type": "text/html; charset=utf-8"}
+    cloud.faults.append(Fault("DELETE", 200, b"<!doctype html><title>Welcome</title>", page))
+    found = rowmill(*command)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "is it a Rowmill API?" in found.stderr
+    assert "deleted" not in found.stderr
+
+
 @pytest.mark.parametrize("answer", [b"{}", b'{"items": null}', b'{"items": [1]}', b'{"id": "upl_1", "upload": {}}'])
 @pytest.mark.parametrize(
     "command",
