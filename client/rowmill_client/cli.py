@@ -72,6 +72,8 @@ class OneLineErrors(TyperGroup):
         try:
             if sys.stdout is None:
                 raise OSError("stdout is closed")  # before something is done whose result would be lost
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # rows hold signs that not every terminal has
             try:
                 return super().invoke(ctx)
             finally:

@@ -1673,6 +1673,14 @@ def test_a_rejected_row_is_a_line_per_cause_and_cannot_command_the_terminal(rowm
     assert json.loads(rowmill("rejects", "upl_1", "--json").stdout) == REJECTS
 
 
+def test_a_sign_that_the_terminal_does_not_have_breaks_no_listing(cloud: Cloud, rowmill: Shell) -> None:
+    cloud.rows = [{"name": name} for name in ("Jos\xe9", "\u0141uk\xe1sz", "Ada")]
+    rowmill.environment["PYTHONIOENCODING"] = "latin-1"  # as in a locale without UTF-8, or of a pipe on Windows
+    running = rowmill.started("rows", "books", stdout=subprocess.PIPE)
+    shown, _ = running.communicate(timeout=20)
+    assert (running.returncode, shown) == (0, b"name\nJos\xe9\n\\u0141uk\xe1sz\nAda\n")
+
+
 def test_a_summary_tells_causes_with_their_lowest_lines(rowmill: Shell) -> None:
     shown = rowmill("rejects", "upl_1", "--summary")
     assert shown.stdout == (
