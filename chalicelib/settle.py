@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from chalicelib import aws, events, inference, metrics, publishing
 from chalicelib.aws import sqs
+from chalicelib.cells import Value
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats.dialect import OPTIONS
@@ -24,6 +25,7 @@ from chalicelib.postgres import (
     passes,
     profiles,
     projection,
+    references,
     stages,
     trial,
 )
@@ -33,6 +35,7 @@ from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
 ASK_AGAIN_SECONDS: Final = 25  # longer than a delayed copy is under way
+ORPHANS_AT_ONCE: Final = 20_000  # contested rows that are looked at at once; what they refer to is in memory
 MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 
 
@@ -212,6 +215,7 @@ def _replay(db: Connection, upload: ledger.Upload) -> manifest.Counts | None:
     if upload.reading == "check":
         _reject_repeats(db, upload, schema)
         return None
+    _reject_orphans(db, upload, schema)
     settled = replay(db, Table(upload.dataset, upload.dataset_version, schema), upload.number, upload.mode)
     if upload.mode == "insert" and settled.displaced:
         for losers in displaced(db):
@@ -219,6 +223,26 @@ def _replay(db: Connection, upload: ledger.Upload) -> manifest.Counts | None:
     manifest.record_settled(db, upload.number, "load", settled.counts)
     changes.note(db, upload.dataset)
     return settled.counts
+
+
+def _reject_orphans(db: Connection, upload: ledger.Upload, schema: Schema) -> None:
+    """Contested rows whose target has gone since their chunk looked: nobody could see yet that they refer to it.
+
+    Before keys are decided, as in a chunk: a row that refers to nothing takes nobody's.
+    """
+    places = sorted({place for key in schema.foreign_keys for place in schema.positions(key.fields)})
+    after = 0
+    while places and (page := outcomes.list_contested(db, upload.number, places, after, ORPHANS_AT_ONCE)):
+        records, after = list(page), max(page)
+        columns: list[Sequence[Value]] = [()] * len(schema.fields)
+        for place, values in zip(places, zip(*page.values(), strict=True), strict=True):
+            columns[place] = values
+        found = references.find_orphans(db, upload.owner, schema, columns)
+        if lost := {records[index]: errors[0] for index, errors in found.items()}:
+            publishing.reject(db, upload, lost)
+            outcomes.drop_contested(db, upload.number, list(lost))
+            counts = manifest.Counts(rejected=len(lost), contested=-len(lost))
+            manifest.record_settled(db, upload.number, "load", counts)
 
 
 def _reject_repeats(db: Connection, upload: ledger.Upload, schema: Schema) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from chalicelib.cells import parted
+from chalicelib.cells import Value, parted
 from chalicelib.journey import CellError, Pass, Rejection
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.manifest import NOW_IN
@@ -157,6 +157,25 @@ def add_contested(connection: Connection, number: int, rows: Iterable[Contested]
     with connection.cursor() as cursor, cursor.copy(f"COPY rowmill.contested {columns} FROM STDIN") as copy:
         for row in rows:
             copy.write_row((number, row.record, row.line, row.cells, row.raw))
+
+
+def list_contested(
+    connection: Connection, number: int, places: Sequence[int], after: int, limit: int
+) -> dict[int, list[Value]]:
+    """Contested rows in file order, those after a record: by their records, the values in these columns (from 0)."""
+    rows = connection.execute(
+        """
+        SELECT record, ARRAY(SELECT cells[place + 1] FROM unnest(%s::int[]) WITH ORDINALITY o(place, n) ORDER BY n)
+        FROM rowmill.contested WHERE upload = %s AND record > %s ORDER BY record LIMIT %s
+        """,
+        (list(places), number, after, limit),
+    )
+    return dict(rows.fetchall())
+
+
+def drop_contested(connection: Connection, number: int, records: Sequence[int]) -> None:
+    """Have these records wait for settling no more: what becomes of them is known."""
+    connection.execute("DELETE FROM rowmill.contested WHERE upload = %s AND record = ANY(%s)", (number, list(records)))
 
 
 def clear_contested(connection: Connection, number: int) -> int:

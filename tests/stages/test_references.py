@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib import settle, table_rows
+from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
-from tests.stages.conftest import Pipeline, cut_into
+from tests.stages.conftest import Pipeline, acting, cut_into
 from tests.stages.test_journey_in_process import adds_up
 
 COUNTRIES = {"fields": [{"name": "100 %", "type": "string"}, {"name": "name"}], "primaryKey": "100 %"}
@@ -66,6 +68,32 @@ def test_a_row_that_refers_to_nothing_takes_nobody_s_key(shop: Pipeline, monkeyp
         assert codes == {1: "foreign_key_missing", 3: "duplicate_in_file"}
         assert [row["to"] for row in shop.rows("orders")] == ["de"]
         assert adds_up(upload)
+
+
+@pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
+def test_a_row_that_waits_for_settling_is_not_in_if_its_target_has_gone_meanwhile(
+    shop: Pipeline, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Its chunk has found the target; whoever deletes that sees no row that refers to it, as none is in the table."""
+    cut_into(monkeypatch, 1)
+    monkeypatch.setattr(settle, "ORPHANS_AT_ONCE", 1)
+    shop.dataset(ORDERS, "orders")
+    forth = 1 if mode == "upsert" else -1  # the row that is in the table first is to lose its key
+    lines = [b"1,de,\n", b"1,de,fr\n", b"1,,fr\n"][::forth]
+    upload_id = shop.create(b"".join([b"id,to,via\n", *lines]), "orders", mode=mode)
+    shop.split(upload_id)
+    shop.load(shop.messages()[::forth])
+    winner = 3 if mode == "upsert" else 1
+    waiting = shop.sql("SELECT record FROM rowmill.contested ORDER BY record")
+    assert [row["record"] for row in waiting] == sorted([2, winner])
+    with acting("api"):
+        table_rows.remove(Addressed(shop.tenant, "countries", "fr"), None)
+    shop.settle()
+    upload = shop.upload(upload_id)
+    assert (upload["state"], upload["loaded"], upload["rejected"]) == ("completed_with_errors", 1, 2)
+    assert adds_up(upload)
+    assert missing(shop, upload) == {2: ["via"], winner: ["via"]}
+    assert shop.rows("orders") == [{"id": 1, "to": "de", "via": None}]
 
 
 def test_keys_of_several_fields_and_other_types(pipeline: Pipeline) -> None:
