@@ -173,9 +173,10 @@ def _look(
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)
     rows = [row for row in fitted if len(row) == len(columns)]
     cells = [[row[position] for row in rows] for position in positions]
-    typed = conventions.planned(parent).typed if parent else None
-    if typed is None:
-        typed = _typed(text, dict(zip(positions, names, strict=True)))
+    typed = _typed(text, dict(zip(positions, names, strict=True)))
+    if parent and (known := conventions.planned(parent).typed) is not None:
+        # A column of which the first sheet had texts alone may have been given numbers in this one.
+        typed = tuple({**dict(typed or ()), **dict(known)}.items())
     spelling = conventions.detect(cells, schema or inference.text_schema(names), text.dialect, typed)
     return _Look(detected, header, heads, names, columns, positions, rows, spelling)
 

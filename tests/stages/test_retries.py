@@ -254,6 +254,19 @@ def test_the_retry_of_a_sheet_takes_its_numbers_for_numbers(pipeline: Pipeline) 
     assert [row["price"] for row in pipeline.rows("bills")] == ["1.234", "12.5", "1234.50"]
 
 
+def test_a_number_that_is_typed_into_a_sheet_of_rejects_is_that_number(pipeline: Pipeline) -> None:
+    """Though the first sheet had texts alone in its column, in which a point groups thousands."""
+    price = {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."}
+    pipeline.dataset({"fields": [{"name": "id", "type": "integer"}, price]}, "bills")
+    first = pipeline.run(of_rows([["id", "price"], [1, "x"], [2, "y"], [3, "1.234,50"]]), "bills")
+    assert (first["loaded"], first["rejected"]) == (1, 2)
+    header, *rows = lines(pipeline, first["id"], "xlsx")
+    typed: list[list[Any]] = [[*row[:-1], value] for row, value in zip(rows, (1.234, 12.5), strict=True)]
+    again = retry(pipeline, first["id"], of_rows([header, *typed]))
+    assert (again["loaded"], again["rejected"]) == (2, 0)
+    assert [row["price"] for row in pipeline.rows("bills")] == ["1234.50", "1.234", "12.5"]
+
+
 def test_an_upload_without_rejects_or_still_under_way_takes_no_retry(pipeline: Pipeline) -> None:
     pipeline.dataset()
     clean = pipeline.run(b"email,name,age\nz@x.org,A,1\n")["id"]
