@@ -87,12 +87,18 @@ def by_position(width: int, fields: Sequence[str], mapping: Mapped) -> list[Colu
     return [found[position] for position in range(1, width + 1)]
 
 
-def declared_before(columns: Iterable[Mapping[str, Any]], header: Sequence[str], fields: Collection[str]) -> Mapped:
-    """What was declared of another file's columns, as `shown` has them, for those that this header names, too."""
+def declared(columns: Iterable[Column]) -> dict[str, str | None]:
+    """What was declared of columns, by their names: all of it, however wide the file is."""
+    return {column.name: column.field for column in columns if column.how == "declared"}
+
+
+def declared_before(plan: Mapping[str, Any], header: Sequence[str], fields: Collection[str]) -> Mapped:
+    """What was declared of the columns of a file with this plan, for those that this header names, too."""
+    told = {one["name"]: one["field"] for one in plan.get("mapping", ()) if one["how"] == "declared"}
     return {
-        column["name"]: column["field"]
-        for column in columns
-        if column["how"] == "declared" and header.count(column["name"]) == 1 and column["field"] in {None, *fields}
+        name: field
+        for name, field in plan.get("declared", told).items()
+        if header.count(name) == 1 and field in {None, *fields}
     }
 
 

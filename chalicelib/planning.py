@@ -83,6 +83,7 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         "positions": look.positions,
         "width": len(look.columns),
         "mapping": matching.shown(look.columns),
+        **({"declared": matching.declared(look.columns)} if len(look.columns) > matching.MAX_TOLD else {}),
         "nameless": look.header.nameless,
         "header": look.heads,
         "own": correction.marks(look.heads) if schema else {},
@@ -167,7 +168,7 @@ def _look(
     names = schema.names if schema else inference.column_names(header.names, records)
     parent = before() if correction.marks(heads) else None
     if parent and schema and not mapping:
-        mapping = matching.declared_before(parent.get("mapping", ()), heads, schema.names)
+        mapping = matching.declared_before(parent, heads, schema.names)
     columns = _columns(heads, detected, schema, mapping) if schema else _named(names)
     positions = matching.positions(columns, names)
     fitted = formats.fitted(records, len(columns), detected.dialect, header.nameless)

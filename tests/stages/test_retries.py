@@ -126,6 +126,24 @@ def test_columns_of_rejects_mean_what_was_declared_of_the_first_file(
     assert pipeline.rows()[-1] == {"email": "b@x.org", "name": "B", "age": 2}
 
 
+def test_all_that_was_declared_of_a_wide_file_holds_for_its_rejects(pipeline: Pipeline) -> None:
+    """The status tells of a hundred columns; by their own names the others would be each other's."""
+    names = [f"c{place}" for place in range(104)]
+    pipeline.dataset({"fields": [*({"name": name} for name in names), {"name": "age", "type": "integer"}]}, "wide")
+    swapped = {name: names[place ^ 1] for place, name in enumerate(names)}
+    values = ",".join(names)
+    body = f"{values},age\n{values},1\n{values},old\n".encode()
+    parent = pipeline.run(body, "wide", mapping=swapped)
+    sent = corrected(pipeline, parent["id"], lambda rows: rows[0].update(age="1"))
+    for _ in range(2):  # a retry of a retry, too
+        child = retry(pipeline, parent["id"], sent.replace(b",1\r\n", b",x\r\n"))
+        assert child["rejected"] == 1
+        parent, sent = child, corrected(pipeline, child["id"], lambda rows: rows[0].update(age="1"))
+    assert retry(pipeline, parent["id"], sent)["loaded"] == 1
+    first, last = pipeline.rows("wide")
+    assert first == last == {**{column: name for name, column in swapped.items()}, "age": 1}
+
+
 def test_what_a_retry_declares_of_its_columns_is_all_that_is_declared(pipeline: Pipeline) -> None:
     pipeline.dataset()
     parent = pipeline.run(b"Mail,name,Alias,age\na@x.org,A,B,old\n", mapping={"Mail": "email", "Alias": None})
