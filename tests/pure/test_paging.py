@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,8 @@ def test_without_a_cursor_a_listing_begins_at_its_start() -> None:
         forged(str(2**63)),
         forged("9" * 5000),
         forged("[" * 100_000),
+        base64.urlsafe_b64encode(zlib.compress(b"1")[:-6]).decode(),
+        base64.urlsafe_b64encode(zlib.compress(b" " * (MAX_PAGE_BYTES + 1) + b"1")).decode(),  # unpacked no further
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
     ],
 )

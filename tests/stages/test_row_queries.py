@@ -162,6 +162,27 @@ def test_a_cursor_continues_its_own_query_alone(api: Api) -> None:
         is_problem(api.get(path + query), 400, "cursor_invalid")
 
 
+@pytest.mark.parametrize("letters", ["äöüßéèêàçñøåëïÿþðµ", " a"])
+def test_what_fits_an_index_fits_a_cursor(api: Api, letters: str) -> None:
+    """The next page is asked for by a query, of which no more than so many bytes are taken."""
+    api.put("texts", {"fields": [{"name": "text"}], "indexes": ["text"]})
+    # An index takes some 2,700 bytes: of odd texts as they are, of a repeated one once Postgres has compressed it.
+    some = random.Random(3)
+    texts = [letters * 50_000 + str(n) if letters == " a" else "".join(some.choices(letters, k=1300)) for n in range(3)]
+    path = "/v1/datasets/texts/rows"
+    for text in texts:
+        assert api("POST", path, {"text": text}).status_code == 201
+    seen: list[str] = []
+    query = "?sort=text&limit=1"
+    while query:
+        answer = api.get(path + query)
+        assert answer.status_code == 200, answer.body
+        seen += [row["text"] for row in answer.json_body["items"]]
+        cursor = answer.json_body["next_cursor"]
+        query = f"?sort=text&limit=1&cursor={cursor}" if cursor else ""
+    assert sorted(seen) == sorted(texts)
+
+
 def test_a_cursor_in_file_order_continues_its_own_rows_alone(api: Api) -> None:
     fields = {"fields": [{"name": "n", "type": "integer"}]}
     for name in ("others", "again"):
