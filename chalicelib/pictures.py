@@ -7,7 +7,7 @@ the sweep if that fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -86,6 +86,11 @@ def shown(dataset: int, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """What rows show, by row: each picture with a URL that is good for a quarter of an hour."""
     found = kept.shown(connection(), dataset, rows)
     return {row: link(picture) for row, picture in found.items()}
+
+
+def pictured(dataset: int, rows: Sequence[int]) -> Set[int]:
+    """Those of the rows that show a picture."""
+    return kept.shown(connection(), dataset, rows).keys()
 
 
 def link(picture: Picture) -> dict[str, Any]:

@@ -227,6 +227,23 @@ def _forbid(**_: Any) -> None:
     raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "GetObject")
 
 
+def test_a_page_of_books_ends_before_their_pictures_outgrow_it(pipeline: Pipeline) -> None:
+    """A URL is longer than most books. 5,000 on a page were 7 MB beside as many rows as fit one, of 6 that a function answers."""
+    pipeline.dataset(BOOKS, "books")
+    pipeline.run(HEADER + b"t,a,\n" * (books.MOST_PICTURES + 3), "books")
+    (dataset,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'books'")
+    pipeline.sql(
+        "INSERT INTO rowmill.picture (picture_id, dataset, row_id, object_key, content_type, size, state)"
+        f" SELECT 'pic_' || id, {dataset['number']}, id, 'pictures/' || id, 'image/png', 8, 'shown'"
+        f" FROM data.d_{dataset['number']} WHERE id > 1 RETURNING row_id"
+    )
+    first = books.listing(pipeline.tenant, Asked({}, None, 5000))
+    rest = books.listing(pipeline.tenant, Asked({}, first.next_cursor, 5000))
+    assert [len(page.items) for page in (first, rest)] == [books.MOST_PICTURES + 1, 2]
+    assert rest.next_cursor is None
+    assert [book["id"] for page in (first, rest) for book in page.items] == [*range(1, books.MOST_PICTURES + 4)]
+
+
 def test_pictures_go_with_their_dataset_and_those_that_never_came_with_the_sweep(pipeline: Pipeline) -> None:
     picture = File("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
     one = books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
