@@ -205,9 +205,10 @@ def _loaded(
 
 
 def _read(upload: ledger.Upload, raw: bytes) -> tuple[str | None, ...]:
-    """Title and author as the file has them in a record, where its cells can be told."""
+    """Title and author as the file has them in a record, where its cells can be told: of a schema that is as it was."""
     plan = upload.plan or {}
-    schema = read_schema(upload.descriptor) if upload.dataset else None
+    is_as_planned = plan.get("dataset_version") == upload.dataset_version
+    schema = read_schema(upload.descriptor) if upload.dataset and is_as_planned else None
     names = schema.names if schema and not schema.is_encrypted else []
     if "positions" not in plan or not set(SHOWN) <= set(names):
         return _UNKNOWN

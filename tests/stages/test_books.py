@@ -142,6 +142,21 @@ def test_a_batch_is_told_from_first_to_last(pipeline: Pipeline, monkeypatch: pyt
         assert error.value.code == "task_not_found"
 
 
+def test_a_task_shows_nothing_of_its_record_once_the_columns_are_others(pipeline: Pipeline) -> None:
+    """Where a field was in the file is known of the schema that the file was planned by."""
+    batch_id = sent(pipeline, HEADER + b"a,b,c\nd,,e\n")
+    pipeline.split(batch_id)
+    pipeline.load(pipeline.messages())
+    told = tasks.task(pipeline.tenant, f"{batch_id}.2")
+    assert (told["status"], told["title"], told["author"]) == ("failed", "d", None)
+    title, author, description = BOOKS["fields"]
+    for fields in ([author, title, description], [description, {"name": "isbn"}, {"name": "shelf"}, author, title]):
+        catalog.put(pipeline.tenant, "books", BOOKS | {"fields": fields}, "request-1")
+        told = tasks.task(pipeline.tenant, f"{batch_id}.2")
+        assert (told["status"], told["title"], told["author"]) == ("failed", None, None)
+        assert tasks.task(pipeline.tenant, f"{batch_id}.1")["title"] == "a"
+
+
 def test_tasks_of_a_batch_that_is_over_are_not_left_pending(pipeline: Pipeline) -> None:
     batch_id = sent(pipeline, HEADER + b"a,b,c\n")
     pipeline.cancel(batch_id)
