@@ -13,7 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 _ESCAPED: Final[Mapping[str, str]] = {"~": "~0", "/": "~1", ",": "~2", "%": "~3", ".": "~4"}
-_PLAIN: Final = {escaped: plain for plain, escaped in _ESCAPED.items()}
+_EMPTY: Final = "~5"  # the whole key: a path that ends with a slash is another
+_PLAIN: Final = {escaped: plain for plain, escaped in _ESCAPED.items()} | {_EMPTY: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Addressed:
 
 def spell(values: Sequence[str]) -> str:
     """A segment of a path, ready to be sent."""
-    return ",".join(quote(_escaped(value), safe="@") for value in values)
+    return ",".join(quote(_escaped(value), safe="@") for value in values) or _EMPTY
 
 
 def _escaped(value: str) -> str:
@@ -38,4 +39,4 @@ def _escaped(value: str) -> str:
 def read(segment: str, fields: int) -> list[str]:
     """The values in a segment that was decoded; in a key of one field a comma parts nothing."""
     parts = segment.split(",") if fields > 1 else [segment]
-    return [re.sub("~[0-4]", lambda found: _PLAIN[found[0]], part) for part in parts]
+    return [re.sub("~[0-5]", lambda found: _PLAIN[found[0]], part) for part in parts]

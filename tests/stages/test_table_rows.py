@@ -256,6 +256,17 @@ def test_a_key_of_any_text_is_an_address(api: Api, key: str) -> None:
     assert api("DELETE", location).status_code == 204
 
 
+def test_a_key_that_is_but_an_empty_text_is_an_address(api: Api) -> None:
+    """Without an escape the address would be that of all rows."""
+    fields = [{"name": "code"}, {"name": "text"}]
+    api.put("codes", {"fields": fields, "primaryKey": "code", "missingValues": ["NA"]})
+    rows = "/v1/datasets/codes/rows"
+    location = place(rows, made(api, {"code": "", "text": "none"}, rows))
+    assert api.get(location).json_body == {"code": "", "text": "none"}
+    assert api("PATCH", location, {"text": "any"}).json_body == {"code": "", "text": "any"}
+    assert api("DELETE", location).status_code == 204
+
+
 @pytest.mark.parametrize("length", ["-P1D", "-P1Y2M3DT4H5M6.5S", "-PT0.5S", "PT0S"])
 def test_a_duration_and_a_year_are_shown_as_they_may_be_given(api: Api, length: str) -> None:
     """Postgres has the minus at each amount, where no grammar of ours takes it; and a year is shown without zeros."""

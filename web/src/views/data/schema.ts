@@ -66,7 +66,7 @@ export function keyOf(dataset: Dataset, row: Row): string | null {
   const key = identity ? [identity] : keysOf(dataset)[0];
   if (!key?.every((name) => row[name] != null && typeof row[name] !== "object")) return null;
   if (key.some((name) => isEncrypted(dataset, name))) return null;
-  return key.map((name) => escaped(String(row[name]))).join(",");
+  return key.map((name) => escaped(String(row[name]))).join(",") || "~5"; // without it, all rows
 }
 
 const ESCAPES: Record<string, string> = { "~": "~0", "/": "~1", ",": "~2", "%": "~3" };
