@@ -197,10 +197,13 @@ def _remove(at: Addressed, if_match: str | None) -> int | None:
 
 @contextmanager
 def _standing() -> Iterator[None]:
-    """Read a table that nothing keeps from being changed: a reader locks nobody out."""
+    """Read a table that nothing keeps from being changed: a reader locks nobody out.
+
+    A field may be of another type by now, which nothing compares with what it is asked for by.
+    """
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
         raise Refused("dataset_busy", "The dataset has just been changed or deleted; ask again.", status=409) from None
 
 

@@ -15,7 +15,7 @@ from chalicelib import catalog, table_rows
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.journey import HANDMADE, lineage
-from chalicelib.postgres import connection
+from chalicelib.postgres import connection, people
 from tests.stages.conftest import CONTACTS, Pipeline, consulted, cut_into
 from tests.stages.test_api import Answer, Api, is_problem, place
 
@@ -507,6 +507,25 @@ def test_a_schema_change_waits_for_who_is_about_to_touch_a_row(api: Api) -> None
     deleting.join(10)
     assert (api.pipeline.rows(), api.put(body=wider).status_code) == ([], 200)
     assert made(api).json_body == {**ADA, "new": None}
+
+
+@pytest.mark.parametrize("asked", ["/a", "?k=a", "?k.gt=a"])
+def test_who_looks_for_a_text_where_numbers_are_by_now_is_told_to_ask_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The schema was read, and then the dataset, which was empty, was given another."""
+    texts, numbers = ({"fields": [{"name": "k", "type": kind}], "primaryKey": "k"} for kind in ("string", "integer"))
+    api.put("things", texts)
+    find = people.get_dataset
+
+    def found(*asking: Any) -> people.Catalogued:
+        seen = find(*asking)
+        monkeypatch.setattr(people, "get_dataset", find)
+        beside(lambda: api.pipeline.dataset(numbers, "things")).join(10)
+        return seen
+
+    monkeypatch.setattr(people, "get_dataset", found)
+    is_problem(api.get(f"/v1/datasets/things/rows{asked}"), 409, "dataset_busy")
 
 
 def test_a_row_that_was_asked_for_often_is_shown_of_a_table_that_is_made_anew(pipeline: Pipeline) -> None:
