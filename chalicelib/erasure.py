@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from chalicelib import retention
 from chalicelib.aws import dynamodb
 from chalicelib.journey import rank
 from chalicelib.postgres import announcements, erasures, ledger, removals
@@ -16,11 +17,12 @@ TENANTS_A_SWEEP: Final = 10
 
 def sweep() -> int:
     """Go on with erasing the tenants that are due; how many of them are done for now."""
-    return sum(_erase(tenant) for tenant in erasures.list_due(connection(), TENANTS_A_SWEEP))
+    return retention.each(erasures.list_due(connection(), TENANTS_A_SWEEP), _erase)
 
 
 def _erase(tenant: str) -> bool:
     db = connection()
+    erasures.put_last(db, tenant)  # if it fails whenever it is tried, it is not the first of each sweep
     for upload in erasures.list_standing(db, tenant, MOST_A_SWEEP // TENANTS_A_SWEEP):
         _delete(tenant, upload)
     for other, upload_id in erasures.list_intruding(db, tenant):

@@ -21,12 +21,12 @@ FAILING_SECONDS: Final = 2  # after which no other is begun, if one has failed: 
 def drop_files() -> int:
     """Delete the files and rejects that have been kept long enough; of how many uploads."""
     due = keeping.due_files(connection(), MOST_A_SWEEP)
-    return _each(due, lambda one: keeping.drop_files(connection(), one, partial(_delete, one)))
+    return each(due, lambda one: keeping.drop_files(connection(), one, partial(_delete, one)))
 
 
 def drop_unopened() -> int:
     """The same of uploads that ended before any splitter met them, and when they are to be shown no longer."""
-    return _each(keeping.due_unopened(connection(), MOST_A_SWEEP), _drop_unopened)
+    return each(keeping.due_unopened(connection(), MOST_A_SWEEP), _drop_unopened)
 
 
 def _drop_unopened(one: keeping.Unopened) -> bool:
@@ -44,7 +44,7 @@ def _delete(one: keeping.Due | keeping.Unopened | removals.Removal) -> None:
 def forget() -> int:
     """Show nothing more of uploads that have been shown long enough; how many these are."""
     due = keeping.due_status(connection(), MOST_A_SWEEP)
-    return _each(due, _forget)
+    return each(due, _forget)
 
 
 def _forget(one: keeping.Due) -> bool:
@@ -56,7 +56,7 @@ def _forget(one: keeping.Due) -> bool:
 def remove_deleted() -> int:
     """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
     until = time.monotonic() + ROWS_SECONDS
-    return _each(removals.list_due(connection(), MOST_A_SWEEP), partial(_remove, until))
+    return each(removals.list_due(connection(), MOST_A_SWEEP), partial(_remove, until))
 
 
 def _remove(until: float, one: removals.Removal) -> bool:
@@ -80,7 +80,7 @@ def _purge(number: Number, until: float, *, rows: bool) -> bool:
     return not rows
 
 
-def _each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
+def each(due: Sequence[Any], do: Callable[[Any], bool]) -> int:
     """How many it was done to. One that fails leaves the others to go; the first failure is raised when all have.
 
     Unless that takes long: what else the sweep has to do needs no storage, and would not be done before that is well.

@@ -50,6 +50,11 @@ def list_due(connection: Connection, most: int) -> list[str]:
     return [tenant for (tenant,) in rows]
 
 
+def put_last(connection: Connection, tenant: str) -> None:
+    """Let all others that are due go first next time."""
+    connection.execute("UPDATE rowmill.tenant SET erase_at = clock_timestamp() WHERE tenant = %s", (tenant,))
+
+
 def list_standing(connection: Connection, tenant: str, most: int) -> list[Standing]:
     """Uploads of the tenant that are not deleted."""
     with connection.cursor(row_factory=class_row(Standing)) as cursor:

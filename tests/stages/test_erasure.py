@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
-from chalicelib import accounts, apikeys, callers, catalog, pictures, retention, sharing, table_rows, webhooks
+from chalicelib import accounts, apikeys, callers, catalog, erasure, pictures, retention, sharing, table_rows, webhooks
 from chalicelib.aws import apikeys as kept_keys
 from chalicelib.aws import dynamodb
 from chalicelib.datasets.addresses import Addressed
@@ -321,6 +322,25 @@ def test_the_last_of_an_erasure_is_gone_on_with_too(
             pipeline.sweep()
     pipeline.sweep()
     assert told_of(pipeline, owner.tenant, owner.upload) == {}
+
+
+@pytest.mark.parametrize(("at_once", "sweeps"), [(10, 1), (1, 2)])
+def test_an_account_that_cannot_be_erased_holds_up_no_other(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch, at_once: int, sweeps: int
+) -> None:
+    """Neither in its own sweep, nor by being the first of each."""
+    second = accounts.signup({"username": "second", "password": "correct horse"})
+    owner.delete()
+    with acting("api"):
+        accounts.delete(second["tenant_id"], second["user_id"], "second")
+    real = erasures.drop
+    monkeypatch.setattr(erasures, "drop", lambda db, tenant: 1 / 0 if tenant == owner.tenant else real(db, tenant))
+    monkeypatch.setattr(erasure, "TENANTS_A_SWEEP", at_once)
+    for _ in range(sweeps):
+        with contextlib.suppress(ZeroDivisionError):
+            pipeline.sweep()
+    waits = "SELECT tenant FROM rowmill.tenant WHERE erase_at <= now()"
+    assert pipeline.sql(waits) == [{"tenant": owner.tenant}]  # the other is done for now, and this one is not forgotten
 
 
 def test_a_sweep_erases_no_more_of_an_account_than_it_has_time_for(
