@@ -529,9 +529,11 @@ def may_be_overwritten(connection: Connection, number: int) -> bool:
     """Whether a later upload has replaced rows of this one's dataset, or an undo has taken some away."""
     row = connection.execute(
         """
-        SELECT EXISTS (SELECT FROM rowmill.upload u JOIN rowmill.upload later USING (dataset)
-                       WHERE u.number = %s AND (later.number <> u.number AND later.mode = 'upsert' OR EXISTS (
-                           SELECT FROM rowmill.revert r WHERE r.upload = later.number)))
+        SELECT EXISTS (SELECT FROM rowmill.upload later
+                       WHERE later.dataset = u.dataset AND later.number <> u.number AND later.mode = 'upsert')
+            OR EXISTS (SELECT FROM rowmill.revert r JOIN rowmill.upload later ON later.number = r.upload
+                       WHERE later.dataset = u.dataset)
+        FROM rowmill.upload u WHERE u.number = %s
         """,
         (number,),
     ).fetchone()

@@ -18,9 +18,11 @@ from chalicelib.postgres import (
     announcements,
     connection,
     digests,
+    erasures,
     fates,
     grants,
     handmade,
+    keeping,
     ledger,
     manifest,
     pace,
@@ -53,6 +55,8 @@ PARTIAL = {
     "upload_of_dataset",
     "chunk_queued",
     "announcement_awaited",
+    "tenant_to_erase",
+    "upload_going",
 }  # of what is under way alone
 
 FILL = """
@@ -79,6 +83,7 @@ INSERT INTO rowmill.chunk (upload, n, byte_start, byte_end, first_record, first_
     FROM rowmill.upload u, generate_series(1, 4) n,
         LATERAL (SELECT CASE WHEN u.finished_at IS NULL AND n > 2 THEN 'queued' ELSE 'loaded' END AS state) s;
 UPDATE rowmill.upload SET receipted_at = finished_at WHERE number % 500 > 0;
+UPDATE rowmill.upload SET files_gone_at = finished_at WHERE number % 2 > 0;
 INSERT INTO rowmill.reject (upload, record, line, errors, raw)
     SELECT number, 1, 1, '[]', '' FROM rowmill.upload;
 ANALYZE;
@@ -181,6 +186,7 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "an upload into a dataset": lambda full, db: ledger.number_within(db, "ten_1", 1, full.upload_id),
     "chunks": lambda full, db: manifest.list_chunks(db, full.upload, 0, 101),
     "a record": lambda full, db: fates.pieces(db, full.upload, 15, 15),
+    "whether rows were replaced": lambda full, db: ledger.may_be_overwritten(db, full.upload),
     "a reject": lambda full, db: fates.rejects(db, full.upload, 1, 1),
     # a file
     "to open": lambda full, db: ledger.open_upload(db, full.opened()),
@@ -215,6 +221,9 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "what is to be shown": lambda full, db: announcements.list_due(db),
     "the queues": lambda full, db: tiers._waiting.__wrapped__(db, 0),
     "their pace": lambda full, db: tiers._begun_lately.__wrapped__(db, 0),
+    "accounts to erase": lambda full, db: erasures.list_due(db, 10),
+    "files that go": lambda full, db: keeping.due_files(db, 50),
+    "uploads to forget": lambda full, db: keeping.due_status(db, 50),
     "the pulse": lambda full, db: vitals.pulse(db),
     # an operator
     "all of it": lambda full, db: vitals.look(db),
@@ -233,6 +242,8 @@ def test_nothing_large_is_read_whole(pipeline: Pipeline) -> None:
         ("to take", "ALTER TABLE rowmill.chunk DROP CONSTRAINT chunk_pkey; DROP INDEX rowmill.chunk_queued"),
         ("what is due", "DROP INDEX rowmill.upload_unfinished; DROP INDEX rowmill.upload_of_dataset"),
         ("awaited files", "DROP INDEX rowmill.announcement_awaited"),
+        ("files that go", "DROP INDEX rowmill.upload_going"),
+        ("whether rows were replaced", "DROP INDEX rowmill.upload_upserting; DROP INDEX rowmill.upload_of_content"),
         ("a dataset by id", "DROP INDEX rowmill.dataset_by_id"),
         ("a dataset by name", "DROP INDEX rowmill.account_of_tenant"),
         (
