@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from chalicelib import retention
@@ -17,13 +18,14 @@ TENANTS_A_SWEEP: Final = 10
 
 def sweep() -> int:
     """Go on with erasing the tenants that are due; how many of them are done for now."""
-    return retention.each(erasures.list_due(connection(), TENANTS_A_SWEEP), _erase)
+    due = erasures.list_due(connection(), TENANTS_A_SWEEP)
+    return retention.each(due, partial(_erase, MOST_A_SWEEP // max(1, len(due))))
 
 
-def _erase(tenant: str) -> bool:
+def _erase(most: int, tenant: str) -> bool:
     db = connection()
     erasures.put_last(db, tenant)  # if it fails whenever it is tried, it is not the first of each sweep
-    for upload in erasures.list_standing(db, tenant, MOST_A_SWEEP // TENANTS_A_SWEEP):
+    for upload in erasures.list_standing(db, tenant, most):
         _delete(tenant, upload)
     for other, upload_id in erasures.list_intruding(db, tenant):
         ledger.ask_to_cancel(db, other, upload_id)

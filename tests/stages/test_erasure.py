@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 
 from chalicelib import accounts, apikeys, callers, catalog, erasure, pictures, retention, sharing, table_rows, webhooks
 from chalicelib.aws import apikeys as kept_keys
-from chalicelib.aws import dynamodb
+from chalicelib.aws import dynamodb, s3
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.postgres import changes, erasures, removals
-from chalicelib.postgres.connection import connection
+from chalicelib.postgres.connection import Connection, connection
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, acting
 
@@ -114,6 +115,37 @@ def test_rows_of_many_uploads_take_a_sweep_no_longer_than_those_of_one(
     assert len(parts) <= 3, "of four seconds each"
     pipeline.sweep()
     assert pipeline.rows() == []
+
+
+def test_files_of_many_deleted_uploads_go_at_once_and_for_so_long(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after another, a hundred requests to the storage would have to do for a sweep of thousands of uploads."""
+    pipeline.dataset()
+    uploads = [pipeline.create(ROWS) for _ in range(4)]
+    for upload_id in uploads:
+        pipeline.cancel(upload_id)
+        pipeline.delete(upload_id)
+    together, noted = threading.Barrier(4), list[str]()
+    real_delete, real_note = s3.delete_all, removals.note_purged
+
+    def delete_all(prefix: str) -> None:
+        together.wait(10)
+        real_delete(prefix)
+
+    def note_purged(db: Connection, upload_id: str) -> None:
+        noted.append(upload_id)
+        real_note(db, upload_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "delete_all", delete_all)
+        patch.setattr(removals, "note_purged", note_purged)
+        patch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: 7.0 * len(noted)))
+        pipeline.sweep()
+        assert len(noted) == 3, "of seven seconds each"
+    assert objects(pipeline.tenant) == []
+    pipeline.sweep()
+    assert pipeline.sql("SELECT FROM rowmill.announcement WHERE purge_at <= now()") == []
 
 
 def test_what_is_kept_of_rows_that_others_wrote_over_goes_too(pipeline: Pipeline) -> None:
@@ -367,6 +399,16 @@ def test_a_sweep_erases_no_more_of_an_account_than_it_has_time_for(
         assert pipeline.sql(count.format("announcement"), owner.tenant) == [{"count": left}]
     pipeline.sweep()
     assert told_of(pipeline, owner.tenant, owner.upload, owner.waiting) == {}
+
+
+def test_an_account_that_is_erased_alone_has_all_uploads_of_the_sweep(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a tenth of them: an account of 100,000 uploads took days."""
+    monkeypatch.setattr(erasure, "MOST_A_SWEEP", erasure.TENANTS_A_SWEEP)
+    owner.delete()
+    pipeline.sweep()
+    assert erasures.list_standing(connection(), owner.tenant, 10) == []
 
 
 def test_an_account_is_deleted_by_its_own_name_alone(pipeline: Pipeline, owner: Owner) -> None:
