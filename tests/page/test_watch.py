@@ -13,7 +13,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from chalicelib.formats.threats import EICAR
 from tests.journey.conftest import PEOPLE, Cloud, eventually, people
-from tests.page.conftest import PHONE, WIDE, assert_accessible, assert_fits, call, ended, signed_in, uploaded, visiting
+from tests.page.conftest import (
+    PHONE,
+    WIDE,
+    assert_accessible,
+    assert_fits,
+    call,
+    ended,
+    go,
+    signed_in,
+    uploaded,
+    visiting,
+)
 
 COMMITS = ("UPDATE", "OLD.state = 'queued' AND NEW.state = 'loaded'")  # where a loader is about to commit a chunk
 MANY = people(6000, padding=2000)  # several chunks, so that the file is split before any of them is in
@@ -122,6 +133,23 @@ def test_chunks_whose_answer_was_lost_are_asked_for_again_though_nothing_moves_a
     with page.expect_event("requestfailed"):
         show(page, upload_id)
     expect(page.get_by_role("heading", name="1 chunk")).to_be_visible()
+
+
+def test_a_review_that_is_opened_again_while_rows_load_does_not_say_that_none_has(page: Page, deployed: Cloud) -> None:
+    """By a link of the history, or in another tab: who reads that would think that the file can still be kept out."""
+    signed_in(page)
+    upload_id = started(page, MANY, dataset="made", options={"infer": True})
+    go(page, f"/upload?review={upload_id}")
+    with deployed.held(COMMITS[0], f"{COMMITS[1]} AND NEW.pass = 'load' AND NEW.n > 1"):
+        press(page, "Make the dataset and load")
+        expect(page).to_have_url(re.compile(f"#/uploads/{upload_id}$"))
+        eventually(deployed.blocked)
+        go(page, f"/upload?review={upload_id}")
+        expect(page.get_by_text(re.compile("^Reading|^There is nothing to look over")).first).to_be_visible()
+        expect(page.get_by_text("Nothing is loaded yet")).to_have_count(0)
+        deployed.sweep()  # which shows how far it is
+        expect(page.get_by_text("There is nothing to look over any more.")).to_be_visible()
+        assert call(page, "GET", f"v1/uploads/{upload_id}")["status"] == "processing"
 
 
 def test_a_file_unlike_those_before_waits_shows_what_is_and_loads_when_confirmed(page: Page) -> None:

@@ -26,7 +26,7 @@ export function Review({ id }: { id: string }) {
     return error ? <Failure error={error} title="This upload cannot be shown." /> : <Reads name="the file" />;
   if (upload.state === "needs_review" && upload.review) return <Looked upload={upload} found={upload.review} />;
   const isUnderWay = upload.state !== "needs_review" && isLegal("cancel", upload.state);
-  if (isUnderWay) return <Reads name={legible(upload.filename)} percent={upload.percent} />;
+  if (isUnderWay && !upload.loaded) return <Reads name={legible(upload.filename)} percent={upload.percent} />;
   return (
     <Notice
       kind={upload.error ? "error" : "info"}
@@ -45,7 +45,8 @@ function Reads({ name, percent = null }: { name: string; percent?: number | null
         Reading <bdi>{name}</bdi>
       </h1>
       <p class="quiet">
-        All of it is looked at, so that what is found of a column holds for every row. Nothing is loaded yet.
+        All of it is looked at, so that what is found of a column holds for every row. Nothing is loaded before you
+        say so.
       </p>
       <Progress value={percent || null} label={`${name}, read`} />
     </section>
