@@ -183,9 +183,8 @@ class Transport:
             raise Unusable(f"the API URL {self._api!r} is not valid: {fault}") from fault
         if not (response.is_success or response.status_code == httpx.codes.NOT_MODIFIED):
             raise _problem(response)
-        if response.headers.get("content-type", "").startswith(
-            "text/html"
-        ):  # nothing was deleted by whoever shows this
+        is_page = response.headers.get("content-type", "").startswith("text/html")
+        if is_page:  # of somebody else, who has deleted nothing
             raise _no_answer_of_ours(response)
         return response
 
