@@ -137,10 +137,23 @@ def done(text: str, facts: Mapping[str, object], as_json: bool) -> None:
 
 def note(text: str) -> None:
     """A line for the person at the terminal; never on stdout."""
+    say(cell(text) + "\n")
+
+
+def say(text: str) -> None:
+    """Write on stderr. Whoever listens may have gone, and a terminal be closed, which fails no command."""
     try:
-        sys.stderr.write(cell(text) + "\n")
-    except OSError:  # whoever listened has gone, which fails no command; Python would try again at its end
-        sys.stderr = io.StringIO()
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = Nobody()  # Python would try again at its end
+
+
+class Nobody(io.StringIO):
+    """Listens to nothing that is said."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 def complain(fault: BaseException) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from .output import note
+from .output import note, say
 from .resources import Upload
 
 
@@ -40,8 +40,18 @@ def watching() -> Iterator[Display]:
         TextColumn("{task.fields[shown]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(file=cast(IO[str], _Screen()))) as progress:
         yield Bars(progress)
+
+
+class _Screen:
+    """stderr for bars, which may be closed while they are shown."""
+
+    def write(self, text: str) -> None:
+        say(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
 class Bars:

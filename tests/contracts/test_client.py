@@ -747,6 +747,28 @@ def test_an_interrupt_exits_130_and_names_what_goes_on(cloud: Cloud, rowmill: Sh
     ]
 
 
+@pytest.mark.parametrize("when", ["sending", "processing"])
+def test_a_terminal_that_is_closed_stops_no_upload(cloud: Cloud, rowmill: Shell, books: Path, when: str) -> None:
+    cloud.journey = [{"state": "processing", "percent": 5.0}]
+    cloud.go_on.clear()  # the storage waits
+    terminal, screen = pty.openpty()
+    arguments = ("upload", str(books), "--dataset", "books", "--json")
+    running = rowmill.started(*arguments, stdout=subprocess.PIPE, stderr=screen)  # as after a `disown`: no SIGHUP
+    os.close(screen)
+    shown = ""
+    while when not in shown:
+        shown += os.read(terminal, 9999).decode()
+        if "sending" in shown and when == "processing":
+            cloud.go_on.set()
+    os.close(terminal)
+    cloud.go_on.set()
+    time.sleep(0.3)  # in which bars are drawn
+    cloud.journey = [{"state": "completed", "percent": 100.0, **COUNTS}]
+    said, _ = running.communicate(timeout=20)
+    assert (running.returncode, json.loads(said)["state"]) == (0, "completed")
+    assert cloud.objects["upl_1"] == books.read_bytes()
+
+
 @pytest.mark.parametrize("command", [("login",), ("login", "ada"), ("dataset", "delete", "books")])
 def test_an_interrupt_of_a_question_exits_130_too(cloud: Cloud, rowmill: Shell, command: tuple[str, ...]) -> None:
     keyboard, terminal = pty.openpty()
@@ -1863,7 +1885,7 @@ def test_an_export_that_is_told_to_end_leaves_no_draft(cloud: Cloud, rowmill: Sh
     loaded(cloud)
     cloud.rows = cloud.rows * 20_000  # two a page
     running = rowmill.started("export", "books", "-o", str(tmp_path / "books.csv"), stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob(".rowmill-*")):
+    while not any(draft.stat().st_size for draft in tmp_path.glob(".rowmill-*")):
         time.sleep(0.01)
     running.terminate()
     assert running.wait(20) == -signal.SIGTERM
