@@ -176,7 +176,9 @@ def _count(upload: Upload, name: str) -> object:
 
 
 def _heading(name: str) -> Column:
-    return Column(Text(cell(name)))
+    """Ids are not broken as long as others can be, to be copied whole; those are never cut short."""
+    is_id = name.endswith("id")
+    return Column(Text(cell(name)), no_wrap=is_id, overflow="ellipsis" if is_id else "fold")
 
 
 def _aligned(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> None:

@@ -538,9 +538,9 @@ class Shell:
         env = {**self.environment, **environment}
         return CliRunner().invoke(app, list(arguments), input=stdin, env=env)
 
-    def started(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+    def started(self, *arguments: str, columns: int = 120, **streams: Any) -> subprocess.Popen[bytes]:
         home = str(Path(rowmill_client.__file__).parents[1])
-        env = {**os.environ, **self.environment, "PYTHONPATH": home, "COLUMNS": "120", "TERM": "xterm"}
+        env = {**os.environ, **self.environment, "PYTHONPATH": home, "COLUMNS": str(columns), "TERM": "xterm"}
         command = [sys.executable, "-m", "rowmill_client", *arguments]
         return subprocess.Popen(command, env=env, **streams)
 
@@ -728,6 +728,21 @@ def test_a_terminal_gets_a_table_that_holds_no_foreign_escapes(rowmill: Shell) -
         ["2", "3", "width_mismatch"],
     ]
     assert "\x1b[31m" not in shown
+
+
+def test_a_terminal_of_80_columns_shows_ids_whole_and_all_of_the_rest(cloud: Cloud, rowmill: Shell) -> None:
+    found = {"id": "upl_01M80FHFV747N9CXY8YY64K210", "dataset": "contacts", "filename": "contacts-of-november.csv"}
+    counts = {"rows_total": 1_000_000, "loaded": 999_999, "rejected": 1, "created_at": "2026-11-28T12:00:00.000Z"}
+    cloud.uploads["upl_1"] = found | counts
+    cloud.journey = [{"state": "completed_with_errors"}]
+    keyboard, screen = pty.openpty()
+    running = rowmill.started("uploads", stdout=screen, columns=80)
+    os.close(screen)
+    assert running.wait(20) == 0
+    shown = os.read(keyboard, 65536).decode()
+    os.close(keyboard)
+    assert "upl_01M80FHFV747N9CXY8YY64K210" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
 
 
 def test_an_interrupt_exits_130_and_names_what_goes_on(cloud: Cloud, rowmill: Shell, books: Path) -> None:
