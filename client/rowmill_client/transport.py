@@ -168,6 +168,8 @@ class Transport:
 
     def _connections(self) -> httpx.Client:
         """Those of this process: a fork has its parent's, and one would take the answers of the other."""
+        if self._http.is_closed:
+            raise Unusable("the client is closed")
         if self._process != os.getpid():
             self._http, self._process = connections(self._timeout), os.getpid()
         return self._http
@@ -195,6 +197,8 @@ def connections(timeout: httpx.Timeout) -> httpx.Client:
         return httpx.Client(timeout=timeout, verify=_certificates(), headers={"User-Agent": "rowmill-client"})
     except (ValueError, ImportError, httpx.InvalidURL) as fault:  # ALL_PROXY and the like; SOCKS needs a package
         raise Unusable(f"the proxy that the environment names cannot be used: {fault}") from fault
+    except OSError as fault:  # SSL_CERT_FILE
+        raise Unusable(f"the certificates that the environment names cannot be read: {fault}") from fault
 
 
 @cache

@@ -50,6 +50,7 @@ from rowmill_client import (
     Unusable,
     configuration,
     offline,
+    transport,
 )
 from rowmill_client.cli import app
 from rowmill_client.errors import AnswerIncomplete
@@ -1278,6 +1279,26 @@ def test_what_no_request_takes_is_wrong_use(cloud: Cloud, client: Rowmill, ask: 
     with pytest.raises(Unusable, match="is not valid text"):
         ask(client)
     assert cloud.requests == []
+
+
+def test_a_client_that_is_closed_says_so(cloud: Cloud, client: Rowmill) -> None:
+    client.close()
+    with pytest.raises(Unusable, match="the client is closed"):
+        client.quota()
+    assert cloud.requests == []
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_wrong_use(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    named = tmp_path / "bundle.pem"
+    if text:
+        named.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(named))
+    transport._certificates.cache_clear()
+    with pytest.raises(Unusable, match="the certificates that the environment names cannot be read"):
+        Rowmill(cloud.api, TOKEN)
 
 
 def test_an_answer_nested_deeper_than_can_be_read_is_named_as_that(cloud: Cloud, client: Rowmill) -> None:
