@@ -17,6 +17,7 @@ from ulid import ULID
 
 from chalicelib import formats
 from chalicelib.aws import s3
+from chalicelib.checking import conventions
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import encodings, excel, gzipped, kinds, threats, transcoded
@@ -29,9 +30,7 @@ from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
 
 BEAT_SECONDS: Final = 5  # the sweep takes a splitter for dead that gives no sign for a minute
-_OF_ANY_TEXT: Final = frozenset(  # of a sheet, too
-    {"header", "skip_lines", "comment", "null_values", "trim", "true_values", "false_values", "enum_case"} | {"units"}
-)
+_OF_ANY_TEXT: Final = frozenset({"header", "skip_lines", "comment", *conventions.OPTIONS})  # of a sheet, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _confidence(upload: ledger.Upload, sample: bytes) -> dict[str, float]:
 
 
 def _sheet(upload: ledger.Upload) -> _Made:
-    """A sheet's cells are known as they are: what says how a text file spells them does not apply."""
+    """A sheet's cells are known as they are: what says how a text file is cut into them does not apply."""
     dialect = {name: value for name, value in upload.dialect.items() if name in _OF_ANY_TEXT}
     has_header = dialect.get("header", True)
     sheet = excel.open_sheet(

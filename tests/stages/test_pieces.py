@@ -224,6 +224,16 @@ def test_a_point_in_a_sheet_parts_thousands_in_texts_alone(
     assert all(f'" is not clearly one of the two, {spelt}' in error["detail"] for error in errors)
 
 
+def test_texts_of_a_sheet_are_spelt_as_declared_beside_its_values(pipeline: Pipeline) -> None:
+    fields = [{"name": "price", "type": "number"}, {"name": "day", "type": "date"}]
+    name = pipeline.dataset({"fields": fields}, "prices")
+    declared = {"decimal_char": ",", "group_char": ".", "date_order": "dmy"}
+    rows = [["price", "day"], ["1.234", "02/03/2024"], ["1.235", "02/13/2024"], ["2,5", date(2024, 1, 5)]]
+    upload = pipeline.run(of_rows(rows), name, dialect=declared)
+    assert [reject["row"] for reject in pipeline.rejects(upload["id"])] == [2]  # else read by a month first
+    assert pipeline.rows(name) == [{"price": "1234", "day": "2024-03-02"}, {"price": "2.5", "day": "2024-01-05"}]
+
+
 def test_a_value_of_a_sheet_is_not_read_by_marks_that_are_found_in_its_texts(pipeline: Pipeline) -> None:
     fields = [{"name": "id", "type": "integer"}, {"name": "price", "type": "number"}, {"name": "day", "type": "date"}]
     pipeline.dataset({"fields": fields}, "found")

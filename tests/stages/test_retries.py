@@ -86,7 +86,8 @@ def test_rejects_are_corrected_in_place_and_sent_back(pipeline: Pipeline) -> Non
     }
 
 
-def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipeline: Pipeline, form: str) -> None:
     """Alone, 1.234 and 02.03.2024 could mean two things each."""
     fields = [{"name": "price", "type": "number"}, {"name": "day", "type": "date"}]
     name = pipeline.dataset({"fields": fields}, "prices")
@@ -96,7 +97,10 @@ def test_a_corrected_cell_means_what_it_would_have_meant_in_the_first_file(pipel
     def change(rows: list[dict[str, str]]) -> None:
         rows[0] |= {"price": "1.234", "day": "02.03.2024"}
 
-    assert retry(pipeline, parent["id"], corrected(pipeline, parent["id"], change))["loaded"] == 1
+    body = corrected(pipeline, parent["id"], change)
+    if form == "xlsx":
+        body = of_rows(list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""))))
+    assert retry(pipeline, parent["id"], body)["loaded"] == 1
     assert pipeline.rows(name)[-1] == {"price": "1234", "day": "2024-03-02"}
     causes = {one["cause"] for one in rejects.summary(pipeline.tenant, parent["id"])["causes"]}
     assert 'is not a number (decimals after ",", groups of three by ".")' in causes
