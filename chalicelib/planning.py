@@ -239,9 +239,14 @@ def _whole_records(lines: bytes, dialect: Dialect, *, truncated: bool) -> list[l
 
 
 def _plan_before(upload: ledger.Upload) -> Mapping[str, Any] | None:
-    """Cells of a rejects file are as they were in their sheet, and its columns mean what was declared of them."""
+    """Cells of a rejects file are as they were in their sheet, and its columns mean what was declared of them.
+
+    Raises Refused `rejects_gone` if nobody knows any more what that was.
+    """
     number = taken.parent_of(connection(), upload.upload_id)
     parent = ledger.find(connection(), number) if number else None
+    if (parent is None or parent.plan is None) and taken.is_retry(connection(), upload.upload_id):
+        raise Refused("rejects_gone", "The upload whose rejects these are is not there any more; send them as a file.")
     return parent.plan if parent else None
 
 

@@ -85,6 +85,14 @@ def parent_of(connection: Connection, upload_id: str) -> int | None:
     return int(row[0]) if row else None
 
 
+def is_retry(connection: Connection, upload_id: str) -> bool:
+    """Whether an upload was announced as one that brings back rejects, though theirs may be gone since."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM rowmill.announcement WHERE upload_id = %s AND item ? 'parent_id')", (upload_id,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def holder(connection: Connection, tenant: str, parent_id: str, fixes: Sequence[str]) -> str | None:
     """An upload that reads again what these fixes mend, and holds it: its id.
 

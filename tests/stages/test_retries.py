@@ -276,6 +276,23 @@ def test_the_retry_of_a_sheet_takes_its_numbers_for_numbers(pipeline: Pipeline) 
     assert [row["price"] for row in pipeline.rows("bills")] == ["1.234", "12.5", "1234.50"]
 
 
+def test_a_rejects_file_whose_upload_is_gone_when_it_comes_is_not_read_as_another(pipeline: Pipeline) -> None:
+    """What its cells mean, values of a sheet here, is known by that upload alone: a point would part thousands."""
+    price = {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."}
+    pipeline.dataset({"fields": [{"name": "id", "type": "integer"}, price]}, "bills")
+    first = pipeline.run(of_rows([["id", "price"], ["one", 1.234]]), "bills")
+    child = send(pipeline, first["id"], corrected(pipeline, first["id"], lambda rows: rows[0].update(id="1")))
+    plain = send(pipeline, first["id"], b"id,price\n1,2\n")
+    pipeline.delete(first["id"])
+    pipeline.sweep()
+    for upload_id in (child, plain):
+        pipeline.split(upload_id)
+    pipeline.load(pipeline.messages())
+    told = pipeline.upload(child)
+    assert (told["state"], told["error"]["code"]) == ("failed", "rejects_gone")
+    assert (pipeline.upload(plain)["state"], pipeline.rows("bills")) == ("completed", [{"id": 1, "price": "2"}])
+
+
 def test_a_number_that_is_typed_into_a_sheet_of_rejects_is_that_number(pipeline: Pipeline) -> None:
     """Though the first sheet had texts alone in its column, in which a point groups thousands."""
     price = {"name": "price", "type": "number", "decimalChar": ",", "groupChar": "."}
