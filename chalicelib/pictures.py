@@ -25,7 +25,6 @@ from chalicelib.postgres import handmade, people, tables
 from chalicelib.postgres import pictures as kept
 from chalicelib.postgres.connection import Connection, connection
 from chalicelib.postgres.pictures import Picture
-from chalicelib.roles import Role
 
 READ_SECONDS: Final = 900
 AWAITED: Final = timedelta(seconds=2 * UPLOAD_SECONDS)
@@ -107,7 +106,10 @@ def link(picture: Picture) -> dict[str, Any]:
 
 def get(at: Addressed) -> dict[str, Any]:
     """The picture that the row shows. Raises Refused `picture_not_found` (404)."""
-    with _row(at, "reader") as (db, dataset, row_id):
+    db = connection()
+    with tables.standing(), db.transaction():
+        dataset = people.get_dataset(db, at.tenant, at.name).dataset
+        row_id = _number(db, dataset, at.key, hold=False)
         found = kept.shown(db, dataset.number, [row_id])
     if row_id not in found:
         raise Refused("picture_not_found", "The row has no picture.", status=404)
@@ -144,22 +146,26 @@ def _delete(picture: Picture) -> None:
 
 
 @contextmanager
-def _row(at: Addressed, needs: Role = "writer") -> Iterator[tuple[Connection, Dataset, int]]:
-    """The row, for who has this role; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
+def _row(at: Addressed) -> Iterator[tuple[Connection, Dataset, int]]:
+    """The row, for a writer; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
     db = connection()
     with db.transaction():
-        if needs != "reader":
-            people.refuse_gone(db, at.tenant)
-        number = people.get_dataset(db, at.tenant, at.name, needs).dataset.number
+        people.refuse_gone(db, at.tenant)
+        number = people.get_dataset(db, at.tenant, at.name, "writer").dataset.number
         people.keep_open(db, number)
-        dataset = people.get_dataset(db, at.tenant, at.name, needs).dataset
-        if dataset.schema.identity is None:
-            raise Refused("dataset_pictureless", "Only rows that are told by a number have pictures.", status=409)
-        table = tables.Table(dataset.number, dataset.version, dataset.schema)
-        row_id = handmade.number_of(at.key)
-        if row_id is None or handmade.find(db, table, {dataset.schema.identity: str(row_id)}, hold=True) is None:
-            raise Refused("row_not_found", "There is no row of this key.", status=404)
-        yield db, dataset, row_id
+        dataset = people.get_dataset(db, at.tenant, at.name, "writer").dataset
+        yield db, dataset, _number(db, dataset, at.key, hold=True)
+
+
+def _number(db: Connection, dataset: Dataset, key: str, *, hold: bool) -> int:
+    """The number of the row of this key. Raises Refused (404, 409)."""
+    if dataset.schema.identity is None:
+        raise Refused("dataset_pictureless", "Only rows that are told by a number have pictures.", status=409)
+    table = tables.Table(dataset.number, dataset.version, dataset.schema)
+    row_id = handmade.number_of(key)
+    if row_id is None or handmade.find(db, table, {dataset.schema.identity: str(row_id)}, hold=hold) is None:
+        raise Refused("row_not_found", "There is no row of this key.", status=404)
+    return row_id
 
 
 def _new(tenant: str, dataset: Dataset, row_id: int, content_type: str, size: int) -> Picture:

@@ -49,7 +49,7 @@ def listing(tenant: str, name: str, asked: Asked) -> Page:
 
 
 def _read(dataset: Dataset, upload: Number | None, given: Mapping[str, str], asked: Asked) -> Page:
-    with _standing():
+    with tables.standing():
         if not given:
             return _in_file_order(dataset, upload, asked)
         return _selected(dataset, read_query(given, dataset.schema), upload, asked)
@@ -97,7 +97,7 @@ def _table(dataset: Dataset) -> tables.Table:
 def get(at: Addressed) -> dict[str, Any]:
     """The row of this key. Raises Refused `row_not_found` (404), `dataset_keyless` (409)."""
     db = connection()
-    with _standing(), db.transaction():
+    with tables.standing(), db.transaction():
         dataset = people.get_dataset(db, at.tenant, at.name).dataset
         return _held(db, dataset, _key(dataset.schema, at.key), hold=False)
 
@@ -193,18 +193,6 @@ def _remove(at: Addressed, if_match: str | None) -> int | None:
         if dataset.schema.identity:
             kept.abandon(db, dataset.number, int(str(key[dataset.schema.identity])))
     return dataset.number if dataset.schema.identity else None
-
-
-@contextmanager
-def _standing() -> Iterator[None]:
-    """Read a table that nothing keeps from being changed: a reader locks nobody out.
-
-    A field may be of another type by now, which nothing compares with what it is asked for by.
-    """
-    try:
-        yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
-        raise Refused("dataset_busy", "The dataset has just been changed or deleted; ask again.", status=409) from None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from psycopg.rows import tuple_row
 
 from chalicelib.cells import Field, Value
 from chalicelib.datasets import Schema
+from chalicelib.errors import Refused
 from chalicelib.journey import lineages
 from chalicelib.postgres import partitions
 from chalicelib.postgres.connection import Connection
@@ -254,6 +256,18 @@ def _create_view(connection: Connection, tenant: str, name: str, table: Table) -
 
 def _visible(schema: Schema) -> list[str]:
     return [name for name in schema.shown_names if not name.startswith("_row")]  # no field's name begins so
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """Read a table that nothing keeps from being changed: a reader locks nobody out.
+
+    A field may be of another type by now, which nothing compares with what it is asked for by.
+    """
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
+        raise Refused("dataset_busy", "The dataset has just been changed or deleted; ask again.", status=409) from None
 
 
 def read(connection: Connection, table: Table, after: int, upload: int | None, limit: int) -> Iterator[tuple[Any, ...]]:

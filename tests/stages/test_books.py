@@ -23,6 +23,7 @@ from tests.stages.conftest import Pipeline, consulted, cut_into
 
 BOOKS = templates.get("books")
 HEADER = b"title,author,description\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def sent(pipeline: Pipeline, body: bytes) -> str:
@@ -236,6 +237,19 @@ def test_a_picture_that_is_removed_in_the_moment_it_is_shown_was_shown(
     with pytest.raises(Refused) as refused:
         doors.get(at)
     assert refused.value.code == "picture_not_found"
+
+
+@pytest.mark.parametrize("held", ["SET default_transaction_read_only = on", "SET lock_timeout = '100ms'"])
+def test_who_looks_at_a_picture_waits_for_nobody_who_is_at_its_row(pipeline: Pipeline, held: str) -> None:
+    """As a row itself is shown, while somebody changes it or Postgres takes no writes."""
+    from chalicelib import pictures as doors
+
+    book = books.create(pipeline.tenant, {"title": "a", "author": "b"}, File("", "image/png", PNG), "")
+    (dataset,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'books'")
+    with psycopg.connect(pipeline.url) as other:
+        other.execute(f"SELECT FROM data.d_{dataset['number']} FOR UPDATE")
+        connection.connection().execute(held)
+        assert doors.get(Addressed(pipeline.tenant, "books", str(book["id"])))["id"] == book["picture"]
 
 
 def _forbid(**_: Any) -> None:
