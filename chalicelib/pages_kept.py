@@ -18,6 +18,7 @@ from chalicelib.paging import Page
 KEPT_SECONDS: Final = 60
 MOST_ITEMS: Final = 20_000  # rows of all pages together, some 10 MB
 MOST_OF_A_PAGE: Final = 1000
+ITEM_BYTES: Final = 500  # a longer row is as many, and so is what a page was asked for by
 
 
 @dataclass(slots=True)
@@ -53,18 +54,24 @@ class Kept:
         return page
 
     def _keep(self, key: Hashable, page: Page) -> None:
-        if len(page.items) > MOST_OF_A_PAGE:
+        items = _items(key, page)
+        if items > MOST_OF_A_PAGE:
             return
         self._drop(key)
         self.pages[key] = (time.monotonic(), page)
-        self.items += len(page.items) + 1
+        self.items += items + 1
         while self.items > MOST_ITEMS:
             self._drop(next(iter(self.pages)))
 
     def _drop(self, key: Hashable) -> None:
         _, page = self.pages.pop(key, (0.0, None))
         if page is not None:
-            self.items -= len(page.items) + 1
+            self.items -= _items(key, page) + 1
+
+
+def _items(key: Hashable, page: Page) -> int:
+    """How many rows a page counts for: one of a row may be megabytes."""
+    return max(len(page.items), (page.size + len(repr(key))) // ITEM_BYTES)
 
 
 rows: Final = Kept()

@@ -31,10 +31,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next_cursor` is None on the last page."""
+    """`next_cursor` is None on the last page. `size`: about how many bytes it is as an answer."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,10 @@ def fill(
         item = show(row)
         # The answer is a JSON string in Lambda's own JSON, where each of these takes one byte more.
         shown = json.dumps(item)
-        size += len(shown) + shown.count('"') + shown.count("\\")
-        if len(items) == limit or (items and size > MAX_PAGE_BYTES):
-            return Page(items, encode(last))
+        more = len(shown) + shown.count('"') + shown.count("\\")
+        if len(items) == limit or (items and size + more > MAX_PAGE_BYTES):
+            return Page(items, encode(last), size)
         items.append(item)
+        size += more
         last = key(row)
-    return Page(items, None)
+    return Page(items, None, size)

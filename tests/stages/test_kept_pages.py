@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib import pages_kept
-from chalicelib.paging import Page
+from chalicelib import pages_kept, table_rows
+from chalicelib.paging import Asked, Page
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into
 from tests.stages.test_api import Api
 
@@ -96,6 +96,24 @@ def test_what_is_kept_has_a_bound_and_the_oldest_goes_first() -> None:
     assert next(iter(kept.pages)) == pages_kept.MOST_ITEMS - len(kept.pages)
     kept.page("long", lambda: Page([{}] * (pages_kept.MOST_OF_A_PAGE + 1), None))
     assert "long" not in kept.pages
+
+
+def test_what_is_kept_has_a_bound_in_bytes_however_few_rows_they_are(pipeline: Pipeline) -> None:
+    """A page of one row may be megabytes, as may be what pages without a row were asked for by."""
+    pipeline.dataset(CONTACTS)
+    pipeline.run(b"email,name,age\n" + b"".join(b"%d@x.org,%s,1\n" % (n, b"n" * 400_000) for n in range(3)))
+    kept = pages_kept.rows
+    page = table_rows.listing(pipeline.tenant, "contacts", Asked({}, None, 1))
+    assert kept.items > page.size // pages_kept.ITEM_BYTES > 700
+    for limit in (2, 3):  # 800,000 bytes are no page that is kept
+        assert len(table_rows.listing(pipeline.tenant, "contacts", Asked({}, None, limit)).items) == limit
+    assert len(kept.pages) == 1
+    for number in range(pages_kept.MOST_ITEMS):
+        kept.page((number, "name" * 1000), lambda: Page([], None))
+    assert sum(len(repr(key)) for key in kept.pages) <= pages_kept.MOST_ITEMS * pages_kept.ITEM_BYTES
+    for key in [*kept.pages]:
+        kept._drop(key)
+    assert kept.items == 0
 
 
 def test_a_page_is_kept_for_a_minute_at_most() -> None:
