@@ -16,7 +16,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from chalicelib.journey import HANDMADE, lineage
+from chalicelib.journey import HANDMADE, lineage, lineages
 from chalicelib.postgres import changes, locks, pictures
 from chalicelib.postgres.connection import Connection, is_row_fault
 from chalicelib.postgres.references import Referrer, refers
@@ -89,6 +89,14 @@ class Undo:
         )
         # What is left of them was inserted: nothing is below, as if whoever wrote over them had inserted it.
         self._run("DELETE FROM {before} WHERE _row BETWEEN {low} AND {high}")
+        # What a hand made and a hand wrote over is nobody's to come back to, and would be kept for good.
+        self._run(
+            "WITH gone AS ("
+            "DELETE FROM {before} WHERE _row BETWEEN {low} AND {high} AND _row_by = {hand} RETURNING _row, _row_after)"
+            " UPDATE {before} b SET _row_after = gone._row_after FROM gone"
+            " WHERE b._row_after BETWEEN {low} AND {high} AND b._row_after = gone._row",
+            **dict(zip(("low", "high"), map(sql.Literal, lineages(HANDMADE)), strict=True)),
+        )
 
     def _undo_covered(self) -> Undone:
         """Have what is on top of versions that others wrote over be what was below them."""

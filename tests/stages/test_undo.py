@@ -135,6 +135,23 @@ def test_with_force_they_are_what_they_were_before_it(pipeline: Pipeline) -> Non
     assert (table(pipeline), befores_kept(pipeline)) == (before, 0)
 
 
+def test_nothing_is_kept_of_a_row_by_hand_that_a_hand_wrote_over(pipeline: Pipeline) -> None:
+    """Once the upload between them is undone. It would be kept for good: no upload is there with which it might go."""
+    pipeline.dataset(mode="upsert")
+    first = pipeline.run(file(("a", "Ada", 1)))
+    table_rows.change(at(pipeline, "a"), {"name": "by hand"}, None)
+    for email in ("b", "c"):
+        table_rows.create(pipeline.tenant, "contacts", {"email": email, "name": "by hand", "age": 1})
+    second = pipeline.run(file(("a", "Ann", 2), ("b", "Bob", 2), ("c", "Cid", 2)))
+    for email in ("a", "b"):
+        table_rows.change(at(pipeline, email), {"name": "by hand again"}, None)
+    table_rows.remove(at(pipeline, "c"), None)
+    assert told(pipeline.revert(second["id"])) == ("reverted", 0, 0, 3)
+    assert befores_kept(pipeline) == 1  # what the first upload has brought, under what is there
+    assert told(pipeline.revert(first["id"], force=True)) == ("reverted", 1, 0, 0)
+    assert ([row["email"] for row in pipeline.rows()], befores_kept(pipeline)) == (["b"], 0)
+
+
 def test_a_row_whose_key_is_taken_by_now_is_left_even_with_force(pipeline: Pipeline) -> None:
     pipeline.dataset(mode="upsert")
     first = pipeline.run(file(("a", "Ada", 1), ("b", "Bob", 2)))
