@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 from chalicelib.formats.cells import Unreadable
@@ -30,6 +31,7 @@ DELIMITERS: Final = (",", ";", "\t", "|")  # on a tie the earlier one wins
 DOUBTFUL: Final = {"^": 2, "~": 2, " ": 3, ":": 4}
 ALIKE: Final = 0.05  # of agreement: readings that differ by no more fit as well
 _TOLD = re.compile(rb'"?sep=([,;\t|^~ :])"?[\r\n]', re.IGNORECASE).match  # a first line, as Excel takes it
+_YEAR = re.compile(r"19[0-9]{2}|20[0-9]{2}").fullmatch
 _VALUE = re.compile(r"[-+]?[$€£]?[0-9][0-9.,:/ TZ+-]*[%€]?").fullmatch
 
 
@@ -286,11 +288,32 @@ def _header(reading: _Reading, names: Collection[str]) -> tuple[bool, float]:
         return True, 0.9
     columns = list(zip(*(row for row in rest if len(row) == len(first)), strict=True))
     typed = [place for place, column in enumerate(columns) if _is_typed(column)]
-    like_data = sum(bool(_VALUE(first[place])) for place in typed)
+    values = [place for place in typed if _VALUE(first[place])]
+    are_years = _are_years([first[place] for place in values], [columns[place] for place in values])
+    like_data = 0 if are_years else len(values)
     unlike = sum(bool(first[place]) for place in typed) - like_data
     if like_data > unlike and (not names or len(names) == len(first)):
         return False, (like_data + 1) / (like_data + unlike + 2)
     return True, (unlike + 1) / (like_data + unlike + 2)
+
+
+def _are_years(names: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Whether these name columns of other numbers: three years or more, each as long after the one before.
+
+    Of data a first row would be so by a chance in millions, unless most rows have such a step, or hold years.
+    """
+    if len(names) < 3 or not all(map(_YEAR, names)) or not _rises_evenly(names):
+        return False
+    rows = list(zip(*columns, strict=True))
+    like = sum(bool(_YEAR(cell)) for row in rows for cell in row)
+    return like <= ALIKE * len(names) * len(rows) and 2 * sum(map(_rises_evenly, rows)) <= len(rows)
+
+
+def _rises_evenly(row: Sequence[str]) -> bool:
+    if not all(cell.isascii() and cell.isdigit() and len(cell) < 19 for cell in row):
+        return False
+    steps = {int(later) - int(cell) for cell, later in pairwise(row)}
+    return len(steps) == 1 and min(steps) > 0
 
 
 def _is_typed(column: Sequence[str]) -> bool:

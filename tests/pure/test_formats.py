@@ -416,6 +416,14 @@ def test_lines_to_skip_must_lie_in_the_sample() -> None:
         (b"1,2.5,2024-01-01\n2,3.5,2024-01-02\n", {"header": False}),
         (b"id,price,day\n2,3.5,2024-01-02\n", {"header": True}),
         (b"name,city\nAda,London\nBob,Paris\n", {"header": True}),
+        (b"2019,2020,2021\n17,18.5,4\n3,2,1\n", {"header": True}),
+        (b"land,2010,2015,2020\nPeru,17,1999,4\n" + b"Chad,3,2,1\n" * 9, {"header": True}),  # one number is like a year
+        (b"2019,2020,2021\n2019,2020,2021\n1999,2000,2001\n", {"header": False}),  # years in all rows
+        (b"2000,2001,2002\n3000,3001,3002\n4000,4001,4002\n", {"header": False}),  # the other rows go on so, too
+        (b"2019,2021,2020\n17,18.5,4\n3,2,1\n", {"header": False}),
+        (b"2019,2020\n17,18.5\n3,2\n", {"header": False}),
+        (b"2019,2020,2021\n%b,18,4\n3,2,1\n" % (b"7" * 5000), {"header": True}),
+        (b"2019,2020,2021,5\n17,18.5,4,5\n3,2,1,5\n", {"header": False}),
         (b"Report of May\n\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2, "header": True}),
         (b"Report,,\n,,\nid,name,city\n1,a,b\n2,c,d\n", {"skip_lines": 2}),
         (b"sep=;\r\nname;price\r\na;1,5\r\nb;2,5\r\n", {"delimiter": ";", "skip_lines": 1, "header": True}),
