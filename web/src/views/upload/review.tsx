@@ -45,8 +45,8 @@ function Reads({ name, percent = null }: { name: string; percent?: number | null
         Reading <bdi>{name}</bdi>
       </h1>
       <p class="quiet">
-        All of it is looked at, so that what is found of a column holds for every row. Nothing is loaded before you
-        say so.
+        All of it is looked at, so that what is found of a column holds for every row. Nothing is loaded before you say
+        so.
       </p>
       <Progress value={percent || null} label={`${name}, read`} />
     </section>
