@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import books, catalog, planning, table_rows, tasks, templates
+from chalicelib import pictures as picture_doors
 from chalicelib.aws import client
 from chalicelib.datasets import read_schema
 from chalicelib.datasets.addresses import Addressed
@@ -209,16 +210,14 @@ def test_a_book_is_not_made_if_the_database_goes_before_its_picture_is_shown(
 
 def test_a_picture_that_has_not_come_is_missing_though_s3_would_call_it_forbidden(pipeline: Pipeline) -> None:
     """S3 tells 404 from 403 only to who may list without a prefix, which the API may not."""
-    from chalicelib import pictures as doors
-
     row = books.create(pipeline.tenant, {"title": "a", "author": "b"}, None, "")
     at = Addressed(pipeline.tenant, "books", str(row["id"]))
-    new = doors.begin(at, "image/png", 8)
+    new = picture_doors.begin(at, "image/png", 8)
     events = client("s3").meta.events
     events.register("before-call.s3.GetObject", _forbid)
     try:
         with pytest.raises(Refused) as refused:
-            doors.attach(at, new["id"])
+            picture_doors.attach(at, new["id"])
     finally:
         events.unregister("before-call.s3.GetObject", _forbid)
     assert (refused.value.status, refused.value.code) == (409, "picture_missing")
@@ -228,28 +227,24 @@ def test_a_picture_that_is_removed_in_the_moment_it_is_shown_was_shown(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By then another request may have taken it away, or deleted its row."""
-    from chalicelib import pictures as doors
-
     row = books.create(pipeline.tenant, {"title": "a", "author": "b"}, None, "")
     at = Addressed(pipeline.tenant, "books", str(row["id"]))
-    monkeypatch.setattr(doors, "discard", lambda dataset: pictures.abandon(connection.connection(), dataset))
-    doors.put(at, b"\x89PNG\r\n\x1a\n", "image/png")
+    monkeypatch.setattr(picture_doors, "discard", lambda dataset: pictures.abandon(connection.connection(), dataset))
+    picture_doors.put(at, b"\x89PNG\r\n\x1a\n", "image/png")
     with pytest.raises(Refused) as refused:
-        doors.get(at)
+        picture_doors.get(at)
     assert refused.value.code == "picture_not_found"
 
 
 @pytest.mark.parametrize("held", ["SET default_transaction_read_only = on", "SET lock_timeout = '100ms'"])
 def test_who_looks_at_a_picture_waits_for_nobody_who_is_at_its_row(pipeline: Pipeline, held: str) -> None:
     """As a row itself is shown, while somebody changes it or Postgres takes no writes."""
-    from chalicelib import pictures as doors
-
     book = books.create(pipeline.tenant, {"title": "a", "author": "b"}, File("", "image/png", PNG), "")
     (dataset,) = pipeline.sql("SELECT number FROM rowmill.dataset WHERE name = 'books'")
     with psycopg.connect(pipeline.url) as other:
         other.execute(f"SELECT FROM data.d_{dataset['number']} FOR UPDATE")
         connection.connection().execute(held)
-        assert doors.get(Addressed(pipeline.tenant, "books", str(book["id"])))["id"] == book["picture"]
+        assert picture_doors.get(Addressed(pipeline.tenant, "books", str(book["id"])))["id"] == book["picture"]
 
 
 def _forbid(**_: Any) -> None:
@@ -276,9 +271,7 @@ def test_a_page_of_books_ends_before_their_pictures_outgrow_it(pipeline: Pipelin
 def test_pictures_go_with_their_dataset_and_those_that_never_came_with_the_sweep(pipeline: Pipeline) -> None:
     picture = File("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
     one = books.create(pipeline.tenant, {"title": "a", "author": "b"}, picture, "")
-    from chalicelib import pictures as doors
-
-    doors.begin(Addressed(pipeline.tenant, "books", str(one["id"])), "image/png", 9)
+    picture_doors.begin(Addressed(pipeline.tenant, "books", str(one["id"])), "image/png", 9)
     assert pipeline.sweep()["pictures_deleted"] == 0
     pipeline.sql("UPDATE rowmill.picture SET changed_at = now() - interval '3 hours'")
     assert pipeline.sweep()["pictures_deleted"] == 1
