@@ -142,7 +142,12 @@ def sweep() -> int:
 
 def _delete(picture: Picture) -> None:
     s3.delete(picture.object_key, picture.version_id)
-    kept.forget(connection(), picture.picture_id)
+    kept.forget(connection(), picture.picture_id, _given_at(picture) + AWAITED)
+
+
+def _given_at(picture: Picture) -> datetime:
+    """When its form was handed out."""
+    return ULID.from_str(picture.picture_id.removeprefix("pic_")).datetime
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
@@ -93,13 +93,23 @@ def list_gone(connection: Connection, awaited_for: timedelta, limit: int, datase
         return cursor.execute(
             f"""
             SELECT {_PICTURE} FROM rowmill.picture
-            WHERE (state = 'gone' OR (state = 'awaited' AND changed_at < now() - %(awaited)s))
+            WHERE ((state = 'gone' AND changed_at <= now()) OR (state = 'awaited' AND changed_at < now() - %(awaited)s))
               AND (dataset = %(dataset)s OR %(dataset)s::integer IS NULL) ORDER BY changed_at LIMIT %(limit)s
             """,
             {"awaited": awaited_for, "dataset": dataset, "limit": limit},
         ).fetchall()
 
 
-def forget(connection: Connection, picture_id: str) -> None:
-    """Its object is deleted. One that has come to be shown meanwhile stays."""
-    connection.execute("DELETE FROM rowmill.picture WHERE picture_id = %s AND state <> 'shown'", (picture_id,))
+def forget(connection: Connection, picture_id: str, closes_at: datetime) -> None:
+    """Its object is deleted. One that has come to be shown meanwhile stays; another may be sent by its form until this
+    moment, so it is deleted once more then.
+    """
+    named = {"picture": picture_id, "closes": closes_at}
+    connection.execute(
+        "DELETE FROM rowmill.picture WHERE picture_id = %(picture)s AND state <> 'shown' AND %(closes)s <= now()", named
+    )
+    connection.execute(
+        "UPDATE rowmill.picture SET state = 'gone', changed_at = %(closes)s, version_id = NULL"
+        " WHERE picture_id = %(picture)s AND state <> 'shown'",
+        named,
+    )

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import books, catalog, planning, table_rows, tasks, templates
 from chalicelib import pictures as picture_doors
-from chalicelib.aws import client
+from chalicelib.aws import client, s3
 from chalicelib.datasets import read_schema
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
@@ -277,5 +277,20 @@ def test_pictures_go_with_their_dataset_and_those_that_never_came_with_the_sweep
     assert pipeline.sweep()["pictures_deleted"] == 1
     catalog.delete(pipeline.tenant, "books", "")
     assert len(pictures.list_gone(connection.connection(), timedelta(hours=2), 10)) == 1
+    assert [pipeline.sweep()["pictures_deleted"] for _ in range(2)] == [1, 0]
+
+
+def test_what_is_sent_by_the_form_of_a_picture_that_has_gone_goes_too(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form is good for an hour, whatever becomes of its picture, and of its row."""
+    book = books.create(pipeline.tenant, {"title": "a", "author": "b"}, File("", "image/png", PNG), "")
+    (picture,) = pipeline.sql("SELECT object_key FROM rowmill.picture")
+    books.delete(pipeline.tenant, str(book["id"]))
+    assert not s3.has_arrived(picture["object_key"])
+    s3.write(picture["object_key"], "image/png", [PNG])
+    assert pipeline.sweep()["pictures_deleted"] == 0
+    monkeypatch.setattr(picture_doors, "AWAITED", timedelta(0))
+    pipeline.sql("UPDATE rowmill.picture SET changed_at = changed_at - interval '2 hours'")
     assert pipeline.sweep()["pictures_deleted"] == 1
-    assert pipeline.sql("SELECT FROM rowmill.picture") == []
+    assert (s3.has_arrived(picture["object_key"]), pipeline.sql("SELECT FROM rowmill.picture")) == (False, [])
