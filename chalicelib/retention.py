@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -18,8 +17,7 @@ from chalicelib.postgres.connection import connection
 ROWS_SECONDS: Final = 10  # of a sweep, for rows of all uploads: 100,000 take about one
 MOST_A_SWEEP: Final = 50  # uploads: each takes a few requests, and the sweep has less than a minute
 MOST_REMOVED: Final = 500  # the same of those that are deleted: whoever deletes an account may have had 100,000
-_REMOVED_AT_ONCE: Final = 10  # as many connections as botocore keeps
-REMOVED_SECONDS: Final = 15  # after which the next sweep goes on; rows of one upload leave others' files five of them
+REMOVED_SECONDS: Final = 12  # after which the next sweep goes on; rows of one upload leave others' files two of them
 FAILING_SECONDS: Final = 2  # after which no other is begun, if one has failed: a storage that throttles takes four each
 
 
@@ -62,26 +60,17 @@ def remove_deleted() -> int:
     """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
     begun = time.monotonic()
     due = removals.list_due(connection(), MOST_REMOVED)
-    pool = ThreadPoolExecutor(_REMOVED_AT_ONCE)
-    try:
-        gone = {one: pool.submit(_remove_files, one) for one in due}
-
-        def remove(one: removals.Removal) -> bool:
-            gone[one].result()
-            if one.number is None or _purge(one.number, begun + ROWS_SECONDS, rows=one.erase_rows):
-                removals.note_purged(connection(), one.upload_id)
-            return True
-
-        return each(due, remove, begun + REMOVED_SECONDS)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return each(due, partial(_remove, begun + ROWS_SECONDS), begun + REMOVED_SECONDS)
 
 
-def _remove_files(one: removals.Removal) -> None:
+def _remove(until: float, one: removals.Removal) -> bool:
     if one.multipart_id:
         s3.abort(object_key(one.tenant, one.upload_id), one.multipart_id)
     _delete(one)
     dynamodb.forget(one.tenant, one.upload_id)
+    if one.number is None or _purge(one.number, until, rows=one.erase_rows):
+        removals.note_purged(connection(), one.upload_id)
+    return True
 
 
 def _purge(number: Number, until: float, *, rows: bool) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from chalicelib import accounts, apikeys, callers, catalog, erasure, pictures, retention, sharing, table_rows, webhooks
 from chalicelib.aws import apikeys as kept_keys
-from chalicelib.aws import dynamodb, s3
+from chalicelib.aws import dynamodb
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.errors import Refused
 from chalicelib.postgres import changes, erasures, removals
@@ -117,35 +116,28 @@ def test_rows_of_many_uploads_take_a_sweep_no_longer_than_those_of_one(
     assert pipeline.rows() == []
 
 
-def test_files_of_many_deleted_uploads_go_at_once_and_for_so_long(
+def test_more_deleted_uploads_go_in_a_sweep_than_others_but_for_so_long(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after another, a hundred requests to the storage would have to do for a sweep of thousands of uploads."""
+    """Of an account of 100,000 uploads fifty went at a time, however fast the storage was."""
+    monkeypatch.setattr(retention, "MOST_A_SWEEP", 1)
     pipeline.dataset()
-    uploads = [pipeline.create(ROWS) for _ in range(4)]
-    for upload_id in uploads:
+    for upload_id in [pipeline.create(ROWS) for _ in range(4)]:
         pipeline.cancel(upload_id)
         pipeline.delete(upload_id)
-    together, noted = threading.Barrier(4), list[str]()
-    real_delete, real_note = s3.delete_all, removals.note_purged
-
-    def delete_all(prefix: str) -> None:
-        together.wait(10)
-        real_delete(prefix)
+    noted, real = list[str](), removals.note_purged
 
     def note_purged(db: Connection, upload_id: str) -> None:
         noted.append(upload_id)
-        real_note(db, upload_id)
+        real(db, upload_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(s3, "delete_all", delete_all)
         patch.setattr(removals, "note_purged", note_purged)
-        patch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: 7.0 * len(noted)))
+        patch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: 5.0 * len(noted)))
         pipeline.sweep()
-        assert len(noted) == 3, "of seven seconds each"
-    assert objects(pipeline.tenant) == []
+        assert len(noted) == 3, "of five seconds each"
     pipeline.sweep()
-    assert pipeline.sql("SELECT FROM rowmill.announcement WHERE purge_at <= now()") == []
+    assert objects(pipeline.tenant) == []
 
 
 def test_what_is_kept_of_rows_that_others_wrote_over_goes_too(pipeline: Pipeline) -> None:
@@ -409,6 +401,22 @@ def test_an_account_that_is_erased_alone_has_all_uploads_of_the_sweep(
     owner.delete()
     pipeline.sweep()
     assert erasures.list_standing(connection(), owner.tenant, 10) == []
+
+
+def test_a_sweep_begins_no_upload_of_an_account_after_so_many_seconds(
+    pipeline: Pipeline, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sweeps have less than a minute, and end uploads after this."""
+    owner.delete()
+    before, forgotten = len(erasures.list_standing(connection(), owner.tenant, 10)), list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr(dynamodb, "forget", lambda tenant, upload_id: forgotten.append(upload_id))
+        for module in (erasure, retention):
+            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 3.0 * len(forgotten)))
+        with acting("sweep"):
+            erasure.sweep()
+    assert len(forgotten) == 2, "of three seconds each"
+    assert len(erasures.list_standing(connection(), owner.tenant, 10)) == before - 2
 
 
 def test_an_account_is_deleted_by_its_own_name_alone(pipeline: Pipeline, owner: Owner) -> None:
