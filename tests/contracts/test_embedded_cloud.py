@@ -4,6 +4,7 @@ Real servers throughout. None of these tests needs the deployment, so all instan
 """
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import importlib
@@ -15,11 +16,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest.mock import Mock
 from urllib.parse import unquote
 
@@ -36,6 +38,7 @@ from infra.local.emulator import (
     Lines,
     Message,
     keep_sums_of_parts,
+    look_at_large_bodies_aside,
     tell_lines_at_once,
 )
 from infra.local.place import MARK, Place
@@ -132,6 +135,7 @@ def test_the_emulator_has_what_we_change_in_it() -> None:
     assert {"_read_stderr", "_drain_stderr_bounded", "_drain_stderr"} <= vars(worker).keys()
     s3 = vars(importlib.import_module("ministack.services.s3"))
     assert {"hashlib", "_complete_multipart_upload", "_multipart_uploads", "_qp"} <= s3.keys()
+    assert {"handle_request", "_parse_multipart_form", "md5_hash", "_compute_s3_checksum"} <= s3.keys()
 
 
 def test_parts_are_not_summed_again_when_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +162,104 @@ def test_parts_are_not_summed_again_when_they_are_put_together(monkeypatch: pyte
     assert [summed.count(part) for part in parts] == [1, 1]
     whole = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
     assert ask("HEAD", "/sums/key")[1]["ETag"] == f'"{whole}-2"'
+
+
+def part(name: str, value: bytes, more: bytes = b"") -> bytes:
+    return b'--a-b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n' % (name.encode(), more, value)
+
+
+FILE = part("file", b"a,b\r\n--a\r\n--a-\r\n\r\n" * 9, b'; filename="a.csv"\r\nContent-Type: text/csv')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        part("key", b"k") + FILE + b"--a-b--\r\n",
+        part("key", b"k") + FILE + b"--a-b--",
+        part("file", b"", b"; filename=x") + b"--a-b--\r\n",
+        FILE + part("key", b"behind") + b"--a-b--\r\n",
+        part("long", b"l" * emulator.FORM_HEAD) + FILE + b"--a-b--\r\n",
+        FILE + b"--a-b--\r\nepilogue",
+        FILE.replace(b"\r\n\r\n", b"\r\n"),
+        FILE,
+        b"--a-b--\r\n",
+        b"",
+    ],
+    ids=[
+        "usual",
+        "no line end",
+        "empty",
+        "not last",
+        "begins late",
+        "epilogue",
+        "headless",
+        "cut off",
+        "bare",
+        "nothing",
+    ],
+)
+def test_a_large_form_is_parsed_as_the_emulator_does(body: bytes) -> None:
+    parse = importlib.import_module("ministack.services.s3")._parse_multipart_form
+    for kind in ("multipart/form-data; boundary=a-b", 'multipart/form-data; boundary="a-b"', "text/csv"):
+        assert emulator.form(parse, kind, body) == parse(kind, body)
+
+
+def test_others_are_answered_while_a_large_body_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sums are still compared, and its ETag is its MD5."""
+    s3 = importlib.import_module("ministack.services.s3")
+    for name in ("handle_request", "_parse_multipart_form", "md5_hash", "_compute_s3_checksum"):
+        monkeypatch.setattr(s3, name, getattr(s3, name))
+    here, summed = threading.get_ident(), list[int]()
+
+    def summing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any) -> Any:
+            if len(given[-1]) >= emulator.LARGE:
+                summed.append(threading.get_ident())
+            return real(*given)
+
+        return counted
+
+    for name in ("md5_hash", "_compute_s3_checksum"):
+        monkeypatch.setattr(s3, name, summing(getattr(s3, name)))
+    look_at_large_bodies_aside(s3)
+
+    def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[Any, ...]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        found: tuple[Any, ...] = asyncio.run(s3.handle_request(method, path, named, body, {}))
+        return found
+
+    ask("PUT", "/aside")
+    body = b"a" * emulator.LARGE
+    sums = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in (body, b"another")]
+    taken = [ask("PUT", "/aside/key", body, x_amz_checksum_sha256=told) for told in sums]
+    assert [(found[0], b"BadDigest" in found[2]) for found in taken] == [(200, False), (400, True)]
+    sent = part("key", b"form") + part("file", body) + b"--a-b--\r\n"
+    assert ask("POST", "/aside", sent, content_type="multipart/form-data; boundary=a-b")[0] == 204
+    assert {ask("HEAD", f"/aside/{key}")[1]["ETag"] for key in ("key", "form")} == {
+        f'"{hashlib.md5(body).hexdigest()}"'
+    }
+    assert len(summed) == 5  # of a PUT both, of the form one
+    assert here not in summed
+
+
+def test_a_large_answer_is_sent_a_bit_at_a_time() -> None:
+    bodies = [b"a" * (2 * emulator.LARGE) + b"bc", b"", b"d" * emulator.LARGE]
+
+    async def app(_: Message, __: Any, send: Callable[[Message], Any]) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for n, body in enumerate(bodies):
+            await send({"type": "http.response.body", "body": body, "more_body": n < 2})
+
+    sent = list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(cast(Any, emulator.in_pieces(app)({"type": "http"}, cast(Any, None), send)))
+    assert sent[0] == {"type": "http.response.start", "status": 200}
+    assert b"".join(one["body"] for one in sent[1:]) == b"".join(bodies)
+    assert [len(one["body"]) for one in sent[1:]] == [emulator.LARGE] * 2 + [2, 0, emulator.LARGE]
+    assert [one["more_body"] for one in sent[1:]] == [True] * 4 + [False]
 
 
 def test_what_a_function_says_is_told_with_its_result(shared: Instance) -> None:
@@ -342,6 +444,7 @@ def test_an_instance_that_is_only_starting_cannot_be_borrowed_either(folder: Pat
     """Two demos at once: the second would be given the first one's instance, and take it away at its end."""
     script = f"""
 import sys
+import threading
 from pathlib import Path
 from infra.local.instance import running
 with running(Path({str(folder)!r}), deployed=False):
