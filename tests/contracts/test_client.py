@@ -810,7 +810,12 @@ def test_who_is_told_to_end_leaves_no_hidden_cursor_and_names_what_goes_on(
 ) -> None:
     cloud.journey = [{"state": "processing", "percent": 5.0}]
     terminal, screen = pty.openpty()
-    running = rowmill.started("upload", str(books), "--dataset", "books", stderr=screen)
+    # Where tests are run by `nohup` a command would be deaf to SIGHUP, and rightly so.
+    running = rowmill.started(
+        *("upload", str(books), "--dataset", "books"),
+        stderr=screen,
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),
+    )
     os.close(screen)
     shown = ""
     while "processing" not in shown:
