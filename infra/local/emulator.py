@@ -38,6 +38,7 @@ PIPE_BYTES = 1 << 16
 LARGE = 1 << 20
 """Bytes of a body that are more than a moment's work for the emulator's one event loop."""
 FORM_HEAD = 1 << 16
+"""Bytes in which the fields of a form are, before its file."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -249,12 +250,12 @@ def in_pieces(app: Application) -> Application:
 
     async def serving(scope: Message, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
-            body = message.get("body", b"")
-            goes_on = message.get("more_body", False)
-            for at in range(0, max(len(body), 1), LARGE):
-                piece = body[at : at + LARGE] if len(body) > LARGE else body
-                more = {"body": piece, "more_body": goes_on or at + LARGE < len(body)} if body else {}
-                await send({**message, **more})
+            body, goes_on = message.get("body", b""), message.get("more_body", False)
+            if len(body) <= LARGE:
+                await send(message)
+                return
+            for end in range(LARGE, len(body) + LARGE, LARGE):
+                await send({**message, "body": body[end - LARGE : end], "more_body": goes_on or end < len(body)})
 
         await app(scope, receive, sending)
 
