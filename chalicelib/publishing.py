@@ -17,10 +17,10 @@ import psycopg
 from chalicelib import formats, vault
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
-from chalicelib.datasets import read_schema
+from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Unavailable
 from chalicelib.formats import Dialect
-from chalicelib.journey import CellError, Rejection, lineage
+from chalicelib.journey import CellError, Rejection, State, lineage
 from chalicelib.postgres import (
     changes,
     ledger,
@@ -39,6 +39,7 @@ from chalicelib.postgres.publish import Lost
 from chalicelib.postgres.replay import DETAILS
 from chalicelib.postgres.stages import Stage
 
+MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 LOST_AT_ONCE: Final = 20_000  # records that are told in one transaction; their numbers are in memory
 TAKEN_ROWS: Final = 100_000  # of fewer the stage's keys and indexes are no sooner built than its rows are inserted
 TRIES: Final = 3  # other uploads may take a key between the look and the publication
@@ -64,9 +65,48 @@ def forbidden(seen: Mapping[str, Any]) -> dict[str, Any] | None:
     return TOO_MANY_ERRORS if rejected > most or 100 * rejected > percent * seen["rows_total"] else None
 
 
+def verdict(db: Connection, seen: Mapping[str, Any]) -> tuple[State, dict[str, Any] | None]:
+    """The terminal state that an upload's counts amount to, and why it is not a clean one."""
+    if error := forbidden(seen):
+        return "failed", error
+    given_up = seen["unprocessed"] + seen["contested"]
+    if not given_up:
+        return ("completed_with_errors" if seen["rejected"] else "completed"), None
+    dead = manifest.list_given_up(db, seen["number"], MOST_GIVEN_UP) if seen["unprocessed"] else []
+    error = {
+        "code": "records_unprocessed",
+        "detail": f"{given_up} records could not be processed.",
+        "errors": [_explained(chunk) for chunk in dead],
+    }
+    shows_parts = seen["reading"] == "load" and not ledger.is_all_or_nothing(seen["options"])
+    arrived = shows_parts and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
+    return ("completed_with_errors" if arrived else "failed"), error
+
+
+def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """Which records of the file were given up, and why."""
+    first, last = chunk["first_record"], chunk["first_record"] + chunk["records"] - 1
+    where = f"Records {first} to {last}, from line {chunk['first_line']} on"
+    attempts = f"{chunk['attempts']} attempt{'' if chunk['attempts'] == 1 else 's'}"
+    detail = f"{where}: {chunk['error']}, {attempts}."
+    return {"row": first, "rows": chunk["records"], "code": "chunk_dead", "detail": detail}
+
+
 def stage_of(upload: ledger.Upload) -> Stage:
     """Where its rows are until then."""
     return Stage(upload.dataset, upload.dataset_version, read_schema(upload.descriptor), upload.number)
+
+
+def gains(schema: Schema) -> bool:
+    """Whether a large file's rows are in an empty dataset sooner if they are staged: as keys are built once.
+
+    Not if they refer to others, which would be looked for again when all are staged.
+    """
+    return bool(schema.keys) and not schema.foreign_keys and _may_be_taken(schema)
+
+
+def _may_be_taken(schema: Schema) -> bool:
+    return not (schema.identity or schema.partitions)
 
 
 def conclude(db: Connection, upload: ledger.Upload, *, looks_first: bool) -> None:
@@ -124,8 +164,7 @@ def _is_to_be_taken(db: Connection, upload: ledger.Upload, stage: Stage, seen: M
 
     Raises UniqueViolation if rows share a key of which none wins.
     """
-    schema = stage.schema
-    if seen["contested"] < TAKEN_ROWS or schema.identity or schema.partitions or forbidden(seen):
+    if seen["contested"] < TAKEN_ROWS or not _may_be_taken(stage.schema) or forbidden(seen):
         return False
     try:
         with publish.unattended(db):
@@ -165,7 +204,8 @@ def _end(db: Connection, upload: ledger.Upload, stage: Stage, *, takes: bool) ->
             publish.settle_taken(db, stage, kept)
         else:
             publish.publish(db, stage, upload.mode, lost)
-        ledger.end(db, upload.number, "completed_with_errors" if seen["rejected"] else "completed", None, None)
+        state, error = verdict(db, {**seen, "loaded": kept, "contested": 0})
+        ledger.end(db, upload.number, state, None, error)
         if takes:
             stages.take(db, upload.number)
         changes.note(db, upload.dataset)  # who counts in the same slot holds the table, which the stage waits for

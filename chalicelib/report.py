@@ -68,7 +68,7 @@ def _measure(seen: Mapping[str, Any]) -> None:
         metrics.measure("UploadCostUsd", cost["usd"])
     if seen["state"] in ("completed", "completed_with_errors"):
         metrics.measure("UploadSeconds", (seen["finished_at"] - seen["stored_at"]).total_seconds())
-    if ledger.is_all_or_nothing(seen["options"]):
+    if seen["is_whole"]:
         metrics.count("RowsLoaded", seen["loaded"] + seen["updated"])
         metrics.count("RowsRejected", seen["rejected"])
 
@@ -291,9 +291,9 @@ def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     if undone and not is_there:
         return "reverted"
     if is_there:
-        if upload.mode == "skip" or not chunk.updated:
+        if upload.mode == "skip" or not (chunk.updated or chunk.contested):
             return "loaded"
-        return "written" if chunk.loaded or upload.is_staged else "updated"
+        return "written" if chunk.loaded or chunk.contested else "updated"
     if upload.mode == "upsert":
         return "replaced"
     is_certain = not upload.dataset_is_gone and not (

@@ -70,6 +70,7 @@ class Settings:
     scanner_address: str  # of clamd: host:port or unix:/path
     scanner_seconds: int  # how long an upload waits for that
     segment_bytes: int  # texts above four of these are scanned in segments of about this size
+    first_load_bytes: int  # texts of so many are staged if their rows are the first of a dataset
     quota_requests: int  # of a tenant, a minute
     quota_files: int  # a day
     quota_bytes: int
@@ -127,6 +128,7 @@ def settings() -> Settings:
         scanner_address=env.get("ROWMILL_SCANNER_ADDRESS", ""),
         scanner_seconds=int(env.get("ROWMILL_SCANNER_SECONDS", 3600)),
         segment_bytes=int(env.get("ROWMILL_SEGMENT_BYTES", 64 << 20)),
+        first_load_bytes=int(env.get("ROWMILL_FIRST_LOAD_BYTES", 256 << 20)),
         quota_requests=int(env.get("ROWMILL_QUOTA_REQUESTS", 60_000)),
         quota_files=int(env.get("ROWMILL_QUOTA_FILES", 100_000)),
         quota_bytes=int(env.get("ROWMILL_QUOTA_BYTES", 1_000_000_000_000)),

@@ -14,7 +14,7 @@ from chalicelib.cells import Value
 from chalicelib.datasets import Schema, read_schema
 from chalicelib.errors import Refused, Unavailable
 from chalicelib.formats.dialect import OPTIONS
-from chalicelib.journey import LOADING, MAX_ATTEMPTS, CellError, Number, State
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, CellError, Number
 from chalicelib.logs import about
 from chalicelib.postgres import (
     changes,
@@ -36,7 +36,6 @@ from chalicelib.settings import settings
 
 ASK_AGAIN_SECONDS: Final = 25  # longer than a delayed copy is under way
 ORPHANS_AT_ONCE: Final = 20_000  # contested rows that are looked at at once; what they refer to is in memory
-MOST_GIVEN_UP: Final = 100  # chunks that the status names, if records of theirs were not processed
 
 
 def finish(number: Number | None) -> Number | None:
@@ -79,8 +78,7 @@ def _end(db: Connection, number: Number) -> None:
         is_unlike = "on_drift" in seen["options"] and _is_unlike(db, number)
         loads = is_passed and _pass(db, seen, is_unlike=is_unlike)
         if not is_passed:
-            dead = manifest.list_given_up(db, number, MOST_GIVEN_UP) if seen["unprocessed"] else []
-            state, error = _verdict(seen, dead)
+            state, error = publishing.verdict(db, seen)
             ledger.end(db, number, state, None, error)
     if loads:
         sqs.send_for_split(seen["tenant"], seen["upload_id"])
@@ -129,32 +127,6 @@ def _cancel(db: Connection, number: Number) -> None:
             ledger.end(db, number, "canceled", seen, {"code": "canceled", "detail": "Canceled on request."})
             outcomes.forget_check(db, number)
             stages.drop(db, number)
-
-
-def _verdict(seen: Mapping[str, Any], dead: Sequence[Mapping[str, Any]]) -> tuple[State, dict[str, Any] | None]:
-    """The terminal state that the counts amount to, and why it is not a clean one."""
-    if error := publishing.forbidden(seen):
-        return "failed", error
-    given_up = seen["unprocessed"] + seen["contested"]
-    if not given_up:
-        return ("completed_with_errors" if seen["rejected"] else "completed"), None
-    error = {
-        "code": "records_unprocessed",
-        "detail": f"{given_up} records could not be processed.",
-        "errors": [_explained(chunk) for chunk in dead],
-    }
-    shows_parts = seen["reading"] == "load" and not ledger.is_all_or_nothing(seen["options"])
-    arrived = shows_parts and any(seen[name] for name in ("loaded", "updated", "skipped", "rejected"))
-    return ("completed_with_errors" if arrived else "failed"), error
-
-
-def _explained(chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """Which records of the file were given up, and why."""
-    first, last = chunk["first_record"], chunk["first_record"] + chunk["records"] - 1
-    where = f"Records {first} to {last}, from line {chunk['first_line']} on"
-    attempts = f"{chunk['attempts']} attempt{'' if chunk['attempts'] == 1 else 's'}"
-    detail = f"{where}: {chunk['error']}, {attempts}."
-    return {"row": first, "rows": chunk["records"], "code": "chunk_dead", "detail": detail}
 
 
 def contested(message: Mapping[str, Any]) -> Number | None:

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from chalicelib import ahead, aws, chunking, formats, gate, normalise, planning, publishing, rerun, seats
@@ -21,6 +22,7 @@ from chalicelib.journey import LOADING, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
 from chalicelib.postgres.connection import connection
+from chalicelib.settings import settings
 
 FLUSH_SECONDS: Final = 0.1
 AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
@@ -146,6 +148,7 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bool:
     if planned is None:
         return False
     upload, plan, begin = planned
+    upload = _staged_if_sooner(upload)
     if upload.is_staged:
         stages.make(db, publishing.stage_of(upload))
     if upload.plan:  # else it has no chunks yet
@@ -155,6 +158,17 @@ def _scan(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bool:
     if outcome == "over":
         _end(upload, plan)
     return outcome == "out of time"
+
+
+def _staged_if_sooner(upload: ledger.Upload) -> ledger.Upload:
+    """The upload, staged if it is a large file that brings a dataset with keys its first rows.
+
+    Its indexes are then built once, over all rows, of which each would go down them by itself.
+    """
+    is_large = upload.reading == "load" and upload.text.size >= settings().first_load_bytes
+    if not is_large or upload.is_staged or not publishing.gains(publishing.stage_of(upload).schema):
+        return upload
+    return replace(upload, first_load=ledger.begin_first_load(connection(), upload.number))
 
 
 def _end(upload: ledger.Upload, plan: Mapping[str, Any]) -> None:

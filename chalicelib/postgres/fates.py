@@ -19,7 +19,7 @@ from chalicelib.postgres.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk of the stretch, with what became of its records by now. Settling may have updated more."""
+    """A chunk of the stretch, with what became of its records by now. Settling may have loaded, or updated, more."""
 
     first_record: int
     records: int
@@ -27,7 +27,8 @@ class Piece:
     started_at: datetime | None
     finished_at: datetime | None
     loaded: int
-    updated: int  # or contested
+    updated: int
+    contested: int
 
     def __contains__(self, record: int) -> bool:
         return self.first_record <= record < self.first_record + self.records
@@ -47,7 +48,7 @@ def pieces(connection: Connection, number: int, first: int, last: int) -> list[P
     with connection.cursor(row_factory=class_row(Piece)) as cursor:
         return cursor.execute(
             f"""
-            SELECT first_record, records, state, started_at, finished_at, loaded, contested + updated AS updated
+            SELECT first_record, records, state, started_at, finished_at, loaded, updated, contested
             FROM rowmill.chunk
             WHERE upload = %(upload)s AND pass = {NOW_IN}
               AND first_record <= %(last)s AND first_record + records > %(first)s ORDER BY n

@@ -81,6 +81,7 @@ class Upload:
     verdict: Verdict | None  # None while a scanner is to say
     is_cleared: bool  # all bytes were looked at and nothing was found: chunks may commit
     owner: str  # whose dataset it is: other datasets that it refers to are theirs
+    first_load: bool  # its rows are staged, as that is sooner (see split)
 
     @property
     def text(self) -> Text:
@@ -102,7 +103,7 @@ class Upload:
     @property
     def is_staged(self) -> bool:
         """Whether rows that this pass has loaded are in nobody's sight until its end publishes them, all at once."""
-        return self.reading == "load" and is_all_or_nothing(self.options)
+        return self.reading == "load" and (self.first_load or is_all_or_nothing(self.options))
 
 
 def is_checked_first(options: Mapping[str, Any]) -> bool:
@@ -115,9 +116,11 @@ def is_all_or_nothing(options: Mapping[str, Any]) -> bool:
     return options.get("on_error") == "abort" or bool(options.keys() & {"max_errors", "max_error_percent"})
 
 
-# The same of a row `u`; `HIDDEN`: of the pass that loads, nothing is in the table, and perhaps never will be: rows wait
-# to be published, or waited when the upload ended. To be undone, or not to get through that, changes nothing of it.
-WHOLE: Final = "(u.options @> '{\"on_error\": \"abort\"}' OR u.options ?| array['max_errors', 'max_error_percent'])"
+# Of a row `u`: whether its rows show themselves all at once. `HIDDEN`: of the pass that loads, nothing is in the table,
+# and perhaps never will be: rows wait to be published, or waited when the upload ended. To be undone, or not to get
+# through that, changes nothing of it.
+WHOLE: Final = """(
+    u.first_load OR u.options @> '{"on_error": "abort"}' OR u.options ?| array['max_errors', 'max_error_percent'])"""
 HIDDEN: Final = f"""({WHOLE} AND u.pass = 'load' AND 0 < (
     SELECT coalesce(sum(contested), 0) FROM rowmill.chunk w
     WHERE w.upload = u.number AND w.pass IN ('load', 'settle')))"""
@@ -131,7 +134,7 @@ _SELECT_UPLOAD: Final = f"""
            coalesce(d.deleted_at IS NOT NULL OR d.tenant <> u.tenant AND NOT EXISTS (
                SELECT FROM rowmill.dataset_grant g
                WHERE g.dataset = d.number AND g.tenant = u.tenant AND g.role = 'writer'), false) AS dataset_is_gone,
-           coalesce(d.tenant, u.tenant) AS owner
+           coalesce(d.tenant, u.tenant) AS owner, u.first_load
     FROM rowmill.upload u LEFT JOIN rowmill.dataset d ON d.number = u.dataset
 """
 
@@ -334,6 +337,25 @@ def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> d
     return kept
 
 
+def begin_first_load(connection: Connection, number: Number) -> bool:
+    """Have the upload's rows staged if they are the first of their dataset, as far as is known; whether they are.
+
+    Not where others load into it, which may be sooner, nor once a chunk is cut. A table that has had rows is not looked
+    into for whether any is left.
+    """
+    seen = connection.execute(
+        """
+        UPDATE rowmill.upload u SET first_load = true
+        WHERE number = %s AND pg_relation_size(to_regclass(format('data.d_%%s', dataset))) = 0
+          AND NOT EXISTS (SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = 'load')
+          AND NOT EXISTS (SELECT FROM rowmill.upload o
+                          WHERE o.dataset = u.dataset AND o.number <> u.number AND o.finished_at IS NULL)
+        """,
+        (number,),
+    )
+    return seen.rowcount == 1
+
+
 def keep_piece(connection: Connection, number: Number, piece: dict[str, Any]) -> dict[str, Any]:
     """The upload's piece: this one if it is the first, else the one already kept."""
     connection.execute(
@@ -452,10 +474,11 @@ def standing(connection: Connection, number: int) -> Standing:
                        SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.state = 'queued') AS is_all_in,
                    EXISTS (SELECT FROM rowmill.contested x WHERE x.upload = u.number)
                        OR EXISTS (SELECT FROM rowmill.fingerprint x WHERE x.upload = u.number)
-                       -- What was given up is missing, so nothing of the others is published.
-                       OR EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number) AND NOT EXISTS (
-                           SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = 'load'
-                           AND c.state <> 'loaded') AS has_contested
+                       -- Of all or nothing, where some are given up nothing of the others is published.
+                       OR EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number) AND (
+                           u.first_load OR NOT EXISTS (
+                               SELECT FROM rowmill.chunk c WHERE c.upload = u.number AND c.pass = 'load'
+                               AND c.state <> 'loaded')) AS has_contested
             FROM rowmill.upload u WHERE number = %s AND finished_at IS NULL
             """,
             (list(LOADING), number),
@@ -490,6 +513,8 @@ def reopen(connection: Connection, number: Number) -> bool:
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
             settle_asked_at = NULL, settle_attempts = 0,
+            -- What is redone after the others were published goes to them.
+            first_load = first_load AND EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number),
             rows_total = CASE WHEN chunks_total IS NOT NULL THEN rows_total END  -- else as far as it was scanned
         WHERE number = %s AND state IN ('completed_with_errors', 'failed') AND files_gone_at IS NULL
           AND coalesce(error ->> 'code', '') NOT IN ('too_many_errors', 'rows_rejected')
