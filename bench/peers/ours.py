@@ -6,10 +6,10 @@ import itertools
 import secrets
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from rowmill_client import Rowmill, Upload
 
@@ -50,6 +50,12 @@ class Account:
         )
         return f"data.d_{found[0][0]}"
 
+    def have_had_a_row(self, dataset: str) -> None:
+        """Leave the table as one that is not new, without a row."""
+        url = self.ground.here.database_url
+        for statement in ("INSERT INTO {} (email, _row) VALUES ('a@example.org', 1)", "DELETE FROM {}"):
+            self.ground.sql(statement.format(self.table(dataset)), url)
+
     def forget_rows(self, dataset: str) -> None:
         """Give the room back; what the ledger keeps of the upload stays."""
         self.ground.sql(f"TRUNCATE {self.table(dataset)}", self.ground.here.database_url)
@@ -80,11 +86,16 @@ def load(account: Account, file: File) -> Spent:
     return found.spent
 
 
-def loaded(account: Account, file: File, options: Mapping[str, Any] | None = None) -> Loaded:
-    """Send a file and wait. Processor time is counted from when the file was sent, as the seconds are."""
+def loaded(account: Account, file: File, *, is_first: bool = True) -> Loaded:
+    """Send a file and wait. Processor time is counted from when the file was sent, as the seconds are.
+
+    Not `is_first`: the table has had a row before.
+    """
     dataset = account.fresh_dataset(file)
+    if not is_first:
+        account.have_had_a_row(dataset)
     account.ground.settle()
-    created = account.rowmill.create_upload(file.path, dataset, options)
+    created = account.rowmill.create_upload(file.path, dataset)
     begun = time.monotonic()
     account.rowmill.send_file(created, file.path)
     sending = time.monotonic() - begun

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bench.peers.results import spread
 from bench.publish import table
-from bench.scale.runs import KEYED, KEYLESS, PSQL, SYSTEMS, WHOLE, Run
+from bench.scale.runs import CHUNKED, KEYED, KEYLESS, PSQL, SYSTEMS, Run
 
 LOADER_MB, SPLITTER_MB = 200, 150  # what a process of them may take, however long the file
 RATIO: Final = 1.05  # what a row of the long file may take, as a multiple of one of the short file
@@ -146,7 +146,7 @@ def summary(runs: Sequence[Run]) -> str:
     at_most = times * RATIO
     kept = [
         f"scale: {times:g} times the rows in {grown[KEYED]:.2f} times the time ({_verdict(grown[KEYED], at_most)}:"
-        f" at most {at_most:g}), all or nothing {grown[WHOLE]:.2f} ({_verdict(grown[WHOLE], at_most)}),"
+        f" at most {at_most:g}), chunk by chunk {grown[CHUNKED]:.2f},"
         f" without a key {grown[KEYLESS]:.2f}, psql {grown[PSQL]:.2f}",
         *(
             f"{kind} {peak(ours_, kind):.0f} MB ({_verdict(peak(ours_, kind), bound)}: at most {bound})"

@@ -22,8 +22,8 @@ from infra.local.database import SETTINGS
 from infra.local.place import default_folder
 
 KEYED, KEYLESS, PSQL = "Rowmill, unique e-mail", "Rowmill, no key", "psql `\\copy`, unique e-mail"
-WHOLE: Final = "Rowmill, unique e-mail, all or nothing"
-SYSTEMS: Final = (PSQL, KEYED, WHOLE, KEYLESS)  # as they are told
+CHUNKED: Final = "Rowmill, unique e-mail, chunk by chunk"  # as into a dataset that has had rows
+SYSTEMS: Final = (PSQL, KEYED, CHUNKED, KEYLESS)  # as they are told
 TENTHS: Final = 10
 _CHUNKS: Final = """
     SELECT extract(epoch FROM c.finished_at - u.stored_at)::float8, c.records,
@@ -49,8 +49,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One load. `moments` after the file was stored: a splitter has opened it, the first rows are committed (of all or
-    nothing: staged), all of it is cut. `tenths`: rows a second, of a tenth of the file each."""
+    """One load. `moments` after the file was stored: a splitter has opened it, the first rows are committed (of a first
+    load: staged), all of it is cut. `tenths`: rows a second, of a tenth of the file each."""
 
     system: str
     rows: int
@@ -108,7 +108,7 @@ def _ours(account: ours.Account, system: str, file: File, amounts: str, before: 
     offered = replace(file, name="keyless", schema=keyless(file.schema)) if system == KEYLESS else file
     kernel.forget_peaks(meters.roles(place.here))
     with meters.watching(place.here, os.getpid()) as seen:
-        loaded = ours.loaded(account, offered, {"on_error": "abort"} if system == WHOLE else None)
+        loaded = ours.loaded(account, offered, is_first=system != CHUNKED)
     after = _counters(place)
     server = _server(before, after, _audit(place, account.table(loaded.dataset), url, file, amounts))
     chunks = [tuple(map(float, map(str, row))) for row in place.sql(_CHUNKS.format(loaded.upload["id"]), url)]

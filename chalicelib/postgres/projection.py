@@ -86,7 +86,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
         return cursor.execute(
             f"""
             SELECT u.number, u.tenant, u.upload_id, u.generation, u.turns, u.pass AS reading, u.mode, u.options,
-                   {ledger.WHOLE} AS is_whole,
+                   u.first_load, {ledger.WHOLE} AS is_whole,
                    u.review, u.drift, u.rows_total, u.scanner, u.verdict, u.threat,
                    u.chunks_total, u.error,
                    CASE WHEN u.finished_at IS NULL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -204,3 +205,27 @@ def test_once_a_chunk_is_cut_it_is_as_it_was(pipeline: Pipeline, monkeypatch: py
     pipeline.load(pipeline.messages())
     pipeline.settle()
     assert (is_first_load(pipeline, upload_id), len(pipeline.rows())) == (False, 8)
+
+
+def test_to_build_its_keys_is_foretold_as_less_than_to_write_its_rows_again(pipeline: Pipeline) -> None:
+    left = {}
+    for dataset, options in (("first", {}), ("whole", {"on_error": "abort"})):
+        pipeline.dataset(CONTACTS, dataset)
+        upload_id = pipeline.create(CLEAN, dataset, **options)
+        pipeline.split(upload_id)
+        pipeline.load(pipeline.messages()[:2])
+        pipeline.sql(
+            """
+            UPDATE rowmill.chunk SET started_at = now() - make_interval(secs => 10 * (3 - n)),
+                finished_at = now() - make_interval(secs => 10 * (2 - n)) WHERE state = 'loaded'
+            """
+        )
+        pipeline.sql("UPDATE rowmill.upload SET projected_at = '-infinity'")
+        pipeline.sweep()
+        at = datetime.fromisoformat(pipeline.upload(upload_id)["eta"]["p50_at"])
+        left[dataset] = (at - datetime.now(UTC)).total_seconds()
+        pipeline.load(pipeline.messages())
+        pipeline.settle()
+    assert 12 < left["first"] < 25 < left["whole"] < 50, (
+        "a chunk of ten seconds, and of three as many or a quarter of that"
+    )
