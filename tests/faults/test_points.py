@@ -61,6 +61,7 @@ class Case:
     depth: int = 1  # crashes one after the other
     options: dict[str, Any] = field(default_factory=dict)
     taken_rows: int = publishing.TAKEN_ROWS
+    is_first: bool = False  # a large first load
 
     def __str__(self) -> str:
         return f"{self.stage}-{self.name}"
@@ -109,6 +110,9 @@ CASES = [
     Case("settle", "take-clashes", CLASHES, ("completed_with_errors", 3, 0, 0, 3, 0), options=BUDGET, taken_rows=1),
     Case("sweep", "lost-publish", PLAIN, CLEAN, options=ABORT),
     Case("sweep", "lost-take", PLAIN, CLEAN, options=ABORT, taken_rows=1),
+    Case("split", "first", PLAIN, CLEAN, is_first=True),
+    Case("bury", "first", PLAIN, DEAD, is_first=True),
+    Case("settle", "given-up", PLAIN, DEAD, is_first=True, taken_rows=1),
     Case("rerun", "nulls", NULLS, ("completed_with_errors", 2, 0, 0, 1, 0)),
     Case("bury", "chunk", PLAIN, DEAD),
     Case("attest", "settled", CLASHES, REJECTS, seed=OLD, faults=EACH),
@@ -209,7 +213,7 @@ class Bench:
         return first
 
     def _to_settle(self) -> Message:
-        self.deliveries.deliver(self._to_load())
+        self.deliveries.deliver(self._to_bury() if self.case.name == "given-up" else self._to_load())
         (message,) = self.deliveries.waiting("settle")
         return message
 
@@ -262,6 +266,8 @@ class Bench:
 
 @pytest.fixture(params=CASES, ids=str)
 def bench(request: pytest.FixtureRequest, deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    if request.param.is_first:
+        monkeypatch.setenv("ROWMILL_FIRST_LOAD_BYTES", "1")
     cut_into(monkeypatch, 3)
     monkeypatch.setattr(publishing, "TAKEN_ROWS", request.param.taken_rows)
     return Bench(deliveries, request.param)
