@@ -229,3 +229,12 @@ def test_to_build_its_keys_is_foretold_as_less_than_to_write_its_rows_again(pipe
     assert 12 < left["first"] < 25 < left["whole"] < 50, (
         "a chunk of ten seconds, and of three as many or a quarter of that"
     )
+
+
+def test_rows_that_refer_to_others_are_looked_for_a_chunk_at_a_time(pipeline: Pipeline) -> None:
+    pipeline.dataset(CONTACTS, "others")
+    pipeline.run(CLEAN, "others")
+    reference = {"fields": "email", "reference": {"resource": "others", "fields": "email"}}
+    pipeline.dataset({**CONTACTS, "foreignKeys": [reference]})
+    upload = pipeline.run(CLEAN)
+    assert (upload["loaded"], is_first_load(pipeline, upload["id"])) == (8, False)

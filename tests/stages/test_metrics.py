@@ -17,6 +17,7 @@ from app import app
 from chalicelib import edge, load, metrics, report, settle
 from chalicelib.errors import NotYet
 from chalicelib.postgres import connection, manifest, vitals
+from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
 
 TICK: Any = SimpleNamespace(detail={"once": True})
@@ -81,12 +82,23 @@ def test_rows_that_are_settled_are_told_when_they_are(
     assert sum(values["RowsRejected"]) == upload["rejected"] == 2
 
 
-@pytest.mark.parametrize(("most", "loaded"), [(5, [2]), (0, [])])
+@pytest.mark.parametrize(
+    ("options", "first_load", "loaded"),
+    [({"max_errors": 5}, False, [2]), ({"max_errors": 0}, False, []), ({}, True, [2])],
+    ids=["within its budget", "above it", "first load"],
+)
 def test_rows_that_show_themselves_at_once_are_told_at_the_end(
-    pipeline: Pipeline, told: Told, most: int, loaded: list[float]
+    pipeline: Pipeline,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, int],
+    first_load: bool,
+    loaded: list[float],
 ) -> None:
+    monkeypatch.setenv("ROWMILL_FIRST_LOAD_BYTES", "1" if first_load else str(1 << 30))
+    settings.cache_clear()
     pipeline.dataset()
-    upload_id = pipeline.create(BODY, max_errors=most)
+    upload_id = pipeline.create(BODY, **options)
     pipeline.split(upload_id)
     pipeline.load(pipeline.messages())
     before = told()
