@@ -60,11 +60,6 @@ ABANDONED: Final = timedelta(days=1)  # the age of parts that are looked after; 
 MOST_PER_SWEEP: Final = 2000
 _LOOKS_AT_ONCE: Final = 16
 
-_SPLIT_FAILED: Final = {
-    "code": "split_failed",
-    "detail": "The file could not be split; it can be tried again.",
-}
-
 
 def bury(message: Mapping[str, Any]) -> Number | None:
     """Give up what a message of the dead-letter queue was to do, so that its upload can end."""
@@ -121,22 +116,20 @@ def _bury_split(message: Mapping[str, Any]) -> Number | None:
             continue  # whatever named it so
         announcements.close(connection(), arrival.upload_id, "failed")
         grown = rank("failed", 1, 0)
-        dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": _SPLIT_FAILED})
+        dynamodb.project(arrival.tenant, arrival.upload_id, "failed", grown, {"error": ledger.SPLIT_FAILED})
     return None
 
 
 def _bury_scan(number: Number) -> None:
-    """End an upload that no splitter gets through.
+    """Ten deliveries are worth one attempt of a splitter, too; the sweep sends for the next.
 
-    Not one that is split, or that a splitter is at, or is to come back to: this was a repeat. If it was not, the sweep
-    sends another when the splitter is late.
+    Not of an upload that is split, or that a splitter is at, or is to come back to: this was a repeat.
     """
     db = connection()
     with locks.alone(db, locks.split(number)) as is_free:
-        upload = ledger.find(db, number)
-        is_scanned = upload is not None and upload.state in ("scanning", "splitting")
-        if is_free and is_scanned and not segments.is_expected(db, number):
-            ledger.stop(db, number, _SPLIT_FAILED)
+        is_due = is_free and not segments.is_expected(db, number)
+        if is_due and ledger.count_scan(db, number, 1) >= MAX_ATTEMPTS:
+            ledger.stop(db, number, ledger.SPLIT_FAILED)
 
 
 def sweep(onward: Callable[[Number], object]) -> dict[str, int]:

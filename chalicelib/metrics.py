@@ -34,7 +34,7 @@ UNITS: Final[Mapping[Name, str]] = {
     "ChunkSeconds": "Seconds",  # from the claim of a chunk to its commit
     "ChunksDead": "Count",
     "ChunksLoaded": "Count",
-    "Errors": "Count",  # answers of 5xx, and messages and calls that failed and were not put off
+    "Errors": "Count",  # answers of 5xx, files given up, and messages and calls that failed and were not put off
     "PostgresConnections": "Count",  # of all clients, twice a minute
     "RequestSeconds": "Seconds",  # of the API
     "RowsLoaded": "Count",  # inserted or written over

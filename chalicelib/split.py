@@ -13,16 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, formats, gate, normalise, planning, publishing, rerun, seats
+from chalicelib import ahead, aws, chunking, formats, gate, metrics, normalise, planning, publishing, rerun, seats
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
-from chalicelib.errors import Infected, Refused
+from chalicelib.errors import Infected, Refused, Unavailable
 from chalicelib.formats import Dialect, threats
-from chalicelib.journey import LOADING, Chunk, Number, object_key
+from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
+<<<<<<< HEAD
 from chalicelib.postgres.connection import connection
 from chalicelib.settings import settings
+=======
+from chalicelib.postgres.connection import connection, is_transient, when_back
+>>>>>>> 620c67c (Give a file up that no splitter gets through after four attempts)
 
 FLUSH_SECONDS: Final = 0.1
 AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
@@ -62,7 +66,7 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
         about(upload.correlation_id, upload_id=upload.upload_id)
     if upload is None or upload.state not in ("scanning", "splitting"):
         return upload.number if upload else None
-    db, goes_on = connection(), False
+    db = connection()
     with locks.alone(db, locks.split(upload.number)) as ours, seats.taken(upload, sample) as may_begin:
         # Whoever holds the lock keeps its own message until it is done, so this one may go.
         if not ours:
@@ -70,17 +74,47 @@ def _split(arrival: s3.Arrival, deadline: float) -> Number | None:
         if not may_begin:
             seats.put_off(upload)
             return upload.number
-        try:
-            goes_on = _scan(upload, sample, deadline)
-        except Infected as found:
-            gate.quarantine(upload, found)
-        except Refused as refused:
-            ledger.stop(db, upload.number, refused.told)
-            segments.forget(db, upload.number)
+        goes_on = _attempt(upload, sample, deadline)
     if goes_on:  # not before the lock is free: whoever finds it held lets the message go
         segments.give_sign(db, upload.number, seats.LATE_SECONDS)
         sqs.send_for_split(upload.tenant, upload.upload_id)
     return upload.number
+
+
+def _attempt(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bool:
+    """Scan, and give the fault to whom it belongs, as a load does: the services, the file, or the splitter.
+
+    Whether the scan is to go on. What it puts into the manifest begins its attempts anew, so one that is out of time
+    has spent none.
+    """
+    if ledger.count_scan(connection(), upload.number, 1) > MAX_ATTEMPTS:
+        _fail(upload, ledger.SPLIT_FAILED)
+        metrics.count("Errors")  # once a file: each attempt was put off, or killed
+        return False
+    try:
+        return _scan_or_end(upload, sample, deadline)
+    except Exception as error:
+        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+            # Counted already, so a copy in seconds is as safe as the queue's own in an hour and a half.
+            raise Unavailable("scan_failed", "The scan failed; it is tried again.") from error
+        when_back(lambda db: ledger.count_scan(db, upload.number, -1))
+        raise
+
+
+def _scan_or_end(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bool:
+    """Scan the file, or end the upload for what is in it: whether the scan is to go on."""
+    try:
+        return _scan(upload, sample, deadline)
+    except Infected as found:
+        gate.quarantine(upload, found)
+    except Refused as refused:
+        _fail(upload, refused.told)
+    return False
+
+
+def _fail(upload: ledger.Upload, error: Mapping[str, Any]) -> None:
+    ledger.stop(connection(), upload.number, error)
+    segments.forget(connection(), upload.number)
 
 
 def _open(arrival: s3.Arrival) -> tuple[ledger.Upload | None, bytes | None]:

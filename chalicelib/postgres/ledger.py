@@ -23,6 +23,7 @@ from chalicelib.postgres.verdicts import CLEARED, PASSED, Verdict
 from chalicelib.settings import ScannerName
 
 _LATEST_UPLOADS: Final = 2000  # among which the newest file is looked for
+SPLIT_FAILED: Final = {"code": "split_failed", "detail": "The file could not be split; it can be tried again."}
 SETTLE_FAILED: Final = {"code": "settle_failed", "detail": "Rows with the same key could not be settled."}
 
 
@@ -322,6 +323,22 @@ def count_settling(connection: Connection, number: int, by: int) -> int:
     return int(row[0]) if row else 0
 
 
+def count_scan(connection: Connection, number: int, by: int) -> int:
+    """Count an attempt at a scan before it begins, or uncount one; how many there were since it last got further.
+
+    0 for an upload that is split. Those before Postgres was started anew do not count: it may have cut them off.
+    """
+    row = connection.execute(
+        """
+        UPDATE rowmill.upload SET scan_seen_at = clock_timestamp(), scan_attempts = greatest(0, %s + CASE
+            WHEN scan_seen_at < pg_postmaster_start_time() THEN 0 ELSE scan_attempts END)
+        WHERE number = %s AND state IN ('scanning', 'splitting') RETURNING scan_attempts
+        """,
+        (by, number),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def keep_plan(connection: Connection, number: Number, plan: dict[str, Any]) -> dict[str, Any]:
     """The upload's plan: this one if it is the first, else the one already kept. Chunks may go out."""
     row = connection.execute(
@@ -512,7 +529,7 @@ def reopen(connection: Connection, number: Number) -> bool:
         UPDATE rowmill.upload u
         SET state = CASE WHEN chunks_total IS NULL THEN 'scanning' ELSE 'processing' END, generation = generation + 1,
             error = NULL, finished_at = NULL, projected_at = '-infinity', scan_seen_at = clock_timestamp(),
-            settle_asked_at = NULL, settle_attempts = 0,
+            scan_attempts = 0, settle_asked_at = NULL, settle_attempts = 0,
             -- What is redone after the others were published goes to them.
             first_load = first_load AND EXISTS (SELECT FROM rowmill.staged x WHERE x.upload = u.number),
             rows_total = CASE WHEN chunks_total IS NOT NULL THEN rows_total END  -- else as far as it was scanned

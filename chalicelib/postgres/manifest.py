@@ -20,7 +20,7 @@ NOW_IN: Final = "(SELECT pass FROM rowmill.upload WHERE number = %(upload)s)"  #
 
 
 def add_chunks(connection: Connection, number: Number, reading: Pass, chunks: Sequence[Chunk]) -> list[int]:
-    """Record chunks before their messages go out; those never sent, by n."""
+    """Record chunks before their messages go out; those never sent, by n. One that is new begins attempts anew."""
     places = [chunk.n for chunk in chunks]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
@@ -30,7 +30,11 @@ def add_chunks(connection: Connection, number: Number, reading: Pass, chunks: Se
             """,
             [(number, reading, c.n, c.byte_start, c.byte_end, c.first_record, c.first_line, c.records) for c in chunks],
         )
-        cursor.execute("UPDATE rowmill.upload SET scan_seen_at = clock_timestamp() WHERE number = %s", (number,))
+        cursor.execute(
+            "UPDATE rowmill.upload SET scan_seen_at = clock_timestamp(),"
+            " scan_attempts = CASE WHEN %s THEN 0 ELSE scan_attempts END WHERE number = %s",
+            (cursor.rowcount > 0, number),
+        )
         cursor.execute(
             """
             SELECT n FROM rowmill.chunk

@@ -55,7 +55,8 @@ def begin_load(connection: Connection, number: Number, before: Sequence[State]) 
         """
         UPDATE rowmill.upload u
         SET state = 'splitting', pass = 'load', chunks_total = NULL, review_at = NULL, split_at = NULL,
-            scan_seen_at = clock_timestamp(), projected_at = '-infinity', settle_asked_at = NULL, settle_attempts = 0
+            scan_seen_at = clock_timestamp(), scan_attempts = 0, projected_at = '-infinity', settle_asked_at = NULL,
+            settle_attempts = 0
         WHERE number = %s AND pass = 'check' AND state = ANY(%s)
           AND NOT EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
         """,

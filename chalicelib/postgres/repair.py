@@ -79,11 +79,15 @@ def find_stuck_chunks(
 
 
 def take_stalled_scans(connection: Connection) -> list[tuple[str, str]]:
-    """Uploads (tenant, id) that should be split and that no splitter holds; each is named once in a while."""
+    """Uploads (tenant, id) that should be split and that no splitter holds; each is named once in a while.
+
+    As that hides whether Postgres was started anew since, attempts before that are forgotten here (ledger.count_scan).
+    """
     return connection.execute(
         f"""
         WITH {_LOCKS}
-        UPDATE rowmill.upload u SET scan_seen_at = clock_timestamp()
+        UPDATE rowmill.upload u SET scan_seen_at = clock_timestamp(),
+            scan_attempts = CASE WHEN scan_seen_at < pg_postmaster_start_time() THEN 0 ELSE scan_attempts END
         WHERE finished_at IS NULL AND state IN ('scanning', 'splitting')
           AND scan_seen_at < clock_timestamp() - make_interval(secs => {GRACE_SECONDS})
           AND NOT EXISTS (SELECT FROM splitting s WHERE s.upload = u.number)

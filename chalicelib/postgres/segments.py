@@ -10,17 +10,19 @@ Found = tuple[int, list[int], list[int], list[int]]  # where it begins; of each 
 
 
 def keep(connection: Connection, number: int, n: int, found: Sequence[Found]) -> None:
-    """Keep what was found of an upload's segment, while its scan is not over."""
+    """Keep what was found of an upload's segment, while its scan is not over; with that it has got further."""
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """
             INSERT INTO rowmill.segment (upload, n, start, ends, records, lines)
             SELECT number, %s, %s, %s, %s, %s FROM (
-                SELECT number FROM rowmill.upload WHERE number = %s AND state = 'splitting' FOR SHARE) open
+                SELECT number FROM rowmill.upload WHERE number = %s AND state = 'splitting' FOR NO KEY UPDATE) open
             ON CONFLICT DO NOTHING
             """,
             [(n, *one, number) for one in found],
         )
+        if cursor.rowcount > 0:
+            cursor.execute("UPDATE rowmill.upload SET scan_attempts = 0 WHERE number = %s", (number,))
 
 
 def find(connection: Connection, number: int, n: int) -> list[Found]:

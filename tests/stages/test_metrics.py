@@ -14,8 +14,9 @@ from chalice.app import SQSEvent
 from chalice.test import Client
 
 from app import app
-from chalicelib import edge, load, metrics, report, settle
+from chalicelib import edge, load, metrics, report, settle, split
 from chalicelib.errors import NotYet
+from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.postgres import connection, manifest, vitals
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, cut_into, poison
@@ -131,6 +132,20 @@ def test_a_chunk_that_is_given_up_is_told_once(pipeline: Pipeline, told: Told, m
     values = told()
     assert values["ChunksDead"] == [1]
     assert "Errors" not in values  # each attempt was put off, the last one gave the chunk up
+
+
+def test_a_file_that_no_splitter_gets_through_is_told_as_an_error_once_and_comes_again_within_seconds(
+    pipeline: Pipeline, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.dataset()
+    record = _record(pipeline.event(pipeline.create(BODY)))
+    monkeypatch.setattr(split, "_cut", lambda *_: 1 / 0)
+    for _ in range(MAX_ATTEMPTS):
+        # Not left to its queue, which would give it out again in an hour and a half.
+        assert edge.each(SQSEvent({"Records": [record]}, None), split.file) == {"batchItemFailures": []}
+    assert "Errors" not in told()
+    edge.each(SQSEvent({"Records": [record]}, None), split.file)
+    assert told() == {"Errors": [1]}
 
 
 def test_ten_deliveries_in_vain_give_a_chunk_up_at_last(pipeline: Pipeline, told: Told) -> None:

@@ -101,6 +101,16 @@ def test_what_was_found_ahead_is_taken(pipeline: Pipeline) -> None:
     assert (*last[:5], last[5] - 7000) == expected
 
 
+def test_a_segment_that_is_scanned_ahead_begins_attempts_anew_and_once(pipeline: Pipeline) -> None:
+    upload_id, asked, own = interrupted(pipeline)
+    for expected in (0, 3):
+        pipeline.sql("UPDATE rowmill.upload SET scan_attempts = 3")
+        pipeline.go_on(asked[0])
+        assert pipeline.sql("SELECT scan_attempts FROM rowmill.upload") == [{"scan_attempts": expected}]
+    pipeline.go_on(own)
+    ends_well(pipeline, upload_id)
+
+
 def test_a_finding_that_begins_elsewhere_is_not_taken(pipeline: Pipeline) -> None:
     upload_id, asked, own = interrupted(pipeline)
     for message in asked:
