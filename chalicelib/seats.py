@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from chalicelib.aws import s3, sqs
+from chalicelib.errors import Refused
 from chalicelib.formats import kinds
 from chalicelib.formats.limits import RATIO
 from chalicelib.postgres import ledger, locks, segments
@@ -59,4 +60,7 @@ def _is_long(upload: ledger.Upload, sample: bytes | None) -> bool:
     size, long = upload.text.size, settings().segment_bytes
     if size >= long or size * RATIO < long or upload.plan or upload.piece:
         return size >= long
-    return kinds.is_packed(sample or s3.read(upload.object_key, upload.etag, 0, kinds.MAGIC_BYTES))
+    try:
+        return kinds.is_packed(sample or s3.read(upload.object_key, upload.etag, 0, kinds.MAGIC_BYTES))
+    except Refused:  # so will the scan be, which ends the upload by it
+        return False

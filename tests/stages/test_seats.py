@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from chalicelib import mend, seats, split
+from chalicelib.aws import s3
 from chalicelib.journey import MAX_ATTEMPTS
 from chalicelib.postgres import locks, repair
 from chalicelib.postgres.connection import connection
@@ -75,6 +76,18 @@ def test_a_small_file_needs_no_seat(pipeline: Pipeline, body: bytes) -> None:
         upload_id, _ = came(pipeline, body)
         pipeline.load(pipeline.messages())
     assert (pipeline.upload(upload_id)["state"], delayed()) == ("completed", 0)
+
+
+def test_a_file_that_is_replaced_before_its_splitter_comes_back_is_refused_by_name(pipeline: Pipeline) -> None:
+    """It looks at the first bytes for whether the file needs a seat."""
+    pipeline.dataset()
+    upload_id = pipeline.create(SMALL * 10)
+    message = {"tenant": pipeline.tenant, "upload_id": upload_id}
+    split._open(s3.arrivals(message)[0])  # and is killed
+    key = f"uploads/{pipeline.tenant}/{upload_id}/source"
+    boto3.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=SMALL * 11)
+    pipeline.go_on(message)
+    assert pipeline.upload(upload_id)["error"]["code"] == "object_replaced"
 
 
 def test_a_tenant_takes_no_more_than_two_seats_of_three(pipeline: Pipeline) -> None:
