@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, scanners
+from chalicelib import scanners
 from chalicelib.aws import s3, sqs
-from chalicelib.errors import Infected, NotYet, Refused, Unavailable
+from chalicelib.errors import Infected, NotYet, Refused
 from chalicelib.formats import kinds
 from chalicelib.journey import Number
 from chalicelib.postgres import ledger, locks, manifest, verdicts
@@ -94,9 +94,7 @@ def _ask(upload: ledger.Upload, deadline: float) -> bool:
     except Refused as refused:
         ledger.stop(db, upload.number, refused.told)
         return True
-    except Exception as error:
-        if not (isinstance(error, Unavailable) or aws.is_transient(error)):
-            raise
+    except Exception:  # of ours, too: ten deliveries of such a message take up to 15 hours
         if awaited.seconds < settings().scanner_seconds:
             raise
         answer = scanners.Answer(None)

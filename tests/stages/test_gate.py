@@ -283,6 +283,21 @@ def test_a_scanner_that_stays_away_fails_the_upload_by_name_and_a_redrive_asks_i
     assert (pipeline.upload(upload["id"])["state"], len(pipeline.rows())) == ("completed", 20)
 
 
+def test_who_asks_the_scanner_and_fails_by_an_error_of_its_own_fails_the_upload_once_it_has_waited_for_so_long(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(monkeypatch, "clamd", "127.0.0.1:1")
+    monkeypatch.setattr(clamd.Clamd, "scan", lambda *_: 1 / 0)
+    pipeline.dataset()
+    upload_id = pipeline.create(HEADER + GOOD)
+    (message,) = asked(pipeline, upload_id)
+    with pytest.raises(ZeroDivisionError):
+        pipeline.go_on(message)
+    pipeline.sql("UPDATE rowmill.gate SET asked_at = asked_at - interval '1 hour'")
+    pipeline.go_on(message)
+    assert pipeline.upload(upload_id)["error"]["code"] == "scanner_unavailable"
+
+
 def test_what_was_asked_of_the_scanner_in_vain_is_buried_by_name(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
