@@ -84,6 +84,40 @@ def test_a_chunk_that_kills_every_worker_dies_after_four_and_loads_once_the_caus
     assert [row[0] for row in account.table()] == list(range(1, 6001))
 
 
+@pytest.mark.needs("processes to kill")
+@pytest.mark.timeout(600)
+def test_a_file_that_kills_every_splitter_fails_after_four_and_loads_once_the_cause_is_gone(account: Account) -> None:
+    account.dataset()
+    with account.cloud.held("INSERT", "NEW.n = 1"):
+        upload_id = account.start(people(900))
+        for _ in range(4):
+            (backend,) = eventually(lambda: account.cloud.blocked() or (account.cloud.sweep() and None), MENDED_SECONDS)
+            assert account.cloud.kill_worker(backend)
+            eventually(lambda backend=backend: account.cloud.is_gone(backend))
+        upload = account.ended(upload_id, MENDED_SECONDS)
+    assert (upload["state"], upload["error"]["code"], account.table()) == ("failed", "split_failed", [])
+    again = rowmill(account, "redrive", upload_id, "--wait", "--json")
+    assert (again.returncode, json.loads(again.stdout)["state"], len(account.table())) == (0, "completed", 900)
+
+
+def test_a_file_at_which_every_splitter_fails_ends_within_a_minute_and_loads_once_the_cause_is_gone(
+    account: Account,
+) -> None:
+    account.dataset()
+    account.cloud.sql(
+        "CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE EXCEPTION USING MESSAGE = TG_NAME; END'"
+    )
+    account.cloud.sql("CREATE TRIGGER fail BEFORE INSERT ON rowmill.chunk FOR EACH ROW EXECUTE FUNCTION public.fail()")
+    try:
+        upload = account.ended(account.start(people(900)), MENDED_SECONDS)
+    finally:
+        account.cloud.sql("DROP TRIGGER fail ON rowmill.chunk")
+    assert (upload["state"], upload["error"]["code"], account.table()) == ("failed", "split_failed", [])
+    again = rowmill(account, "redrive", upload["id"], "--wait", "--json")
+    assert (again.returncode, json.loads(again.stdout)["state"], len(account.table())) == (0, "completed", 900)
+
+
 def test_a_paused_upload_keeps_what_workers_had_in_hand_and_goes_on_when_it_is_resumed(account: Account) -> None:
     account.dataset()
     before = account.cloud.messages("low")
