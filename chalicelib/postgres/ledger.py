@@ -326,13 +326,15 @@ def count_settling(connection: Connection, number: int, by: int) -> int:
 def count_scan(connection: Connection, number: int, by: int) -> int:
     """Count an attempt at a scan before it begins, or uncount one; how many there were since it last got further.
 
-    0 for an upload that is split. Those before Postgres was started anew do not count: it may have cut them off.
+    0 for an upload that is split. Those before Postgres was started anew do not count: it may have cut them off. So
+    what a crash of Postgres would lose of the count is not waited for.
     """
     row = connection.execute(
         """
+        WITH hurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
         UPDATE rowmill.upload SET scan_seen_at = clock_timestamp(), scan_attempts = greatest(0, %s + CASE
             WHEN scan_seen_at < pg_postmaster_start_time() THEN 0 ELSE scan_attempts END)
-        WHERE number = %s AND state IN ('scanning', 'splitting') RETURNING scan_attempts
+        FROM hurried WHERE number = %s AND state IN ('scanning', 'splitting') RETURNING scan_attempts
         """,
         (by, number),
     ).fetchone()
