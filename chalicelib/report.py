@@ -185,6 +185,7 @@ def resource(item: Mapping[str, Any]) -> dict[str, Any]:
         "mode": item["mode"],
         "created_at": item["created_at"],
         "bytes_total": item["size"],
+        "checksum": item.get("checksum"),
         "options": {"mode": item["mode"], "dialect": json.loads(item["dialect"])}
         | json.loads(item.get("options", "{}")),
         **shown,

@@ -83,6 +83,7 @@ _UPLOAD: Final[dict[str, Schema]] = {
     "mode": MODE,
     "created_at": MOMENT,
     "bytes_total": COUNT,
+    "checksum": {"type": ["string", "null"], "description": "The SHA-256 that was announced, in base64."},
     "options": {**ANYTHING, "description": "As they were announced."},
     "rows_total": {**nullable(COUNT), "description": "Null until the whole file has been scanned."},
     "loaded": COUNT,

@@ -288,6 +288,7 @@ class Upload(TypedDict):
     conflicts: NotRequired[int]
     valid: NotRequired[int]
     bytes_total: int
+    checksum: NotRequired[str | None]
     percent: float
     chunks_total: int | None
     chunks_done: int

@@ -16,7 +16,7 @@ from .errors import RowmillError, Unusable
 from .options import nest
 from .parameters import Json, KeyMode, Limit, OnError, UploadId, connect
 from .progress import Display, watching
-from .resources import Descriptor, Upload
+from .resources import TERMINAL, Descriptor, Upload
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when the file has been sent.")]
 Options = Annotated[
@@ -76,7 +76,8 @@ def upload(
         if resume is None:
             upload_id = sent(rowmill, display, Path(file), rowmill.create_upload(Path(file), dataset or "", options))
         else:
-            upload_id = _resumed(rowmill, display, Path(file), resume)
+            is_over = _resumed(rowmill, display, Path(file), resume)
+            upload_id, no_wait = resume, no_wait and not is_over
         final = followed(rowmill, display, upload_id, no_wait)
         if makes and final["state"] == "needs_review":
             with _under_way(upload_id):
@@ -119,12 +120,16 @@ def sent(rowmill: Rowmill, display: Display, path: Path, created: Upload) -> str
     return created["id"]
 
 
-def _resumed(rowmill: Rowmill, display: Display, path: Path, upload_id: str) -> str:
+def _resumed(rowmill: Rowmill, display: Display, path: Path, upload_id: str) -> bool:
+    """Send the rest of the file, if it is waited for; whether its upload is over, and there is nothing to follow."""
     found = rowmill.get_upload(upload_id)
     if found["state"] == "awaiting_upload":
         with _resumable(upload_id, path):
             rowmill.resume_file(found, path, display.sent)
-    return upload_id
+    else:
+        rowmill.resume_file(found, path)
+        output.note(f"nothing is sent: upload {upload_id} is {found['state']}")
+    return found["state"] in TERMINAL
 
 
 def _resumable(upload_id: str, path: Path) -> AbstractContextManager[None]:

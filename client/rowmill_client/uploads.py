@@ -74,19 +74,22 @@ class Uploads(Calls):
         self._send(upload["id"], upload["upload"], path, on_progress)
 
     def resume_file(self, upload: Upload, path: Path, on_progress: Progress | None = None) -> None:
-        """Send what the storage lacks of a file that was cut off; nothing if it has arrived meanwhile.
+        """Send what the storage lacks of a file that was cut off; nothing if none is waited for any more.
 
-        Raises Unusable if this is not the file that was announced.
+        Raises Unusable if this is not the file that was announced, whatever has become of the upload.
         """
+        file = storage.measure(path)
+        if file.size != upload["bytes_total"] or upload.get("checksum") not in (None, file.checksum):
+            announced = f"{upload['filename']}, {upload['bytes_total']:,} bytes"
+            raise Unusable(f"{path} is not the file that was announced ({announced}), or it has changed since")
+        if upload["state"] != "awaiting_upload":
+            return
         try:
             ticket = cast(Ticket, document(self._ask_for_parts(upload["id"], [])))
         except ApiError as fault:
             if fault.code != "state_conflict":
                 raise
             return
-        file = storage.measure(path)
-        if file.size != upload["bytes_total"] or ticket.get("checksum") not in (None, file.checksum):
-            raise Unusable(f"{path} is not the file that was announced, or it has changed since")
         self._send(upload["id"], ticket, path, on_progress)
 
     def _send(self, upload_id: str, ticket: Ticket, path: Path, on_progress: Progress | None) -> None:

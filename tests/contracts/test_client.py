@@ -1037,6 +1037,27 @@ def test_another_file_does_not_resume_an_upload(cloud: Cloud, rowmill: Shell, in
     assert f"{other} is not the file that was being sent: part 1 differs" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("state", "code"), [("completed", 0), ("completed_with_errors", 3), ("failed", 4), ("expired", 4)]
+)
+def test_resuming_what_is_over_says_how_it_ended_of_the_announced_file_alone(
+    cloud: Cloud, rowmill: Shell, books: Path, tmp_path: Path, state: str, code: int
+) -> None:
+    assert rowmill("upload", str(books), "--dataset", "books").exit_code == 0
+    cloud.journey = [{"state": state}]
+    ended = rowmill("upload", str(books), "--resume", "upl_1", "--no-wait")
+    assert ended.exit_code == code
+    assert f"nothing is sent: upload upl_1 is {state}\n" in ended.stderr
+    assert ended.stdout.endswith(f"state={state}\n")
+    other = tmp_path / "other.csv"
+    for changed in (books.read_bytes()[::-1], books.read_bytes() + b"\n"):
+        other.write_bytes(changed)
+        refused = rowmill("upload", str(other), "--resume", "upl_1")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        announced = f"{other} is not the file that was announced ({books.name}, {books.stat().st_size:,} bytes)"
+        assert announced in refused.stderr
+
+
 @pytest.mark.parametrize("multipart_bytes", [1, 1 << 30], ids=["in parts", "as a form"])
 def test_a_file_that_shrinks_while_it_is_sent_is_named(
     cloud: Cloud, client: Rowmill, tmp_path: Path, multipart_bytes: int

@@ -179,12 +179,17 @@ def test_a_part_stored_from_another_file_is_named(account: Account) -> None:
         account.rowmill.resume_file(created, changed)
 
 
-def test_a_resumed_upload_that_is_over_only_waits(account: Account, announced: Upload) -> None:
+def test_a_resumed_upload_that_is_over_says_so_of_its_own_file(account: Account, announced: Upload) -> None:
     account.rowmill.send_file(announced, account.file(BODY))
     account.ended(announced["id"])
-    running = command(account, str(account.file(b"")), "--resume", announced["id"], "--json")
-    assert json.loads(running.communicate(timeout=clouds.seconds(60))[0])["state"] == "completed"
-    assert running.returncode == 0
+    running = command(account, str(account.file(BODY)), "--resume", announced["id"], "--json")
+    said, told = running.communicate(timeout=clouds.seconds(60))
+    assert (running.returncode, json.loads(said)["state"]) == (0, "completed")
+    assert f"nothing is sent: upload {announced['id']} is completed\n" in told
+    running = command(account, str(account.file(b"x" + BODY[1:], "other.csv")), "--resume", announced["id"], "--json")
+    said, told = running.communicate(timeout=clouds.seconds(60))
+    assert (running.returncode, said) == (2, "")
+    assert "other.csv is not the file that was announced" in told
 
 
 def test_a_form_that_never_arrived_is_sent_by_resume(account: Account) -> None:
