@@ -14,6 +14,7 @@ from chalicelib.errors import Refused
 from chalicelib.strict_json import is_text
 
 MAX_PAGE_BYTES: Final = 4_500_000  # API Gateway and Lambda stop at 6 MB, base64 and headers included
+MAX_ITEM_BYTES: Final = 6_000_000  # of an item that is a page by itself; of Lambda's 6,291,556 headers have the rest
 DEFAULT_LIMIT: Final = 100
 
 Key = TypeVar("Key", int, str)
@@ -84,7 +85,10 @@ def foreign_cursor() -> Refused:
 def fill(
     rows: Iterable[Row | Onward], limit: int, show: Callable[[Row], dict[str, Any]], key: Callable[[Row], Any]
 ) -> Page:
-    """A page of at most `limit` of `rows` (fetch limit + 1) that also fits the gateway."""
+    """A page of at most `limit` of `rows` (fetch limit + 1) that also fits the gateway.
+
+    Raises Refused `row_too_large` (409), naming the cursor behind it, for an item that no page could hold.
+    """
     items: list[dict[str, Any]] = []
     size = 0
     last: Any = None
@@ -92,12 +96,30 @@ def fill(
         if isinstance(row, Onward):
             return Page(items, encode(row.key))
         item = show(row)
-        # The answer is a JSON string in Lambda's own JSON, where each of these takes one byte more.
-        shown = json.dumps(item)
-        more = len(shown) + shown.count('"') + shown.count("\\")
+        more = _size(item)
         if len(items) == limit or (items and size + more > MAX_PAGE_BYTES):
             return Page(items, encode(last), size)
+        if more > MAX_ITEM_BYTES:
+            raise _too_large(more, f" The page behind it has the cursor {encode(key(row))}")
         items.append(item)
         size += more
         last = key(row)
     return Page(items, None, size)
+
+
+def fitting(item: dict[str, Any]) -> dict[str, Any]:
+    """The item, which is an answer by itself. Raises Refused `row_too_large` (409) if the gateway stops it."""
+    if (size := _size(item)) > MAX_ITEM_BYTES:
+        raise _too_large(size)
+    return item
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    # The answer is a JSON string in Lambda's own JSON, where each of these takes one byte more.
+    shown = json.dumps(item)
+    return len(shown) + shown.count('"') + shown.count("\\")
+
+
+def _too_large(size: int, further: str = "") -> Refused:
+    detail = f"A row of {size:,} bytes as JSON is larger than an answer may be, {MAX_ITEM_BYTES:,}.{further}"
+    return Refused("row_too_large", detail, status=409)

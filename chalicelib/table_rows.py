@@ -26,7 +26,7 @@ from chalicelib.datasets.addresses import Addressed
 from chalicelib.datasets.queries import Query, read_query, read_value
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError, Number, is_upload_id
-from chalicelib.paging import Asked, Page, fill, foreign_cursor, opened
+from chalicelib.paging import Asked, Page, fill, fitting, foreign_cursor, opened
 from chalicelib.postgres import changes, handmade, ledger, people, references, selection, tables
 from chalicelib.postgres import pictures as kept
 from chalicelib.postgres.connection import Connection, connection, past_deadlocks, refusal
@@ -95,11 +95,11 @@ def _table(dataset: Dataset) -> tables.Table:
 
 
 def get(at: Addressed) -> dict[str, Any]:
-    """The row of this key. Raises Refused `row_not_found` (404), `dataset_keyless` (409)."""
+    """The row of this key. Raises Refused `row_not_found` (404), `dataset_keyless`, `row_too_large` (409)."""
     db = connection()
     with tables.standing(), db.transaction():
         dataset = people.get_dataset(db, at.tenant, at.name).dataset
-        return _held(db, dataset, _key(dataset.schema, at.key), hold=False)
+        return fitting(_held(db, dataset, _key(dataset.schema, at.key), hold=False))
 
 
 def create(
@@ -107,7 +107,7 @@ def create(
 ) -> tuple[str | None, dict[str, Any]]:
     """Where the new row is, unless it has no whole key, and the row.
 
-    Raises Refused `row_invalid` (422) with every error, `duplicate_in_db` (409).
+    Raises Refused `row_invalid` (422) with every error, `duplicate_in_db`, `row_too_large` (409).
     """
     with _kept(tenant, name) as (db, dataset):
         make = partial(_make, db, dataset, name, document)
@@ -124,7 +124,7 @@ def _make(db: Connection, dataset: Dataset, name: str, document: Mapping[str, An
     if number is not None:
         values = vault.row_by_hand(db, dataset, number, values)
     with _judged(db, dataset):
-        row = _shower(db, dataset)(handmade.insert(db, _table(dataset), values, number))
+        row = fitting(_shower(db, dataset)(handmade.insert(db, _table(dataset), values, number)))
     return {"location": _address(name, schema, row), "row": row}
 
 
@@ -147,7 +147,7 @@ def _change(at: Addressed, document: Mapping[str, Any], if_match: str | None) ->
         conditional.hold_to(before, if_match)
         values = _checked(dataset, document, whole=False)
         if not values:
-            return before
+            return fitting(before)
         named = [each for each in schema.foreign_keys if not values.keys().isdisjoint(each.fields)]
         watched = sorted({*_targets(referrers), *(field for each in named for field in each.fields)})
         row = handmade.row_after(db, held[-1]) if schema.is_encrypted else None
@@ -160,7 +160,7 @@ def _change(at: Addressed, document: Mapping[str, Any], if_match: str | None) ->
         for referrer in referrers:
             if any(was[target] != now[target] for target in referrer.key.targets):
                 references.refuse_if_referred(db, referrer, was)
-        return _shower(db, dataset)(changed.row)
+        return fitting(_shower(db, dataset)(changed.row))
 
 
 def _sealed_anew(

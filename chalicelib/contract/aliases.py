@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chalicelib.contract.accounts import KEPT, LOGIN_ERRORS, PASSWORD, SIGNUP_ERRORS, SIGNUP_KEY, USERNAME
-from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED
+from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED, ROW_TOO_LARGE
 from chalicelib.contract.templates import PICTURE_INVALID
 from chalicelib.contract.uploads import ADMISSION
 from chalicelib.contract.words import (
@@ -150,7 +150,7 @@ OPERATIONS: Final = (
         "All books, the oldest first",
         {200: Answer("A list; Link leads on where a page does not hold all of them.", ref("Books"), ("Link",))},
         query=PAGED,
-        errors=(DATASET_BUSY, _UNFIT),
+        errors=(DATASET_BUSY, _UNFIT, ROW_TOO_LARGE),
     ),
     _door(
         "POST",
@@ -164,7 +164,7 @@ OPERATIONS: Final = (
             media=(MULTIPART, *_FORMS),
             files=("picture",),
         ),
-        errors=(*_WRITTEN, *_MADE, *_PICTURE, _NO_BOOK),
+        errors=(*_WRITTEN, *_MADE, *_PICTURE, _NO_BOOK, ROW_TOO_LARGE),
     ),
     _door(
         "GET",
@@ -172,7 +172,7 @@ OPERATIONS: Final = (
         "get_book",
         "A book",
         {200: Answer("The book.", ref("Book"))},
-        errors=(DATASET_BUSY, _UNFIT, _NO_BOOK),
+        errors=(DATASET_BUSY, _UNFIT, _NO_BOOK, ROW_TOO_LARGE),
     ),
     _door(
         "POST",
@@ -186,7 +186,7 @@ OPERATIONS: Final = (
             media=(MULTIPART, *_FORMS),
             files=("picture",),
         ),
-        errors=(*_WRITTEN, *_PICTURE, _NO_BOOK),
+        errors=(*_WRITTEN, *_PICTURE, _NO_BOOK, ROW_TOO_LARGE),
     ),
     _door(
         "POST",

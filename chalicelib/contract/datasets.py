@@ -143,6 +143,7 @@ SEALED: Final = (
     Error(409, "seal_broken", "An encrypted value does not open where it is stored."),
     Error(503, "field_key_unavailable", "The key of encrypted fields cannot be used now.", ("Retry-After",)),
 )
+ROW_TOO_LARGE: Final = Error(409, "row_too_large", "A row is larger than an answer may be.")
 _ROW: Final = (
     *SEALED,
     Error(409, "key_encrypted", "Rows are told by an encrypted key, which has no place in an address."),
@@ -227,6 +228,7 @@ OPERATIONS: Final = (
             DATASET_BUSY,
             Error(400, "column_not_indexed", "No index serves this field; declare one."),
             Error(400, "column_encrypted", "Rows are not found or sorted by an encrypted field."),
+            ROW_TOO_LARGE,
             *SEALED,
         ),
     ),
@@ -239,7 +241,7 @@ OPERATIONS: Final = (
         {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("Row"), _ROW_EXAMPLE),
-        errors=(DATASET_NOT_FOUND, DATASET_BUSY, *REPEATED, *_WRITTEN, *SEALED),
+        errors=(DATASET_NOT_FOUND, DATASET_BUSY, ROW_TOO_LARGE, *REPEATED, *_WRITTEN, *SEALED),
     ),
     Operation(
         "GET",
@@ -249,7 +251,7 @@ OPERATIONS: Final = (
         "A row by its key",
         {200: Answer("The row.", ref("Row"), ("ETag",)), 304: unchanged()},
         headers=_KNOWN,
-        errors=_ROW,
+        errors=(*_ROW, ROW_TOO_LARGE),
     ),
     Operation(
         "PATCH",
@@ -261,7 +263,7 @@ OPERATIONS: Final = (
         "Fields that are not named stay.",
         headers={"If-Match": IF_MATCH},
         body=Body(ref("Row"), _ROW_EXAMPLE),
-        errors=(*_ROW, *_WRITTEN, _REFERRED, CHANGED),
+        errors=(*_ROW, *_WRITTEN, ROW_TOO_LARGE, _REFERRED, CHANGED),
     ),
     Operation(
         "DELETE",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Refused
-from chalicelib.paging import MAX_PAGE_BYTES, Page, decode, encode, fill
+from chalicelib.paging import MAX_ITEM_BYTES, MAX_PAGE_BYTES, Page, decode, encode, fill, fitting
 
 LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024  # the most that a function may answer, the HTTP body as a JSON string in it
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -142,6 +142,22 @@ def test_a_full_page_fits_a_function_s_answer_however_its_text_is_escaped(text: 
     page = fill(rows, 5000, dict, lambda row: row["n"])
     body = json.dumps({"items": page.items, "next_cursor": page.next_cursor})
     assert len(json.dumps({"body": body, "statusCode": 200})) < LAMBDA_ANSWER_BYTES
+
+
+def test_a_row_that_no_answer_can_hold_is_refused_with_the_cursor_behind_it() -> None:
+    envelope = len(json.dumps({"n": 1, "text": ""})) + 6  # its six quotes are escaped once more
+    fits, large = ({"n": 1, "text": "\\" * ((MAX_ITEM_BYTES - envelope) // 4 + more)} for more in (0, 1))
+    assert fitting(fits) == fill([fits], 1, dict, lambda row: row["n"]).items[0] == fits
+    body = json.dumps({"items": [fits], "next_cursor": encode(1)})
+    assert len(json.dumps({"body": body, "statusCode": 200})) < LAMBDA_ANSWER_BYTES - 10_240  # its headers
+    assert len(fill([{"n": 0}, large], 100, dict, lambda row: row["n"]).items) == 1
+    with pytest.raises(Refused) as single:
+        fitting(large)
+    with pytest.raises(Refused) as paged:
+        fill([large, fits], 100, dict, lambda row: row["n"])
+    for refused in (single.value, paged.value):
+        assert (refused.code, refused.status) == ("row_too_large", 409)
+    assert decode(str(paged.value).split()[-1], int, -1) == 1
 
 
 def test_no_row_is_fetched_beyond_the_one_that_proves_there_are_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
@@ -102,6 +103,29 @@ def test_a_change_that_names_nothing_changes_nothing(api: Api) -> None:
     before = api.pipeline.sql("SELECT last_value FROM rowmill.handmade_row")
     assert api("PATCH", f"{ROWS}/ada@x.org", {}).headers["ETag"] == tag
     assert api.pipeline.sql("SELECT last_value FROM rowmill.handmade_row") == before
+
+
+def test_a_row_that_no_answer_can_hold_is_refused_and_passed_by(pipeline: Pipeline) -> None:
+    api = Api(pipeline)
+    names = ["id", *"abcdefg"]
+    assert api.put("wide", {"fields": [{"name": name} for name in names], "primaryKey": "id"}).status_code == 201
+    cells = ",".join(["x" * 1_000_000] * 7)
+    csv = f"{','.join(names)}\n1{',' * 7}\n2,{cells}\n3{',' * 7}\n".encode()
+    assert pipeline.run(csv, "wide")["loaded"] == 3
+    rows = "/v1/datasets/wide/rows"
+    first = api.get(rows).json_body
+    assert [row["id"] for row in first["items"]] == ["1"]
+    refused = is_problem(api.get(f"{rows}?cursor={first['next_cursor']}"), 409, "row_too_large")
+    behind = api.get(f"{rows}?cursor={refused['detail'].split()[-1]}").json_body
+    assert ([row["id"] for row in behind["items"]], behind["next_cursor"]) == (["3"], None)
+    is_problem(api.get(f"{rows}/2"), 409, "row_too_large")
+    for change in ({}, {"id": "4"}):
+        is_problem(api("PATCH", f"{rows}/2", change), 409, "row_too_large")
+    assert api("PATCH", f"{rows}/2", {"a": None, "b": None}).status_code == 200
+    assert len(api.get(f"{rows}/2").body) > 5_000_000
+    made = {"id": "5", "a": "é" * 600_000, "b": "é" * 600_000}
+    is_problem(api("POST", rows, json.dumps(made, ensure_ascii=False).encode()), 409, "row_too_large")
+    is_problem(api.get(f"{rows}/5"), 404, "row_not_found")
 
 
 # Held to the checks of files
