@@ -105,7 +105,7 @@ def get(at: Addressed) -> dict[str, Any]:
 def create(
     tenant: str, name: str, document: Mapping[str, Any], repeat: Repeat | None = None
 ) -> tuple[str | None, dict[str, Any]]:
-    """Where the new row is, unless it has no whole key, and the row.
+    """Where the new row is, unless it has no whole key or one that is too long for an address, and the row.
 
     Raises Refused `row_invalid` (422) with every error, `duplicate_in_db`, `row_too_large` (409).
     """
@@ -301,7 +301,8 @@ def _address(name: str, schema: Schema, row: Mapping[str, Any]) -> str | None:
     if None in values:
         return None
     key = addresses.spell([value if isinstance(value, str) else json.dumps(value) for value in values])
-    return f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
+    address = f"/v1/datasets/{quote(name, safe='')}/rows/{key}"
+    return address if len(address) <= addresses.MOST else None
 
 
 def _upload_number(tenant: str, dataset: Dataset, upload_id: str | None) -> Number | None:

@@ -21,7 +21,7 @@ from chalicelib.cells.fields import (
     quoted,
     told,
 )
-from chalicelib.cells.reading import reading
+from chalicelib.cells.reading import read_shown, reading
 
 __all__ = [
     "BLANKS",
@@ -37,6 +37,7 @@ __all__ = [
     "Value",
     "parted",
     "quoted",
+    "read_shown",
     "reading",
     "told",
 ]

@@ -201,6 +201,12 @@ _AMOUNTS: Final = re.compile(
     r"(?:T(?=.)(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9}(?:\.[0-9]{1,6})?)S)?)?"
 ).fullmatch
 
+# As Postgres adds them up: weeks are days, 12 months a year, 60 seconds a minute. No sum of amounts above is longer.
+_ADDED_UP: Final = re.compile(
+    r"-?P(?=.)(?:[0-9]{1,7}Y)?(?:1?[0-9]M)?(?:[0-9]{1,7}D)?"
+    r"(?:T(?=.)(?:1?[0-9]{1,9}H)?(?:[0-5]?[0-9]M)?(?:[0-5]?[0-9](?:\.[0-9]{1,6})?S)?)?"
+).fullmatch
+
 
 def duration() -> Reading:
     """An ISO 8601 duration; a minus before it turns all of it around."""
@@ -208,10 +214,17 @@ def duration() -> Reading:
 
 
 def _duration(cell: str) -> Value:
-    if not _AMOUNTS(cell):
-        return None
+    return _signed(cell) if _AMOUNTS(cell) else None
+
+
+def added_up(text: str) -> Value:
+    """A duration as rows show it, where its amounts have become more than any cell may say."""
+    return _signed(text) if _ADDED_UP(text) else None
+
+
+def _signed(text: str) -> str:
     # Postgres knows no sign before the P, but one at each amount.
-    return re.sub("([0-9.]+)", r"-\1", cell[1:]) if cell[0] == "-" else cell
+    return re.sub("([0-9.]+)", r"-\1", text[1:]) if text[0] == "-" else text
 
 
 def _length(text: str) -> int:

@@ -15,6 +15,8 @@ from typing import Final
 from chalicelib.cells.fields import Reading, Value
 
 MAX_LENGTH: Final = 1000  # of a number in characters; Postgres' numeric ends at 16,383 decimals
+_MAX_SHOWN: Final = 2 * MAX_LENGTH  # written out: its digits, and the noughts of an exponent of three digits
+_WRITTEN_OUT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?").fullmatch
 _SPECIALS: Final = {"NaN": "NaN", "INF": "Infinity", "-INF": "-Infinity"}
 _PER: Final = frozenset("%‰°/")
 _BETWEEN: Final = " \u00a0\u202f"
@@ -48,6 +50,11 @@ def number(decimal: str = ".", group: str | None = None, bare: bool = True) -> R
 
     sure = _SIMPLE_NUMBER if decimal == "." else _SIMPLE_INTEGER
     return Reading(read, f"a number{_spelling(decimal, group)}", _measure, sure)
+
+
+def written_out(text: str) -> Value:
+    """A number as rows show it, where an exponent has made that longer than any cell."""
+    return text if len(text) <= _MAX_SHOWN and _WRITTEN_OUT(text) else None
 
 
 def beside(bare: Reading, units: Collection[str]) -> Reading:

@@ -21,6 +21,13 @@ def reading(field: Field, conventions: Conventions = PLAIN) -> Reading:
     return _or_plain(own, _own(field.plain, PLAIN), meant)
 
 
+def read_shown(field: Field, text: str) -> Value:
+    """A value as rows show it, which may be longer than any cell that it came from; None if it is none."""
+    value = reading(field.plain).read(text.zfill(4) if field.type == "year" else text)
+    longer = {"number": numbers.written_out, "duration": moments.added_up}.get(field.type)
+    return longer(text) if value is None and longer else value
+
+
 def _or_plain(own: Reading, plain: Reading, meant: Typed | None) -> Reading:
     """By its own spelling or the plain one; where they differ (1.234, which as a text is 1234) by what is `meant`: its
     own without that, and by neither if it may be either.

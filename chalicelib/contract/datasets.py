@@ -238,7 +238,13 @@ OPERATIONS: Final = (
         "create_row",
         _TAG,
         "Make a row",
-        {201: Answer("The row. It has no Location without a whole key.", ref("Row"), ("ETag", "Location"))},
+        {
+            201: Answer(
+                "The row. It has no Location without a whole key, or if that is too long for one.",
+                ref("Row"),
+                ("ETag", "Location"),
+            )
+        },
         headers={"Idempotency-Key": IDEMPOTENCY_KEY},
         body=Body(ref("Row"), _ROW_EXAMPLE),
         errors=(DATASET_NOT_FOUND, DATASET_BUSY, ROW_TOO_LARGE, *REPEATED, *_WRITTEN, *SEALED),

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 _ESCAPED: Final[Mapping[str, str]] = {"~": "~0", "/": "~1", ",": "~2", "%": "~3", ".": "~4"}
+MOST: Final = 8192  # of an address in characters: API Gateway takes 10,240 with all headers, whose most is the token
 _EMPTY: Final = "~5"  # the whole key: a path that ends with a slash is another
 _PLAIN: Final = {escaped: plain for plain, escaped in _ESCAPED.items()} | {_EMPTY: ""}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chalicelib.cells import Field, Value, quoted, reading
+from chalicelib.cells import Field, Value, quoted, read_shown, reading
 from chalicelib.datasets.schema import Schema
 from chalicelib.errors import Refused
 from chalicelib.strict_json import is_text
@@ -91,10 +91,10 @@ def read_value(field: Field, text: str, schema: Schema) -> Value:
     if text in missing:
         return None
     # Text is compared with any text: rows from "m" on, though "m" is no address.
-    grammar = None if field.postgres_type == "text" else reading(field.plain)
-    value = text if grammar is None else grammar.read(text.zfill(4) if field.type == "year" else text)
+    is_any = field.postgres_type == "text"
+    value = text if is_any else read_shown(field, text)
     if value is None or not is_text(text):
-        raise ValueError(f"{quoted(text)} is not {grammar.expected if grammar else 'text'}")
+        raise ValueError(f"{quoted(text)} is not {'text' if is_any else reading(field.plain).expected}")
     return value
 
 

@@ -306,6 +306,35 @@ def test_a_duration_and_a_year_are_shown_as_they_may_be_given(api: Api, length: 
     assert api("DELETE", location).status_code == 204
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent", "shown"),
+    [
+        ("number", f"{'7' * 990}e999", "7" * 990 + "0" * 999),
+        ("number", f"-.{'7' * 990}e-999", f"-0.{'0' * 999}{'7' * 990}"),
+        ("duration", "P999999W999999D", "P7999992D"),
+        ("duration", "-P999999Y999999M", "-P1083332Y3M"),
+        ("duration", "PT999999999H999999999M999999999.9S", "PT1016944443H25M39.9S"),
+    ],
+    ids=["digits", "decimals", "days", "years", "hours"],
+)
+def test_a_key_that_is_shown_longer_than_it_was_given_is_an_address(api: Api, kind: str, sent: str, shown: str) -> None:
+    api.put("grown", {"fields": [{"name": "key", "type": kind}, {"name": "text"}], "primaryKey": "key"})
+    answer = made(api, {"key": sent, "text": "a"}, rows := "/v1/datasets/grown/rows")
+    assert answer.json_body == {"key": shown, "text": "a"}
+    location = place(rows, answer)
+    assert api.get(location).json_body == answer.json_body
+    assert api.get(f"{rows}?key={shown}").json_body["items"] == [answer.json_body]
+    assert api("PATCH", location, {"text": "b"}).json_body["text"] == "b"
+    assert api("DELETE", location).status_code == 204
+    for beyond in ("9" * 2001, "PT9999999999H", "P99999999D", "P12345678Y"):
+        is_problem(api.get(f"{rows}/{beyond}"), 404, "row_not_found")
+
+
+def test_a_key_that_is_too_long_for_an_address_has_none(api: Api) -> None:
+    assert "Location" in made(api, {**ADA, "email": "x" * 8_000}).headers
+    assert "Location" not in made(api, {**ADA, "email": "x" * 8_192}).headers
+
+
 def test_the_values_of_a_key_stand_between_commas_in_the_key_s_order(api: Api) -> None:
     schema = {"fields": [{"name": "n", "type": "integer"}, {"name": "day", "type": "date"}, {"name": "text"}]}
     api.put("three", schema | {"primaryKey": ["text", "n", "day"]})
