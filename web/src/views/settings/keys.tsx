@@ -19,7 +19,7 @@ const ROLES: Record<Role, string> = {
 };
 
 export function Keys() {
-  const { items, error, loading, reload } = usePages("/v1/api-keys", { query: { limit: 100 } });
+  const { items, done, error, loading, more, reload } = usePages("/v1/api-keys", { query: { limit: 100 } });
   const [adding, setAdding] = useState(false);
   const doing = useDoing();
   async function remove(id: string): Promise<void> {
@@ -58,6 +58,7 @@ export function Keys() {
           </li>
         ))}
       </ul>
+      {items.length > 0 && !done && <Button onClick={more}>Show more</Button>}
       <Dialog open={adding} title="Make a key" onClose={() => setAdding(false)}>
         <Making onMade={reload} onClose={() => setAdding(false)} />
       </Dialog>

@@ -114,7 +114,7 @@ function Adding({ onAdded, onClose }: { onAdded: () => void; onClose: () => void
 
 function Deliveries({ of }: { of: Webhook }) {
   const asked = { path: { webhook_id: of.id }, query: { limit: 50 } };
-  const { items, loading, error } = usePages("/v1/webhooks/{webhook_id}/deliveries", asked, {
+  const { items, done, loading, error, more } = usePages("/v1/webhooks/{webhook_id}/deliveries", asked, {
     key: (one) => one.event_id,
     every: 3,
     moves: (one) => one.state === "pending",
@@ -142,6 +142,7 @@ function Deliveries({ of }: { of: Webhook }) {
           </li>
         ))}
       </ul>
+      {items.length > 0 && !done && <Button onClick={more}>Show more</Button>}
     </>
   );
 }
