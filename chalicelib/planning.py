@@ -211,6 +211,9 @@ def _columns(
     """The file's columns and their fields. Without a header, by the width that most records of the sample have."""
     if detected.dialect.header:
         own = dict.fromkeys(correction.marks(header))  # columns of a rejects file are nobody's field
+        if correction.lacks_raw(header):
+            detail = f"The rejects file lacks {correction.RAW}, which says what of it is corrected: leave it in."
+            raise Refused("columns_missing", detail)
         try:
             return matching.match(header, schema.names, {**own, **mapping})
         except Refused as refused:

@@ -41,6 +41,15 @@ def marks(header: Sequence[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(header) if name in COLUMNS}
 
 
+def lacks_raw(header: Sequence[str]) -> bool:
+    """Whether this is a rejects file without the column that says which of its records are corrected.
+
+    `_row` alone is of who writes a file of corrected records by himself.
+    """
+    own = marks(header)
+    return RAW not in own and any(name != ROW for name in own)
+
+
 def restored(header: Sequence[str]) -> list[str]:
     """The names of a file's columns as they were before it went out as a rejects file."""
     return list(map(restore, header)) if marks(header) else list(header)

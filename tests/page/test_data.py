@@ -390,8 +390,8 @@ def test_keys_and_deliveries_of_a_second_page_are_shown_when_they_are_asked_for(
         call(page, "POST", "v1/api-keys", {"name": name})
     with deployed.configured("api", ROWMILL_WEBHOOK_PRIVATE="1"):
         hook = call(page, "POST", "v1/webhooks", {"url": "http://127.0.0.1:9999/hook"})
-    for _ in range(3):
-        call(page, "POST", f"v1/webhooks/{hook['id']}/ping")
+        for _ in range(3):
+            call(page, "POST", f"v1/webhooks/{hook['id']}/ping")
     go(page, "/settings")
     keys = page.get_by_role("region", name="API keys")
     expect(keys.get_by_role("listitem")).to_have_count(2)

@@ -178,6 +178,20 @@ def test_cells_that_were_filled_but_not_released_are_not_loaded(pipeline: Pipeli
     assert (child["loaded"], child["rejected"], pipeline.rows(name)) == (0, 1, [])
 
 
+def test_a_rejects_file_without_the_column_that_releases_its_records_is_refused(pipeline: Pipeline) -> None:
+    name = pipeline.dataset({"fields": [{"name": "a"}, {"name": "b"}]}, "loose")
+    parent = pipeline.run(b"a,b\n1,2,3\n", name)
+    header, line = lines(pipeline, parent["id"])
+    place = header.index("_row_raw")
+    body = "".join(",".join(row[:place] + row[place + 1 :]) + "\n" for row in (header, line)).encode()
+    child = send(pipeline, parent["id"], body)
+    pipeline.split(child)
+    assert pipeline.upload(child)["error"]["code"] == "columns_missing"
+    assert (sums(pipeline.upload(parent["id"])), pipeline.rows(name)) == ((1, 0, 1), [])
+    named = retry(pipeline, parent["id"], b"_row,a,b\n1,2,3\n")
+    assert (named["loaded"], sums(pipeline.upload(parent["id"]))) == (1, (1, 1, 0))
+
+
 def test_a_record_that_is_brought_in_twice_counts_once(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 2)
     pipeline.dataset({"fields": [{"name": "name"}, {"name": "age", "type": "integer"}]}, "keyless")
