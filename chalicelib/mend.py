@@ -157,6 +157,7 @@ def sweep(onward: Callable[[Number], object]) -> dict[str, int]:
         "files_expired": retention.drop_files,
         "files_unopened_expired": retention.drop_unopened,
         "uploads_forgotten": retention.forget,
+        "uploads_unopened_forgotten": retention.forget_unopened,
         "answers_forgotten": lambda: repeats.forget_old(connection()),
         "failed_logins_forgotten": lambda: throttle.forget_old(connection()),
         "pictures_deleted": pictures.sweep,

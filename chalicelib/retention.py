@@ -56,6 +56,11 @@ def _forget(one: keeping.Due) -> bool:
     return True
 
 
+def forget_unopened() -> int:
+    """The same of uploads that ended before any splitter met them, whose status has gone by itself."""
+    return keeping.forget_unopened(connection(), MOST_REMOVED)
+
+
 def remove_deleted() -> int:
     """Remove files, status and rejects of uploads that were deleted; how many of them were due."""
     begun = time.monotonic()

@@ -101,6 +101,22 @@ def note_dropped(connection: Connection, due: Unopened) -> None:
     )
 
 
+def forget_unopened(connection: Connection, most: int) -> int:
+    """Forget the timelines of uploads without an entry that are shown no longer; of how many."""
+    return connection.execute(
+        """
+        WITH due AS (
+            SELECT upload_id FROM rowmill.announcement a
+            WHERE forget_at > '-infinity' AND forget_at <= now()
+              AND NOT EXISTS (SELECT FROM rowmill.upload u WHERE u.upload_id = a.upload_id)
+            LIMIT %s),
+        gone AS (DELETE FROM rowmill.event WHERE upload_id IN (SELECT upload_id FROM due))
+        UPDATE rowmill.announcement SET forget_at = '-infinity' WHERE upload_id IN (SELECT upload_id FROM due)
+        """,
+        (most,),
+    ).rowcount
+
+
 def drop_files(connection: Connection, due: Due, delete: Callable[[], object]) -> bool:
     """Have the files of an upload deleted, and with them all that is kept of single rows, unless it was redriven;
     whether nothing is left.

@@ -224,6 +224,7 @@ ASKED: dict[str, Callable[[Full, Any], Any]] = {
     "accounts to erase": lambda full, db: erasures.list_due(db, 10),
     "files that go": lambda full, db: keeping.due_files(db, 50),
     "uploads to forget": lambda full, db: keeping.due_status(db, 50),
+    "timelines to forget": lambda full, db: keeping.forget_unopened(db, 500),
     "the pulse": lambda full, db: vitals.pulse(db),
     # an operator
     "all of it": lambda full, db: vitals.look(db),

@@ -12,9 +12,9 @@ import pytest
 from chalicelib import admit, mend, report, retention
 from chalicelib.aws import dynamodb, s3
 from chalicelib.errors import Refused, Unavailable
-from chalicelib.journey import RETENTION
+from chalicelib.journey import ABOVE_ALL_IDS, RETENTION
 from chalicelib.paging import Asked
-from chalicelib.postgres import removals
+from chalicelib.postgres import announcements, connection, removals
 from chalicelib.postgres.timeline import Asker
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline, consulted, poison
@@ -380,6 +380,35 @@ def test_an_upload_that_was_canceled_before_its_split_is_kept_as_long_as_others(
     kept = (dynamodb.find(pipeline.tenant, upload) or {})["expires_at"] - time.time()
     assert abs(kept - (status - files - 0.1) * 86_400) < 60
     assert pipeline.sweep()["files_unopened_expired"] == 0
+
+
+@pytest.mark.parametrize("end", ["canceled", "expired"])
+def test_the_timeline_of_an_upload_that_no_splitter_met_is_forgotten_with_its_status(
+    pipeline: Pipeline, end: str
+) -> None:
+    pipeline.dataset()
+    upload, other = pipeline.create(FILE), pipeline.create(FILE)
+    pipeline.cancel(upload)
+    pipeline.sql("UPDATE rowmill.announcement SET closed = %s WHERE upload_id = %s", end, upload)
+    told = "SELECT count(*) FROM rowmill.event WHERE upload_id = %s"
+
+    def closed(days: float) -> None:
+        pipeline.sql(
+            "UPDATE rowmill.announcement SET closes_at = now() - make_interval(secs => %s), files_gone_at = NULL"
+            " WHERE upload_id = %s",
+            days * 86_400,
+            upload,
+        )
+
+    for days, forgotten in ((89.9, 0), (90.1, 1)):
+        closed(days)
+        assert pipeline.sql(told, upload)[0]["count"] > 1
+        assert pipeline.sweep()["uploads_unopened_forgotten"] == forgotten
+    assert pipeline.sql(told, upload) == [{"count": 0}]
+    assert pipeline.sql(told, other)[0]["count"] > 0
+    assert pipeline.sweep()["uploads_unopened_forgotten"] == 0
+    announced = announcements.list_before(connection.connection(), ABOVE_ALL_IDS, 10)
+    assert [one.upload_id for one in announced] == [other]
 
 
 def test_an_upload_that_was_canceled_long_ago_is_shown_no_longer_nor_put_back(pipeline: Pipeline) -> None:
