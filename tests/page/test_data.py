@@ -388,10 +388,6 @@ def test_keys_and_deliveries_of_a_second_page_are_shown_when_they_are_asked_for(
     page.route(re.compile(r"/v1/(api-keys|webhooks/\w+/deliveries)\?"), shorten)
     for name in ("one", "two", "three"):
         call(page, "POST", "v1/api-keys", {"name": name})
-    with deployed.configured("api", ROWMILL_WEBHOOK_PRIVATE="1"):
-        hook = call(page, "POST", "v1/webhooks", {"url": "http://127.0.0.1:9999/hook"})
-        for _ in range(3):
-            call(page, "POST", f"v1/webhooks/{hook['id']}/ping")
     go(page, "/settings")
     keys = page.get_by_role("region", name="API keys")
     expect(keys.get_by_role("listitem")).to_have_count(2)
@@ -399,13 +395,21 @@ def test_keys_and_deliveries_of_a_second_page_are_shown_when_they_are_asked_for(
     keys.get_by_role("button", name="Show more").click()
     expect(keys.get_by_role("listitem")).to_have_count(3)
     expect(keys.get_by_role("button", name="Show more")).to_have_count(0)
-    page.get_by_role("button", name="Deliveries to http").click()
-    deliveries = page.get_by_role("dialog")
-    expect(deliveries.get_by_role("listitem")).to_have_count(2)
-    assert_accessible(page)
-    deliveries.get_by_role("button", name="Show more").click()
-    expect(deliveries.get_by_role("listitem")).to_have_count(3)
-    expect(deliveries.get_by_role("button", name="Show more")).to_have_count(0)
+    page.get_by_role("button", name="Add a webhook").click()
+    page.get_by_label("Address").fill("http://127.0.0.1:9999/hook")
+    with deployed.configured("api", ROWMILL_WEBHOOK_PRIVATE="1"):
+        page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="I have kept it").click()
+        (hook,) = call(page, "GET", "v1/webhooks")["items"]
+        for _ in range(3):
+            call(page, "POST", f"v1/webhooks/{hook['id']}/ping")
+        page.get_by_role("button", name="Deliveries to http").click()
+        deliveries = page.get_by_role("dialog")
+        expect(deliveries.get_by_role("listitem")).to_have_count(2)
+        assert_accessible(page)
+        deliveries.get_by_role("button", name="Show more").click()
+        expect(deliveries.get_by_role("listitem")).to_have_count(3)
+        expect(deliveries.get_by_role("button", name="Show more")).to_have_count(0)
 
 
 def test_another_password_signs_out_everywhere_else(browser: Browser, deployed: Cloud, page: Page) -> None:
