@@ -21,12 +21,8 @@ from chalicelib.formats import Dialect, threats
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
-<<<<<<< HEAD
-from chalicelib.postgres.connection import connection
-from chalicelib.settings import settings
-=======
 from chalicelib.postgres.connection import connection, is_transient, when_back
->>>>>>> 620c67c (Give a file up that no splitter gets through after four attempts)
+from chalicelib.settings import settings
 
 FLUSH_SECONDS: Final = 0.1
 AT_ONCE: Final = 2  # chunks; one for each loader of a small machine
