@@ -11,10 +11,10 @@ import pytest
 from chalicelib import mend
 from infra.local.place import default_folder
 from tests.faults.deliveries import Deliveries
-from tests.stages.conftest import Pipeline, pipeline, simulated
+from tests.stages.conftest import Pipeline, keeper, own_clients, pipeline, simulated
 
 pytest.register_assert_rewrite("tests.faults.audit")
-__all__ = ["pipeline", "simulated"]
+__all__ = ["keeper", "own_clients", "pipeline", "simulated"]
 Figures = Callable[[str, str, Any], None]
 
 

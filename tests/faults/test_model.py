@@ -152,9 +152,11 @@ class Journeys(RuleBasedStateMachine):
 
         events = aws.client("dynamodb").meta.events
         events.register("before-parameter-build.dynamodb.UpdateItem", hold)
-        for message in self.pick(place):
-            self.deliveries.deliver(message)
-        events.unregister("before-parameter-build.dynamodb.UpdateItem", hold)
+        try:
+            for message in self.pick(place):
+                self.deliveries.deliver(message)
+        finally:
+            events.unregister("before-parameter-build.dynamodb.UpdateItem", hold)
 
     @rule(place=PLACE)
     def status_arrives(self, place: int) -> None:

@@ -35,6 +35,7 @@ def test_an_upload_that_ended_before_it_was_split_is_still_over_when_the_status_
     assert pipeline.upload(upload_id)["state"] == end
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_a_status_that_arrives_after_the_end_was_shown_changes_nothing(
     deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
 ) -> None:

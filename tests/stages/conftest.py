@@ -127,19 +127,37 @@ def simulated() -> Iterator[Any]:
             kept = cache(spell)
             for room in (moto_utils, moto_responses, moto_sqs):
                 patch.setattr(room, spell.__name__, kept, raising=False)
+        aws.client.cache_clear()
         yield here
+        aws.client.cache_clear()
 
 
 @pytest.fixture
-def pipeline(simulated: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+def own_clients() -> Iterator[None]:
+    """For who listens to the clients of AWS: all other tests share theirs, which take as long to make as a small test."""
+    aws.client.cache_clear()
+    yield
+    aws.client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def keeper(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Empties the database before each test: a new connection has to look up every table first, twenty times the work."""
+    with psycopg.connect(database_url, autocommit=True) as db:
+        yield db
+
+
+@pytest.fixture
+def pipeline(
+    simulated: Any, keeper: psycopg.Connection[Any], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
     """A fresh account on fresh AWS."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setattr(rows, "SMALL", 0)  # the chunks of tests are, and are to be read as large ones are
-    for cached in (settings, aws.client, sqs._url, s3._public):
+    for cached in (settings, sqs._url, s3._public):
         cached.cache_clear()
-    with psycopg.connect(database_url, autocommit=True) as db:
-        db.execute(_EMPTY)
-        db.execute(_DROP_LEFT_OVER)
+    keeper.execute(_EMPTY)
+    keeper.execute(_DROP_LEFT_OVER)
     simulated.reset()
     _make_aws()
     pages_kept.rows.forget()  # tests change rows behind the API
@@ -148,7 +166,7 @@ def pipeline(simulated: Any, database_url: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(functions, "call", pipeline.call)
     yield pipeline
     connection.close()
-    for cached in (settings, aws.client, sqs._url, s3._public):
+    for cached in (settings, sqs._url, s3._public):
         cached.cache_clear()
 
 

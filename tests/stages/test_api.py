@@ -264,6 +264,7 @@ def test_listings_go_on_where_the_cursor_points_and_say_so_in_a_link(api: Api) -
     assert ids == sorted(ids, reverse=True)
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_a_page_of_uploads_reads_no_more_of_the_status_table_than_it_shows(api: Api) -> None:
     api.put()
     for _ in range(5):
@@ -290,6 +291,7 @@ def test_uploads_are_listed_by_state_and_dataset(api: Api) -> None:
         assert [one["id"] for one in api.get(f"/v1/uploads{query}").json_body["items"]] == expected, query
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_a_request_looks_at_so_many_uploads_for_those_that_pass_a_filter_and_the_next_goes_on(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

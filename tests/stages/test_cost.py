@@ -25,6 +25,7 @@ def counting(*services: str) -> Counter[str]:
     return asked
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_requests_by_formula_are_those_that_were_made(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(monkeypatch, 5)
     pipeline.dataset()

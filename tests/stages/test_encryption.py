@@ -254,6 +254,7 @@ def test_a_receipt_is_of_what_is_stored_and_a_comparison_seals_the_file_again(pi
     assert (found["result"], found["rows"]["edited"]) == ("differs", 1)
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_while_the_key_is_off_chunks_wait_and_rows_stay_shut(pipeline: Pipeline) -> None:
     codes = ["DisabledException", "KMSInvalidStateException", "AccessDeniedException", "ValidationException"]
     codes += ["IncorrectKeyException", "InvalidKeyUsageException"]
@@ -458,6 +459,7 @@ def _by_hand(pipeline: Pipeline) -> None:
     table_rows.remove(row, None)
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_no_value_is_ever_in_the_open_but_in_its_own_file(
     pipeline: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
