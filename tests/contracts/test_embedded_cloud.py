@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,8 +38,8 @@ from infra.local.emulator import (
     ApiGate,
     Lines,
     Message,
-    keep_sums_of_parts,
     look_at_large_bodies_aside,
+    put_parts_together_aside,
     tell_lines_at_once,
 )
 from infra.local.place import MARK, Place
@@ -134,34 +135,96 @@ def test_the_emulator_has_what_we_change_in_it() -> None:
     worker = vars(importlib.import_module("ministack.core.lambda_runtime"))["Worker"]
     assert {"_read_stderr", "_drain_stderr_bounded", "_drain_stderr"} <= vars(worker).keys()
     s3 = vars(importlib.import_module("ministack.services.s3"))
-    assert {"hashlib", "_complete_multipart_upload", "_multipart_uploads", "_qp"} <= s3.keys()
+    assert {"hashlib", "_complete_multipart_upload", "_record_object_version", "_multipart_uploads", "_qp"} <= s3.keys()
     assert {"handle_request", "_parse_multipart_form", "md5_hash", "_compute_s3_checksum"} <= s3.keys()
 
 
-def test_parts_are_not_summed_again_when_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    s3 = importlib.import_module("ministack.services.s3")
-    for name in ("hashlib", "_complete_multipart_upload"):
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The emulator's, with parts put together as ours are, and a bucket that keeps versions."""
+    s3: Any = importlib.import_module("ministack.services.s3")
+    for name in ("hashlib", "handle_request", "_complete_multipart_upload", "_record_object_version"):
         monkeypatch.setattr(s3, name, getattr(s3, name))
-    keep_sums_of_parts(s3)
+    complete = s3._complete_multipart_upload
+
+    def weighed(*given: Any) -> Any:
+        tracemalloc.start()
+        try:
+            return complete(*given)
+        finally:
+            s3.copied = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+
+    monkeypatch.setattr(s3, "copied", 0, raising=False)
+    s3._complete_multipart_upload = weighed
+    put_parts_together_aside(s3)
+    _asked(s3, "PUT", "/sums")
+    versions = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    _asked(s3, "PUT", "/sums", versions, versioning="")
+    return s3
+
+
+def _asked(s3: Any, method: str, path: str, body: bytes = b"", **query: str) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = asyncio.run(s3.handle_request(method, path, {}, body, query))
+    return found
+
+
+def _begun(s3: Any, key: str, *parts: bytes) -> str:
+    upload = re.findall(b"<UploadId>(.+)</UploadId>", _asked(s3, "POST", f"/sums/{key}", uploads="")[2])[0].decode()
+    for n, part in enumerate(parts, 1):
+        assert _asked(s3, "PUT", f"/sums/{key}", part, uploadId=upload, partNumber=str(n))[0] == 200
+    return str(upload)
+
+
+def _named(*numbers: int) -> bytes:
+    return b"<C>%b</C>" % b"".join(b"<Part><PartNumber>%d</PartNumber></Part>" % n for n in numbers)
+
+
+PARTS = (b"a" * (5 << 20), b"b" * (5 << 20), b"c" * 70_000)
+
+
+def test_parts_are_not_summed_again_when_they_are_put_together(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     md5 = Mock(wraps=hashlib.md5)
     monkeypatch.setattr(hashlib, "md5", md5)
-
-    def ask(method: str, path: str, body: bytes = b"", **query: str) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = asyncio.run(s3.handle_request(method, path, {}, body, query))
-        assert found[0] == 200
-        return found
-
-    parts = [b"a" * (5 << 20), b"b" * 70_000]
-    ask("PUT", "/sums")
-    upload = re.findall(b"<UploadId>(.+)</UploadId>", ask("POST", "/sums/key", uploads="")[2])[0].decode()
-    for n, part in enumerate(parts, 1):
-        ask("PUT", "/sums/key", part, uploadId=upload, partNumber=str(n))
-    named = "".join(f"<Part><PartNumber>{n}</PartNumber></Part>" for n in (1, 2))
-    ask("POST", "/sums/key", f"<C>{named}</C>".encode(), uploadId=upload)
+    upload = _begun(s3, "key", *PARTS)
+    assert _asked(s3, "POST", "/sums/key", _named(1, 2, 3), uploadId=upload)[0] == 200
     summed = [call.args[0] for call in md5.call_args_list]
-    assert [summed.count(part) for part in parts] == [1, 1]
-    whole = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
-    assert ask("HEAD", "/sums/key")[1]["ETag"] == f'"{whole}-2"'
+    assert [summed.count(part) for part in PARTS] == [1, 1, 1]
+    whole = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in PARTS)).hexdigest()
+    assert _asked(s3, "HEAD", "/sums/key")[1]["ETag"] == f'"{whole}-3"'
+
+
+def test_nothing_is_copied_in_the_event_loop_when_parts_are_put_together(s3: Any) -> None:
+    upload = _begun(s3, "aside", *PARTS)
+    assert _asked(s3, "POST", "/sums/aside", _named(1, 2, 3), uploadId=upload)[0] == 200
+    assert s3.copied < emulator.LARGE
+    assert _asked(s3, "GET", "/sums/aside")[2] == b"".join(PARTS)
+
+
+def test_a_file_is_made_of_the_parts_that_are_named_and_is_a_version(s3: Any) -> None:
+    made = []
+    for named in ((1, 2, 3), (1, 3), (2,)):
+        upload = _begun(s3, "some", *PARTS)
+        refused = _named(1, 4)
+        assert _asked(s3, "POST", "/sums/some", refused, uploadId=upload)[0] == 400
+        answer = _asked(s3, "POST", "/sums/some", _named(*named), uploadId=upload)
+        assert _asked(s3, "POST", "/sums/some", _named(*named), uploadId=upload) == answer
+        made.append((answer[1]["x-amz-version-id"], b"".join(PARTS[n - 1] for n in named)))
+    for version, file in made:
+        assert _asked(s3, "GET", "/sums/some", versionId=version)[2] == file
+        assert _asked(s3, "HEAD", "/sums/some", versionId=version)[1]["Content-Length"] == str(len(file))
+
+
+def test_a_part_that_is_sent_again_while_all_are_joined_is_in_the_file(s3: Any) -> None:
+    upload, again = _begun(s3, "again", *PARTS), b"d" * (5 << 20)
+
+    async def both() -> None:
+        complete = s3.handle_request("POST", "/sums/again", {}, _named(1, 2, 3), {"uploadId": upload})
+        part = s3.handle_request("PUT", "/sums/again", {}, again, {"uploadId": upload, "partNumber": "1"})
+        assert [found[0] for found in await asyncio.gather(complete, part)] == [200, 200]
+
+    asyncio.run(both())
+    assert _asked(s3, "GET", "/sums/again")[2] == again + b"".join(PARTS[1:])
 
 
 def part(name: str, value: bytes, more: bytes = b"") -> bytes:
@@ -240,6 +303,38 @@ def test_others_are_answered_while_a_large_body_is_looked_at(monkeypatch: pytest
     }
     assert len(summed) == 5  # of a PUT both, of the form one
     assert here not in summed
+
+
+@pytest.mark.parametrize(("size", "joins"), [(emulator.LARGE - 1, 0), (emulator.LARGE, 1)])
+def test_a_large_body_is_joined_by_a_thread(size: int, joins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_thread, given = Mock(wraps=asyncio.to_thread), list[Message]()
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    body = b"a" * size
+    pieces = [body[:7], b"", body[7:70_000], body[70_000:], b""]
+    messages = [{"type": "http.request", "body": piece, "more_body": n < 4} for n, piece in enumerate(pieces)]
+
+    async def receive() -> Message:
+        return cast(Message, messages.pop(0))
+
+    async def app(_: Message, receive: Callable[[], Any], __: Any) -> None:
+        given.append(await receive())
+
+    asyncio.run(cast(Any, emulator.in_one(app)({"type": "http"}, receive, cast(Any, None))))
+    assert given == [{"type": "http.request", "body": body, "more_body": False}]
+    assert to_thread.call_count == joins
+
+
+def test_who_hangs_up_within_a_body_is_known_to_have() -> None:
+    messages, given = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], []
+
+    async def receive() -> Message:
+        return cast(Message, messages.pop(0))
+
+    async def app(_: Message, receive: Callable[[], Any], __: Any) -> None:
+        given.append(await receive())
+
+    asyncio.run(cast(Any, emulator.in_one(app)({"type": "http"}, receive, cast(Any, None))))
+    assert given == [{"type": "http.disconnect"}]
 
 
 def test_a_large_answer_is_sent_a_bit_at_a_time() -> None:
