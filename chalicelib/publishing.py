@@ -97,8 +97,8 @@ def stage_of(upload: ledger.Upload) -> Stage:
     return Stage(upload.dataset, upload.dataset_version, read_schema(upload.descriptor), upload.number)
 
 
-def gains(schema: Schema) -> bool:
-    """Whether a large file's rows are in an empty dataset sooner if they are staged: as keys are built once.
+def is_sooner_staged(schema: Schema) -> bool:
+    """Whether a large file's rows are in an empty dataset sooner if they are staged, as its keys are built once.
 
     Not if they refer to others, which would be looked for again when all are staged.
     """

@@ -196,7 +196,7 @@ def _staged_if_sooner(upload: ledger.Upload) -> ledger.Upload:
     Its indexes are then built once, over all rows, of which each would go down them by itself.
     """
     is_large = upload.reading == "load" and upload.text.size >= settings().first_load_bytes
-    if not is_large or upload.is_staged or not publishing.gains(publishing.stage_of(upload).schema):
+    if not is_large or upload.is_staged or not publishing.is_sooner_staged(publishing.stage_of(upload).schema):
         return upload
     return replace(upload, first_load=ledger.begin_first_load(connection(), upload.number))
 

@@ -14,6 +14,7 @@ from tests.stages.conftest import CONTACTS, Pipeline, acting, cut_into, poison
 from tests.stages.test_all_or_nothing import CLEAN, HEADER, OLD, stage_is_taken, staged, stages
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import TWO_KEYS
+from tests.stages.test_receipts import verified
 from tests.stages.test_review import loaded
 
 # Invalid, and three lines of one key in different chunks.
@@ -112,6 +113,9 @@ def test_where_a_chunk_is_given_up_the_others_are_in_and_it_can_be_redriven(
     assert sorted(row["age"] for row in pipeline.rows()) == list(range(8))
     outcomes = {report.record(pipeline.tenant, upload_id, str(n))["outcome"] for n in range(1, 9)}
     assert outcomes <= {"loaded", "written"}
+    assert verified(pipeline, upload_id)["result"] == "match"
+    pipeline.revert(upload_id)
+    assert (pipeline.upload(upload_id)["state"], pipeline.rows()) == ("reverted", [])
 
 
 def test_where_all_chunks_are_given_up_nothing_is_in(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
