@@ -324,6 +324,26 @@ def test_a_large_body_is_joined_by_a_thread(size: int, joins: int, monkeypatch: 
     assert to_thread.call_count == joins
 
 
+@pytest.mark.parametrize(("others_ask", "pauses"), [(False, 0), (True, 2)], ids=["alone", "beside others"])
+def test_a_large_body_is_taken_in_slowly_while_others_ask(
+    others_ask: bool, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = Mock(wraps=asyncio.sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    sizes = [7] * others_ask + [emulator.LARGE - 1, 1, 5, 0]
+    messages = [{"type": "http.request", "body": b"a" * size, "more_body": size not in (0, 7)} for size in sizes]
+
+    async def receive() -> Message:
+        return cast(Message, messages.pop(0))
+
+    async def app(_: Message, receive: Callable[[], Any], __: Any) -> None:
+        while messages:
+            await receive()
+
+    asyncio.run(cast(Any, emulator.in_one(app)({"type": "http"}, receive, cast(Any, None))))
+    assert [one.args for one in sleep.call_args_list] == [(emulator.PAUSE_SECONDS,)] * pauses
+
+
 def test_who_hangs_up_within_a_body_is_known_to_have() -> None:
     messages, given = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], []
 
