@@ -72,6 +72,14 @@ def test_one_reject_keeps_all_rows_out(pipeline: Pipeline, monkeypatch: pytest.M
     assert stages(pipeline) == []
 
 
+def come_of(pipeline: Pipeline, upload: dict[str, Any], dataset: str) -> tuple[Any, ...]:
+    """An upload's counts, its rejects and the rows of its dataset, whatever they are numbered by."""
+    assert adds_up(upload)
+    counts = {name: upload[name] for name in ("state", "loaded", "updated", "skipped", "rejected", "unprocessed")}
+    rows = [{k: v for k, v in row.items() if k != "_row"} for row in pipeline.rows(dataset)]
+    return counts, pipeline.rejects(upload["id"]), rows
+
+
 @pytest.mark.parametrize("mode", ["insert", "skip", "upsert"])
 @pytest.mark.parametrize("name", ["one key", "two keys"])
 def test_what_comes_of_a_file_is_what_comes_of_it_otherwise(
@@ -92,11 +100,7 @@ def test_what_comes_of_a_file_is_what_comes_of_it_otherwise(
     for dataset, options in (("usual", {}), ("staged", {"max_errors": 99})):
         pipeline.dataset(schema, dataset, mode)
         pipeline.run(old, dataset)
-        upload = pipeline.run(body, dataset, **options)
-        counts = {name: upload[name] for name in ("state", "loaded", "updated", "skipped", "rejected", "unprocessed")}
-        rows = [{k: v for k, v in row.items() if k != "_row"} for row in pipeline.rows(dataset)]
-        found.append((counts, pipeline.rejects(upload["id"]), rows))
-        assert adds_up(upload)
+        found.append(come_of(pipeline, pipeline.run(body, dataset, **options), dataset))
     assert found[0] == found[1]
     assert stages(pipeline) == []
 

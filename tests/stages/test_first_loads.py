@@ -11,7 +11,7 @@ import pytest
 from chalicelib import publishing, report, split
 from chalicelib.settings import settings
 from tests.stages.conftest import CONTACTS, Pipeline, acting, cut_into, poison
-from tests.stages.test_all_or_nothing import CLEAN, HEADER, OLD, stage_is_taken, staged, stages
+from tests.stages.test_all_or_nothing import CLEAN, HEADER, OLD, come_of, stage_is_taken, staged, stages
 from tests.stages.test_journey_in_process import adds_up
 from tests.stages.test_keys import TWO_KEYS
 from tests.stages.test_receipts import verified
@@ -70,11 +70,8 @@ def test_what_comes_of_a_file_is_what_comes_of_it_otherwise(
         pipeline.dataset(schema, dataset, mode)
         upload = pipeline.run(body, dataset)
         assert is_first_load(pipeline, upload["id"]) == (dataset == "first")
-        counts = {name: upload[name] for name in ("state", "loaded", "updated", "skipped", "rejected", "unprocessed")}
-        rows = [{k: v for k, v in row.items() if k != "_row"} for row in pipeline.rows(dataset)]
         fates = [report.record(pipeline.tenant, upload["id"], str(n))["state"] for n in range(1, upload["rows_total"])]
-        found.append((counts, pipeline.rejects(upload["id"]), rows, fates))
-        assert adds_up(upload)
+        found.append((*come_of(pipeline, upload, dataset), fates))
     assert found[0] == found[1]
     assert stages(pipeline) == []
 
