@@ -17,7 +17,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from chalicelib import aws, gate, metrics, publishing, rows
+from chalicelib import aws, gate, metrics, publishing, rows, services
 from chalicelib.aws import s3
 from chalicelib.checking import remedies
 from chalicelib.datasets.pace import max_rate
@@ -41,7 +41,7 @@ from chalicelib.postgres import (
     taken,
     trial,
 )
-from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks, when_back
+from chalicelib.postgres.connection import Connection, connection, past_deadlocks, when_back
 from chalicelib.prepared import Prepared, prepare
 
 
@@ -87,7 +87,7 @@ def _attempt(upload: ledger.Upload, work: manifest.Work) -> None:
     try:
         _load(upload, work)
     except Exception as error:
-        if isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error):
+        if services.are_to_blame(error):
             # If it stays counted, then only until Postgres was started anew (see manifest.take).
             when_back(lambda db: manifest.give_back(db, work.key))
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chalicelib import aws, events, inference, metrics, publishing
+from chalicelib import events, inference, metrics, publishing, services
 from chalicelib.aws import sqs
 from chalicelib.cells import Value
 from chalicelib.datasets import Schema, read_schema
@@ -29,7 +29,7 @@ from chalicelib.postgres import (
     stages,
     trial,
 )
-from chalicelib.postgres.connection import Connection, connection, is_transient, when_back
+from chalicelib.postgres.connection import Connection, connection, when_back
 from chalicelib.postgres.replay import DETAILS, IN_FILE, displaced, replay
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
@@ -161,7 +161,7 @@ def _attempt(upload: ledger.Upload) -> None:
     except Refused as refused:
         ledger.stop(connection(), upload.number, {"code": refused.code, "detail": refused.detail})
     except Exception as error:
-        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+        if not services.are_to_blame(error):
             raise Unavailable("settling_failed", "Settling failed; it is tried again.") from error
         when_back(lambda db: ledger.count_settling(db, upload.number, -1))
         raise

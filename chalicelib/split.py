@@ -13,7 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from chalicelib import ahead, aws, chunking, formats, gate, metrics, normalise, planning, publishing, rerun, seats
+from chalicelib import (
+    ahead,
+    aws,
+    chunking,
+    formats,
+    gate,
+    metrics,
+    normalise,
+    planning,
+    publishing,
+    rerun,
+    seats,
+    services,
+)
 from chalicelib.aws import dynamodb, s3, sqs
 from chalicelib.chunking import Start
 from chalicelib.errors import Infected, Refused, Unavailable
@@ -21,7 +34,7 @@ from chalicelib.formats import Dialect, threats
 from chalicelib.journey import LOADING, MAX_ATTEMPTS, Chunk, Number, object_key
 from chalicelib.logs import about
 from chalicelib.postgres import announcements, doubles, ledger, locks, manifest, segments, stages
-from chalicelib.postgres.connection import connection, is_transient, when_back
+from chalicelib.postgres.connection import connection, when_back
 from chalicelib.settings import settings
 
 FLUSH_SECONDS: Final = 0.1
@@ -90,7 +103,7 @@ def _attempt(upload: ledger.Upload, sample: bytes | None, deadline: float) -> bo
     try:
         return _scan_or_end(upload, sample, deadline)
     except Exception as error:
-        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+        if not services.are_to_blame(error):
             # Counted already, so a copy in seconds is as safe as the queue's own in an hour and a half.
             raise Unavailable("scan_failed", "The scan failed; it is tried again.") from error
         when_back(lambda db: ledger.count_scan(db, upload.number, -1))

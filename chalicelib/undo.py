@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chalicelib import aws
+from chalicelib import services
 from chalicelib.aws import sqs
 from chalicelib.datasets import read_schema
 from chalicelib.errors import Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, Number
 from chalicelib.logs import about
 from chalicelib.postgres import befores, ledger, locks, people, references, reverts
-from chalicelib.postgres.connection import Connection, connection, is_transient, past_deadlocks, when_back
+from chalicelib.postgres.connection import Connection, connection, past_deadlocks, when_back
 from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
@@ -48,7 +48,7 @@ def _attempt(upload: ledger.Upload) -> bool:
     try:
         return _work(db, upload)
     except Exception as error:
-        if not (isinstance(error, Unavailable) or is_transient(error) or aws.is_transient(error)):
+        if not services.are_to_blame(error):
             raise Unavailable("undoing_failed", "Undoing failed; it is tried again.") from error
         when_back(lambda anew: ledger.count_settling(anew, upload.number, -1))
         raise
