@@ -2,12 +2,13 @@
 
 The piece is stored under a key of its own and then pinned in the ledger; the first pin wins, and everything after
 it reads the piece as if it were the file. A crash before the pin costs a repeat and leaves an object to expire.
+What cannot be loaded by its first lines is refused by them, before the rest is unpacked and stored.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -22,7 +23,7 @@ from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.formats import encodings, excel, gzipped, kinds, threats, transcoded
 from chalicelib.formats.kinds import GZIP, WORKBOOK
-from chalicelib.formats.limits import Limits
+from chalicelib.formats.limits import RATIO_FROM, Limits
 from chalicelib.formats.transcoded import UTF_8
 from chalicelib.journey import piece_key
 from chalicelib.postgres import ledger
@@ -48,10 +49,13 @@ class _Over(Exception):
     """The upload has ended meanwhile."""
 
 
-def ready(upload: ledger.Upload, sample: bytes, deadline: float) -> ledger.Upload | None:
+def ready(
+    upload: ledger.Upload, sample: bytes, deadline: float, plan: Callable[[ledger.Upload, bytes], object]
+) -> ledger.Upload | None:
     """The upload with a text that can be cut; None if it has ended meanwhile. Raises Refused.
 
-    `sample` is of the text it has. What is not made by `deadline` (of time.monotonic) is refused: a repeat would
+    `sample` is of the text it has, and `plan` is given one of the text to come, if that is longer: it raises Refused
+    if no upload can have such a text. What is not made by `deadline` (of time.monotonic) is refused: a repeat would
     begin at the start again.
     """
     if upload.piece or not upload.bytes_total:
@@ -63,14 +67,47 @@ def ready(upload: ledger.Upload, sample: bytes, deadline: float) -> ledger.Uploa
     made = _make(upload, found, sample)
     key = piece_key(upload.tenant, upload.upload_id, str(ULID()))
     try:
-        etag, size = s3.write(key, "text/csv; charset=utf-8", _watched(upload, threats.watched(made.blocks), deadline))
+        blocks = _refused_early(upload, made, _watched(upload, threats.watched(made.blocks), deadline), plan)
+        etag, size = s3.write(key, "text/csv; charset=utf-8", blocks)
     except _Over:
         return None
+    piece = _piece(made, key, etag, size)
+    return replace(upload, piece=ledger.keep_piece(connection(), upload.number, piece))
+
+
+def _refused_early(
+    upload: ledger.Upload,
+    made: _Made,
+    blocks: Iterator[bytes],
+    plan: Callable[[ledger.Upload, bytes], object],
+) -> Iterator[bytes]:
+    """All of the blocks, if `plan` finds nothing in the first ones that the whole would be refused for."""
+    head, blocks = _head(blocks, formats.SAMPLE_BYTES + 1)
+    if len(head) > formats.SAMPLE_BYTES:
+        begun = _piece(made, "", "", len(head))
+        try:
+            plan(replace(upload, piece=begun), head[: formats.SAMPLE_BYTES])
+        except Refused:
+            _unpack(blocks, RATIO_FROM)
+            raise
+    return blocks
+
+
+def _unpack(blocks: Iterable[bytes], most: int) -> None:
+    """So many bytes and one block more: what is a bomb by then is refused as one, whatever else is wrong with it."""
+    left = most
+    for block in blocks:
+        left -= len(block)
+        if left < 0:
+            break
+
+
+def _piece(made: _Made, key: str, etag: str, size: int) -> dict[str, Any]:
+    """What the ledger keeps of a piece, of which so many bytes are made."""
     piece = {"key": key, "etag": etag, "size": size, "dialect": made.dialect, "by_rows": made.sheet is not None}
     if made.sheet:
         piece |= {"as_values": sorted(made.sheet.as_values), "as_texts": sorted(made.sheet.as_texts)}
-    piece |= {"origin": made.origin, "confidence": made.confidence}
-    return replace(upload, piece=ledger.keep_piece(connection(), upload.number, piece))
+    return piece | {"origin": made.origin, "confidence": made.confidence}
 
 
 def _watched(upload: ledger.Upload, blocks: Iterable[bytes], deadline: float) -> Iterator[bytes]:
@@ -94,7 +131,7 @@ def _make(upload: ledger.Upload, kind: str, sample: bytes) -> _Made:
     dialect = {**upload.dialect, "encoding": UTF_8}  # the piece's
     if kind != GZIP:
         return _Made(_in_utf_8(upload, source, kind), dialect, {"encoding": kind}, _confidence(upload, sample))
-    head, contents = _head(gzipped.unpack(source, _limits()))
+    head, contents = _head(gzipped.unpack(source, _limits()), formats.SAMPLE_BYTES)
     if head.startswith(kinds.ARCHIVES):
         raise Refused("gzip_nested", "The gzip file holds another archive; upload that one.")
     encoding = kinds.encoding(head, upload.dialect.get("encoding"))
@@ -137,11 +174,11 @@ def _limits() -> Limits:
     return Limits(settings().max_unpacked_bytes, settings().scratch_bytes)
 
 
-def _head(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first bytes, as many as tell an encoding if there are so many, and all blocks."""
+def _head(blocks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, `size` if there are so many, and all blocks."""
     held: list[bytes] = []
     for block in blocks:
         held.append(block)
-        if sum(map(len, held)) >= formats.SAMPLE_BYTES:
+        if sum(map(len, held)) >= size:
             break
-    return b"".join(held)[: formats.SAMPLE_BYTES], chain(held, blocks)
+    return b"".join(held)[:size], chain(held, blocks)

@@ -250,7 +250,7 @@ def _planned(
     if sample is None or upload.piece:
         sample = planning.sample(upload.text)
     threats.refuse(sample)  # before the file can be refused for anything else
-    ready = normalise.ready(upload, sample, deadline)
+    ready = normalise.ready(upload, sample, deadline, planning.plan)
     if ready is None:
         return None
     if ready is not upload:

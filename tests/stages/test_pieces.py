@@ -375,6 +375,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "gz of nothing": (gzip.compress(b""), "file_empty"),
     "gz of a picture": (gzip.compress(b"\x89PNG\r\n\x1a\n"), "file_type_unsupported"),
     "bomb": (gzip.compress(bytes(20 << 20)), "packed_too_densely"),
+    "bomb below a wrong header": (gzip.compress(b"mail,name\n" + bytes(20 << 20)), "packed_too_densely"),
     "zip": (zipped({"a.csv": CSV.encode()}), "file_type_unsupported"),
     "macros": (by_hand("<row/>", more={"xl/vbaProject.bin": b"x"}), "workbook_macros"),
     "encrypted": (in_old_container("EncryptedPackage"), "workbook_encrypted"),
@@ -392,6 +393,27 @@ def test_a_file_that_cannot_be_unpacked_fails_by_name_and_leaves_nothing_open(pi
     }
     assert {upload["state"] for upload in ends.values()} == {"failed"}
     assert (open_parts(), pipeline.rows()) == ([], [])
+
+
+LONG: list[list[Any]] = [["mail", "name", "age"], *([f"u{n}@x.org", f"{n:x}" * 6, 7] for n in range(12_000))]
+AS_CSV = "".join(f"{mail},{name},{age}\n" for mail, name, age in LONG)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(AS_CSV.encode()), AS_CSV.encode("utf-16"), of_rows(LONG)],
+    ids=["gzip", "utf-16", "sheet"],
+)
+def test_a_file_whose_header_is_wrong_is_refused_before_it_is_stored(pipeline: Pipeline, body: bytes) -> None:
+    """A gigabyte would be unpacked for a minute to say what its first line shows."""
+    assert len(AS_CSV) > formats.SAMPLE_BYTES
+    pipeline.dataset()
+    failed = pipeline.run(body)
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "columns_missing")
+    assert (pieces(), open_parts()) == ([], [])
+    done = pipeline.run(body, mapping={"mail": "email"})
+    assert (done["state"], done["loaded"]) == ("completed", len(LONG) - 1)
+    assert len(pieces()) == 1
 
 
 @pytest.mark.parametrize(
@@ -442,7 +464,7 @@ def _crash(*_: Any) -> None:
 def test_the_first_pin_wins(pipeline: Pipeline) -> None:
     pipeline.dataset()
     upload = opened(pipeline, GZ)
-    first, second = (normalise.ready(upload, planning.sample(upload.text), math.inf) for _ in range(2))
+    first, second = (normalise.ready(upload, planning.sample(upload.text), math.inf, planning.plan) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.piece == second.piece
@@ -467,7 +489,7 @@ def test_a_canceled_upload_is_not_unpacked_any_further(pipeline: Pipeline) -> No
     pipeline.dataset()
     upload = opened(pipeline, GZ)
     pipeline.cancel(upload.upload_id)
-    assert normalise.ready(upload, planning.sample(upload.text), math.inf) is None
+    assert normalise.ready(upload, planning.sample(upload.text), math.inf, planning.plan) is None
     assert pieces() == []
 
 
