@@ -53,7 +53,8 @@ def _config() -> Config:
         backlog=BACKLOG,
         timeout_keep_alive=75,
         log_level="warning",
-        server_header=False,
+        server_header=False,  # nor a date: the emulator gives both
+        date_header=False,
     )
 
 
