@@ -18,10 +18,6 @@ from chalicelib.postgres.stages import Stage
 from chalicelib.postgres.staging import Names
 from chalicelib.postgres.tables import identifiers
 
-_NOT_LOST: Final = sql.SQL(
-    "NOT EXISTS (SELECT FROM rowmill.lost l WHERE l.upload = {upload} AND l.record = s._row - {low})"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -125,7 +121,9 @@ def find_clashes(connection: Connection, stage: Stage) -> None:
 
 
 def _not_lost(names: Names) -> sql.Composed:
-    return _NOT_LOST.format(upload=sql.Literal(names.upload), low=sql.Literal(names.low))
+    return names.format(
+        "NOT EXISTS (SELECT FROM rowmill.lost l WHERE l.upload = {upload} AND l.record = s._row - {low})"
+    )
 
 
 def _lose(
@@ -144,8 +142,6 @@ def _lose(
             SELECT {upload}, s._row - {low}, {code}, {label}, {value} FROM {staging} s
             WHERE {complete} AND {why} AND {not_lost} ON CONFLICT DO NOTHING
             """,
-            upload=sql.Literal(names.upload),
-            low=sql.Literal(names.low),
             code=sql.Literal(code),
             label=sql.Literal(names.table.schema.label(key)),
             value=value,
@@ -179,7 +175,6 @@ def count(connection: Connection, stage: Stage) -> tuple[int, int, int]:
             SELECT (SELECT count(*) FROM {staging} s WHERE {kept}), count(*), count(*) FILTER (WHERE NOT told)
             FROM rowmill.lost WHERE upload = {upload}
             """,
-            upload=sql.Literal(stage.upload),
             kept=_not_lost(names),
         )
     ).fetchone()
@@ -191,7 +186,7 @@ def settle_taken(connection: Connection, stage: Stage, rows: int) -> None:
     """The one correction of the totals, where a stage of so many rows is to be the table (`stages.take`)."""
     counted = sql.SQL("WITH counted AS (SELECT {0} AS rows, {0} AS loaded)").format(sql.Literal(rows))
     names = Names(stage, stage.upload)
-    connection.execute(counted + names.format(_SETTLED, upload=sql.Literal(stage.upload), mode=sql.Literal("insert")))
+    connection.execute(counted + names.format(_SETTLED, mode=sql.Literal("insert")))
 
 
 def publish(connection: Connection, stage: Stage, mode: Mode, lost: int) -> None:
@@ -215,8 +210,6 @@ def publish(connection: Connection, stage: Stage, mode: Mode, lost: int) -> None
             complete=names.complete(key) if key else sql.SQL("true"),
             values=identifiers([*stage.schema.names, "_row"], "excluded"),
             old=identifiers([*stage.schema.names, "_row"], "old"),
-            before=stage.before,
-            upload=sql.Literal(stage.upload),
             mode=sql.Literal(mode),
         )
     )

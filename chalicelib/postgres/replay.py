@@ -40,15 +40,15 @@ def replay(connection: Connection, table: Table, upload: int, mode: Mode) -> Set
     """Settle an upload's contested rows and empty them; rejects of displaced rows are left to the caller."""
     names = Names(table, upload)
     make_staging(connection, table)
-    _stage_contested(connection, names, upload)
+    _stage_contested(connection, names)
     if mode == "upsert":
         inserted = _upsert_last(connection, names)
         contested = outcomes.clear_contested(connection, upload)
         return Settled(manifest.Counts(loaded=inserted, updated=contested - inserted, contested=-contested), 0)
-    return _seat(connection, names, upload, mode)
+    return _seat(connection, names, mode)
 
 
-def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
+def _stage_contested(connection: Connection, names: Names) -> None:
     cells = sql.SQL(", ").join(
         sql.SQL("cells[{}]::{}").format(sql.Literal(place), sql.Identifier("pg_catalog", f.postgres_type))
         for place, f in enumerate(names.table.schema.fields, 1)
@@ -60,8 +60,6 @@ def _stage_contested(connection: Connection, names: Names, upload: int) -> None:
             SELECT {cells}, {low} + record FROM rowmill.contested WHERE upload = {upload}
             """,
             cells=cells,
-            low=sql.Literal(names.low),
-            upload=sql.Literal(upload),
         )
     )
 
@@ -93,24 +91,22 @@ def _upsert_last(connection: Connection, names: Names) -> int:
             key=identifiers(key),
             values=identifiers([*fields, "_row"], "excluded"),
             old=identifiers([*fields, "_row"], "old"),
-            before=names.table.before,
-            upload=sql.Literal(names.upload),
         )
     ).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _seat(connection: Connection, names: Names, upload: int, mode: Mode) -> Settled:
+def _seat(connection: Connection, names: Names, mode: Mode) -> Settled:
     """Insert and skip: in line order, a row is seated if no seated row has one of its keys."""
     _make_fate(connection)
     _look_up(connection, names)
     _decide(connection, names)
-    displaced = _unseat(connection, names, upload)
-    inserted = _seat_winners(connection, names, upload)
+    displaced = _unseat(connection, names)
+    inserted = _seat_winners(connection, names)
     if mode == "insert":
-        _reject_losers(connection, names, upload)
-    return _count(outcomes.clear_contested(connection, upload), inserted, displaced, mode)
+        _reject_losers(connection, names)
+    return _count(outcomes.clear_contested(connection, names.upload), inserted, displaced, mode)
 
 
 def decide(connection: Connection, names: Names) -> None:
@@ -229,7 +225,7 @@ def displaced(connection: Connection) -> Iterator[list[tuple[int, str]]]:
         last = page[-1][0]
 
 
-def _unseat(connection: Connection, names: Names, upload: int) -> int:
+def _unseat(connection: Connection, names: Names) -> int:
     """Delete loaded rows that lost: staged ones that nobody contested. Looked up by key, as `_row` has no B-tree."""
     connection.execute("CREATE TEMP TABLE displaced (_row bigint PRIMARY KEY, key text) ON COMMIT DROP")
     count = 0
@@ -248,8 +244,6 @@ def _unseat(connection: Connection, names: Names, upload: int) -> int:
                 INSERT INTO displaced SELECT f._row, f.key FROM unseated JOIN fate f USING (_row)
                 """,
                 same=names.matches(key),
-                upload=sql.Literal(upload),
-                low=sql.Literal(names.low),
                 code=sql.Literal(IN_FILE),
             )
         )
@@ -257,21 +251,19 @@ def _unseat(connection: Connection, names: Names, upload: int) -> int:
     return count
 
 
-def _seat_winners(connection: Connection, names: Names, upload: int) -> int:
+def _seat_winners(connection: Connection, names: Names) -> int:
     """Insert the contested rows that won. Raises Unavailable if another upload just took a key."""
     winners = """
         FROM {staging} s JOIN fate f ON f._row = s._row
         JOIN rowmill.contested c ON c.upload = {upload} AND c.record = s._row - {low}
         WHERE f.code IS NULL
     """
-    filled = {"upload": sql.Literal(upload), "low": sql.Literal(names.low)}
-    expected = connection.execute(names.format("SELECT count(*)" + winners, **filled)).fetchone()
+    expected = connection.execute(names.format("SELECT count(*)" + winners)).fetchone()
     inserted = connection.execute(
         names.format(
             "INSERT INTO {table} ({columns}) SELECT {values}" + winners + "ORDER BY {order} ON CONFLICT DO NOTHING",
             values=identifiers([*names.table.schema.names, "_row"], "s"),
             order=identifiers(names.keys[0], "s"),
-            **filled,
         )
     ).rowcount
     if expected is None or inserted != expected[0]:
@@ -279,7 +271,7 @@ def _seat_winners(connection: Connection, names: Names, upload: int) -> int:
     return inserted
 
 
-def _reject_losers(connection: Connection, names: Names, upload: int) -> None:
+def _reject_losers(connection: Connection, names: Names) -> None:
     connection.execute(
         names.format(
             """
@@ -304,7 +296,5 @@ def _reject_losers(connection: Connection, names: Names, upload: int) -> None:
             code=sql.Literal(IN_FILE),
             file=sql.Literal(DETAILS[IN_FILE]),
             db=sql.Literal(DETAILS[IN_DATABASE]),
-            low=sql.Literal(names.low),
-            upload=sql.Literal(upload),
         )
     )

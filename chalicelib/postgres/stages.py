@@ -86,24 +86,20 @@ def _drop_idle(connection: Connection, idle: LiteralString, number: int) -> bool
 
 def keep(connection: Connection, stage: Stage, rows: staging.Rows) -> Outcome:
     """A chunk's rows into the stage, in the caller's transaction; those that Postgres refuses are in the outcome."""
-    outcome = Outcome()
     table = Table(stage.number, stage.version, stage.schema)
-    staging.make_staging(connection, table)
     trial.make_twin(connection, table)
-    staging.place(connection, table, partial(_put, connection, table, stage), rows, outcome)
-    return outcome
+    return staging.place(connection, table, partial(_put, connection, table, stage), rows)
 
 
 def _put(connection: Connection, table: Table, stage: Stage, rows: Iterable[bytes]) -> Outcome:
     """Rows that the table's twin takes, too, as only that has the table's indexes."""
-    staging.fill(connection, table, rows)
-    trial.into_twin(connection, table)
+    taken = trial.take(connection, table, rows)
     connection.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
             stage.staging, table.columns, table.columns, table.staging
         )
     )
-    return Outcome()
+    return taken
 
 
 def indexed(schema: Schema) -> list[tuple[str, ...]]:

@@ -66,10 +66,7 @@ def copy(
 
 def sift(connection: Connection, table: Table, upload: int, mode: Mode, rows: Rows) -> Outcome:
     """Put rows into the table inside the caller's transaction through staging, each by its own fate."""
-    outcome = Outcome()
-    make_staging(connection, table)
-    place(connection, table, partial(_put, connection, table, upload, mode), rows, outcome)
-    return outcome
+    return place(connection, table, partial(_put, connection, table, upload, mode), rows)
 
 
 def make_staging(connection: Connection, table: Table) -> None:
@@ -81,14 +78,17 @@ def make_staging(connection: Connection, table: Table) -> None:
     )
 
 
-def place(connection: Connection, table: Table, put: Put, rows: Rows, outcome: Outcome) -> None:
-    """Put rows; where Postgres refuses one, halve until few are left, and have it judge each of those."""
+def place(connection: Connection, table: Table, put: Put, rows: Rows) -> Outcome:
+    """Put rows by way of staging; where Postgres refuses one, halve until few are left, and have it judge each."""
+    outcome = Outcome()
+    make_staging(connection, table)
     if _placed(connection, put, rows(), outcome) is None:
-        return
+        return outcome
     for piece in rows():
         left = halves(piece)
         while left:
             left += _place_some(connection, table, put, left.pop(), outcome)
+    return outcome
 
 
 def _place_some(connection: Connection, table: Table, put: Put, lines: bytes, outcome: Outcome) -> list[bytes]:
@@ -213,7 +213,7 @@ def _put(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
 
 
 class Names:
-    """The SQL names that the statements below share: table, staging, keys, this upload's range of `_row`."""
+    """The SQL names that statements share: table, staging, keys, this upload's range of `_row`."""
 
     def __init__(self, table: Table, upload: int) -> None:
         self.table = table
@@ -222,12 +222,16 @@ class Names:
         self.low, self.high = lineages(upload)
 
     def format(self, statement: LiteralString, **more: sql.Composable) -> sql.Composed:
-        """The statement with {table}, {staging}, {columns}, {own} and `more` filled in."""
+        """The statement with {table}, {staging}, {before}, {columns}, {upload}, {low}, {own} and `more` filled in."""
+        low, high = sql.Literal(self.low), sql.Literal(self.high)
         return sql.SQL(statement).format(
             table=self.table.name,
             staging=self.table.staging,
+            before=self.table.before,
             columns=self.table.columns,
-            own=_OWN.format(low=sql.Literal(self.low), high=sql.Literal(self.high)),
+            upload=sql.Literal(self.upload),
+            low=low,
+            own=_OWN.format(low=low, high=high),
             **more,
         )
 
@@ -316,8 +320,6 @@ def _update_others(connection: Connection, names: Names) -> array[int]:
             """,
             same=names.matches(key),
             old=identifiers([*names.table.schema.names, "_row"], "old"),
-            before=names.table.before,
-            upload=sql.Literal(names.upload),
             values=identifiers([*names.table.schema.names, "_row"], "s"),
         )
     )

@@ -45,29 +45,24 @@ class _Prints(Table):
 
 def check(connection: Connection, table: Table, upload: int, mode: Mode, rows: staging.Rows) -> Outcome:
     """What a load of these rows would refuse; the keys of good rows are kept if a repeat of one is to be rejected."""
-    outcome = Outcome()
-    staging.make_staging(connection, table)
     make_twin(connection, table)
-    staging.place(connection, table, partial(_try, connection, table, upload, mode), rows, outcome)
-    return outcome
+    return staging.place(connection, table, partial(_try, connection, table, upload, mode), rows)
 
 
 def refusals(connection: Connection, table: Table, rows: staging.Rows) -> Sequence[tuple[int, str]]:
     """The rows that Postgres would refuse whatever else is in the table, and its word on each."""
-    outcome = Outcome()
-    staging.make_staging(connection, table)
     make_twin(connection, table)
-    staging.place(connection, table, partial(_take, connection, table), rows, outcome)
-    return outcome.refused
+    return staging.place(connection, table, partial(take, connection, table), rows).refused
 
 
-def _take(connection: Connection, table: Table, rows: Iterable[bytes]) -> Outcome:
+def take(connection: Connection, table: Table, rows: Iterable[bytes]) -> Outcome:
+    """Rows into staging, and into the twin, for Postgres to refuse what the table's keys and rules would."""
     staging.fill(connection, table, rows)
-    into_twin(connection, table)
+    _into_twin(connection, table)
     return Outcome()
 
 
-def twin(table: Table) -> sql.Identifier:
+def _twin(table: Table) -> sql.Identifier:
     """A temporary twin with the table's keys and rules."""
     return sql.Identifier("pg_temp", f"twin_{table.number}_{table.version}")
 
@@ -76,7 +71,7 @@ def make_twin(connection: Connection, table: Table) -> None:
     """Make the twin, as staging is made."""
     connection.execute(
         sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {} INCLUDING ALL) ON COMMIT DELETE ROWS").format(
-            twin(table), table.name
+            _twin(table), table.name
         )
     )
 
@@ -90,19 +85,19 @@ def _try(connection: Connection, table: Table, upload: int, mode: Mode, rows: It
         for label, met in staging.remove_clashing(connection, names, own=False):
             outcome.in_database[label] += met
         for place, key in enumerate(names.keys):
-            _keep_prints(connection, names, upload, place, key)
-    into_twin(connection, table)
+            _keep_prints(connection, names, place, key)
+    _into_twin(connection, table)
     return outcome
 
 
-def into_twin(connection: Connection, table: Table) -> None:
+def _into_twin(connection: Connection, table: Table) -> None:
     """Have the twin take what is in staging, or Postgres say of it what it would of the table."""
     connection.execute(
-        sql.SQL("INSERT INTO {} SELECT * FROM {} ON CONFLICT DO NOTHING").format(twin(table), table.staging)
+        sql.SQL("INSERT INTO {} SELECT * FROM {} ON CONFLICT DO NOTHING").format(_twin(table), table.staging)
     )
 
 
-def _keep_prints(connection: Connection, names: Names, upload: int, place: int, key: Sequence[str]) -> None:
+def _keep_prints(connection: Connection, names: Names, place: int, key: Sequence[str]) -> None:
     """The print of a key: two hashes of what is equal whenever the values are, however they are spelt."""
     kinds = {field.name: field.postgres_type for field in names.table.schema.fields}
     printed = [sql.SQL(_PRINTED.get(kinds[name], "{}")).format(sql.Identifier("s", name)) for name in key]
@@ -117,9 +112,7 @@ def _keep_prints(connection: Connection, names: Names, upload: int, place: int, 
                 FROM {staging} s WHERE {complete}
             ) printed HAVING count(*) > 0
             """,
-            upload=sql.Literal(upload),
             place=sql.Literal(place),
-            low=sql.Literal(names.low),
             printed=sql.SQL(", ").join(printed),
             complete=names.complete(key),
         )
@@ -134,7 +127,7 @@ def losers(connection: Connection, schema: Schema, upload: int) -> Iterator[list
     fields = tuple(Field(f"k{place}", "string") for place in range(len(schema.keys)))
     prints = _Prints(0, 0, Schema(fields, tuple((field.name,) for field in fields), False, ()))
     names = Names(prints, upload)
-    _gather(connection, names, upload)
+    _gather(connection, names)
     replay.decide(connection, names)
     labels = {field.name: ", ".join(key) for field, key in zip(fields, schema.keys, strict=True)}
     after = 0
@@ -144,7 +137,7 @@ def losers(connection: Connection, schema: Schema, upload: int) -> Iterator[list
     connection.execute("DELETE FROM rowmill.fingerprint WHERE upload = %s", (upload,))
 
 
-def _gather(connection: Connection, names: Names, upload: int) -> None:
+def _gather(connection: Connection, names: Names) -> None:
     """The rows that share a print with another one."""
     columns = [sql.SQL("{} uuid").format(sql.Identifier(key)) for (key,) in names.keys]
     prints = [
@@ -167,8 +160,6 @@ def _gather(connection: Connection, names: Names, upload: int) -> None:
             INSERT INTO {staging} ({columns})
             SELECT {prints}, {low} + record FROM printed JOIN sharing USING (record) GROUP BY record
             """,
-            upload=sql.Literal(upload),
-            low=sql.Literal(names.low),
             prints=sql.SQL(", ").join(prints),
         )
     )
