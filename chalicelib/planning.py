@@ -70,10 +70,6 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
     look = _look(text, upload.options.get("mapping", {}), sample, schema, partial(_plan_before, upload))
     typed = look.spelling.conventions.typed
     start, left = look.header.end, text.size - look.header.end
-    rows = _estimate_rows(sample[start:], left)
-    queue = tier(rows)
-    rule = _chunk_rule(queue)
-    segment = _segment_bytes(text.size, left)
     return {
         "splitter": SPLITTER_VERSION,
         "dataset_version": upload.dataset_version,
@@ -90,9 +86,19 @@ def plan(upload: ledger.Upload, sample: bytes) -> dict[str, Any]:
         **({} if schema else {"names": look.names, "rows": _first_rows(look.rows, len(look.names))}),
         "data_start": start,
         "first_line": 1 + (sample.count(b"\n", 0, start) if text.by_rows else look.header.lines),
+        **_cuts(upload, _estimate_rows(sample[start:], left), left, len(look.columns)),
+    }
+
+
+def _cuts(upload: ledger.Upload, rows: int, left: int, width: int) -> dict[str, Any]:
+    """How the `left` bytes of a text are cut, which hold about so many rows of so many cells."""
+    queue = tier(rows)
+    rule = _chunk_rule(queue)
+    segment = _segment_bytes(upload.text.size, left)
+    return {
         "segment_bytes": segment,
         "chunk_bytes": _equal_chunks(segment or left, rule.bytes),
-        "chunk_records": _paced_records(upload, rows, _most_records(rule, len(look.columns))),
+        "chunk_records": _paced_records(upload, rows, _most_records(rule, width)),
         "estimated_rows": rows,
         "tier": queue,
     }
@@ -112,20 +118,13 @@ def again(upload: ledger.Upload, parent: Mapping[str, Any], rows: int) -> dict[s
 
     Nothing is detected: the records have no header, and their columns are where they were.
     """
-    queue, size = tier(rows), upload.text.size
-    rule = _chunk_rule(queue)
-    segment = _segment_bytes(size, size)
     return {
         **parent,
         **_read_again(upload, parent),
         "shown": {**parent.get("shown", {}), **upload.dialect},
         "data_start": 0,
         "first_line": 1,
-        "segment_bytes": segment,
-        "chunk_bytes": _equal_chunks(segment or size, rule.bytes),
-        "chunk_records": _paced_records(upload, rows, _most_records(rule, parent["width"])),
-        "estimated_rows": rows,
-        "tier": queue,
+        **_cuts(upload, rows, upload.text.size, parent["width"]),
     }
 
 
