@@ -79,7 +79,7 @@ def _drop(db: Connection, tenant: str, dataset: Dataset) -> None:
     if others := people.list_referring(db, tenant, dataset.name):
         names = ", ".join(quoted(other.name) for other in others)
         raise Refused("dataset_referenced", f"It is referred to by {names}.", status=409)
-    tables.drop(db, tables.Table(dataset.number, dataset.version, dataset.schema))
+    tables.drop(db, tables.of_dataset(dataset))
     pictures.abandon(db, dataset.number)
     people.delete_dataset(db, dataset.number)
 
@@ -129,7 +129,7 @@ def _change(db: Connection, tenant: str, dataset: Dataset, schema: Schema) -> No
     """A table that holds nothing may take any schema; one with rows a wider one."""
     if schema == dataset.schema:
         return
-    table = tables.Table(dataset.number, dataset.version, dataset.schema)
+    table = tables.of_dataset(dataset)
     people.close_dataset(db, dataset.number)
     if ledger.has_active_uploads(db, dataset.number):
         raise _has_uploads()

@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Final
 
 import psycopg
 
 from chalicelib.aws import s3
-from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.postgres import digests, ledger, manifest, proofs, staging
 from chalicelib.postgres.connection import connection
 from chalicelib.postgres.digests import Seen, Span
-from chalicelib.postgres.tables import Table
 from chalicelib.prepared import prepare
 
 MOST_SHOWN: Final = 100  # chunks that differ
@@ -112,14 +109,10 @@ class Comparison:
             db = connection()
             with db.transaction():
                 fields = self._said["table"]["fields"]
-                return {one.n: one for one in digests.look(db, self._table, fields, self._upload.number, spans)}
+                return {one.n: one for one in digests.look(db, self._upload.table, fields, self._upload.number, spans)}
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             self._found["table"] = "gone"
             return {}
-
-    @cached_property
-    def _table(self) -> Table:
-        return Table(self._upload.dataset, self._upload.dataset_version, read_schema(self._upload.descriptor))
 
     def _source_of(self, span: Span) -> str | None:
         """Whether the file has a chunk's bytes where they were; None where that is not the question."""
@@ -167,9 +160,10 @@ class Comparison:
         prepared, db = prepare(upload, work, data), connection()
         try:
             with db.transaction():
-                staging.make_staging(db, self._table)
-                staging.stage(db, self._table, prepared.found.text(()))
-                return digests.count_edited(db, self._table, upload.number, span)
+                table = upload.table
+                staging.make_staging(db, table)
+                staging.stage(db, table, prepared.found.text(()))
+                return digests.count_edited(db, table, upload.number, span)
         except psycopg.errors.ProgramLimitExceeded:  # a row too long for any table, rejected when it was to be loaded
             return None
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from chalicelib import vault
 from chalicelib.aws import dynamodb, s3, sqs
-from chalicelib.datasets import read_schema
 from chalicelib.journey import ABOVE_ALL_IDS, COUNTS, TERMINAL, object_key
 from chalicelib.postgres import announcements, handmade, ledger, manifest, projection, tables, vitals
 from chalicelib.postgres.announcements import Announced
@@ -174,8 +173,7 @@ def _rows_wrong(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     upload = ledger.find(connection(), seen["number"])
     if upload is None or upload.dataset == 0 or upload.dataset_is_gone or seen["state"] not in TERMINAL:
         return
-    table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    there = tables.count_rows(connection(), table, upload.number)
+    there = tables.count_rows(connection(), upload.table, upload.number)
     said = seen["loaded"] + seen["updated"] - handmade.taken_over(connection(), upload.number)
     if there > said:
         yield "rows_too_many", f"The table holds {there} rows of it, the ledger says {said}."

@@ -155,10 +155,7 @@ def _row(at: Addressed) -> Iterator[tuple[Connection, Dataset, int]]:
     """The row, for a writer; nobody deletes it until the transaction ends. Raises Refused (403, 404, 409)."""
     db = connection()
     with db.transaction():
-        people.refuse_gone(db, at.tenant)
-        number = people.get_dataset(db, at.tenant, at.name, "writer").dataset.number
-        people.keep_open(db, number)
-        dataset = people.get_dataset(db, at.tenant, at.name, "writer").dataset
+        dataset = people.hold_for_writing(db, at.tenant, at.name)
         yield db, dataset, _number(db, dataset, at.key, hold=True)
 
 
@@ -166,8 +163,8 @@ def _number(db: Connection, dataset: Dataset, key: str, *, hold: bool) -> int:
     """The number of the row of this key. Raises Refused (404, 409)."""
     if dataset.schema.identity is None:
         raise Refused("dataset_pictureless", "Only rows that are told by a number have pictures.", status=409)
-    table = tables.Table(dataset.number, dataset.version, dataset.schema)
     row_id = handmade.number_of(key)
+    table = tables.of_dataset(dataset)
     if row_id is None or handmade.find(db, table, {dataset.schema.identity: str(row_id)}, hold=hold) is None:
         raise Refused("row_not_found", "There is no row of this key.", status=404)
     return row_id

@@ -10,7 +10,6 @@ from typing import Any, Final
 from chalicelib import metrics, outlook, prices, retention
 from chalicelib.aws import dynamodb, sqs
 from chalicelib.checking import conventions
-from chalicelib.datasets import read_schema
 from chalicelib.errors import Refused
 from chalicelib.journey import (
     ABOVE_ALL_IDS,
@@ -287,8 +286,7 @@ def _outcome(number: Number, n: int, chunk: fates.Piece) -> str:
     undone = upload.state in ("reverting", "reverted")
     if upload.mode == "insert" and not undone:
         return "loaded"
-    table = tables.Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
-    is_there = not upload.dataset_is_gone and tables.holds(connection(), table, lineage(number, n))
+    is_there = not upload.dataset_is_gone and tables.holds(connection(), upload.table, lineage(number, n))
     if undone and not is_there:
         return "reverted"
     if is_there:

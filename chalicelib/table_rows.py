@@ -59,7 +59,7 @@ def _in_file_order(dataset: Dataset, upload: Number | None, asked: Asked) -> Pag
     mark = _mark(dataset, asked.filters)
     place = _place(asked.cursor, mark)
     db = connection()
-    found = tables.read(db, _table(dataset), place.row if place else -1, upload, asked.limit + 1)
+    found = tables.read(db, tables.of_dataset(dataset), place.row if place else -1, upload, asked.limit + 1)
     return fill(found, asked.limit, _shower(db, dataset), lambda row: [mark, None, row[-1]])
 
 
@@ -67,7 +67,7 @@ def _selected(dataset: Dataset, query: Query, upload: Number | None, asked: Aske
     mark = _mark(dataset, asked.filters)
     window = selection.Window(upload, _place(asked.cursor, mark), asked.limit + 1)
     db = connection()
-    found = selection.read(db, _table(dataset), query, window)
+    found = selection.read(db, tables.of_dataset(dataset), query, window)
     try:
         return fill(found, asked.limit, _shower(db, dataset), lambda row: [mark, row[-1], row[-2]])
     except psycopg.DataError:
@@ -88,10 +88,6 @@ def _place(cursor: str | None, mark: str) -> selection.Place | None:
         ):
             return selection.Place(value, row)
     raise foreign_cursor()
-
-
-def _table(dataset: Dataset) -> tables.Table:
-    return tables.Table(dataset.number, dataset.version, dataset.schema)
 
 
 def get(at: Addressed) -> dict[str, Any]:
@@ -124,7 +120,7 @@ def _make(db: Connection, dataset: Dataset, name: str, document: Mapping[str, An
     if number is not None:
         values = vault.row_by_hand(db, dataset, number, values)
     with _judged(db, dataset):
-        row = fitting(_shower(db, dataset)(handmade.insert(db, _table(dataset), values, number)))
+        row = fitting(_shower(db, dataset)(handmade.insert(db, tables.of_dataset(dataset), values, number)))
     return {"location": _address(name, schema, row), "row": row}
 
 
@@ -154,7 +150,7 @@ def _change(at: Addressed, document: Mapping[str, Any], if_match: str | None) ->
         if row is not None:
             values = _sealed_anew(db, dataset, held, row, values)
         with _judged(db, dataset):
-            changed = handmade.update(db, _table(dataset), key, values, watched, row)
+            changed = handmade.update(db, tables.of_dataset(dataset), key, values, watched, row)
         was, now = (dict(zip(watched, each, strict=True)) for each in (changed.before, changed.after))
         _refuse_orphan(db, dataset.tenant, schema, named, now)
         for referrer in referrers:
@@ -187,7 +183,7 @@ def _remove(at: Addressed, if_match: str | None) -> int | None:
         referrers = references.find_referrers(db, dataset.tenant, dataset)
         conditional.hold_to(_held(db, dataset, key, hold=True), if_match)
         watched = _targets(referrers)
-        gone = dict(zip(watched, handmade.delete(db, _table(dataset), key, watched), strict=True))
+        gone = dict(zip(watched, handmade.delete(db, tables.of_dataset(dataset), key, watched), strict=True))
         for referrer in referrers:
             references.refuse_if_referred(db, referrer, gone)
         if dataset.schema.identity:
@@ -200,11 +196,9 @@ def _kept(tenant: str, name: str) -> Iterator[tuple[Connection, Dataset]]:
     """A transaction in which nobody changes the dataset's table. Raises Refused `account_erased` (403)."""
     db = connection()
     with db.transaction():
-        people.refuse_gone(db, tenant)
-        number = people.get_dataset(db, tenant, name, "writer").dataset.number
-        people.keep_open(db, number)
-        yield db, people.get_dataset(db, tenant, name, "writer").dataset  # as it is now that it stays
-        changes.note(db, number)
+        dataset = people.hold_for_writing(db, tenant, name)
+        yield db, dataset
+        changes.note(db, dataset.number)
 
 
 def _key(schema: Schema, segment: str) -> dict[str, Value]:
@@ -249,7 +243,7 @@ def _held(db: Connection, dataset: Dataset, key: Mapping[str, Value], *, hold: b
 
 
 def _found(db: Connection, dataset: Dataset, key: Mapping[str, Value], *, hold: bool) -> handmade.Row:
-    row = handmade.find(db, _table(dataset), key, hold=hold)
+    row = handmade.find(db, tables.of_dataset(dataset), key, hold=hold)
     if row is None:
         raise _row_not_found()
     return row

@@ -12,13 +12,11 @@ from typing import Any, Final
 
 from chalicelib import services
 from chalicelib.aws import sqs
-from chalicelib.datasets import read_schema
 from chalicelib.errors import Unavailable
 from chalicelib.journey import MAX_ATTEMPTS, Number
 from chalicelib.logs import about
 from chalicelib.postgres import befores, ledger, locks, people, references, reverts
 from chalicelib.postgres.connection import Connection, connection, past_deadlocks, when_back
-from chalicelib.postgres.tables import Table
 from chalicelib.settings import settings
 
 WORK_SECONDS: Final = 10  # a message; between two of them the status is shown
@@ -80,9 +78,8 @@ def _undo_next(db: Connection, upload: ledger.Upload) -> bool:
     if following.chunk is None or upload.dataset == 0:
         reverts.end(db, upload.number)
         return False
-    table = Table(upload.dataset, upload.dataset_version, read_schema(upload.descriptor))
     referrers = references.find_referrers(db, upload.owner, people.numbered(db, upload.dataset))
-    stretch = befores.Undo(db, table, upload.number, following.first_record, following.records, referrers)
+    stretch = befores.Undo(db, upload.table, upload.number, following.first_record, following.records, referrers)
     undone = stretch.do(forced=following.forced)
     reverts.note(db, upload.number, following.chunk, undone.reverted, undone.restored, undone.conflicts)
     return True

@@ -15,10 +15,12 @@ from typing import Any, Final
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from chalicelib.datasets import read_schema
 from chalicelib.formats import excel
 from chalicelib.journey import LOADING, Mode, Number, Pass, State, sources
 from chalicelib.postgres import locks, manifest, verdicts
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.tables import Table
 from chalicelib.postgres.verdicts import CLEARED, PASSED, Verdict
 from chalicelib.settings import ScannerName
 
@@ -90,6 +92,11 @@ class Upload:
         if self.piece is not None:
             return Text(**self.piece)
         return Text(self.object_key, self.etag, self.bytes_total, self.dialect)
+
+    @property
+    def table(self) -> Table:
+        """Where its rows go, if it has a dataset."""
+        return Table(self.dataset, self.dataset_version, read_schema(self.descriptor))
 
     @property
     def is_checked_first(self) -> bool:

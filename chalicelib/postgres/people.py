@@ -198,6 +198,13 @@ def keep_open(connection: Connection, number: int) -> int:
     return int(row[0]) if row else 0
 
 
+def hold_for_writing(connection: Connection, tenant: str, name: str) -> Dataset:
+    """The dataset, for who may write to it, as it stays until the transaction ends. Raises Refused (401, 403, 404)."""
+    refuse_gone(connection, tenant)
+    keep_open(connection, get_dataset(connection, tenant, name, "writer").dataset.number)
+    return get_dataset(connection, tenant, name, "writer").dataset
+
+
 def list_datasets(connection: Connection, tenant: str, after: str, limit: int | None) -> Iterator[Catalogued]:
     """The tenant's datasets by name, those after `after`; all if there is no limit."""
     rows = connection.execute(

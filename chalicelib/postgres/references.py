@@ -17,7 +17,7 @@ from chalicelib.cells import Field, Value, quoted
 from chalicelib.datasets import Dataset, ForeignKey, Schema
 from chalicelib.errors import Refused
 from chalicelib.journey import CellError
-from chalicelib.postgres import locks, people
+from chalicelib.postgres import locks, people, tables
 from chalicelib.postgres.connection import Connection
 from chalicelib.postgres.tables import Table
 
@@ -95,7 +95,7 @@ def target_of(connection: Connection, tenant: str, key: ForeignKey) -> Table:
     found = people.find_dataset(connection, tenant, key.dataset)
     if found is None:
         raise Refused("reference_missing", "A dataset that this one refers to is gone.")
-    target = Table(found.dataset.number, found.dataset.version, found.dataset.schema)
+    target = tables.of_dataset(found.dataset)
     locks.hold_target(connection, target.number, shared=True)
     return target
 
@@ -154,8 +154,7 @@ def refers(referrer: Referrer, alias: LiteralString) -> sql.Composed:
         for name, target in zip(referrer.key.fields, referrer.key.targets, strict=True)
     ]
     return sql.SQL("EXISTS (SELECT FROM {} f WHERE {})").format(
-        Table(referrer.dataset.number, referrer.dataset.version, referrer.dataset.schema).name,
-        sql.SQL(" AND ").join(same),
+        tables.of_dataset(referrer.dataset).name, sql.SQL(" AND ").join(same)
     )
 
 
@@ -164,7 +163,7 @@ def refuse_if_referred(connection: Connection, referrer: Referrer, values: Mappi
     wanted = [values[target] for target in referrer.key.targets]
     if None in wanted:
         return
-    table = Table(referrer.dataset.number, referrer.dataset.version, referrer.dataset.schema)
+    table = tables.of_dataset(referrer.dataset)
     same = [
         sql.SQL("{} = {}::{}").format(
             sql.Identifier(field.name), sql.Literal(value), sql.Identifier("pg_catalog", field.postgres_type)

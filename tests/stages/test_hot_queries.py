@@ -149,7 +149,7 @@ class Full:
         self.upload, self.upload_id, self.uploader = Number(upload["number"]), upload["upload_id"], upload["tenant"]
         self.key = ChunkKey(self.upload, "load", 3)
         dataset = people.get_dataset(connection.connection(), self.tenant, "contacts").dataset
-        self.table = tables.Table(dataset.number, dataset.version, dataset.schema)
+        self.table = tables.of_dataset(dataset)
         self.large = LARGE | {f"d_{self.number}"}
 
     def opened(self) -> dict[str, Any]:
