@@ -17,9 +17,7 @@ from typing import Any, Final
 from chalicelib.cells import BLANKS, PLAIN, Conventions, DateOrder, Field, TypedFields, Value, reading
 from chalicelib.datasets import Schema
 from chalicelib.datasets.descriptor import is_mark
-from chalicelib.datasets.problems import are_strings
 from chalicelib.errors import Refused
-from chalicelib.formats.dialect import DATE_ORDERS, ENUM_CASES, TRIMS, UNIT, is_unit
 
 FIXES: Final = (  # what is declared together
     *(("date_order",), ("decimal_char", "group_char"), ("null_values",)),
@@ -47,33 +45,20 @@ class Detected:
 
 
 def read(options: Mapping[str, Any]) -> Conventions:
-    """The conventions among a dialect's options. Raises Refused `dialect_invalid`."""
-    for name in ("null_values", "true_values", "false_values", "units"):
-        if options.get(name) is not None and not are_strings(options[name]):
-            raise _invalid(f"{name} must be a list of strings.")
+    """The conventions among a dialect's options, each of which Dialect lets be. Raises Refused `dialect_invalid`."""
     for name in ("decimal_char", "group_char"):
         if options.get(name) is not None and not is_mark(options[name]):
             raise _invalid(f"{name} must be one character that is no digit, letter or sign.")
     decimal, group = options.get("decimal_char"), options.get("group_char")
     if group is not None and group == (decimal or "."):
         raise _invalid("decimal_char and group_char must differ.")
-    for name, known in _ONE_OF.items():
-        if options.get(name) is not None and options[name] not in known:
-            raise _invalid(f"{name} must be one of {', '.join(known)}.")
     found = Conventions(**{name: _frozen(options.get(name)) for name in OPTIONS})
-    if not all(map(is_unit, found.units or ())):
-        raise _invalid(f"units must be {UNIT}.")
     true, false = found.booleans(_BOOLEAN)
     if both := set(true).intersection(false):
         raise _invalid(f"true_values and false_values both have {min(both)!r}.")
     return found
 
 
-_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "date_order": DATE_ORDERS,
-    "trim": TRIMS,
-    "enum_case": ENUM_CASES,
-}
 _BOOLEAN: Final = Field("", "boolean")
 
 
