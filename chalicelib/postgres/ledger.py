@@ -132,6 +132,10 @@ WHOLE: Final = """(
 HIDDEN: Final = f"""({WHOLE} AND u.pass = 'load' AND 0 < (
     SELECT coalesce(sum(contested), 0) FROM rowmill.chunk w
     WHERE w.upload = u.number AND w.pass IN ('load', 'settle')))"""
+# Of a row `u`: its state as it is shown, from the wish to cancel on.
+SHOWN_STATE: Final = """
+    CASE WHEN u.finished_at IS NULL AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
+         THEN 'canceling' ELSE u.state END"""
 
 _SELECT_UPLOAD: Final = f"""
     SELECT u.number, u.upload_id, u.tenant, u.state, u.pass AS reading, u.mode, coalesce(u.dataset, 0) AS dataset,
@@ -179,8 +183,6 @@ def open_upload(connection: Connection, new: Mapping[str, Any]) -> Upload | None
         FROM opened o WHERE a.upload_id = o.upload_id AND a.closed IS NULL
         """,
         {
-            "scanner": "off",
-            "verdict": "unscanned",
             **new,
             "same_file": locks.SAME_FILE,
             "pass": "check" if is_checked_first(new["options"]) else "load",
@@ -224,13 +226,7 @@ def number_of(connection: Connection, tenant: str, upload_id: str) -> Number | N
 def state_of(connection: Connection, tenant: str, upload_id: str) -> tuple[Number, State] | None:
     """The number and state of a tenant's upload, as they are shown, once the splitter has met it."""
     row = connection.execute(
-        """
-        SELECT number, CASE WHEN finished_at IS NULL
-                                 AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
-                            THEN 'canceling' ELSE state END
-        FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s
-        """,
-        (tenant, upload_id),
+        f"SELECT number, {SHOWN_STATE} FROM rowmill.upload u WHERE tenant = %s AND upload_id = %s", (tenant, upload_id)
     ).fetchone()
     return (Number(row[0]), row[1]) if row else None
 

@@ -89,9 +89,7 @@ def snapshot(connection: Connection, number: int) -> dict[str, Any] | None:
                    u.first_load, {ledger.WHOLE} AS is_whole,
                    u.review, u.drift, u.rows_total, u.scanner, u.verdict, u.threat,
                    u.chunks_total, u.error,
-                   CASE WHEN u.finished_at IS NULL
-                             AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
-                        THEN 'canceling' ELSE u.state END AS state,
+                   {ledger.SHOWN_STATE} AS state,
                    coalesce(r.chunks, 0) AS chunks_undone, coalesce(r.reverted_rows, 0) AS reverted_rows,
                    coalesce(r.restored_rows, 0) AS restored_rows, coalesce(r.conflicts, 0) AS conflicts,
                    (SELECT epoch FROM rowmill.epoch) AS epoch,

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.journey import Number
 from chalicelib.postgres.connection import Connection
+from chalicelib.postgres.ledger import SHOWN_STATE
 
 Kind = Literal["receipt", "verify"]
 
@@ -64,11 +65,8 @@ def standing(connection: Connection, tenant: str, upload_id: str) -> Standing | 
     """How far the receipts of a tenant's upload are, once the splitter has met it."""
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         return cursor.execute(
-            """
-            SELECT number, finished_at IS NOT NULL AS is_over,
-                   CASE WHEN finished_at IS NULL
-                             AND EXISTS (SELECT FROM rowmill.cancel x WHERE x.upload_id = u.upload_id)
-                        THEN 'canceling' ELSE state END AS state,
+            f"""
+            SELECT number, finished_at IS NOT NULL AS is_over, {SHOWN_STATE} AS state,
                    finished_at IS NOT NULL AND receipted_at IS NOT DISTINCT FROM finished_at AS is_made,
                    coalesce((SELECT max(n) FROM rowmill.receipt r WHERE r.upload = u.number), 0) AS newest,
                    EXISTS (SELECT FROM rowmill.dataset d WHERE d.number = u.dataset AND d.tenant <> u.tenant

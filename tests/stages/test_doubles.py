@@ -11,6 +11,7 @@ import boto3
 import psycopg
 import pytest
 
+from chalicelib import gate
 from chalicelib.postgres import connection, ledger, locks
 from chalicelib.settings import settings
 from tests.stages.conftest import Pipeline
@@ -125,7 +126,7 @@ def test_of_two_that_come_at_once_the_second_waits_and_finds_the_first(api: Api)
         stored_as = boto3.client("s3").put_object(Bucket=settings().bucket, Key=key, Body=FILE)
     new = {"upload_id": first, "tenant": api.pipeline.tenant, "dataset": "contacts", "mode": "insert", "dialect": {}}
     new |= {"options": REJECT, "correlation_id": "", "object_key": "", "version_id": "", "etag": stored_as["ETag"]}
-    new |= {"bytes_total": len(FILE), "stored_at": datetime.now(UTC)}
+    new |= {"bytes_total": len(FILE), "stored_at": datetime.now(UTC), **gate.asked()}
 
     def work() -> None:
         api.pipeline.split(second)

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from chalicelib import table_rows
+from chalicelib import gate, table_rows
 from chalicelib.datasets.addresses import Addressed
 from chalicelib.journey import ABOVE_ALL_IDS, ChunkKey, Number
 from chalicelib.postgres import (
@@ -156,7 +156,7 @@ class Full:
         """What a splitter says of a file that has come."""
         named = {"upload_id": "upl_new", "tenant": self.tenant, "dataset": "contacts", "mode": "insert", "etag": ""}
         empty = {"dialect": {}, "options": {}, "correlation_id": "", "object_key": "", "version_id": None}
-        return {**named, **empty, "bytes_total": 1, "stored_at": datetime.now(UTC)}
+        return {**named, **empty, "bytes_total": 1, "stored_at": datetime.now(UTC), **gate.asked()}
 
     def plans(self, ask: Callable[[Full, Any], Any], before: str = "SELECT") -> list[tuple[str, Plan]]:
         """The plans of what is asked, of which nothing stays."""
