@@ -54,7 +54,6 @@ class Detected:
     """
 
     dialect: Dialect
-    declared: tuple[str, ...]
     records: int
     agreeing: int
     columns: int
@@ -130,7 +129,6 @@ def detect(sample: bytes, declared: Mapping[str, Any], truncated: bool, names: C
     confidence = {**_confidence(best, rivals), "header": header_confidence, "encoding": found.confidence}
     return Detected(
         replace(best.dialect, **chosen),
-        tuple(sorted(declared)),
         best.records,
         best.agreeing,
         best.columns,

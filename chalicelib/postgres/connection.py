@@ -1,4 +1,4 @@
-"""One connection a process, reused between invocations; and which errors are whose fault."""
+"""One connection a thread, reused between invocations; and which errors are whose fault."""
 
 from __future__ import annotations
 

@@ -164,5 +164,7 @@ def forget(connection: Connection, due: Due) -> None:
 
 def has_expired(connection: Connection, number: int) -> bool:
     """Whether the upload's files, and what was kept of its rows, are gone."""
-    row = connection.execute("SELECT files_gone_at IS NOT NULL FROM rowmill.upload WHERE number = %s", (number,))
-    return bool((found := row.fetchone()) and found[0])
+    row = connection.execute(
+        "SELECT files_gone_at IS NOT NULL FROM rowmill.upload WHERE number = %s", (number,)
+    ).fetchone()
+    return bool(row and row[0])

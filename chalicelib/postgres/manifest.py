@@ -320,7 +320,7 @@ def list_given_up(connection: Connection, number: int, limit: int) -> list[dict[
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"""
-            SELECT n, state, first_record, records, first_line, attempts, error FROM rowmill.chunk
+            SELECT first_record, records, first_line, attempts, error FROM rowmill.chunk
             WHERE upload = %(upload)s AND pass = {NOW_IN} AND state IN ('dead', 'canceled') ORDER BY n LIMIT %(limit)s
             """,
             {"upload": number, "limit": limit},

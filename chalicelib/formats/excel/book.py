@@ -53,7 +53,7 @@ def open_sheet(
         archive = Archive(file, limits)
         if "[Content_Types].xml" not in archive:
             raise Refused("file_type_unsupported", "The file is a zip archive, not an Excel workbook.")
-        book = _part_of_type(archive, "_rels/.rels", "", "officeDocument")
+        book = _book(archive)
         sheets, from_1904 = _sheets(archive, book)
         chosen = _choose(sheets, choice)
         layout = Layout(_styles(archive, book), from_1904, width, skip)
@@ -131,11 +131,12 @@ def _styles(archive: Archive, book: str) -> list[Shown]:
     return [shown_by(int(each) if each.isdecimal() else 0, codes.get(each)) for each in formats]
 
 
-def _part_of_type(archive: Archive, rels: str, base: str, kind: str) -> str:
-    if rels not in archive:
+def _book(archive: Archive) -> str:
+    """The part that says which sheets there are."""
+    if "_rels/.rels" not in archive:
         raise corrupt("it does not say what it consists of")
-    for found, part in _targets(archive, rels, base).values():
-        if found == kind:
+    for kind, part in _targets(archive, "_rels/.rels", "").values():
+        if kind == "officeDocument":
             return part
     raise Refused("file_type_unsupported", "The file is an Office document, but not a workbook.")
 
