@@ -69,18 +69,22 @@ def unattended(connection: Connection) -> Iterator[None]:
 
 
 def find_clashes(connection: Connection, stage: Stage) -> None:
-    """Name the rows that have lost their key: to the table's, or to a lower line of the file. Writes no row elsewhere.
-
-    Those of the stage that share a key are put, in line order, into a table of their keys alone, whose unique indexes
-    decide as the dataset's would.
-    """
+    """Name rows that have lost their key: to the table's, or to a lower line of the file. Writes no row elsewhere."""
     names = Names(stage, stage.upload)
     connection.execute(names.format("ANALYZE {staging}"))
     for key in names.keys:
         in_table = names.format("EXISTS (SELECT FROM {table} t WHERE {same})", same=names.matches(key))
         _lose(connection, names, key, IN_DATABASE, in_table)
-    if not names.keys:
-        return
+    if names.keys:
+        _find_repeats(connection, names)
+
+
+def _find_repeats(connection: Connection, names: Names) -> None:
+    """Name the rows that have lost their key to a lower line of the file.
+
+    Rows that share a key are put, in line order, into a table of their keys alone, whose unique indexes decide as the
+    dataset's would.
+    """
     columns = identifiers([*dict.fromkeys(column for key in names.keys for column in key)])
     shared = sql.SQL(" OR ").join(
         names.format(
