@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from chalicelib import services
@@ -55,31 +56,23 @@ def _attempt(upload: ledger.Upload) -> bool:
 def _work(db: Connection, upload: ledger.Upload) -> bool:
     """Undo chunks for a while, at least one; whether none is left."""
     until = time.monotonic() + WORK_SECONDS
-    while _step(db, upload):
+    while past_deadlocks(partial(_undo_next, db, upload)):
         if time.monotonic() > until:
             return False
     return True
 
 
-def _step(db: Connection, upload: ledger.Upload) -> bool:
-    """Undo the next chunk, or end the upload if there is none; whether there was one."""
-
-    def undo() -> bool:
-        with db.transaction():
-            return _undo_next(db, upload)
-
-    return past_deadlocks(undo)
-
-
 def _undo_next(db: Connection, upload: ledger.Upload) -> bool:
-    following = reverts.take(db, upload.number)
-    if following is None:
-        return False
-    if following.chunk is None or upload.dataset == 0:
-        reverts.end(db, upload.number)
-        return False
-    referrers = references.find_referrers(db, upload.owner, people.numbered(db, upload.dataset))
-    stretch = befores.Undo(db, upload.table, upload.number, following.first_record, following.records, referrers)
-    undone = stretch.do(forced=following.forced)
-    reverts.note(db, upload.number, following.chunk, undone.reverted, undone.restored, undone.conflicts)
-    return True
+    """Undo the next chunk, or end the upload if there is none; whether there was one."""
+    with db.transaction():
+        following = reverts.take(db, upload.number)
+        if following is None:
+            return False
+        if following.chunk is None or upload.dataset == 0:
+            reverts.end(db, upload.number)
+            return False
+        referrers = references.find_referrers(db, upload.owner, people.numbered(db, upload.dataset))
+        stretch = befores.Undo(db, upload.table, upload.number, following.first_record, following.records, referrers)
+        undone = stretch.do(forced=following.forced)
+        reverts.note(db, upload.number, following.chunk, undone.reverted, undone.restored, undone.conflicts)
+        return True
