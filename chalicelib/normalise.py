@@ -88,14 +88,14 @@ def _refused_early(
         try:
             plan(replace(upload, piece=begun), head[: formats.SAMPLE_BYTES])
         except Refused:
-            _unpack(blocks, RATIO_FROM)
+            _unpack_some(blocks)
             raise
     return blocks
 
 
-def _unpack(blocks: Iterable[bytes], most: int) -> None:
-    """So many bytes and one block more: what is a bomb by then is refused as one, whatever else is wrong with it."""
-    left = most
+def _unpack_some(blocks: Iterable[bytes]) -> None:
+    """What is a bomb by RATIO_FROM bytes and a block more is refused as one, whatever else is wrong with it."""
+    left = RATIO_FROM
     for block in blocks:
         left -= len(block)
         if left < 0:

@@ -92,7 +92,7 @@ def look(url: str, lookup: Lookup = socket.getaddrinfo) -> None:
         addresses(read(url), lookup)
 
 
-def addresses(target: Target, lookup: Lookup = socket.getaddrinfo) -> list[str]:
+def addresses(target: Target, lookup: Lookup) -> list[str]:
     """All addresses that a target has now, IPv4 first: functions have no other way out unless somebody gave them one.
 
     Raises Refused `webhook_url_forbidden` if one of them is not public, Undelivered if there is none.

@@ -247,20 +247,17 @@ def record(tenant: str, upload_id: str, text: str) -> dict[str, Any]:
 
     Derived from the chunk that holds it, the rejects and the table: nothing is kept of a single record.
     """
-    number = _number(tenant, upload_id)
+    item = dynamodb.get_upload(tenant, upload_id)
+    number = ledger.number_of(connection(), tenant, upload_id)
     n = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
     seen = projection.snapshot(connection(), number) if number else None
     chunk = next(iter(fates.pieces(connection(), number, n, n)), None) if number and n else None
-    if n and chunk is None and (seen is None or seen["rows_total"] is None) and _may_come(tenant, upload_id):
+    if n and chunk is None and (seen is None or seen["rows_total"] is None) and item["state"] not in TERMINAL:
         return _told(n, "pending")
     retention.refuse_expired(number)
     if number is None or seen is None or chunk is None:
         raise Refused("record_not_found", "The file has no such record, as far as it was read.", status=404)
     return _fate(number, n, chunk, over=seen["state"] in TERMINAL)
-
-
-def _may_come(tenant: str, upload_id: str) -> bool:
-    return dynamodb.get_upload(tenant, upload_id)["state"] not in TERMINAL
 
 
 def _fate(number: Number, n: int, chunk: fates.Piece, *, over: bool) -> dict[str, Any]:

@@ -64,11 +64,8 @@ def public_key(secret: str) -> str:
 
 def key_id(public: str) -> str:
     """A key's name is its thumbprint (RFC 7638): there is nothing to keep beside it, and nothing to mistake."""
-    return _encoded(hashlib.sha256(json.dumps(_members(public), separators=(",", ":")).encode()).digest())
-
-
-def _members(public: str) -> dict[str, str]:
-    return {"crv": "Ed25519", "kty": "OKP", "x": public}
+    members = {"crv": "Ed25519", "kty": "OKP", "x": public}
+    return _encoded(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
 
 
 def _published() -> list[str]:

@@ -10,11 +10,11 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from chalicelib.settings import settings
 
@@ -79,13 +79,9 @@ def read(token: str) -> Bearer:
             leeway=LEEWAY_SECONDS,
             options={"require": _REQUIRED},
         )
-        return _bearer(claims)
+        return Bearer(str(claims["sub"]), str(claims["tenant"]), str(claims["sid"]))
     except (jwt.PyJWTError, KeyError, UnicodeError):
         raise Invalid from None
-
-
-def _bearer(claims: Mapping[str, Any]) -> Bearer:
-    return Bearer(str(claims["sub"]), str(claims["tenant"]), str(claims["sid"]))
 
 
 @cache

@@ -60,7 +60,7 @@ def row_after(connection: Connection, row: int) -> int:
     return next_row(connection) if row < _LOWEST else row
 
 
-def insert(connection: Connection, table: Table, values: Mapping[str, Value], number: int | None = None) -> Row:
+def insert(connection: Connection, table: Table, values: Mapping[str, Value], number: int | None) -> Row:
     """A new row, as it is shown; `number` is its `_row`, if that is known. Raises what Postgres has against it."""
     _show_durations(connection)
     given = [_literal(table, name, values[name]) for name in table.schema.names]
@@ -80,7 +80,7 @@ def update(
     key: Mapping[str, Value],
     values: Mapping[str, Value],
     watched: Sequence[str],
-    number: int | None = None,
+    number: int | None,
 ) -> Changed:
     """Change fields of the row of this key, which is there and held; `watched` are those to tell before and after.
 

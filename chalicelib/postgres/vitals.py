@@ -64,7 +64,7 @@ def look(connection: Connection) -> dict[str, Any]:
     return {
         "uploads": dict(_uploads(connection)),
         "stuck": here.stuck,
-        "connections": {"used": here.connections, "most": int(_one(connection, "SHOW max_connections"))},
+        "connections": {"used": here.connections, "most": _most_connections(connection)},
         "workers": dict(_workers(connection)),
         "waiting": {tier: {"chunks": chunks, "oldest_s": age} for tier, chunks, age in _waiting(connection)},
         "untold": _untold(connection),
@@ -72,10 +72,10 @@ def look(connection: Connection) -> dict[str, Any]:
     }
 
 
-def _one(connection: Connection, statement: Any) -> Any:
-    row = connection.execute(statement).fetchone()
+def _most_connections(connection: Connection) -> int:
+    row = connection.execute("SHOW max_connections").fetchone()
     assert row is not None
-    return row[0]
+    return int(row[0])
 
 
 def _uploads(connection: Connection) -> list[tuple[Any, ...]]:
