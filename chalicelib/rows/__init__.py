@@ -7,11 +7,11 @@ takes longer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 from chalicelib import drift
 from chalicelib.cells import Value
@@ -20,25 +20,12 @@ from chalicelib.drift import Column
 from chalicelib.rows import exact
 from chalicelib.rows.shape import Rows, Shape
 
-__all__ = ["KeyHashes", "Rows", "Shape", "key_hashes", "profile", "read", "warm"]
+if TYPE_CHECKING:
+    from chalicelib.rows.vectors import KeyHashes as KeyHashes
+
+__all__ = ["Rows", "Shape", "key_hashes", "profile", "read", "warm"]
 
 SMALL: Final = 128 * 1024  # bytes; some hundred calls of polars take 10 ms however little there is to do
-
-
-class KeyHashes(Protocol):
-    """A hash of each key of each good row (vectors.KeyHashes). Nothing but speed may hang on them."""
-
-    def packed(self) -> bytes:
-        """For other chunks to compare theirs with."""
-        ...
-
-    def repeated(self, others: Iterable[bytes]) -> Sequence[int]:
-        """The indexes of rows with a key that a row before them has, or one of other chunks (`packed`)."""
-        ...
-
-    def are_repeated(self) -> bool:
-        """Whether a row has a key that a row before it has."""
-        ...
 
 
 def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
@@ -55,7 +42,8 @@ def read(data: bytes, shape: Shape, records: int, first: int | None) -> Rows:
 def key_hashes(columns: Sequence[Sequence[Value]], schema: Schema) -> KeyHashes | None:
     """Of the checked columns of a chunk's good rows; None if there is no key, or nothing to hash with."""
     vectors = _vectors() if schema.keys and len(columns[0]) else None
-    return cast(KeyHashes, vectors.KeyHashes.of(columns, schema)) if vectors else None
+    found: KeyHashes | None = vectors.KeyHashes.of(columns, schema) if vectors else None
+    return found
 
 
 def profile(columns: Sequence[Sequence[Value]], schema: Schema) -> list[Column]:
