@@ -107,8 +107,8 @@ def cost(seen: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the status says of it, from a snapshot; None before anything is planned."""
     if not seen["plan"]:
         return None
-    work, asked = _work(seen), requests(_work(seen))
-    spent, rows = usd(work), seen["records_done"]
+    work, rows = _work(seen), seen["records_done"]
+    asked, spent = requests(work), usd(work)
     return {
         "usd": round(spent, 9),
         "usd_per_million_rows": round(1e6 * spent / rows, 6) if rows else None,

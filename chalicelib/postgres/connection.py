@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -146,7 +146,6 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same statement may succeed later: connection lost, deadlock, shutdown, read-only."""
     if not isinstance(error, psycopg.Error):
         return False
-    state: Any = error.sqlstate
-    if state is None:
+    if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return str(state).startswith(_PASSING)
+    return error.sqlstate.startswith(_PASSING)
