@@ -64,21 +64,21 @@ def _find(token: str, writes: bool) -> Caller | None:
 
 
 def _guest(person: oidc.Person, writes: bool) -> Caller:
-    _settle(person.user_id, person.tenant)
+    _provision(person.user_id, person.tenant)
     if writes and not people.has_tenant(connection(), person.tenant):
         _make(person.user_id, person.tenant)  # Postgres was restored to a time before they came, the note was not
     return Caller(person.user_id, person.tenant)
 
 
 @lru_cache(maxsize=10_000)
-def _settle(user_id: str, tenant: str) -> None:
+def _provision(user_id: str, tenant: str) -> None:
     """An account and its tenant for who was never here: in Postgres once, so that polls go on without it."""
-    if not apikeys.has_settled(user_id):
+    if not apikeys.is_provisioned(user_id):
         _make(user_id, tenant)
 
 
 def _make(user_id: str, tenant: str) -> None:
     db = connection()
     with db.transaction():
-        people.settle(db, user_id, tenant)
-        apikeys.note_settled(user_id)  # within: who deletes the account takes the note back, too
+        people.provision(db, user_id, tenant)
+        apikeys.note_provisioned(user_id)  # within: who deletes the account takes the note back, too

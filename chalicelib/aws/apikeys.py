@@ -18,7 +18,7 @@ from chalicelib.roles import Role
 from chalicelib.settings import settings
 
 _OWNER: Final = "owner"
-_SETTLED: Final = "account"  # sorts before all keys
+_PROVISIONED: Final = "account"  # sorts before all keys
 _FIRST: Final = "key_"  # below the id of every key
 
 
@@ -91,7 +91,7 @@ def delete_all(user_id: str) -> None:
     while keys := list(page(user_id, "", 100)):
         for key in keys:
             delete(user_id, key.key_id)
-    client("dynamodb").delete_item(TableName=settings().keys_table, Key=pack({"part": user_id, "key_id": _SETTLED}))
+    client("dynamodb").delete_item(TableName=settings().keys_table, Key=pack({"part": user_id, "key_id": _PROVISIONED}))
 
 
 def owner(digest: str) -> tuple[str, str, str, Role] | None:
@@ -102,14 +102,14 @@ def owner(digest: str) -> tuple[str, str, str, Role] | None:
     return item["user_id"], item["tenant"], item["of"], item["role"]
 
 
-def has_settled(user_id: str) -> bool:
+def is_provisioned(user_id: str) -> bool:
     """Whether Postgres has this account of an issuer's, as somebody has noted here."""
-    return _find(user_id, _SETTLED) is not None
+    return _find(user_id, _PROVISIONED) is not None
 
 
-def note_settled(user_id: str) -> None:
+def note_provisioned(user_id: str) -> None:
     """A repeat changes nothing."""
-    _put({"part": user_id, "key_id": _SETTLED})
+    _put({"part": user_id, "key_id": _PROVISIONED})
 
 
 def _find(part: str, key_id: str) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def add_account(connection: Connection, account: Account, asked: bytes | None = 
         raise Refused("username_taken", "This username is taken.", status=409) from None
 
 
-def settle(connection: Connection, user_id: str, tenant: str) -> None:
+def provision(connection: Connection, user_id: str, tenant: str) -> None:
     """An account of an issuer's, which nobody can log in to, and its tenant, unless they are there.
 
     Nobody deletes it until the transaction ends.

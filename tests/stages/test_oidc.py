@@ -263,11 +263,11 @@ def elsewhere(pipeline: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatc
     """A deployment that believes this issuer."""
     monkeypatch.setenv("OIDC_ISSUER", server.url)
     monkeypatch.setenv("OIDC_AUDIENCE", AUDIENCE)
-    for cached in (settings, oidc._issuer, callers._settle):
+    for cached in (settings, oidc._issuer, callers._provision):
         cached.cache_clear()
     yield pipeline
     monkeypatch.undo()
-    for cached in (settings, oidc._issuer, callers._settle):
+    for cached in (settings, oidc._issuer, callers._provision):
         cached.cache_clear()
 
 
@@ -276,7 +276,7 @@ def test_who_was_never_here_gets_a_tenant_at_first_sight_and_the_same_one_ever_a
 ) -> None:
     ada = Asker(token(server))
     assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
-    callers._settle.cache_clear()
+    callers._provision.cache_clear()
     listed = Asker(token(server, CURVE, "curve"))("GET", "/v1/datasets")
     assert [one["name"] for one in listed.json_body["items"]] == ["contacts"]
     assert Asker(token(server, sub="eve"))("GET", "/v1/datasets").json_body["items"] == []
@@ -287,7 +287,7 @@ def test_who_was_never_here_gets_a_tenant_at_first_sight_and_the_same_one_ever_a
 
 def test_many_first_requests_at_once_make_one_account(elsewhere: Pipeline, server: Server) -> None:
     def first(_: int) -> None:
-        callers._settle.__wrapped__(*ids)
+        callers._provision.__wrapped__(*ids)
         connection.close()
 
     person = oidc.person(server.url, "ada")
@@ -302,7 +302,7 @@ def test_after_the_first_sight_nobody_needs_postgres_to_know_who_asks(
 ) -> None:
     ada = Asker(token(server))
     assert ada("GET", "/v1/uploads").status_code == 200
-    callers._settle.cache_clear()  # as another process of the API sees it
+    callers._provision.cache_clear()  # as another process of the API sees it
     monkeypatch.setenv("DATABASE_URL", "postgresql://rowmill:secret@127.0.0.1:1/rowmill")
     settings.cache_clear()
     connection.close()
@@ -358,7 +358,7 @@ def test_an_issuer_s_account_has_no_password_where_accounts_are_our_own_again(
 def test_who_was_deleted_a_while_ago_is_told_so_at_every_door(elsewhere: Pipeline, server: Server) -> None:
     ada = Asker(token(server))
     assert ada("DELETE", f"/v1/account?confirm={oidc.person(server.url, 'ada').user_id}").status_code == 202
-    callers._settle.cache_clear()  # as another process of the API sees it
+    callers._provision.cache_clear()  # as another process of the API sees it
     for method, path in (
         ("GET", "/v1/datasets"),
         ("GET", "/v1/quota"),
@@ -393,11 +393,11 @@ def test_who_was_erased_and_comes_back_begins_anew(elsewhere: Pipeline, server: 
         elsewhere.run(b"email,name,age\na@x.org,Ada,1\n", ada("GET", "/v1/datasets/contacts").json_body["id"])
     assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202
     is_erased(elsewhere, mine.tenant)
-    callers._settle.cache_clear()
+    callers._provision.cache_clear()
     assert ada("GET", "/v1/datasets").json_body["items"] == []
     assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
     assert ada("DELETE", f"/v1/account?confirm={mine.user_id}").status_code == 202  # and so may go again
-    callers._settle.cache_clear()
+    callers._provision.cache_clear()
     assert ada("GET", "/v1/datasets").status_code == 403
 
 
@@ -407,8 +407,8 @@ def test_who_is_deleted_while_another_process_meets_them_begins_anew_all_the_sam
     ada, mine = Asker(token(server)), oidc.person(server.url, "ada")
     assert ada("GET", "/v1/datasets").status_code == 200
     kept_keys.delete_all(mine.user_id)  # as the deletion begins
-    callers._settle.cache_clear()
-    note, deleting = kept_keys.note_settled, []
+    callers._provision.cache_clear()
+    note, deleting = kept_keys.note_provisioned, []
 
     def delete() -> None:
         accounts.delete(mine.tenant, mine.user_id, mine.user_id)
@@ -419,13 +419,13 @@ def test_who_is_deleted_while_another_process_meets_them_begins_anew_all_the_sam
         wait(deleting, 1)  # it may end before the note is there, unless it has to wait for it
         note(user_id)
 
-    monkeypatch.setattr(kept_keys, "note_settled", late)
+    monkeypatch.setattr(kept_keys, "note_provisioned", late)
     with ThreadPoolExecutor(1) as pool:
         assert ada("GET", "/v1/datasets").status_code == 200
         deleting[0].result()
-    monkeypatch.setattr(kept_keys, "note_settled", note)
+    monkeypatch.setattr(kept_keys, "note_provisioned", note)
     is_erased(elsewhere, mine.tenant)
-    callers._settle.cache_clear()
+    callers._provision.cache_clear()
     assert ada("PUT", "/v1/datasets/contacts", CONTACTS).status_code == 201
 
 
