@@ -282,14 +282,12 @@ def end(
 
 def lock_upload(connection: Connection, number: int, *, shared: bool) -> None:
     """Hold the upload until the transaction ends: shared to load a chunk, exclusive to have it still."""
-    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    connection.execute(f"SELECT {function}(%s, %s)", (locks.UPLOAD, number))
+    locks.hold(connection, (locks.UPLOAD, number), shared=shared)
 
 
 def try_lock_upload(connection: Connection, number: int) -> bool:
     """Hold the upload exclusively until the transaction ends, if no chunk of it is in flight."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (locks.UPLOAD, number)).fetchone()
-    return bool(row and row[0])
+    return locks.try_hold(connection, (locks.UPLOAD, number))
 
 
 def wants_settler(connection: Connection, number: int, seconds: float) -> bool:

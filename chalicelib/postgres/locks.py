@@ -76,13 +76,24 @@ def proof(number: int) -> Key:
     return (PROOF, number)
 
 
+def hold(connection: Connection, key: Key, *, shared: bool = False) -> None:
+    """Hold a lock of two keys until the transaction ends."""
+    name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    connection.execute(f"SELECT {name}(%s, %s)", key)
+
+
+def try_hold(connection: Connection, key: Key) -> bool:
+    """The same, unless somebody else does: whether it is ours."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", key).fetchone()
+    return bool(row and row[0])
+
+
 def hold_target(connection: Connection, dataset: int, *, shared: bool) -> None:
     """Keep rows of a dataset from going (`shared`: whoever refers to them), or from being referred to, until the end.
 
     Something rests on it: between the look at a target and the row that refers to it.
     """
-    name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    connection.execute(f"SELECT {name}(%s, %s)", (TARGET, dataset))
+    hold(connection, (TARGET, dataset), shared=shared)
 
 
 def hold_undo(connection: Connection, dataset: int) -> None:
@@ -90,14 +101,12 @@ def hold_undo(connection: Connection, dataset: int) -> None:
 
     Something rests on this one, too: two who unlink versions of the same row at once would miss each other's.
     """
-    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (UNDO, dataset))
+    hold(connection, (UNDO, dataset))
 
 
 def try_repeat(connection: Connection, key: bytes) -> bool:
     """Be the only one who answers a request of this key until the transaction ends, unless somebody is at it."""
-    place = int.from_bytes(key[:4], signed=True)
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (REPEAT, place)).fetchone()
-    return bool(row and row[0])
+    return try_hold(connection, (REPEAT, int.from_bytes(key[:4], signed=True)))
 
 
 @contextmanager

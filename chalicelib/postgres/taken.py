@@ -115,8 +115,7 @@ def holder(connection: Connection, tenant: str, parent_id: str, fixes: Sequence[
 
 def try_hold(connection: Connection, parent: int) -> bool:
     """Be the only one who takes up rejects of this upload until the transaction ends, unless somebody is at it."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (locks.TAKE, parent)).fetchone()
-    return bool(row and row[0])
+    return locks.try_hold(connection, (locks.TAKE, parent))
 
 
 def list_held(connection: Connection, parent: int, number: int) -> array[int]:

@@ -192,7 +192,7 @@ def test_no_statement_is_put_together_from_anything_but_constants() -> None:
 
 LOOKED_AT = {  # each a word of its module, or a number that Postgres has given
     *(f"postgres/{name}.py: IS_STUCK.format(since='{since}')" for name, since in IS_STUCK),
-    *("postgres/erasures.py: table", "postgres/ledger.py: function", "postgres/locks.py: name"),
+    *("postgres/erasures.py: table", "postgres/locks.py: name"),
     *("postgres/locks.py: places", "postgres/outcomes.py: columns", "postgres/partitions.py: number"),
     *("postgres/projection.py: canceling", "postgres/proofs.py: asked", "postgres/proofs.py: stuck"),
     *("postgres/removals.py: row[0]", "postgres/removals.py: table", "postgres/stages.py: idle"),
