@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chalicelib.contract.accounts import KEPT, LOGIN_ERRORS, PASSWORD, SIGNUP_ERRORS, SIGNUP_KEY, USERNAME
-from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED, ROW_TOO_LARGE
+from chalicelib.contract.datasets import DATASET_BUSY, DATASET_ERRORS, PAGED, ROW_REFERENCED, ROW_TOO_LARGE
 from chalicelib.contract.templates import PICTURE_INVALID
 from chalicelib.contract.uploads import ADMISSION
 from chalicelib.contract.words import (
@@ -194,7 +194,7 @@ OPERATIONS: Final = (
         "delete_book",
         "Delete a book and its picture",
         {204: Answer("It is gone.")},
-        errors=(DATASET_BUSY, _UNFIT, _NO_BOOK, Error(409, "row_referenced", "A row of another dataset refers to it.")),
+        errors=(DATASET_BUSY, _UNFIT, _NO_BOOK, ROW_REFERENCED),
     ),
     _door(
         "POST",

@@ -144,12 +144,14 @@ SEALED: Final = (
     Error(503, "field_key_unavailable", "The key of encrypted fields cannot be used now.", ("Retry-After",)),
 )
 ROW_TOO_LARGE: Final = Error(409, "row_too_large", "A row is larger than an answer may be.")
+ROW_NOT_FOUND: Final = Error(404, "row_not_found", "There is no row of this key.")
+ROW_REFERENCED: Final = Error(409, "row_referenced", "A row of another dataset refers to it.")
 _ROW: Final = (
     *SEALED,
     Error(409, "key_encrypted", "Rows are told by an encrypted key, which has no place in an address."),
     DATASET_NOT_FOUND,
     DATASET_BUSY,
-    Error(404, "row_not_found", "There is no row of this key."),
+    ROW_NOT_FOUND,
     Error(409, "dataset_keyless", "The dataset has no key by which to tell one row."),
 )
 _WRITTEN: Final = (
@@ -157,7 +159,6 @@ _WRITTEN: Final = (
     Error(422, "row_invalid", "The row breaks rules of the dataset; `errors` names each field."),
     Error(422, "reference_missing", "A dataset that this one refers to is gone."),
 )
-_REFERRED: Final = Error(409, "row_referenced", "A row of another dataset refers to it.")
 _ROW_EXAMPLE: Final = {"email": "ada@example.org", "since": "2024-02-29"}
 
 OPERATIONS: Final = (
@@ -269,7 +270,7 @@ OPERATIONS: Final = (
         "Fields that are not named stay.",
         headers={"If-Match": IF_MATCH},
         body=Body(ref("Row"), _ROW_EXAMPLE),
-        errors=(*_ROW, *_WRITTEN, ROW_TOO_LARGE, _REFERRED, CHANGED),
+        errors=(*_ROW, *_WRITTEN, ROW_TOO_LARGE, ROW_REFERENCED, CHANGED),
     ),
     Operation(
         "DELETE",
@@ -279,6 +280,6 @@ OPERATIONS: Final = (
         "Delete a row",
         {204: Answer("It is gone.")},
         headers={"If-Match": IF_MATCH},
-        errors=(*_ROW, _REFERRED, CHANGED),
+        errors=(*_ROW, ROW_REFERENCED, CHANGED),
     ),
 )

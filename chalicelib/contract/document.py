@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -120,7 +120,7 @@ def _content(body: Body, media: str) -> dict[str, Any]:
 
 def _answer(one: Answer) -> dict[str, Any]:
     headers = {"headers": _headers(one.headers)} if one.headers else {}
-    schema = one.schema if one.schema is not None else {"type": "string"} if one.media != "application/json" else None
+    schema = one.schema if one.schema is not None else {"type": "string"} if one.media != JSON else None
     content = {"content": {media: {"schema": schema} for media in (one.media, *one.others)}} if schema else {}
     return {"description": one.about, **headers, **content}
 
@@ -144,5 +144,5 @@ def _limited(operation: Operation, answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"headers": answer.get("headers", {}) | limits}
 
 
-def _headers(names: Any) -> Mapping[str, Any]:
+def _headers(names: Iterable[str]) -> Mapping[str, Any]:
     return {name: {"description": HEADERS[name], "schema": _HEADER} for name in names}

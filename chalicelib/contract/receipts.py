@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.contract.datasets import PAGED, UPLOAD_NOT_FOUND
-from chalicelib.contract.uploads import CONFLICT, ONE
+from chalicelib.contract.uploads import CONFLICT, FILES_EXPIRED, ONE
 from chalicelib.contract.words import (
     ANYTHING,
     COUNT,
@@ -224,7 +224,7 @@ OPERATIONS: Final = (
             Error(
                 409, "state_conflict", "The upload has not ended, or malware was found in it; `detail` names the state."
             ),
-            Error(410, "files_expired", "The upload's files and rejects are kept no longer."),
+            FILES_EXPIRED,
         ),
     ),
     Operation(

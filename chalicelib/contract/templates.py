@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chalicelib.contract.datasets import DATASET_BUSY, DATASET_NOT_FOUND
+from chalicelib.contract.datasets import DATASET_BUSY, DATASET_NOT_FOUND, ROW_NOT_FOUND
 from chalicelib.contract.words import (
     COUNT,
     MOMENT,
@@ -27,7 +27,7 @@ _ID: Final[Schema] = {"type": "string", "pattern": "^pic_[0-9A-Z]{26}$", "title"
 _ROW: Final = (
     DATASET_NOT_FOUND,
     DATASET_BUSY,
-    Error(404, "row_not_found", "There is no row of this key."),
+    ROW_NOT_FOUND,
     Error(409, "dataset_pictureless", "Only rows that are told by a number (`identity`) have pictures."),
 )
 PICTURE_INVALID: Final = Error(422, "picture_invalid", "The bytes are not those of the type, or too many.")

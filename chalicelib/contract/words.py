@@ -194,16 +194,12 @@ EVERYWHERE: Final = (
     Error(503, "database_unconfigured", "This deployment was given no database.", ("Retry-After",)),
     Error(503, "function_failed", "A function behind this one failed.", ("Retry-After",)),
 )
-_MEANT: Final[Mapping[str, str]] = {
-    "username_invalid": "The username is too long, empty, one dot or two, or has blanks in it.",
-    "api_key_invalid": "The key's name or its time cannot be.",
+_MEANT: Final[Mapping[str, str]] = {  # by a body's code, where the operation's own errors do not say it
     "picture_invalid": "The picture is of no type that is taken, or too large.",
-    "password_invalid": "The password is too short or too long.",
     "mode_invalid": "The mode is none, or not one for this dataset.",
     "dialect_invalid": "The dialect cannot be, or its marks are not different.",
     "mapping_invalid": "The mapping names what is no field, or one twice.",
     "notify_invalid": "The address may not be written to, or the webhook is none of the tenant's.",
-    "schema_invalid": "The Table Schema cannot be used; `errors` names each field.",
 }
 
 IDEMPOTENCY_KEY: Final = Parameter(
