@@ -106,7 +106,7 @@ def _admit(app: Chalice, path: str) -> None:
     request.context["rowmill_query"] = checks.query(operation, _given(request))
     if operation.body:
         asked = _parsed(app, operation.body)
-        request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body or b""))
+        request.context["rowmill_body"] = checks.body(operation, asked, len(request.raw_body))
 
 
 def _refuse_tidied(request: Request) -> None:
@@ -118,7 +118,7 @@ def _refuse_tidied(request: Request) -> None:
 
 
 def _refuse_bulk(request: Request) -> None:
-    if len(request.raw_body or b"") > MAX_BODY_BYTES:
+    if len(request.raw_body) > MAX_BODY_BYTES:
         raise Refused("body_too_large", f"A request may have {MAX_BODY_BYTES} bytes.", status=413)
     if sum(len(name) + len(str(value)) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise Refused("headers_too_large", f"The headers may have {MAX_HEADER_BYTES} bytes.", status=431)
@@ -142,34 +142,29 @@ def _parsed(app: Chalice, declared: Body) -> dict[str, Any]:
     if media not in declared.media:
         raise Refused("content_type_invalid", f"Send {' or '.join(declared.media)}.", status=415)
     members = _form(app) if media != JSON else _json(app)
-    sent = {name: one for name, one in members.items() if isinstance(one, forms.File)}
     for name in declared.files:
         # A page sends a file without a name and without a byte where nobody has chosen one.
-        if name in sent and not (sent[name].filename or sent[name].data):
+        if isinstance(one := members.get(name), forms.File) and not (one.filename or one.data):
             del members[name]
+    sent = {name: one for name, one in members.items() if isinstance(one, forms.File)}
     for name in members:
-        if (name in sent) != (name in declared.files) and (name in sent or name in declared.files):
+        if (name in sent) != (name in declared.files):
             what = "must be a file of a form" if name in declared.files else "must be no file"
             raise field_refused("body_invalid", name, what)
     current(app).context["rowmill_files"] = sent
     return {name: one.filename if isinstance(one, forms.File) else one for name, one in members.items()}
 
 
-def _raw(app: Chalice) -> bytes:
-    found = current(app).raw_body or b""
-    return found.encode() if isinstance(found, str) else found
-
-
 def _form(app: Chalice) -> dict[str, Any]:
     try:
-        return dict(forms.read(header(app, "content-type") or "", _raw(app)))
+        return dict(forms.read(header(app, "content-type") or "", cast(bytes, current(app).raw_body)))
     except ValueError:
         raise Refused("body_invalid", "The body is not a form that can be used.", status=400) from None
 
 
 def _json(app: Chalice) -> dict[str, Any]:
     try:
-        parsed = strict_json.parse(_raw(app))
+        parsed = strict_json.parse(cast(bytes, current(app).raw_body))
     except ValueError as error:
         raise Refused("body_invalid", f"The body is not JSON that can be used: {error}.", status=400) from None
     if not isinstance(parsed, dict):
@@ -288,7 +283,7 @@ def causes(app: Chalice) -> list[str]:
 def sent_file(app: Chalice, name: str) -> forms.File | None:
     """A file of the request's form."""
     found: forms.File | None = current(app).context["rowmill_files"].get(name)
-    return found if name in body(app) else None
+    return found
 
 
 def query(app: Chalice) -> Asked:
