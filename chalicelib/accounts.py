@@ -29,7 +29,7 @@ SESSION_LIFE: Final = timedelta(days=30)
 _USERNAME: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f]{1,254}").fullmatch
 
 
-def signup(body: Mapping[str, Any], request: str | None = None, email: str | None = None) -> dict[str, Any]:
+def signup(body: Mapping[str, Any], request: str | None = None) -> dict[str, Any]:
     """A new account in a tenant of its own, logged in. Raises Refused `username_taken` (409).
 
     `request` is an Idempotency-Key: under the same one, for a day, the account that it made is logged in, if the
@@ -37,7 +37,7 @@ def signup(body: Mapping[str, Any], request: str | None = None, email: str | Non
     An address is kept as it is given: nobody has proved to read there, so it opens nothing, and two may give the same.
     """
     _refuse_elsewhere()
-    username, password = _credentials(body)
+    username, password = body["username"], body["password"]
     if not _USERNAME(username):
         raise Refused("username_invalid", "A username has 1 to 254 characters and no blanks; . and .. are none.")
     passwords.refuse_weak(password, username)
@@ -46,7 +46,7 @@ def signup(body: Mapping[str, Any], request: str | None = None, email: str | Non
         tenant=f"ten_{ULID()}",
         username=username,
         password_hash=passwords.hashed(password),
-        email=email,
+        email=body.get("email"),
     )
     asked = None if request is None else tokens.digest(request)
     try:
@@ -64,8 +64,7 @@ def signup(body: Mapping[str, Any], request: str | None = None, email: str | Non
 def login(body: Mapping[str, Any], address: str) -> dict[str, Any]:
     """A new session. Raises Refused `login_failed` (401), the same for an unknown name, and `too_many_logins` (429)."""
     _refuse_elsewhere()
-    username, password = _credentials(body)
-    account = _prove(username, address, password)
+    account = _prove(body["username"], address, body["password"])
     if account is None:
         raise _login_failed()
     return _begin(account)
@@ -171,12 +170,6 @@ def refresh_token(body: Mapping[str, Any]) -> str:
     if "refresh" not in body:
         raise Refused("body_invalid", "There is neither a refresh token nor the cookie of one.")
     return str(body["refresh"])
-
-
-def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
-    if set(body) != {"username", "password"} or not all(isinstance(value, str) for value in body.values()):
-        raise Refused("body_invalid", "Expected username and password, both strings.", status=400)
-    return body["username"], body["password"]
 
 
 def _begin(account: people.Account) -> dict[str, Any]:

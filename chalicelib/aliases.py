@@ -23,9 +23,7 @@ def declare(app: edge.App) -> None:
 def _accounts(app: edge.App) -> None:
     @app.route("/signup", methods=["POST"])
     def book_signup() -> Response:
-        asked = edge.body(app)
-        named = {name: asked[name] for name in ("username", "password")}
-        made = accounts.signup(named, edge.header(app, "idempotency-key"), asked.get("email"))
+        made = accounts.signup(edge.body(app), edge.header(app, "idempotency-key"))
         return edge.session(app, 201, _told(made))
 
     @app.route("/login", methods=["POST"])

@@ -267,6 +267,14 @@ def test_what_is_wrong_with_a_part_is_refused_by_the_code_of_that_part() -> None
     assert error
 
 
+@pytest.mark.parametrize("path", ["/v1/auth/signup", "/v1/auth/login", "/login"])
+def test_credentials_are_two_strings_and_nothing_else(path: str) -> None:
+    one, good = OPERATIONS["POST", path], {"username": "ada", "password": "correct horse"}
+    assert not refused(one, good)
+    for body in ({}, {"username": "ada"}, good | {"password": None}, good | {"username": ["ada"]}, good | {"x": "y"}):
+        assert refused(one, body), body
+
+
 def test_a_whole_number_with_a_point_is_an_integer_and_becomes_one() -> None:
     """As JSON Schema has it; what counts bytes or rows must not go on as a float."""
     one = OPERATIONS["POST", "/v1/uploads"]

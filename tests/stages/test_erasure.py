@@ -161,7 +161,8 @@ class Owner:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.other = pipeline, pipeline.tenant
-        session = accounts.signup({"username": CANARY, "password": "correct horse"}, email=f"{CANARY}@example.org")
+        asked = {"username": CANARY, "password": "correct horse", "email": f"{CANARY}@example.org"}
+        session = accounts.signup(asked)
         self.user_id, self.tenant = session["user_id"], session["tenant_id"]
         self.refresh = session["refresh"]
         pipeline.tenant = self.tenant
