@@ -64,7 +64,10 @@ def _make(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
         proof.found["table"] = None
         digests.forget(db, upload.number)  # what was seen of a generation before this
         proofs.note(db, proof, 0)
-    return _read_table(upload, proof, deadline) and _sign(upload, proof)
+    if not _read_table(upload, proof, deadline):
+        return False
+    _sign(upload, proof)
+    return True
 
 
 def _read_file(upload: ledger.Upload, deadline: float) -> dict[str, Any]:
@@ -127,23 +130,21 @@ def _now() -> str:
     return rfc3339(datetime.now(UTC))
 
 
-def _sign(upload: ledger.Upload, proof: Proof) -> bool:
+def _sign(upload: ledger.Upload, proof: Proof) -> None:
     """Seal what was read with the counts as they are, unless the upload is under way again."""
     db = connection()
     with db.transaction():
         ledger.lock_upload(db, upload.number, shared=True)  # a redrive waits for this, or is seen
         seen = projection.snapshot(db, upload.number)
         if seen is None or not proofs.is_wanted(db, proof):
-            return True
+            return
         before = proofs.find(db, upload.number)
         issued_at = datetime.now(UTC)
         said = _said(db, upload, proof, seen, before, issued_at)
         jws = seals.seal(json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode())
-        n = before.n + 1 if before else 1
         digest = hashlib.sha256(jws.encode()).digest()
-        timeline.note(db, upload.upload_id, "receipt", NOBODY, {"n": n, "sha256": digest.hex()})
-        proofs.issue(db, proof, Receipt(n, seen["generation"], seen["state"], issued_at, digest, jws))
-    return True
+        timeline.note(db, upload.upload_id, "receipt", NOBODY, {"n": said["n"], "sha256": digest.hex()})
+        proofs.issue(db, proof, Receipt(said["n"], seen["generation"], seen["state"], issued_at, digest, jws))
 
 
 def _said(
@@ -184,7 +185,7 @@ def _said(
         "settled": digests.settled(db, upload.number, upload.reading) or None,
         "undone": reverts.find(db, upload.number),
         "table": table,
-        "chunks": listed(db, upload),
+        "chunks": _listed(db, upload),
     }
 
 
@@ -194,7 +195,7 @@ def _dialect(plan: Mapping[str, Any]) -> dict[str, Any] | None:
     return shown and {name: value for name, value in shown.items() if name != "detected"}
 
 
-def listed(db: Connection, upload: ledger.Upload) -> dict[str, Any]:
+def _listed(db: Connection, upload: ledger.Upload) -> dict[str, Any]:
     """The chunks as a receipt has them: how many, a digest of their lines, and the lines unless they are too many."""
     digest, items, total = hashlib.sha256(), [], 0
     for line in digests.lines(db, upload.number, upload.reading):
@@ -219,7 +220,7 @@ def _compare(upload: ledger.Upload, proof: Proof, deadline: float) -> bool:
         return True
     comparison = Comparison(upload, proof, receipt, json.loads(seals.opened(receipt.jws)))
     if not proof.found:
-        lines = listed(db, upload)["sha256"]
+        lines = _listed(db, upload)["sha256"]
         comparison.begin(is_sealed=seals.is_ours(receipt.jws), lines=lines, undone=reverts.find(db, upload.number))
         proofs.note(db, proof, 0)
     if not comparison.read(deadline):

@@ -98,8 +98,8 @@ class Comparison:
                 self._found["source"] = "changed"
             if row["table"] == "differs" and self._found["table"] == "match":
                 self._found["table"] = "differs"
-            if "changed" in (source, self._found["source"]) or row["table"] == "differs":
-                self._differs(span, source, row)
+            if source == "changed" or row["table"] == "differs":
+                self._note_difference(span, source, row)
 
     def _look(self, spans: Sequence[Span]) -> Mapping[int, Seen]:
         """What the table holds of these chunks now; nothing if it is not there, or was made anew."""
@@ -128,18 +128,16 @@ class Comparison:
 
     def _row_of(self, span: Span, seen: Seen | None) -> dict[str, Any]:
         """What became of a chunk's rows."""
-        expected = span.table_rows or 0
         if self._found["table"] is None or span.table_digest is None:
             return {"table": None, "expected": None, "found": None, "missing": None, "edited": None}
-        seen = seen or Seen(span.n, 0, digests.NO_ROWS)
+        seen, expected = seen or Seen(span.n, 0, digests.NO_ROWS), span.table_rows or 0
+        same = (seen.rows, seen.digest) == (span.table_rows, span.table_digest)
         told: dict[str, int | None] = {
             "expected": expected,
             "found": seen.rows,
             "missing": max(0, expected - seen.rows),
-            "edited": 0,
+            "edited": 0 if same or not seen.rows else self._count_edited(span),
         }
-        same = (seen.rows, seen.digest) == (span.table_rows, span.table_digest)
-        told["edited"] = 0 if same or not seen.rows else self._count_edited(span)
         for name, value in told.items():
             before = self._found["rows"][name]
             self._found["rows"][name] = None if value is None or before is None else before + value
@@ -167,9 +165,7 @@ class Comparison:
         except psycopg.errors.ProgramLimitExceeded:  # a row too long for any table, rejected when it was to be loaded
             return None
 
-    def _differs(self, span: Span, source: str | None, row: Mapping[str, Any]) -> None:
-        if source in (None, "match") and row["table"] in (None, "match"):
-            return
+    def _note_difference(self, span: Span, source: str | None, row: Mapping[str, Any]) -> None:
         self._found["differing"] += 1
         if len(self._found["chunks"]) < MOST_SHOWN:
             where = {"n": span.n, "first_record": span.first_record, "records": span.records}
