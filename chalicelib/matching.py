@@ -44,13 +44,11 @@ class Column:
     how: How
 
 
-def read_mapping(value: Any, fields: Collection[str]) -> dict[str, str | None]:
+def read_mapping(value: Mapped, fields: Collection[str]) -> dict[str, str | None]:
     """`options.mapping`, if every target is one of `fields` and none is meant twice. Raises Refused naming it."""
-    if not isinstance(value, dict) or len(json.dumps(value)) > MAX_MAPPING:
+    if len(json.dumps(value)) > MAX_MAPPING:
         raise _invalid("options.mapping", f"must be an object of at most {MAX_MAPPING} characters")
     for column, target in value.items():
-        if target is not None and not isinstance(target, str):
-            raise _invalid(f"options.mapping.{_short(column)}", "must be the name of a field, or null")
         if target is not None and target not in fields:
             raise _invalid(f"options.mapping.{_short(column)}", f"names {_short(target)!r}, which is not a field")
     targets = Counter(target for target in value.values() if target is not None)
