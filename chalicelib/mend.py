@@ -83,7 +83,7 @@ def bury(message: Mapping[str, Any]) -> Number | None:
 def _bury_chunk(upload: ledger.Upload, key: ChunkKey) -> None:
     """Ten deliveries are worth one attempt: a queue that was throttled gives up messages whose chunks are well.
 
-    None if somebody is at the chunk: this was a repeat.
+    Not of a chunk that somebody is at: this was a repeat.
     """
     db = connection()
     with locks.alone(db, locks.chunk(key.upload, key.n)) as is_free:
@@ -292,9 +292,8 @@ def _resend_events() -> int:
     """Have told what nobody has told yet, and tried again what is due and too far off for a delayed message."""
     events = outbox.take_unsent(connection(), LOST_SECONDS, MOST_PER_SWEEP)
     due = deliveries.take_due(connection(), LOST_SECONDS, MOST_PER_SWEEP)
-    told = (
-        (tenant, {name: which}) for name, found in (("event", events), ("delivery", due)) for tenant, which in found
-    )
+    told = [(tenant, {"event": event_id}) for tenant, event_id in events]
+    told += [(tenant, {"delivery": number}) for tenant, number in due]
     _send_by_tenant(settings().notify_queue, told)
     return len(events) + len(due)
 
@@ -314,12 +313,9 @@ def _send_by_tenant(queue: str, messages: Iterable[tuple[str, dict[str, Any]]]) 
         sqs.send_all(queue, bodies, tenant or "nobody")
 
 
-def _idle_tiers() -> list[str]:
-    return [tier for tier in TIERS if sqs.is_idle(settings().tier_queue(tier))]
-
-
 def _resend_chunks() -> int:
-    stuck = repair.find_stuck_chunks(connection(), LOST_SECONDS, _idle_tiers(), MOST_PER_SWEEP)
+    idle = [tier for tier in TIERS if sqs.is_idle(settings().tier_queue(tier))]
+    stuck = repair.find_stuck_chunks(connection(), LOST_SECONDS, idle, MOST_PER_SWEEP)
     groups: dict[tuple[Number, Pass, str, str], list[int]] = defaultdict(list)
     for chunk in stuck:
         groups[chunk.upload, chunk.reading, chunk.tier, chunk.tenant].append(chunk.n)
