@@ -162,7 +162,8 @@ def stitched(
     while here.byte < segments.end:
         n, begun = segments.of(here.byte), here.byte
         finding = known(n, begun)
-        for chunk, here in finding.onward(here) if finding else scanned(here):  # noqa: B020 - takes `here` first
+        found = finding.onward(here) if finding else scanned(here)
+        for chunk, here in found:
             yield chunk
             if segments.of(here.byte) != n:
                 break

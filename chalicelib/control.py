@@ -235,10 +235,10 @@ def _keep_schema(db: Connection, upload: ledger.Upload) -> None:
     if upload.plan and people.keep_open(db, upload.dataset) != upload.plan["dataset_version"]:
         detail = "The dataset's schema has changed since; upload what is missing anew."
         raise Refused("dataset_changed", detail, status=409)
-    _keep_writing(upload)
+    _refuse_unwritable(upload)
 
 
-def _keep_writing(upload: ledger.Upload) -> None:
+def _refuse_unwritable(upload: ledger.Upload) -> None:
     if upload.dataset_is_gone:
         raise Refused("role_forbids", "The dataset may not be written to any more.", status=403)
 
@@ -262,7 +262,7 @@ def revert(tenant: str, upload_id: str, by: Asker = NOBODY, *, forced: bool = Fa
         raise Refused("befores_expired", detail, status=409)
     with db.transaction():
         people.keep_open(db, upload.dataset)
-        _keep_writing(upload)
+        _refuse_unwritable(upload)
         ledger.lock_upload(db, number, shared=False)
         events.keep(db, number)
         timeline.note(db, upload_id, "revert", by, {"force": forced})
@@ -280,7 +280,7 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = Fals
     """
     db = connection()
     if rows:
-        _keep_others_rows(db, tenant, upload_id)
+        _refuse_unwritable_rows(db, tenant, upload_id)
     if is_upload_id(upload_id) and removals.is_deleted(db, tenant, upload_id):
         if rows:
             removals.mark_rows(db, tenant, upload_id)
@@ -301,8 +301,8 @@ def delete(tenant: str, upload_id: str, by: Asker = NOBODY, *, rows: bool = Fals
     return item.get("parent_id")
 
 
-def _keep_others_rows(db: Connection, tenant: str, upload_id: str) -> None:
+def _refuse_unwritable_rows(db: Connection, tenant: str, upload_id: str) -> None:
     number = ledger.number_of(db, tenant, upload_id) if is_upload_id(upload_id) else None
     upload = ledger.find(db, number) if number else None
     if upload is not None and upload.owner != tenant:
-        _keep_writing(upload)
+        _refuse_unwritable(upload)

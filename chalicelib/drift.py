@@ -137,8 +137,7 @@ def _band(numbers: Sequence[float]) -> list[float]:
 
 def _other_range(field: Field, now: Column, before: Sequence[Column]) -> Iterator[dict[str, Any]]:
     """Values twice as far beyond those of before as these are apart: where numbers go on, the next file's are not."""
-    low, high = [column.low for column in before], [column.high for column in before]
-    lows, highs = _known(*low), _known(*high)
+    lows, highs = _known(*(column.low for column in before)), _known(*(column.high for column in before))
     if now.low is None or now.high is None or not lows:
         return
     least, most = min(lows), max(highs)

@@ -10,7 +10,6 @@ class RowmillError(Exception):
     """What Rowmill raises on purpose. `code` is stable and documented; `detail` is for people."""
 
     status = 500
-    code = "internal"
 
     def __init__(
         self,
