@@ -126,28 +126,17 @@ def create(
     """
     people.refuse_gone(connection(), tenant)
     parent = {"parent_id": parent_id} if parent_id else {}
-    wanted = _read(tenant, body) | parent
+    wanted = _read(tenant, body) | parent | {"records": records}
     now = datetime.now(UTC)
     upload_id = f"upl_{ULID()}"
     key = _idempotency(tenant, idempotency_key, body | parent, upload_id, now)
     _refuse_double(tenant, wanted, key)
     counted = quota.admit(tenant, wanted["size"], now.timestamp())
-    if not counted and not (key and dynamodb.find(tenant, key["upload_id"])):
+    if not counted and not _made_before(tenant, key):
         raise quota.exceeded(tenant, now.timestamp())
     is_new = False
     try:
-        item = {
-            "tenant": tenant,
-            "upload_id": upload_id,
-            "state": "awaiting_upload",
-            "rank": 0,
-            "created_at": rfc3339(now),
-            "correlation_id": by.request_id,
-            "records": records,
-            "asked_by": by.who or None,
-            **wanted,
-            **_way(tenant, upload_id, wanted, int(now.timestamp())),
-        }
+        item = _awaiting(tenant, upload_id, wanted, by, now)
         # No sweep knows of it if the API dies before it is announced: it goes by itself, unless it is shown or ended.
         fleeting = item | {"expires_at": item["closes_at"] + FLEETING_SECONDS}
         is_new = counted and dynamodb.admit(fleeting, key)
@@ -170,8 +159,23 @@ def _refuse_double(tenant: str, wanted: Mapping[str, Any], key: Mapping[str, Any
     if "on_duplicate_file" not in json.loads(wanted["options"]) or not wanted["checksum"]:
         return
     earlier = doubles.find_declared(connection(), tenant, wanted)
-    if earlier is not None and not (key and dynamodb.find(tenant, key["upload_id"])):
+    if earlier is not None and not _made_before(tenant, key):
         raise doubles.refusal(earlier, status=409)
+
+
+def _awaiting(tenant: str, upload_id: str, wanted: Mapping[str, Any], by: Asker, now: datetime) -> dict[str, Any]:
+    """The status item of a new upload, and its parts begun if it comes in parts."""
+    return {
+        "tenant": tenant,
+        "upload_id": upload_id,
+        "state": "awaiting_upload",
+        "rank": 0,
+        "created_at": rfc3339(now),
+        "correlation_id": by.request_id,
+        "asked_by": by.who or None,
+        **wanted,
+        **_way(tenant, upload_id, wanted, int(now.timestamp())),
+    }
 
 
 def _way(tenant: str, upload_id: str, wanted: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -302,9 +306,14 @@ def _key_name(key: str) -> str:
     return "key#" + hashlib.sha256(key.encode()).hexdigest()
 
 
+def _made_before(tenant: str, key: Mapping[str, Any] | None) -> dynamodb.Item | None:
+    """What a request before this one left under its Idempotency-Key."""
+    return dynamodb.find(tenant, key["upload_id"]) if key else None
+
+
 def _replayed(tenant: str, key: Mapping[str, Any] | None) -> dict[str, Any]:
     """The upload that this Idempotency-Key made. Raises Refused if its body was another."""
-    kept = dynamodb.find(tenant, key["upload_id"]) if key else None
+    kept = _made_before(tenant, key)
     if key is None or kept is None:
         raise Refused("idempotency_conflict", "A request with this Idempotency-Key is under way.", status=409)
     if kept["body"] != key["body"]:
