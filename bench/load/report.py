@@ -6,7 +6,7 @@ import math
 import os
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -167,11 +167,7 @@ def markdown(told: Mapping[str, Any]) -> str:
             table(("request", "count", "p50 ms", "p95 ms", "p99 ms"), routes),
             table(("stored to completed", "uploads", "p50 ms", "p95 ms", "p99 ms"), waits),
             table(("who", "processes", "cores in use", "largest, MB"), _usage(told)),
-            f"{told['uploads']} uploads, {told['rows_per_s']:,} rows/s; on AWS a million such rows would cost"
-            f" {told['usd_per_million_rows']:.4f} USD without the database; functions and emulator together at most"
-            f" {told['functions_and_emulator_mb']:,} MB; at most {told['connections']['most']} Postgres connections"
-            f" (bound {told['connections']['bound']}); Jain's index over users: {told['fairness']['waiting']} of the"
-            f" mean wait for {SMALLEST} rows, {told['fairness']['uploads']} of the uploads each got in.",
+            "; ".join(_of_all(told)) + ".",
             f"From the first file stored to the last one in: {told['together_s']} s.",
             *([_of_pollers(told)] if told["pollers"] else []),
             *([_of_faults(told["faults"])] if told["faults"] else []),
@@ -182,6 +178,18 @@ def markdown(told: Mapping[str, Any]) -> str:
             f" {'sound' if is_good(told) else 'NOT SOUND'}",
         )
     )
+
+
+def _of_all(told: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of the run as a whole: not every run has a price, or files of the smallest size."""
+    yield f"{told['uploads']} uploads, {told['rows_per_s']:,} rows/s"
+    if not math.isnan(usd := told["usd_per_million_rows"]):
+        yield f"on AWS a million such rows would cost {usd:.4f} USD without the database"
+    yield f"functions and emulator together at most {told['functions_and_emulator_mb']:,} MB"
+    yield "at most {most} Postgres connections (bound {bound})".format(**told["connections"])
+    kinds = {"waiting": f"the mean wait for {SMALLEST} rows", "uploads": "the uploads each got in"}
+    known = [f"{index} of {kinds[kind]}" for kind, index in told["fairness"].items() if not math.isnan(index)]
+    yield f"Jain's index over users: {', '.join(known)}"
 
 
 def _of_pollers(told: Mapping[str, Any]) -> str:

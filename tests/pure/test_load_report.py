@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.load import audit, faults, files, report, run, whale
+from bench.load import audit, faults, files, meters, report, run, whale
 
 SENT: dict[str, Any] = {"id": "upl_1", "rows": 1000, "bad": 10, "points": 495_000, "stored": 1.0}
 ENDED = audit.Ended("upl_1", "completed_with_errors", "medium", 1.0, 1.05, 1.1, 1.2, 1.3, 10, 990, 990, 495_000)
@@ -114,6 +114,19 @@ def test_a_window_in_which_nothing_ended_is_told_of() -> None:
     told |= {"audited": True, "problems": ["a row is lost"], "failed": [], "errors": {}}
     said = "load: 2 users: nothing came to its end in 5 s, give them more; NOT SOUND"
     assert report.markdown(told) == said
+
+
+def test_what_a_run_does_not_know_is_left_out() -> None:
+    """Files of another size than the smallest, whose statuses had no cost: neither an index of the waits nor a bill."""
+    upload = SENT | {"user": 1, "state": "completed_with_errors", "loaded": 990, "rejected": 10}
+    found = run.Found([("GET /v1/uploads", 1.0, 10.0, 200)], [upload], [], {"upl_1": ENDED}, is_over=True)
+    told = report.figures(found, (0.0, 8.0)) | report.peaks(meters.Seen(), 9) | {"processor": {}, "resident_mb": None}
+    told |= {"what": "one user", "users": 1, "pollers": 0, "faults": None}
+    said = report.markdown(told)
+    assert "nan" not in said
+    assert "Jain's index over users: 1.0 of the uploads each got in." in said
+    told |= {"fairness": {"waiting": 0.5, "uploads": 1.0}, "usd_per_million_rows": 0.3}
+    assert "0.5 of the mean wait for 100 rows, 1.0 of the uploads each got in." in report.markdown(told)
 
 
 def test_recovery_is_told_from_the_moment_that_the_database_ended() -> None:
