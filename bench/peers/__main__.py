@@ -19,6 +19,7 @@ from bench.peers.ground import PATIENCE, Failed, standing
 from bench.peers.results import Case, Report, Run
 from bench.peers.supplies import Absent
 from bench.peers.systems import REFERENCE, SYSTEMS, System
+from bench.publish import publish
 from infra.local.cloud import CHECKOUT
 from infra.local.database import SETTINGS
 from infra.local.place import default_folder
@@ -42,11 +43,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was left running", file=sys.stderr)
         return 128 + signal.SIGINT
-    print("\n" + table.markdown(report))
+    print(f"\n{table.markdown(report)}\n")
     _draw(report, kept_in.with_suffix(".png"))
     if arguments.publish:
         _draw(report, CHECKOUT / PICTURE)
-        table.publish(report, CHECKOUT / "README.md", PICTURE)
+        publish("measured", table.page(report, PICTURE), CHECKOUT / "README.md")
     print(table.summary(report))
     return 0 if all(case.is_absent or not case.skipped for case in report.cases) else 1
 

@@ -1,10 +1,9 @@
-"""The figures as text: a line a run, the table, and their place in the README."""
+"""The figures as text: a line a run, the table, and what the README has of them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from bench.peers.results import Case, Report, spread
@@ -25,7 +24,6 @@ TITLES: Final = {
     "flights": "flights, 19 columns, no key",
     "small": "{rows:,} contacts: the median of 20 uploads, one after another",
 }
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def line(name: str, case: Case) -> str:
@@ -43,7 +41,7 @@ def markdown(report: Report) -> str:
         if cases:
             told = title.format(rows=max(case.rows for case in cases))
             lines += [_row([f"**{told}**", *[""] * (len(HEADS) - 1)]), *map(_case, cases)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _case(case: Case) -> str:
@@ -84,10 +82,7 @@ def _told(report: Report) -> Iterator[str]:
         yield f"1,000 rows p50 {spread(small.seconds, 3)} s"
 
 
-def publish(report: Report, readme: Path, picture: str) -> None:
-    """Put picture and table between the marks in the README."""
-    before, rest = readme.read_text().split(BEGIN)
-    _, after = rest.split(END)
+def page(report: Report, picture: str) -> str:
+    """Picture and table as the README has them."""
     image = f"![Time per row beside psql]({picture})"
-    told = f"{report.described}. {report.noise()}."
-    readme.write_text(f"{before}{BEGIN}\n{image}\n\n{told}\n\n{markdown(report)}{END}{after}")
+    return f"{image}\n\n{report.described}. {report.noise()}.\n\n{markdown(report)}"

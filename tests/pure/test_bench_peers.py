@@ -14,6 +14,7 @@ from bench.peers import files, results, table
 from bench.peers.meter import Spent
 from bench.peers.results import Case, Report, Run
 from bench.peers.supplies import Absent, debian
+from bench.publish import publish
 
 MACHINE = {"processor": "P", "cores": 2, "memory_gib": 24, "system": "Linux", "postgres": "18"}
 
@@ -94,9 +95,9 @@ def test_what_is_measured_anew_replaces_what_was_kept_and_nothing_else() -> None
 
 def test_the_readme_is_changed_between_its_marks_alone(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.publish(report(), readme, "docs/peers.png")
+    readme.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
+    publish("measured", table.page(report(), "docs/peers.png"), readme)
     told = readme.read_text()
-    assert told.startswith(f"before\n{table.BEGIN}\n![")
-    assert told.endswith(f"{table.END}\nafter\n")
+    assert told.startswith("before\n<!-- measured: begin -->\n![")
+    assert told.endswith(" |\n<!-- measured: end -->\nafter\n")
     assert "old" not in told
