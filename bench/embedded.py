@@ -117,7 +117,7 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
         deployed = variables(boto3.client("lambda"), "split")
         os.environ.update({name: value for name, value in deployed.items() if name.startswith("ROWMILL_")})
         if chunk_policy:
-            configure("split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
+            configure(boto3.client("lambda"), "split", {"ROWMILL_CHUNK_POLICY": chunk_policy})
         with Rowmill(here.api_url or "") as visitor:
             session = visitor.signup(f"bench-{secrets.token_hex(4)}", secrets.token_urlsafe(12))
         with Rowmill(here.api_url or "", session["access"]) as rowmill:
@@ -125,10 +125,9 @@ def running(chunk_policy: str = "") -> Iterator[Embedded]:
             yield Embedded(here, rowmill, session["tenant_id"])
 
 
-def configure(function: str, changed: Mapping[str, str]) -> None:
+def configure(functions: Any, name: str, changed: Mapping[str, str]) -> None:
     """Have a function's processes begin anew with these variables besides its others."""
-    functions = boto3.client("lambda")
-    start_anew(functions, function, {**variables(functions, function), **changed})
+    start_anew(functions, name, {**variables(functions, name), **changed})
 
 
 def variables(functions: Any, name: str) -> dict[str, str]:

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import boto3
+
 from bench import clamav, embedded
 from bench.peers import files
 from bench.peers.files import File
@@ -43,7 +45,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, clamav.running(Path(folder)) as daemon, embedded.running() as here:
         for _ in range(asked.rounds):
             for name in SCANNERS:
-                embedded.configure("split", {"ROWMILL_SCANNER": name, "ROWMILL_SCANNER_ADDRESS": daemon.address})
+                told = {"ROWMILL_SCANNER": name, "ROWMILL_SCANNER_ADDRESS": daemon.address}
+                embedded.configure(boto3.client("lambda"), "split", told)
                 _load(here, measured[0], name)  # functions start
                 for file in measured:
                     times[file.name][name].append(_usual(here, file, name))

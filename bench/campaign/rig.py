@@ -27,7 +27,7 @@ from bench.campaign.aws_proxy import AwsProxy
 from bench.campaign.board import Board
 from bench.campaign.hands import Hands
 from bench.campaign.postgres_proxy import PostgresProxy
-from bench.embedded import STRIKE
+from bench.embedded import STRIKE, configure
 from infra.local import cloud, instance
 from infra.local.processes import caller
 from infra.local.record import Instance
@@ -109,11 +109,9 @@ class Rig:
                 found[queue] = (now + busy, later)
         return found
 
-    def sweep(self) -> str | None:
-        """Have the clock strike; what went wrong, if something did."""
-        answer = self.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
-        said = json.load(answer["Payload"])
-        return str(said) if "FunctionError" in answer else None
+    def sweep(self) -> None:
+        """Have the clock strike."""
+        self.client("lambda").invoke(FunctionName="rowmill-local-sweep", Payload=json.dumps(STRIKE))
 
     def hide_messages(self, seconds: int) -> None:
         """Have the queues give a message again after so many seconds, unless its taker has acknowledged it."""
@@ -177,10 +175,7 @@ class Rig:
         """Deploy the splitter with other chunk sizes, as an operator may at any moment; what it was at ends there."""
         if self.chunks != chunks:
             self.chunks = chunks
-            name = "rowmill-local-split"
-            variables = self.client("lambda").get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-            changed = {"Variables": {**variables, "ROWMILL_CHUNK_POLICY": chunks}}
-            self.client("lambda").update_function_configuration(FunctionName=name, Environment=changed)
+            configure(self.client("lambda"), "split", {"ROWMILL_CHUNK_POLICY": chunks})
         return True
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
