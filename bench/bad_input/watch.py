@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from bench import kernel
-from infra.local.processes import family
+from bench.load import meters
 from infra.local.record import Instance
 
 BOUNDS_MB: Final = {"load": 200, "split": 150, "settle": 150}
 EVERY_SECONDS: Final = 0.25
-_FUNCTION: Final = re.compile(r"ministack-lambda-rowmill-local-(load|[a-z]+)")
 
 Peaks = dict[str, int]  # by function, the three that load as one: bytes
 
@@ -37,13 +34,7 @@ def peaks(here: Instance) -> Iterator[Peaks]:
 
 def workers(here: Instance) -> dict[int, str]:
     """The processes of functions, by pid."""
-    assert here.cloud is not None
-    found: dict[int, str] = {}
-    for process in family(here.cloud):
-        with contextlib.suppress(OSError):
-            if name := _FUNCTION.search(Path(f"/proc/{process.pid}/cmdline").read_text()):
-                found[process.pid] = name[1]
-    return found
+    return {pid: role.partition("_")[0] for pid, role in meters.cloud_roles(here).items() if role != "emulator"}
 
 
 def _watch(here: Instance, found: Peaks, over: threading.Event) -> None:

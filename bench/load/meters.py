@@ -128,9 +128,14 @@ def bound(functions: Any) -> int:
 
 def roles(here: Instance) -> dict[int, str]:
     """What each process is, by pid: postgres, the emulator, or a function's name."""
-    assert here.cloud is not None
     assert here.database is not None
-    roles = {process.pid: "postgres" for process in family(here.database)}
+    return {process.pid: "postgres" for process in family(here.database)} | cloud_roles(here)
+
+
+def cloud_roles(here: Instance) -> dict[int, str]:
+    """The same of the cloud's alone, in half the time."""
+    assert here.cloud is not None
+    roles = {}
     for process in family(here.cloud):
         with contextlib.suppress(OSError):
             found = _FUNCTION.search(Path(f"/proc/{process.pid}/cmdline").read_text())

@@ -7,17 +7,15 @@ emulator: they say what a row costs however busy the machine was, and how much o
 from __future__ import annotations
 
 import os
-import re
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from bench import embedded, kernel
-from infra.local.processes import Process, family, inside
+from bench.load import meters
+from infra.local.record import Instance
 
 SINGLES: Final = (500, 3_000, 10_000, 25_000, 50_000)  # rows of files that are one chunk, one after another
 PACED_ROWS: Final = 300_000
@@ -111,35 +109,20 @@ def _singles(here: embedded.Embedded, seed: int) -> list[Chunk]:
 
 
 def _run(here: embedded.Embedded, files: Sequence[bytes]) -> tuple[list[Chunk], dict[str, float]]:
-    before = _processor_times(here)
+    before = processor_times(here.here)
     uploads = here.send_all(files)
     here.wait(uploads)
-    used = {name: seconds - before.get(name, 0.0) for name, seconds in _processor_times(here).items()}
+    used = {name: seconds - before.get(name, 0.0) for name, seconds in processor_times(here.here).items()}
     return [Chunk(*row) for row in here.ledger(_CHUNKS, uploads)], used
 
 
-def _processor_times(here: embedded.Embedded) -> dict[str, float]:
-    assert here.here.cloud is not None
-    emulator, *functions = family(here.here.cloud)
-    used: defaultdict[str, float] = defaultdict(float)
-    for process in functions:
-        used[_function(process)] += kernel.spent_in_all(process.pid)
-    return {
-        **dict.fromkeys(("load", "split", "api"), 0.0),
-        **used,
-        "emulator": kernel.spent_in_all(emulator.pid),
-        "database": sum(kernel.spent_in_all(process.pid) for process in inside(here.here.place.database)),
-    }
-
-
-def _function(process: Process) -> str:
-    """What a function's process does; the three loads are one."""
-    try:
-        variables = Path(f"/proc/{process.pid}/environ").read_bytes()
-    except OSError:
-        return ""
-    name = re.search(rb"AWS_LAMBDA_FUNCTION_NAME=rowmill-local-([a-z]+)", variables)
-    return name[1].decode() if name else ""
+def processor_times(here: Instance) -> dict[str, float]:
+    """Seconds by who spent them: the three loads are one."""
+    used = dict.fromkeys(("load", "split", "api", "emulator", "postgres"), 0.0)
+    for pid, role in meters.roles(here).items():
+        name = role.partition("_")[0]
+        used[name] = used.get(name, 0.0) + kernel.spent_in_all(pid)
+    return used
 
 
 def _walls(singles: Sequence[Chunk], paced: Sequence[Sequence[Chunk]]) -> dict[str, float]:
@@ -184,10 +167,14 @@ def _cpu(
 ) -> dict[str, float]:
     """Two runs, two unknowns: what a row costs and what an upload of one chunk costs besides."""
     told = {}
-    for name, unit in (("load", "chunk"), ("split", "upload"), ("database", "chunk")):
-        row = big[name] / big_rows
+    for name, role, unit in (
+        ("load", "load", "chunk"),
+        ("split", "split", "upload"),
+        ("database", "postgres", "chunk"),
+    ):
+        row = big[role] / big_rows
         told[f"cpu_{name}_row"] = row
-        told[f"cpu_{name}_{unit}"] = max(0.0, small[name] / count - rows * row)
+        told[f"cpu_{name}_{unit}"] = max(0.0, small[role] / count - rows * row)
     return told | {"cpu_admit": (small["api"] + small["emulator"]) / count}
 
 

@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bench import kernel
 from bench.peers import files, ground, meter, others
 from bench.peers.children import serving, started
 from bench.peers.ground import Failed, Ground
+from bench.simulate.measure import processor_times
 from infra.local.processes import family
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
@@ -44,6 +47,13 @@ def test_the_processor_time_of_a_client_is_told_from_its_neighbours(place: Groun
         child.expect("done")
     assert 0.2 < spent.client < 0.6
     assert spent.postgres < 0.2
+
+
+def test_what_the_model_goes_by_as_the_emulators_time_is_its_servers(place: Ground) -> None:
+    for _ in range(50):
+        httpx.get(f"{place.here.endpoint}/_ministack/health").raise_for_status()
+    spent = sum(kernel.spent(each.pid) for each in family(place.cloud))  # the guard's and the server's
+    assert processor_times(place.here)["emulator"] >= spent
 
 
 def test_a_command_that_has_ended_counts_as_well(place: Ground, tmp_path: Path) -> None:
