@@ -82,10 +82,7 @@ class Ready:
 class Deployment:
     """A running deployment, and what this deploy changed to get there."""
 
-    stage: str
     api_url: str  # the base that `/v1/…` is appended to
-    bucket: str
-    outputs: Mapping[str, str]
     migrations: int
     stack_changed: bool
     reconciled: Outcome
@@ -120,7 +117,7 @@ def deploy(stage: str, asked: Asked, *, planned: str | None = None, say: Callabl
     reconciled = reconcile(settings(ready.cloud, template, values, outputs))
     _tell(reconciled, ready.cloud, say)
     api_url = ready.cloud.api_url(outputs["RestAPIId"])
-    return Deployment(stage, api_url, values["BucketName"], outputs, migrations, changed, reconciled)
+    return Deployment(api_url, migrations, changed, reconciled)
 
 
 def plan(stage: str, asked: Asked, say: Callable[[str], None] = print) -> stack.ChangeSet | None:
@@ -172,7 +169,7 @@ def _planned(ready: Ready, stage: str, name: str) -> stack.ChangeSet:
     return stack.drafted(ready.cloud.client("cloudformation"), stack_name(stage), name)
 
 
-def remove(stage: str, say: Callable[[str], None] = print) -> None:
+def remove(stage: str) -> None:
     """Delete a stage with its files and its secrets; its database and the shared artifact bucket stay.
 
     Refused for prod: there its stack is protected, and taking that off is a decision of its own.
@@ -183,7 +180,7 @@ def remove(stage: str, say: Callable[[str], None] = print) -> None:
     _empty(cloud.client("s3"), cloud.uploads_bucket(stage))
     gone = stack.delete(cloud.client("cloudformation"), stack_name(stage))
     keys.forget(cloud.client("ssm"), stage)
-    say(f"stack {stack_name(stage)}: {'deleted' if gone else 'was not there'}")
+    print(f"stack {stack_name(stage)}: {'deleted' if gone else 'was not there'}")
 
 
 def stack_name(stage: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.cloud import DeployError, connect
@@ -11,8 +11,8 @@ from infra.cloud import DeployError, connect
 PATIENCE: Final = 320  # longer than the function may run: who asked again would have two of it at the same page
 
 
-def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> int:
-    """Compare, and mend if asked to; how many differences there were. The sweep carries on what mending began."""
+def consult(stage: str, *, mend: bool) -> None:
+    """Compare, and mend if asked to. The sweep carries on what mending began."""
     function = f"rowmill-{stage}-doctor"
     differences = 0
     for side in ("ledger", "status"):
@@ -21,17 +21,15 @@ def consult(stage: str, *, mend: bool, say: Callable[[str], None] = print) -> in
             checked += page["checked"]
             differences += len(page["differences"])
             for found in page["differences"]:
-                say(_told(found, mend))
-        say(f"{side}: {checked} uploads looked at")
-    say(f"{differences} differences" if differences else "everything agrees")
-    return differences
+                print(_told(found, mend))
+        print(f"{side}: {checked} uploads looked at")
+    print(f"{differences} differences" if differences else "everything agrees")
 
 
-def rewrap(stage: str, say: Callable[[str], None] = print) -> int:
-    """Have all data keys of encrypted fields wrapped by the stage's KMS key as it is now; how many there were."""
+def rewrap(stage: str) -> None:
+    """Have all data keys of encrypted fields wrapped by the stage's KMS key as it is now."""
     count = sum(int(page["checked"]) for page in _pages(f"rowmill-{stage}-doctor", "keys", mend=True))
-    say(f"{count} data keys wrapped anew")
-    return count
+    print(f"{count} data keys wrapped anew")
 
 
 def _told(found: dict[str, Any], mend: bool) -> str:

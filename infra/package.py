@@ -53,39 +53,39 @@ class Package:
         return loaded
 
 
-def package(stage: str, *, vendored: bool = True, root: Path = ROOT) -> Package:
+def package(stage: str, *, vendored: bool = True) -> Package:
     """The package of a stage. `vendored=False` leaves requirements out of the zip, for a cloud whose
     functions run on this interpreter: wheels built for Lambda's Linux would not load on every machine."""
-    digest = _digest(stage, vendored, root)
-    built = Package(digest, root / ".rowmill" / "build" / digest)
+    digest = _digest(stage, vendored)
+    built = Package(digest, ROOT / ".rowmill" / "build" / digest)
     if not built.template.exists():
-        _build(stage, vendored, root, built.directory)
+        _build(stage, vendored, built.directory)
     return built
 
 
-def _digest(stage: str, vendored: bool, root: Path) -> str:
+def _digest(stage: str, vendored: bool) -> str:
     tools = f"{version('chalice')} {sys.version_info[:2]} {stage} {vendored} {RECIPE}"
     digest = hashlib.sha256(tools.encode())
-    for path in _sources(root):
-        digest.update(f"\n{path.relative_to(root)} ".encode())
+    for path in _sources():
+        digest.update(f"\n{path.relative_to(ROOT)} ".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
-def _sources(root: Path) -> Iterator[Path]:
-    yield root / "app.py"
-    yield root / "requirements.lock"
-    yield root / "infra" / "resources.yaml"
-    yield root / "infra" / "watch.py"
-    yield from sorted((root / ".chalice").glob("*.json"))
-    yield from sorted(p for p in (root / "chalicelib").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+def _sources() -> Iterator[Path]:
+    yield ROOT / "app.py"
+    yield ROOT / "requirements.lock"
+    yield ROOT / "infra" / "resources.yaml"
+    yield ROOT / "infra" / "watch.py"
+    yield from sorted((ROOT / ".chalice").glob("*.json"))
+    yield from sorted(p for p in (ROOT / "chalicelib").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
-def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
+def _build(stage: str, vendored: bool, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as scratch:
         project, out = Path(scratch, "project"), Path(scratch, "out")
-        _copy(root, project, vendored)
+        _copy(project, vendored)
         _run_chalice(stage, project, out)
         _add_alarms(out / "sam.yaml", out / "sam.json")
         _add_bytecode(out / "deployment.zip", Path(scratch, "compiled"))
@@ -97,10 +97,10 @@ def _build(stage: str, vendored: bool, root: Path, target: Path) -> None:
                 raise
 
 
-def _copy(root: Path, project: Path, vendored: bool) -> None:
+def _copy(project: Path, vendored: bool) -> None:
     """Only what ships, and nothing of what Chalice kept from an earlier run."""
-    for source in _sources(root):
-        copy = project / source.relative_to(root)
+    for source in _sources():
+        copy = project / source.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, copy)
     # Chalice would ask the index by itself, and take whatever it is given; `vendor` goes into the zip as it is.

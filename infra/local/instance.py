@@ -36,11 +36,10 @@ class AlreadyUp(RuntimeError):
     """The folder belongs to an instance that is up, and which is not ours to take away."""
 
 
-def up(folder: Path | None = None, *, deployed: bool = True, settings: Mapping[str, str] | None = None) -> Instance:
+def up(folder: Path | None = None, *, deployed: bool = True) -> Instance:
     """Start an instance, or return the one that is up already.
 
-    `deployed=False` leaves out the deployment and the demo account: two bare servers. `settings` are
-    variables of the emulator, such as {"AUTH": "true"} to have it enforce IAM. If it fails or is
+    `deployed=False` leaves out the deployment and the demo account: two bare servers. If it fails or is
     interrupted, everything it started is gone before the exception leaves.
     """
     folder = _resolved(folder)
@@ -49,7 +48,7 @@ def up(folder: Path | None = None, *, deployed: bool = True, settings: Mapping[s
         if standing and (standing.api_url or not deployed):
             return standing
         with _without("PG"):
-            return _anew(folder, deployed, settings)
+            return _anew(folder, deployed)
 
 
 def down(folder: Path | None = None) -> list[str]:
@@ -86,7 +85,8 @@ def running(
 ) -> Iterator[Instance]:
     """An instance for the length of a `with` block, taken away even if this process is killed inside it.
 
-    Without a folder it lives in a temp folder, and its logs go with it.
+    Without a folder it lives in a temp folder, and its logs go with it. `settings` are variables of the emulator, such
+    as {"AUTH": "true"} to have it enforce IAM.
     """
     with contextlib.ExitStack() as stack:
         if folder is None:
@@ -102,7 +102,7 @@ def running(
         yield here
 
 
-def _anew(folder: Path, deployed: bool, settings: Mapping[str, str] | None) -> Instance:
+def _anew(folder: Path, deployed: bool, settings: Mapping[str, str] | None = None) -> Instance:
     """In place of what was killed here, if anything was."""
     _take_away(folder)
     try:
@@ -139,8 +139,7 @@ def _deploy(instance: Instance) -> str:
             public_endpoint=instance.endpoint,
             webhook_private=os.environ.get("ROWMILL_WEBHOOK_PRIVATE") == "1",
         )
-        made = deploy("local", asked)
-    return str(made.api_url).rstrip("/")
+        return deploy("local", asked).api_url
 
 
 def _warm(instance: Instance) -> None:

@@ -978,7 +978,7 @@ def test_every_module_is_shipped_compiled_and_loads_without_a_look_at_its_source
 def test_nothing_is_in_a_package_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packaged anew, by a Python that keeps the bytecode of what it imports, as any does that is not told otherwise."""
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    _build("local", False, ROOT, tmp_path / "built")
+    _build("local", False, tmp_path / "built")
     names = ZipFile(tmp_path / "built" / "deployment.zip").namelist()
     assert len(names) == len(set(names))
 
@@ -988,7 +988,7 @@ def test_more_code_than_lambda_takes_is_refused_before_anything_is_deployed(
 ) -> None:
     monkeypatch.setattr("infra.package.MOST_UNPACKED", 1_000_000)
     with pytest.raises(DeployError, match="bytes unpacked, and Lambda takes 1,000,000"):
-        _build("local", False, ROOT, tmp_path / "built")
+        _build("local", False, tmp_path / "built")
     assert not (tmp_path / "built").exists()
 
 
