@@ -139,17 +139,14 @@ def retry(
     """
     if bool(file) == bool(fix):
         raise Unusable("give either a file of corrected rows or --fix")
-    if file is None:
-        if mode or option:
-            raise Unusable("--fix has the options that mend the cause: no --mode or --option with it")
-        with connect() as rowmill, watching() as display:
-            final = followed(rowmill, display, rowmill.retry_causes(upload_id, fix or [])["id"], no_wait)
-        ended(final, no_wait, as_json)
-        return
+    if fix and (mode or option):
+        raise Unusable("--fix has the options that mend the cause: no --mode or --option with it")
     options = nest([*(option or []), *([f"mode={mode}"] if mode else [])])
-    path = Path(file)
     with connect() as rowmill, watching() as display:
-        retry_id = sent(rowmill, display, path, rowmill.create_retry(upload_id, path, options))
+        if file:
+            retry_id = sent(rowmill, display, Path(file), rowmill.create_retry(upload_id, Path(file), options))
+        else:
+            retry_id = rowmill.retry_causes(upload_id, fix or [])["id"]
         final = followed(rowmill, display, retry_id, no_wait)
     ended(final, no_wait, as_json)
 

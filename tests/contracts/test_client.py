@@ -1851,6 +1851,7 @@ def test_a_fix_needs_no_file_and_takes_no_option(cloud: Cloud, rowmill: Shell, t
     (tmp_path / "bad.csv").write_bytes(b"_row,isbn\n2,x\n")
     for words in ([str(tmp_path / "bad.csv"), "--fix", "x"], [], ["--fix", "x", "--mode", "skip"]):
         assert rowmill("retry", "upl_7", *words).exit_code == 2
+    assert rowmill("retry", "upl_7", "", "--fix", "x", "--no-wait").exit_code == 0  # as without the empty word
 
 
 def test_one_record_is_told_with_its_causes(rowmill: Shell) -> None:
