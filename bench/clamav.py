@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from chalicelib.formats.threats import EICAR
+from infra.local.database import free_port
 
 CLAMD: Final = shutil.which("clamd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 ABSENT: Final = "clamd is not installed (Debian: apt-get install clamav-daemon)"
@@ -65,9 +66,7 @@ def running(folder: Path, stream_bytes: int = 100 << 20) -> Iterator[Daemon]:
     database = folder / "database"
     database.mkdir()
     (database / "own.ndb").write_text(f"Rowmill.Eicar:0:*:{EICAR.hex()}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        daemon = Daemon(folder, free.getsockname()[1])
+    daemon = Daemon(folder, free_port())
     (folder / "clamd.conf").write_text(
         f"DatabaseDirectory {database}\nTCPAddr 127.0.0.1\nTCPSocket {daemon.port}\nLocalSocket {folder}/clamd.sock\n"
         f"Foreground yes\nTemporaryDirectory {folder}\nStreamMaxLength {stream_bytes}\nMaxThreads 4\n"

@@ -84,7 +84,7 @@ def start(place: Place, footing: Footing | None = None) -> Database:
     password = secrets.token_hex(16)
     _initialise(footing, place, password)
     for _ in range(START_ATTEMPTS):
-        port = _free_port()
+        port = free_port()
         process = _launch(footing, place, port)
         url = f"postgresql://rowmill:{password}@127.0.0.1:{port}/"
         if _answers(process, url + "postgres"):
@@ -236,7 +236,7 @@ def _create(url: str) -> None:
         connection.execute("CREATE DATABASE rowmill")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

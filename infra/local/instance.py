@@ -95,7 +95,7 @@ def running(
         with _alone(folder):  # of two that begin at once the second is refused: it would take the first one's away
             if find(folder):
                 raise AlreadyUp(f"{folder} is in use by an instance that is up")
-            stack.enter_context(_tether(folder))
+            stack.enter_context(tethered(folder))
             stack.enter_context(_without("PG"))
             stack.callback(down, folder)
             here = _anew(folder, deployed, settings)
@@ -251,7 +251,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _tether(folder: Path) -> Iterator[None]:
+def tethered(folder: Path) -> Iterator[None]:
     """A process that takes the instance away when ours dies without doing so: its stdin ends then."""
     command = [sys.executable, "-m", "infra.local.tether", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=cloud.CHECKOUT, start_new_session=True) as watcher:

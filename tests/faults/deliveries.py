@@ -131,14 +131,14 @@ class Context:
         return 60_000
 
 
-def handled(queue: str, body: dict[str, Any], message_id: str, attributes: dict[str, Any] | None = None) -> bool:
+def handled(queue: str, body: dict[str, Any], message_id: str) -> bool:
     """Give a message to its door; whether it was acknowledged."""
     record = {
         "messageId": message_id,
         "receiptHandle": "r",
         "body": json.dumps(body),
         "eventSourceARN": f"arn:aws:sqs:us-east-1:0:rowmill-local-{queue}",
-        "messageAttributes": attributes or {},
+        "messageAttributes": {},
     }
     answer = DOORS[queue]({"Records": [record]}, Context())
     return not answer["batchItemFailures"]

@@ -25,7 +25,6 @@ TIERS = {"high": 10, "medium": 2000, "low": 6000}
 READERS = {"intake": "split", "settle": "settle", "dead": "bury", "notify": "notify", "receipt": "receipt"}
 READERS |= {tier: f"load_{tier}" for tier in TIERS}
 LATER = 99  # a version of messages that no release has yet
-BUCKET = "rowmill-local-000000000000-uploads"
 END_IS_DRAWN = ("UPDATE", "OLD.pass = 'check' AND NEW.pass = 'load'", "upload")
 
 
@@ -224,7 +223,7 @@ def scanner() -> Iterator[str]:
 
 def _in_versions(account: Account) -> None:
     """An upload that is deleted with more than one object in each place, and a picture that was looked at."""
-    s3, bucket = account.cloud.client("s3"), BUCKET
+    s3, bucket = account.cloud.client("s3"), account.cloud.bucket
     upload_id = account.ended(account.start(gzip.compress(people(10)), "of_high"))["id"]
     for folder in ("uploads", "pieces", "results"):
         for name in ("one", "other"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -40,22 +39,11 @@ def running(folder: Path = FOLDER) -> Iterator[Instance]:
         raise instance.AlreadyUp(f"{folder} is in use by an instance that is up")
     instance.down(folder)  # what a run that was killed left
     folder.mkdir(parents=True, exist_ok=True)
-    with _tethered(folder):
+    with instance.tethered(folder):
         try:
             yield _start(Place.new(folder))
         finally:
             instance.down(folder)
-
-
-@contextlib.contextmanager
-def _tethered(folder: Path) -> Iterator[None]:
-    """Ends the instance if this process dies without doing so."""
-    command = [sys.executable, "-m", "infra.local.tether", str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=CHECKOUT, start_new_session=True) as watcher:
-        try:
-            yield
-        finally:
-            watcher.kill()
 
 
 def deploy(here: Instance) -> list[str]:
@@ -77,7 +65,7 @@ def deploy(here: Instance) -> list[str]:
 def _start(place: Place) -> Instance:
     here = note(Instance(place))
     place.cloud_log.unlink(missing_ok=True)
-    port = _free_port()
+    port = database.free_port()
     process = _launch(place, port)
     here = note(replace(here, cloud=process, endpoint=f"http://127.0.0.1:{port}"))
     server = database.start(place)
@@ -144,9 +132,3 @@ def _ready(endpoint: str) -> bool:
             return bool(json.load(answer)["completed"]["READY"])
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -175,7 +175,7 @@ def _pair(folder: Path) -> Iterator[tuple[str, str]]:
             group=footing.user,
             extra_groups=no_groups(footing.user),
         )
-        port = database._free_port()
+        port = database.free_port()
         started.append(database._launch(behind, place, port))
         standby = make_conninfo(first.url, port=port)
         assert database._answers(started[-1], standby)
