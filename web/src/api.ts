@@ -43,7 +43,6 @@ type Given<M extends Method, P extends Path<M>> =
 interface Reply<Value> {
   /** null: it is as the client has it (304). */
   value: Value | null;
-  status: number;
   etag: string | null;
   /** Seconds until it is worth asking again, of what is under way. */
   retryAfter: number | null;
@@ -95,7 +94,6 @@ async function answered<Value>(address: string, request: RequestInit, began: num
   const isEmpty = answer.status === 304 || answer.status === 204; // whatever type a gateway says it is of
   return {
     value: isEmpty ? null : ((await read(answer, request.signal)) as Value),
-    status: answer.status,
     etag: answer.headers.get("etag"),
     retryAfter: seconds(answer),
   };

@@ -11,23 +11,11 @@ interface Props {
   href?: string;
   /** What a reader of the screen says where the text alone does not tell. */
   label?: string;
-  pressed?: boolean;
   onClick?: (event: MouseEvent) => void;
   children: ComponentChildren;
 }
 
-export function Button({
-  kind = "plain",
-  busy,
-  disabled,
-  submit,
-  small,
-  href,
-  label,
-  pressed,
-  onClick,
-  children,
-}: Props) {
+export function Button({ kind = "plain", busy, disabled, submit, small, href, label, onClick, children }: Props) {
   const look = `button ${kind}${small ? " small" : ""}`;
   if (href !== undefined) {
     return (
@@ -43,7 +31,6 @@ export function Button({
       disabled={disabled}
       aria-disabled={busy || undefined}
       aria-busy={busy || undefined}
-      aria-pressed={pressed}
       aria-label={label}
       onClick={(event) => (busy ? event.preventDefault() : onClick?.(event))}
     >

@@ -9,14 +9,12 @@ export interface Field {
   name: string;
   type: string;
   format?: string;
-  title?: string;
   description?: string;
   encrypted?: boolean;
   constraints: {
     required?: boolean;
     unique?: boolean;
     enum?: (string | number)[];
-    minLength?: number;
     maxLength?: number;
   };
 }

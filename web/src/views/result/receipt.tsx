@@ -10,7 +10,7 @@ import { Progress } from "../../ui/progress";
 import { Scrolls } from "../../ui/scrolls";
 import { Fact } from "../watch/figures";
 import { may, type Upload } from "../watch/verbs";
-import { saveFrom } from "./unsent";
+import { saveAs, saveFrom } from "./unsent";
 
 type Sealed = Schema<"SealedReceipt">;
 type Verification = Schema<"Verification">;
@@ -93,11 +93,9 @@ function Text({ id }: { id: string }) {
 
 function save(sealed: Sealed): void {
   const file = new Blob([JSON.stringify(sealed, null, 2)], { type: "application/json" });
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = `receipt-${sealed.receipt.upload_id}.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  const url = URL.createObjectURL(file);
+  saveAs(`receipt-${sealed.receipt.upload_id}.json`, url);
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
 function Verify({ id, newest }: { id: string; newest: number }) {

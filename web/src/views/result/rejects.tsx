@@ -13,7 +13,7 @@ import { send as sendFile, type Watcher } from "../upload/sender";
 import { may, type Upload } from "../watch/verbs";
 import { Editor } from "./editor";
 import { cells, columns, corrections, type FileColumn, type Marks, marks } from "./record";
-import { type Edits, saveFrom, unsentOf } from "./unsent";
+import { type Edits, saveAs, saveFrom, unsentOf } from "./unsent";
 
 export type Reject = Schema<"Reject">;
 
@@ -174,14 +174,6 @@ function Raw({ reject, at, columns: all }: { reject: Reject; at: Marks; columns:
   );
 }
 
-/** Of encrypted fields the file is the answer; a browser goes to no such address, but saves what a link holds. */
-function save(url: string, name: string) {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-}
-
 function Downloads({ upload }: { upload: Upload }) {
   const { busy, error, act } = useDoing();
   const fetchAs = (format: "csv" | "xlsx") =>
@@ -190,7 +182,8 @@ function Downloads({ upload }: { upload: Upload }) {
         const path = { upload_id: upload.id };
         const answer = await api.get("/v1/uploads/{upload_id}/rejects", { path, query: { format } });
         if ("url" in answer) {
-          if (answer.url.startsWith("data:")) save(answer.url, `${upload.id}-rejects.${format}`);
+          // Of encrypted fields the file is the answer.
+          if (answer.url.startsWith("data:")) saveAs(`${upload.id}-rejects.${format}`, answer.url);
           else saveFrom(answer.url);
           return;
         }

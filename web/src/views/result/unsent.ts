@@ -7,7 +7,7 @@ import { user } from "../../session";
 /** Cells by the reject's row, in the order of the columns that are loaded. */
 export type Edits = Map<number, string[]>;
 
-export interface Unsent {
+interface Unsent {
   /** Kept, to be sent. */
   edits: Edits;
   /** Being typed: neither kept nor given up. */
@@ -32,6 +32,14 @@ addEventListener("beforeunload", (event) => {
 export function saveFrom(url: string): void {
   saves = true;
   location.assign(url);
+}
+
+/** Save what a `data:` or `blob:` URL holds: a browser goes to no such address. */
+export function saveAs(name: string, url: string): void {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
 }
 
 export function unsentOf(upload: string): Unsent {

@@ -47,7 +47,7 @@ function record(text: string, delimiter: string): string[] {
 }
 
 /** A name without case, accents, white space, `_` and `-`. */
-export function normalised(name: string): string {
+function normalised(name: string): string {
   return name
     .normalize("NFKD")
     .toLowerCase()
