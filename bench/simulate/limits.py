@@ -19,26 +19,14 @@ _LAMBDA: Final = "https://docs.aws.amazon.com/lambda/latest/dg"
 LIMITS: Final = {
     "pollers_first": Limit(5, "batches a mapping begins with", f"{_LAMBDA}/services-sqs-scaling.html"),
     "pollers_per_minute": Limit(300, "batches more, a minute", f"{_LAMBDA}/services-sqs-scaling.html"),
-    "pollers_most": Limit(1_000, "MaximumConcurrency of a mapping", f"{_LAMBDA}/services-sqs-scaling.html"),
     "concurrency": Limit(
         1_000, "executions of an account at once, by default", f"{_LAMBDA}/gettingstarted-limits.html"
     ),
-    "burst": Limit(1_000, "executions more of a function, in 10 s", f"{_LAMBDA}/lambda-concurrency.html"),
     "mb_per_vcpu": Limit(1_769, "MB of a function for one vCPU", f"{_LAMBDA}/configuration-memory.html"),
     "write_units": Limit(
         1_000,
         "write units a second of a partition key: of one tenant's status items",
         "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html",
-    ),
-    "in_flight": Limit(
-        120_000,
-        "messages of a standard queue in flight",
-        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html",
-    ),
-    "gets": Limit(
-        5_500,
-        "GETs a second of a prefix",
-        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html",
     ),
     "connections_per_gib": Limit(
         112,
