@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from bench.campaign.plan import Plan, draw
-from bench.campaign.results import ROOT, Kept, Result
+from bench.campaign.results import Kept, Result
+from infra.local.cloud import CHECKOUT
 
 COPIED = ("app.py", "chalicelib", "infra", "client", "bench", ".chalice", "requirements.lock", "pyproject.toml")
 MOST_SEEDS = 6
@@ -290,7 +291,7 @@ def _seeds(mutant: Mutant) -> Iterator[int]:
 
 def _hunt(mutant: Mutant, seeds: list[int]) -> Result | None:
     """The first seed that goes red in a copy with the mutant in it."""
-    copy = ROOT / ".rowmill" / "mutants" / mutant.name
+    copy = CHECKOUT / ".rowmill" / "mutants" / mutant.name
     shutil.rmtree(copy, ignore_errors=True)
     _copy(copy)
     for change in mutant.changes:
@@ -308,7 +309,7 @@ def _hunt(mutant: Mutant, seeds: list[int]) -> Result | None:
 def _copy(target: Path) -> None:
     target.mkdir(parents=True)
     for name in COPIED:
-        source = ROOT / name
+        source = CHECKOUT / name
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:

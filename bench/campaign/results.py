@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.campaign.scene import Scene, Seen
+from infra.local.cloud import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[2]
 REPORTS = Path(".rowmill", "reports", "campaign")
 
 
@@ -57,7 +57,7 @@ class Kept:
 
     @classmethod
     def of_this_version(cls) -> Kept:
-        return cls.of_version_in(ROOT)
+        return cls.of_version_in(CHECKOUT)
 
     @classmethod
     def of_version_in(cls, root: Path) -> Kept:

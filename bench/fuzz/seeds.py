@@ -16,8 +16,8 @@ from zipfile import ZIP_DEFLATED
 
 from bench.fuzz.knobs import with_knobs
 from bench.fuzz.packed import WHERE
+from infra.local.cloud import CHECKOUT
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 TEXTS: Final = (
     b'id,name,note\n1,"Ada, Countess",x\n2,"two\nlines","said ""so"""\r\n3,5" pipe,\r4,,\n',
     b"# made by hand\n\nid;name;note\n1;'x;y';2024-02-29\n# below\n2;z;1.234,5\n",
@@ -74,7 +74,7 @@ def of(target: str) -> list[bytes]:
 
 def _cases() -> Iterator[bytes]:
     """Other libraries' cases, where the folder that ROWMILL_CORPORA names holds them; the long ones are left out."""
-    folder = os.environ.get("ROWMILL_CORPORA") or ROOT.parent / "shared" / "corpora"
+    folder = os.environ.get("ROWMILL_CORPORA") or CHECKOUT.parent / "shared" / "corpora"
     file = Path(folder) / "csv-conformance.jsonl"
     for line in file.read_text().splitlines() if file.exists() else []:
         data = base64.b64decode(json.loads(line)["input_b64"])

@@ -10,9 +10,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.campaign.results import ROOT, version
+from bench.campaign.results import version
 from bench.pollock.files import Way
 from bench.pollock.scoring import Score
+from infra.local.cloud import CHECKOUT
 
 OWN = (*(f"bench/pollock/{name}.py" for name in ("files", "pipeline", "reader", "scoring")), "bench/reading.py")
 REPORTS = Path(".rowmill", "reports", "pollock")
@@ -26,7 +27,7 @@ class Kept:
 
     @classmethod
     def of_this_version(cls, way: Way) -> Kept:
-        return cls(ROOT / REPORTS / version(ROOT, OWN) / f"{way}.jsonl")
+        return cls(CHECKOUT / REPORTS / version(CHECKOUT, OWN) / f"{way}.jsonl")
 
     def all(self) -> dict[str, Score]:
         """By file. A line that a crash cut short is none."""

@@ -19,6 +19,7 @@ from bench.campaign.results import Kept
 from bench.campaign.rig import Rig, standing
 from bench.campaign.scene import Scene, Seen, Sent
 from bench.campaign.tenant import Tenant, digest, tenant
+from infra.local.cloud import CHECKOUT
 
 SEEDS = (1, 2, 3, 4, 5)
 SOME_PLANS = [draw(seed) for seed in range(1, 40)]
@@ -208,4 +209,4 @@ def test_of_the_seeds_every_kind_of_harm_is_drawn() -> None:
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_still_fits_the_code(mutant: mutants.Mutant) -> None:
     for change in mutant.changes:
-        assert (mutants.ROOT / change.file).read_text().count(change.old) == 1
+        assert (CHECKOUT / change.file).read_text().count(change.old) == 1
