@@ -36,7 +36,6 @@ class Receiver:
     """`answers` are used up one by one: a status, or a status and headers; then all is well."""
 
     url: str = ""
-    host: str = "127.0.0.1"
     port: int = 0
     got: list[Received] = field(default_factory=list)
     answers: deque[int | tuple[int, dict[str, str]]] = field(default_factory=deque)
@@ -45,7 +44,7 @@ class Receiver:
 
 @contextmanager
 def receiving(host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    here = Receiver(host=host)
+    here = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
