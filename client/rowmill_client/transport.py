@@ -118,18 +118,8 @@ class Transport:
         """A 2xx or 304 answer. Raises ApiError or Unreachable."""
 
         def send(token: str) -> httpx.Response:
-            try:
-                request = self._http.build_request(
-                    method,
-                    f"{self._api}/v1/{path}",
-                    json=body,
-                    params={name: value for name, value in (query or {}).items() if value is not None},
-                    headers={**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
-                )
-            except httpx.InvalidURL as fault:
-                raise Unusable(f"what is asked for does not fit into an address: {fault}") from fault
-            except UnicodeEncodeError as fault:  # of a header, or of a body with half a sign
-                raise Unusable(f"{fault.object[fault.start : fault.end]!r} is not valid text") from None
+            authorization = {"Authorization": f"Bearer {token}"} if token else {}
+            request = self._request(method, path, body, {**authorization, **(headers or {})}, query)
             return self._patience.keep_trying(lambda: self._send(request)) if again else self._send(request)
 
         token = self.keeper.tokens.access
@@ -158,13 +148,31 @@ class Transport:
 
     def exchange(self, refresh: str) -> httpx.Response:
         """Spend a refresh token. The key lets the API answer once more if its answer is lost on the way."""
-        request = self._http.build_request(
-            "POST",
-            f"{self._api}/v1/auth/refresh",
-            json={"refresh": refresh},
-            headers={"Idempotency-Key": str(uuid.uuid4())},
-        )
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        request = self._request("POST", "auth/refresh", {"refresh": refresh}, headers)
         return self._patience.keep_trying(lambda: self._send(request))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        query: Mapping[str, str | int | None] | None = None,
+    ) -> httpx.Request:
+        """Raises Unusable for what does not fit into one."""
+        try:
+            return self._http.build_request(
+                method,
+                f"{self._api}/v1/{path}",
+                json=body,
+                params={name: value for name, value in (query or {}).items() if value is not None},
+                headers=headers,
+            )
+        except httpx.InvalidURL as fault:
+            raise Unusable(f"what is asked for does not fit into an address: {fault}") from fault
+        except UnicodeEncodeError as fault:  # of a header, or of a body with half a sign
+            raise Unusable(f"{fault.object[fault.start : fault.end]!r} is not valid text") from None
 
     def _connections(self) -> httpx.Client:
         """Those of this process: a fork has its parent's, and one would take the answers of the other."""
