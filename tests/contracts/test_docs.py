@@ -15,6 +15,7 @@ from rowmill_client.cli import app
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from bench.campaign.audit import INVARIANTS
 from bench.fuzz.child import TARGETS
 from chalicelib.contract import OPERATIONS
 from chalicelib.datasets import read_schema
@@ -104,6 +105,10 @@ def test_the_page_of_settings_names_every_setting(setting: str) -> None:
 
 def test_the_page_of_benches_names_every_target_of_the_fuzzer() -> None:
     assert r"\|".join(TARGETS) in _page("docs/bench.md")
+
+
+def test_the_page_of_failures_names_every_invariant_of_the_campaign() -> None:
+    assert re.findall(r"^\| \*\*(I\d+)\*\* \|", _page("docs/failures.md"), re.MULTILINE) == list(INVARIANTS)
 
 
 @pytest.mark.parametrize("page", [page.name for page in DOCUMENTS if page.parent.name == "docs"])
