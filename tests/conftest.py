@@ -48,7 +48,7 @@ OWN = (
     "contracts/test_embedded_cloud.py",
     "contracts/test_handlers.py",
 )
-# The other tests of each of these folders share one, and are for the process that has it.
+# These share one: the other tests of its folders are for the process that has it.
 SHARED = ("journey/", "page/")
 # Of the tests that go one by one, those of which some take a minute.
 LONG = ("faults/test_points.py", "faults/test_model.py", "stages/test_verbs.py")
@@ -64,7 +64,7 @@ class WholeClouds(LoadScopeScheduling):
         place = nodeid.removeprefix("tests/")
         if own := next((one for one in OWN if place.startswith(one)), None):
             return own
-        return next((folder for folder in SHARED if place.startswith(folder)), place)
+        return "clouds" if place.startswith(SHARED) else place
 
     def schedule(self) -> None:
         """What is begun last should be short: the other processes wait for its end."""
