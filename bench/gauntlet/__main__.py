@@ -71,7 +71,7 @@ def main() -> int:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.gauntlet", description=__doc__)
     parser.add_argument("words", nargs="*", help="with --each: files with one of these in their name; without, all")
-    parser.add_argument("--rounds", type=int, default=3, help="alone and beside them, in turns (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help="alone and beside them, in turns (%(default)s)")
     parser.add_argument("--seconds", type=float, default=12, help="of either in a round (%(default)s)")
     parser.add_argument("--at-once", type=int, default=2, help="hostile files (%(default)s)")
     parser.add_argument("--flood", action="store_true", help="the next as soon as one has ended, not as it is told of")
