@@ -54,9 +54,9 @@ def ready(
 ) -> ledger.Upload | None:
     """The upload with a text that can be cut; None if it has ended meanwhile. Raises Refused.
 
-    `sample` is of the text it has. `plan` is given one of the text to come, if that is longer, and raises Refused if the
-    upload cannot be loaded from it. What is not made by `deadline` (of time.monotonic) is refused: a repeat would begin
-    at the start again.
+    `sample` is of the text it has. `plan` is given one of the text to come, if that is longer, and raises Refused if
+    the upload cannot be loaded from it. What is not made by `deadline` (of time.monotonic) is refused: a repeat would
+    begin at the start again.
     """
     if upload.piece or not upload.bytes_total:
         return upload
